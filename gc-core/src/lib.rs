@@ -1,0 +1,1 @@
+//! A concurrent tri-colour mark-sweep collector that never stops the world

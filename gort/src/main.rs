@@ -1,0 +1,2 @@
+//! A text search engine on goroutines.
+fn main() {}

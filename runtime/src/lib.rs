@@ -1,0 +1,1 @@
+//! Go's runtime for Rust: goroutines, channels, a collected heap, one owner of memory

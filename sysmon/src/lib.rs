@@ -1,0 +1,1 @@
+//! A monitor thread whose duties are pure rules over snapshots and a clock
