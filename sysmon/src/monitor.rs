@@ -1,0 +1,113 @@
+//! All duties together: one look, and the loop around it.
+//!
+//! A look is:
+//!
+//! 1. take a snapshot, compare it with the last one ([`Sights`]);
+//! 2. retake, then preempt: a processor that was just taken needs no preemption;
+//! 3. collections, guards, traces;
+//! 4. sleep for the back-off's pause, or until the nearest wish of a duty.
+//!
+//! The machine is idle when no worker holds a processor and nothing waits. Workers that run without
+//! a processor do not count: while all processors are idle, they disturb nobody.
+//!
+//! In the steady state a look allocates nothing: both tables keep their capacity.
+
+use std::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::clock::Clock;
+use crate::duty::{Collect, GuardWatch, Preempt, Retake, Trace, Wish};
+use crate::limits::Limits;
+use crate::machine::{Machine, Pause, Snapshot, Wake};
+use crate::sight::Sights;
+
+/// The least sleep between two looks, whatever a duty wishes.
+const SHORTEST: Duration = Duration::from_micros(50);
+
+/// A monitor of one machine.
+///
+/// Made, then either driven by [`look`](Self::look) or left to [`run`](Self::run) on a thread of
+/// its own.
+#[derive(Debug)]
+pub struct Monitor<M, C> {
+    machine: M,
+    clock: C,
+    snapshot: Snapshot,
+    sights: Sights,
+    backoff: Backoff,
+    retake: Retake,
+    preempt: Preempt,
+    collect: Collect,
+    guards: GuardWatch,
+    trace: Trace,
+}
+
+impl<M: Machine, C: Clock> Monitor<M, C> {
+    /// A monitor that has seen nothing yet.
+    pub fn new(machine: M, clock: C, limits: Limits) -> Self {
+        Self {
+            machine,
+            clock,
+            snapshot: Snapshot::default(),
+            sights: Sights::new(),
+            backoff: Backoff::new(limits),
+            retake: Retake::new(limits),
+            preempt: Preempt::new(limits),
+            collect: Collect::new(limits),
+            guards: GuardWatch::new(limits),
+            trace: Trace::new(limits),
+        }
+    }
+
+    /// The machine that is watched.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// The machine that is watched, to be changed between looks.
+    pub fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
+    /// Looks once, acts, and says how long to sleep before the next look.
+    pub fn look(&mut self) -> Pause {
+        let now = self.clock.now();
+        let machine = &mut self.machine;
+        self.snapshot.clear();
+        machine.snapshot(&mut self.snapshot);
+        let active = self.snapshot.workers.iter().any(|worker| worker.holds);
+        let waiting = self.snapshot.waiting;
+
+        self.sights.update(now, &self.snapshot, machine);
+        let taken = self.retake.look(&mut self.sights, machine);
+        let slice = self.preempt.look(now, waiting, &self.sights, machine);
+        let idle = !active && waiting == 0;
+        let collection = self.collect.look(now, machine).filter(|_| !idle);
+        let guard = self.guards.look(now, idle, machine);
+        let trace = self.trace.look(now, machine);
+
+        let pause = self.backoff.next(active, waiting, taken);
+        nearest(pause, [slice, collection, guard, trace])
+    }
+
+    /// Looks and sleeps in turns until the machine's [`wait`](Machine::wait) says to stop; gives
+    /// the machine back.
+    pub fn run(mut self) -> M {
+        loop {
+            let pause = self.look();
+            if self.machine.wait(pause) == Wake::Stop {
+                return self.machine;
+            }
+        }
+    }
+}
+
+/// The shorter of `pause` and the wishes.
+fn nearest(pause: Pause, wishes: [Wish; 4]) -> Pause {
+    let wish = wishes.into_iter().flatten().min().map(|wish| wish.max(SHORTEST));
+    match (pause, wish) {
+        (Pause::For(pause), Some(wish)) => Pause::For(pause.min(wish)),
+        (Pause::UntilWoken, Some(wish)) => Pause::For(wish),
+        (pause, None) => pause,
+    }
+}

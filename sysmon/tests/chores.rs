@@ -1,0 +1,81 @@
+//! Forced collections, held guards, trace lines.
+
+mod script;
+
+use std::time::Duration;
+
+use script::{Deed, MILLI, monitor};
+use sysmon::{KernelState, Limits, Pause};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_collection_is_forced_after_two_minutes_and_not_before() {
+    let mut monitor = monitor(Limits::DEFAULT);
+    monitor.machine_mut().add(1, KernelState::Runnable);
+    monitor.machine_mut().collected = Some(Duration::ZERO);
+    monitor.machine_mut().pass(120 * SECOND - MILLI);
+    assert_eq!(monitor.look(), Pause::For(MILLI / 2));
+    assert_eq!(monitor.machine_mut().deeds(), []);
+    monitor.machine_mut().pass(MILLI);
+    monitor.look();
+    assert_eq!(monitor.machine_mut().deeds(), [Deed::Collect]);
+    for _ in 0..119 {
+        monitor.machine_mut().pass(SECOND);
+        monitor.look();
+    }
+    assert_eq!(monitor.machine_mut().deeds(), [], "a request is not repeated at each look");
+    monitor.machine_mut().pass(SECOND);
+    monitor.look();
+    assert_eq!(monitor.machine_mut().deeds(), [Deed::Collect]);
+}
+
+#[test]
+fn no_heap_no_collection_and_an_idle_machine_is_not_woken_for_one() {
+    let mut monitor = monitor(Limits::DEFAULT);
+    monitor.machine_mut().pass(500 * SECOND);
+    assert_eq!(monitor.look(), Pause::UntilWoken);
+    assert_eq!(monitor.machine_mut().deeds(), []);
+    monitor.machine_mut().collected = Some(450 * SECOND);
+    assert_eq!(monitor.look(), Pause::UntilWoken);
+}
+
+#[test]
+fn an_old_guard_is_reported_once() {
+    let mut monitor = monitor(Limits::DEFAULT);
+    monitor.machine_mut().guard = Some((9, Duration::ZERO));
+    assert_eq!(monitor.look(), Pause::For(SECOND), "the holder may sleep; the monitor must not");
+    monitor.machine_mut().pass(SECOND);
+    monitor.look();
+    assert_eq!(monitor.machine_mut().deeds(), [Deed::Guard(9)]);
+    monitor.machine_mut().pass(SECOND);
+    assert_eq!(monitor.look(), Pause::UntilWoken);
+    assert_eq!(monitor.machine_mut().deeds(), []);
+    monitor.machine_mut().guard = Some((10, Duration::ZERO));
+    monitor.look();
+    assert_eq!(monitor.machine_mut().deeds(), [Deed::Guard(10)]);
+}
+
+#[test]
+fn a_busy_machine_is_asked_for_guards_four_times_a_second() {
+    let mut monitor = monitor(Limits::DEFAULT);
+    monitor.machine_mut().add(1, KernelState::Runnable);
+    monitor.look();
+    monitor.machine_mut().guard = Some((3, Duration::ZERO));
+    let mut looks = 0;
+    while monitor.machine_mut().deeds() != [Deed::Guard(3)] {
+        monitor.machine_mut().pass(10 * MILLI);
+        monitor.look();
+        looks += 1;
+    }
+    assert!((100..=125).contains(&looks), "reported after {looks} times 10 ms");
+}
+
+#[test]
+fn trace_lines_keep_their_period_also_in_an_idle_machine() {
+    let mut monitor = monitor(Limits { trace: Some(SECOND), ..Limits::DEFAULT });
+    monitor.machine_mut().sleeps = 3;
+    let script = monitor.run();
+    assert_eq!(script.pauses, [Pause::For(SECOND); 4]);
+    assert_eq!(script.deeds, [Deed::Trace; 3]);
+}
