@@ -1,1 +1,4 @@
+#!/usr/bin/env bash
+# The README's command.
+set -euo pipefail
 cargo test --workspace
