@@ -6,4 +6,7 @@
 //! `#[cfg(not(loom))]` here.
 
 pub mod entry;
+pub mod lock;
+pub mod queue;
 pub mod sync;
+pub mod task;

@@ -1,0 +1,3 @@
+//! A goroutine: its state, its record, the handle that waits for its end.
+
+pub mod state;

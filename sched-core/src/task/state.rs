@@ -1,0 +1,406 @@
+//! The one word that says where a goroutine stands.
+//!
+//! # Problem
+//!
+//! A goroutine that is about to park still runs on its stack; the one that makes it ready may be
+//! faster than the switch. If readiness is forgotten the goroutine sleeps for ever; if it is obeyed
+//! at once, another M resumes a context that is not saved yet. And whoever wins, the goroutine must
+//! stand in one queue once.
+//!
+//! # The word
+//!
+//! ```text
+//!   phase (2 bits)            spawn                        resume
+//!   ──────────────            ─────►  RUNNABLE ──────────────────────────► RUNNING
+//!                                        ▲  ▲      yielded (after switch)     │ │
+//!                                        │  └─────────────────────────────────┘ │
+//!                                 unpark │                                      │
+//!                                        │         committed (after switch)     │
+//!                                      PARKED ◄─────────────────────────────────┤
+//!                                                                               │ finished
+//!                                                                               ▼ (after switch)
+//!                                                                              DONE
+//!   PERMIT     an unpark that found it not parked; the next park takes it and does not sleep
+//!   INTEREST   a join handle exists
+//!   COMPLETE   the result is stored: it is the handle's if INTEREST, else the goroutine drops it
+//!   JOINER     the handle has stored a waiter, which `finished` must wake
+//! ```
+//!
+//! # Who moves it
+//!
+//! | transition | by | then |
+//! |---|---|---|
+//! | [`resume`](State::resume) | the M that took it from a queue, before the switch to it | |
+//! | [`begin_park`](State::begin_park) | the goroutine | with a permit: does not park |
+//! | [`commit_park`](State::commit_park) | the M, *after* the switch away | notified: queue it |
+//! | [`commit_yield`](State::commit_yield) | the M, after the switch away | queue it |
+//! | [`unpark`](State::unpark) | anyone | schedule: queue it |
+//! | [`complete`](State::complete) | the goroutine, its result stored | detached: drop the result |
+//! | [`finish`](State::finish) | the M, after the last switch away | wake the joiner |
+//!
+//! # Why nothing is lost and nothing runs early
+//!
+//! Both `commit_park` and `unpark` are read-modify-writes of one word, so one comes first. Either
+//! the commit does: then the unpark finds PARKED and queues the goroutine, whose context was saved
+//! before the commit. Or the unpark does: then it leaves a permit, and the commit finds it, makes
+//! the goroutine RUNNABLE and queues it, again after the save. Each change to RUNNABLE is made by
+//! one RMW, and whoever makes it puts the goroutine into a queue, once.
+//!
+//! All transitions are AcqRel: the Release half hands the saved context (and the result, and the
+//! joiner's waiter) to whoever acts next, the Acquire half receives it.
+//!
+//! # Source
+//!
+//! Go's `gopark`/`goready` with `casgstatus` and `unlockf` (`proc.go`); the form of the file is that
+//! of tokio's `task/state.rs`; the permit is `std::thread::park`'s.
+//! Model: `loom-tests/tests/sched_park.rs`.
+
+use core::fmt;
+
+use crate::sync::{AtomicU32, Ordering, const_unless_loom};
+
+const PHASE: u32 = 0b11;
+/// In exactly one queue, or in the hand of the one who puts it there or took it from there.
+const RUNNABLE: u32 = 0;
+/// On an M, or on its way off it.
+const RUNNING: u32 = 1;
+/// In nobody's hand; its context is saved.
+const PARKED: u32 = 2;
+/// Its last instruction is over.
+const DONE: u32 = 3;
+
+const PERMIT: u32 = 1 << 2;
+const INTEREST: u32 = 1 << 3;
+const COMPLETE: u32 = 1 << 4;
+const JOINER: u32 = 1 << 5;
+
+/// The state of one goroutine. See the [module](self).
+///
+/// ```
+/// use sched_core::task::state::{BeginPark, CommitPark, State, Unpark};
+///
+/// let state = State::new();
+/// state.resume();
+/// assert_eq!(state.begin_park(), BeginPark::Park);
+/// assert_eq!(state.unpark(), Unpark::Stored, "still on its stack: it cannot be queued yet");
+/// assert_eq!(state.commit_park(), CommitPark::Notified, "the committer queues it");
+/// ```
+pub struct State(AtomicU32);
+
+/// What [`State::begin_park`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum BeginPark {
+    /// There was a permit, and it is used up: do not park.
+    Ready,
+    /// Switch away; the commit follows on the other side.
+    Park,
+}
+
+/// What [`State::commit_park`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum CommitPark {
+    /// It is parked, and may already run elsewhere: do not touch it.
+    Parked,
+    /// An unpark came before the commit: put it into a queue.
+    Notified,
+}
+
+/// What [`State::unpark`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Unpark {
+    /// It was parked: the caller, and nobody else, puts it into a queue.
+    Schedule,
+    /// It was not parked; the permit waits for its next park. Nothing to do.
+    Stored,
+    /// It is over. Nothing to do.
+    Done,
+}
+
+/// What [`State::complete`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Complete {
+    /// The result belongs to the join handle.
+    Kept,
+    /// There is no handle: the goroutine drops the result, on its own stack.
+    Detached,
+}
+
+/// What [`State::finish`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Finish {
+    /// Nobody waits.
+    Quiet,
+    /// A joiner stored its waiter: take it and wake it.
+    WakeJoiner,
+}
+
+/// What the joining calls say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Join {
+    /// The goroutine is over; its result can be taken, the waiter's place is the caller's.
+    Done,
+    /// It is not: `finish` will see the change just made.
+    Pending,
+}
+
+/// What [`State::drop_handle`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum DropHandle {
+    /// The result is stored and was the handle's: the caller drops it.
+    DropResult,
+    /// The goroutine will drop its result.
+    Nothing,
+}
+
+impl State {
+    const_unless_loom! {
+        /// A goroutine that is about to be queued, with a join handle.
+        pub const fn new() -> Self {
+            Self(AtomicU32::new(RUNNABLE | INTEREST))
+        }
+    }
+
+    /// An M has taken it from a queue and is about to switch to it.
+    #[inline]
+    pub fn resume(&self) {
+        // AcqRel: Acquire: the context saved before the commit.
+        let before = self.0.fetch_add(RUNNING - RUNNABLE, Ordering::AcqRel);
+        debug_assert_eq!(before & PHASE, RUNNABLE, "resumed in {:?}", Bits(before));
+    }
+
+    /// The goroutine wants to park: takes the permit if there is one.
+    #[inline]
+    pub fn begin_park(&self) -> BeginPark {
+        // AcqRel: Acquire: what the unparker did before it left the permit.
+        let before = self.0.fetch_and(!PERMIT, Ordering::AcqRel);
+        debug_assert_eq!(before & PHASE, RUNNING, "parks in {:?}", Bits(before));
+        if before & PERMIT != 0 { BeginPark::Ready } else { BeginPark::Park }
+    }
+
+    /// The M has switched away from it, so its context is saved: publishes it as parked.
+    #[inline]
+    pub fn commit_park(&self) -> CommitPark {
+        let before = self.update(|bits| {
+            if bits & PERMIT == 0 { to(bits, PARKED) } else { to(bits, RUNNABLE) & !PERMIT }
+        });
+        debug_assert_eq!(before & PHASE, RUNNING, "committed in {:?}", Bits(before));
+        if before & PERMIT == 0 { CommitPark::Parked } else { CommitPark::Notified }
+    }
+
+    /// The M has switched away from it, and it wants to go on: the caller puts it into a queue.
+    #[inline]
+    pub fn commit_yield(&self) {
+        // AcqRel: Release: the saved context, for the Acquire in `resume`.
+        let before = self.0.fetch_sub(RUNNING - RUNNABLE, Ordering::AcqRel);
+        debug_assert_eq!(before & PHASE, RUNNING, "yields in {:?}", Bits(before));
+    }
+
+    /// Makes it ready, or leaves the permit.
+    pub fn unpark(&self) -> Unpark {
+        let before = self.update(|bits| match bits & PHASE {
+            PARKED => to(bits, RUNNABLE),
+            DONE => bits,
+            _ => bits | PERMIT,
+        });
+        match before & PHASE {
+            PARKED => Unpark::Schedule,
+            DONE => Unpark::Done,
+            _ => Unpark::Stored,
+        }
+    }
+
+    /// The goroutine has stored its result. Destructors of its thread-locals may still run.
+    pub fn complete(&self) -> Complete {
+        // AcqRel: Release: the result, for the handle.
+        let before = self.0.fetch_or(COMPLETE, Ordering::AcqRel);
+        debug_assert_eq!(before & (PHASE | COMPLETE), RUNNING, "completes in {:?}", Bits(before));
+        if before & INTEREST != 0 { Complete::Kept } else { Complete::Detached }
+    }
+
+    /// The M has switched away from it for the last time.
+    pub fn finish(&self) -> Finish {
+        // AcqRel: Release: the end, for `is_done`; Acquire: the joiner's waiter.
+        let before = self.0.fetch_or(DONE, Ordering::AcqRel);
+        debug_assert_eq!(before & (PHASE | COMPLETE), RUNNING | COMPLETE, "{:?}", Bits(before));
+        if before & JOINER != 0 { Finish::WakeJoiner } else { Finish::Quiet }
+    }
+
+    /// True once [`finish`](Self::finish) was called.
+    pub fn is_done(&self) -> bool {
+        // Acquire: the goroutine's end; pairs with `finish`.
+        self.0.load(Ordering::Acquire) & PHASE == DONE
+    }
+
+    /// The handle has stored its waiter and announces it.
+    pub fn set_joiner(&self) -> Join {
+        // AcqRel: Release: the waiter, for `finish`. Acquire: the result, if it was faster.
+        let before = self.0.fetch_or(JOINER, Ordering::AcqRel);
+        debug_assert_eq!(before & JOINER, 0, "one joiner at a time");
+        if before & PHASE == DONE { Join::Done } else { Join::Pending }
+    }
+
+    /// The handle takes its waiter back, having waited long enough. [`Join::Done`] says that
+    /// `finish` may be using the waiter's place: it stays where it is.
+    pub fn clear_joiner(&self) -> Join {
+        let before = self.update(|bits| if bits & PHASE == DONE { bits } else { bits & !JOINER });
+        if before & PHASE == DONE { Join::Done } else { Join::Pending }
+    }
+
+    /// The handle goes away without the result.
+    pub fn drop_handle(&self) -> DropHandle {
+        // AcqRel: Acquire: the result that the caller may have to drop.
+        let before = self.0.fetch_and(!INTEREST, Ordering::AcqRel);
+        debug_assert_ne!(before & INTEREST, 0, "one handle");
+        if before & COMPLETE != 0 { DropHandle::DropResult } else { DropHandle::Nothing }
+    }
+
+    /// Back to birth, for the record's next goroutine.
+    pub fn reset(&self) {
+        // Relaxed: the record is the caller's alone until it is queued.
+        self.0.store(RUNNABLE | INTEREST, Ordering::Relaxed);
+    }
+
+    /// One read-modify-write; returns what was there before.
+    #[inline]
+    fn update(&self, change: impl Fn(u32) -> u32) -> u32 {
+        // Relaxed: a guess; the exchange below settles it.
+        let mut bits = self.0.load(Ordering::Relaxed);
+        loop {
+            // AcqRel: both halves of the module's last section, even when nothing changes: an
+            // unpark that finds a permit must still release what it did before.
+            let swap = self.0.compare_exchange_weak(
+                bits,
+                change(bits),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            match swap {
+                Ok(before) => return before,
+                Err(now) => bits = now,
+            }
+        }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Relaxed: for the eye only.
+        Bits(self.0.load(Ordering::Relaxed)).fmt(f)
+    }
+}
+
+#[inline]
+fn to(bits: u32, phase: u32) -> u32 {
+    bits & !PHASE | phase
+}
+
+/// The word as a person reads it.
+struct Bits(u32);
+
+impl fmt::Debug for Bits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(["runnable", "running", "parked", "done"][(self.0 & PHASE) as usize])?;
+        [(PERMIT, "permit"), (INTEREST, "interest"), (COMPLETE, "complete"), (JOINER, "joiner")]
+            .into_iter()
+            .filter(|(bit, _)| self.0 & bit != 0)
+            .try_for_each(|(_, name)| write!(f, " + {name}"))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn running() -> State {
+        let state = State::new();
+        state.resume();
+        state
+    }
+
+    fn parked() -> State {
+        let state = running();
+        assert_eq!(state.begin_park(), BeginPark::Park);
+        assert_eq!(state.commit_park(), CommitPark::Parked);
+        state
+    }
+
+    #[test]
+    fn an_unpark_of_a_parked_one_schedules_it_once() {
+        let state = parked();
+        assert_eq!(state.unpark(), Unpark::Schedule);
+        assert_eq!(state.unpark(), Unpark::Stored);
+        state.resume();
+        assert_eq!(state.begin_park(), BeginPark::Ready, "the second unpark left a permit");
+        assert_eq!(state.begin_park(), BeginPark::Park, "and only one");
+    }
+
+    #[test]
+    fn a_permit_between_begin_and_commit_is_used_by_the_commit() {
+        let state = running();
+        assert_eq!(state.begin_park(), BeginPark::Park);
+        assert_eq!(state.unpark(), Unpark::Stored);
+        assert_eq!(state.commit_park(), CommitPark::Notified);
+        state.resume();
+        assert_eq!(state.begin_park(), BeginPark::Park);
+    }
+
+    #[test]
+    fn a_yield_keeps_the_permit() {
+        let state = running();
+        assert_eq!(state.unpark(), Unpark::Stored);
+        state.commit_yield();
+        state.resume();
+        assert_eq!(state.begin_park(), BeginPark::Ready);
+    }
+
+    #[test]
+    fn the_result_is_dropped_by_the_handle_or_by_the_goroutine() {
+        let kept = running();
+        assert_eq!(kept.complete(), Complete::Kept);
+        assert_eq!(kept.drop_handle(), DropHandle::DropResult);
+
+        let detached = running();
+        assert_eq!(detached.drop_handle(), DropHandle::Nothing);
+        assert_eq!(detached.complete(), Complete::Detached);
+        assert_eq!(detached.finish(), Finish::Quiet);
+    }
+
+    #[test]
+    fn a_joiner_is_woken_or_is_told_at_once() {
+        let waits = running();
+        assert_eq!(waits.set_joiner(), Join::Pending);
+        assert_eq!(waits.complete(), Complete::Kept);
+        assert!(!waits.is_done(), "thread-local destructors run between complete and finish");
+        assert_eq!(waits.finish(), Finish::WakeJoiner);
+        assert_eq!(waits.clear_joiner(), Join::Done);
+        assert_eq!(waits.unpark(), Unpark::Done);
+
+        let late = running();
+        assert_eq!(late.set_joiner(), Join::Pending);
+        assert_eq!(late.clear_joiner(), Join::Pending);
+        assert_eq!(late.complete(), Complete::Kept);
+        assert_eq!(late.finish(), Finish::Quiet);
+        assert_eq!(late.set_joiner(), Join::Done);
+    }
+
+    #[test]
+    fn reset_is_birth() {
+        let state = running();
+        assert_eq!(state.unpark(), Unpark::Stored);
+        state.reset();
+        assert_eq!(format!("{state:?}"), "runnable + interest");
+    }
+}
