@@ -1,0 +1,372 @@
+//! [`Chan`]: the algorithm of a channel, as in Go's `runtime/chan.go`.
+//!
+//! # Algorithm
+//!
+//! One lock, one [`Ring`], two [`List`]s. Under the lock:
+//!
+//! ```text
+//! send: receivers gone?            refused, the value stays with the sender
+//!       a receiver waits?          copy the value straight into its slot, it is done
+//!       room in the ring?          append
+//!       else                       queue, with a pointer to the value
+//! recv: ring not empty?            take the oldest; a sender waits? append its value, it is done
+//!       a sender waits?            copy the value straight out of its slot (capacity 0), it is done
+//!       senders gone?              refused
+//!       else                       queue, with a pointer to the empty slot
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. Receivers wait only if the ring is empty; senders only if it is full. Both lists hold nodes
+//!    only when all of them are cases of one `select!`, or of tickets decided elsewhere.
+//! 2. Values leave in the order in which their sends took effect: a waiting sender's value enters
+//!    the ring in the same critical section that made room.
+//! 3. Under the lock values are moved by copy and nothing of the user's runs: no `Drop`, no `Clone`.
+//! 4. A ticket is finished, and its owner woken, after the lock is released.
+//!
+//! # Closing
+//!
+//! There is no `close`. When the last sender goes, receivers drain the ring and are then refused;
+//! when the last receiver goes, senders are refused, get their value back, and what lies in the ring
+//! is dropped there and then. Go's panics on a closed channel cannot be written down.
+
+use std::cell::UnsafeCell;
+use std::mem::{self, MaybeUninit};
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::ring::Ring;
+use crate::seam::entry;
+use crate::seam::park::WaitReason;
+use crate::wait::{Claimed, List, Node, Patience, Ticket};
+use sched_core::lock::{Guard as LockGuard, Lock};
+
+/// What one look at the channel, under its lock, came to.
+#[must_use]
+pub(crate) enum Look {
+    /// The value has moved. A waiter that was served with it must be finished after the unlock.
+    Moved(Option<Claimed>),
+    /// The other side is gone for ever.
+    Refused,
+    /// It would have to wait.
+    Wait,
+}
+
+/// Why an operation did not move its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The other side is gone.
+    Closed,
+    /// It would have to wait, or has waited long enough.
+    Busy,
+}
+
+/// The part under the lock.
+pub(crate) struct State<T> {
+    ring: Ring<T>,
+    receivers: List,
+    senders: List,
+    senders_gone: bool,
+    receivers_gone: bool,
+}
+
+impl<T> State<T> {
+    fn new(capacity: usize) -> Self {
+        State {
+            ring: Ring::new(capacity),
+            receivers: List::new(),
+            senders: List::new(),
+            senders_gone: false,
+            receivers_gone: false,
+        }
+    }
+
+    /// Tries to send the value at `from`; after `Moved` the place holds none.
+    ///
+    /// # Safety
+    ///
+    /// The channel's lock is held. `from` holds a value that the caller gives up on `Moved`.
+    pub(crate) unsafe fn send(&mut self, from: *const T) -> Look {
+        if self.receivers_gone {
+            return Look::Refused;
+        }
+        // SAFETY: the lock is held.
+        if let Some(receiver) = unsafe { self.receivers.claim_front() } {
+            // SAFETY: a node in `receivers` has an empty place for a `T` as its slot (see `queue`),
+            // it stays in place until finished, and nobody else has it: we hold the claim.
+            unsafe { ptr::copy_nonoverlapping(from, receiver.slot().cast(), 1) };
+            return Look::Moved(Some(receiver));
+        }
+        if self.ring.is_full() {
+            return Look::Wait;
+        }
+        // SAFETY: not full; the value is given up by the caller.
+        unsafe { self.ring.push(from) };
+        Look::Moved(None)
+    }
+
+    /// Tries to receive into `to`; after `Moved` the place holds a value.
+    ///
+    /// # Safety
+    ///
+    /// The channel's lock is held. `to` is an empty place for a `T`.
+    pub(crate) unsafe fn recv(&mut self, to: *mut T) -> Look {
+        // SAFETY: the lock is held.
+        let sender = unsafe { self.senders.claim_front() };
+        if self.ring.is_empty() {
+            let Some(sender) = sender else {
+                return if self.senders_gone { Look::Refused } else { Look::Wait };
+            };
+            // SAFETY: a node in `senders` has a value as its slot; with the claim it is ours.
+            unsafe { ptr::copy_nonoverlapping(sender.slot().cast(), to, 1) };
+            return Look::Moved(Some(sender));
+        }
+        // SAFETY: not empty, and `to` is an empty place.
+        unsafe { self.ring.pop(to) };
+        if let Some(sender) = &sender {
+            // SAFETY: `pop` made room; the sender's value is ours, as above.
+            unsafe { self.ring.push(sender.slot().cast()) };
+        }
+        Look::Moved(sender)
+    }
+
+    /// The queue for one side.
+    pub(crate) fn list(&self, side: Side) -> &List {
+        match side {
+            Side::Send => &self.senders,
+            Side::Recv => &self.receivers,
+        }
+    }
+}
+
+/// The two sides of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Send,
+    Recv,
+}
+
+impl Side {
+    fn reason(self) -> WaitReason {
+        match self {
+            Side::Send => WaitReason::Send,
+            Side::Recv => WaitReason::Receive,
+        }
+    }
+}
+
+/// A channel. `Sender` and `Receiver` share it in an `Arc`.
+pub(crate) struct Chan<T> {
+    lock: Lock<()>,
+    /// Guarded by `lock`. Beside it, not in it: the lock is then of one type whatever `T` is, and a
+    /// `select!` can hold locks of channels of many types in one array.
+    state: UnsafeCell<State<T>>,
+    capacity: usize,
+    /// Live `Sender`s and `Receiver`s. The last one to go closes the channel.
+    senders: AtomicUsize,
+    receivers: AtomicUsize,
+}
+
+// SAFETY: values travel through the channel from thread to thread, which needs `T: Send`; the state
+// is reached under the lock only.
+unsafe impl<T: Send> Send for Chan<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Chan<T> {}
+
+impl<T> Chan<T> {
+    /// A channel with one sender and one receiver.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Chan {
+            lock: Lock::new(()),
+            state: UnsafeCell::new(State::new(capacity)),
+            capacity,
+            senders: AtomicUsize::new(1),
+            receivers: AtomicUsize::new(1),
+        }
+    }
+
+    /// The lock, for those that hold several at once.
+    pub(crate) fn lock(&self) -> &Lock<()> {
+        &self.lock
+    }
+
+    /// The state.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds this channel's lock as long as it uses the result, and has no other
+    /// reference to the state.
+    #[expect(clippy::mut_from_ref, reason = "the lock makes it unique")]
+    pub(crate) unsafe fn state(&self, _held: &LockGuard<'_, ()>) -> &mut State<T> {
+        // SAFETY: unique by the caller's promise.
+        unsafe { &mut *self.state.get() }
+    }
+
+    /// One look at the channel, and what follows it outside the lock.
+    ///
+    /// `queue` is the node to append when it would have to wait.
+    ///
+    /// # Safety
+    ///
+    /// `slot` fits `side` as [`State::send`] and [`State::recv`] demand, and `queue` points to the
+    /// same slot and stays in place as [`List::push_back`] demands.
+    unsafe fn look(&self, side: Side, slot: *mut T, queue: Option<&Node>) -> Look {
+        // Kept until the partner is woken: no preemption between the unlock and the wake-up.
+        let _inside = entry::enter();
+        let held = self.lock.lock();
+        // SAFETY: the lock is held, and the reference ends with this function.
+        let state = unsafe { self.state(&held) };
+        let look = match side {
+            // SAFETY: the lock is held, and the slot holds a value, says the caller.
+            Side::Send => unsafe { state.send(slot) },
+            // SAFETY: the lock is held, and the slot is an empty place, says the caller.
+            Side::Recv => unsafe { state.recv(slot) },
+        };
+        if let (Look::Wait, Some(node)) = (&look, queue) {
+            // SAFETY: the lock is held; the node stays, says the caller.
+            unsafe { state.list(side).push_back(node) };
+        }
+        drop(held);
+        match look {
+            Look::Moved(Some(partner)) => {
+                partner.finish(true);
+                Look::Moved(None)
+            }
+            other => other,
+        }
+    }
+
+    /// Sends from or receives into `slot`.
+    ///
+    /// # Safety
+    ///
+    /// As [`State::send`] or [`State::recv`], by `side`. On success the value has moved.
+    unsafe fn transfer(&self, side: Side, slot: *mut T, patience: Patience) -> Result<(), Failure> {
+        // SAFETY: the caller's promise about the slot, here and below.
+        match unsafe { self.look(side, slot, None) } {
+            Look::Moved(_) => return Ok(()),
+            Look::Refused => return Err(Failure::Closed),
+            Look::Wait if matches!(patience, Patience::None) => return Err(Failure::Busy),
+            Look::Wait => {}
+        }
+        let ticket = Ticket::new();
+        let node = Node::new(&ticket, 0, slot.cast());
+        // SAFETY: node and ticket stay on this frame until the ticket is done, or withdrawn and the
+        // node removed, which `await_turn` sees to.
+        match unsafe { self.look(side, slot, Some(&node)) } {
+            Look::Moved(_) => Ok(()),
+            Look::Refused => Err(Failure::Closed),
+            Look::Wait => self.await_turn(side, &ticket, &node, patience),
+        }
+    }
+
+    /// Parks a queued node until it has been served, refused, or its time is over.
+    fn await_turn(
+        &self,
+        side: Side,
+        ticket: &Ticket,
+        node: &Node,
+        patience: Patience,
+    ) -> Result<(), Failure> {
+        let outcome = match patience {
+            Patience::Until(deadline) => ticket.wait_until(side.reason(), deadline),
+            Patience::None | Patience::Forever => Some(ticket.wait(side.reason())),
+        };
+        match outcome {
+            Some(outcome) if outcome.ok => Ok(()),
+            Some(_) => Err(Failure::Closed),
+            None => {
+                let _inside = entry::enter();
+                let held = self.lock.lock();
+                // SAFETY: the lock is held; the node was queued in this list and no other.
+                unsafe { self.state(&held).list(side).remove(node) };
+                Err(Failure::Busy)
+            }
+        }
+    }
+
+    /// Sends `value`, or gives it back.
+    pub(crate) fn send(&self, value: T, patience: Patience) -> Result<(), (T, Failure)> {
+        let mut slot = MaybeUninit::new(value);
+        // SAFETY: the slot holds the value; it is not used again after a success.
+        unsafe { self.transfer(Side::Send, slot.as_mut_ptr(), patience) }.map_err(|why| {
+            // SAFETY: a send that failed has left the value in place.
+            (unsafe { slot.assume_init_read() }, why)
+        })
+    }
+
+    /// Receives a value.
+    pub(crate) fn recv(&self, patience: Patience) -> Result<T, Failure> {
+        let mut slot = MaybeUninit::uninit();
+        // SAFETY: the slot is an empty place; after a success it holds a value.
+        unsafe { self.transfer(Side::Recv, slot.as_mut_ptr(), patience) }?;
+        // SAFETY: the receive succeeded.
+        Ok(unsafe { slot.assume_init() })
+    }
+
+    /// How many values lie in the ring.
+    pub(crate) fn len(&self) -> usize {
+        let _inside = entry::enter();
+        let held = self.lock.lock();
+        // SAFETY: the lock is held, and the reference ends in this statement.
+        unsafe { self.state(&held) }.ring.len()
+    }
+
+    /// How many values the ring was made for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Counts one more `Sender` or `Receiver`.
+    pub(crate) fn join(&self, side: Side) {
+        // Relaxed: the caller holds one of this side, so the count cannot fall to zero meanwhile,
+        // and nothing is published by the number itself (as `Arc::clone`).
+        let before = self.count(side).fetch_add(1, Ordering::Relaxed);
+        assert!(before < usize::MAX / 2, "too many handles of one channel");
+    }
+
+    /// Counts one less; the last one closes the channel.
+    pub(crate) fn leave(&self, side: Side) {
+        // AcqRel: what every handle did happens before the closing by the last one (as `Arc::drop`).
+        if self.count(side).fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close(side);
+        }
+    }
+
+    fn count(&self, side: Side) -> &AtomicUsize {
+        match side {
+            Side::Send => &self.senders,
+            Side::Recv => &self.receivers,
+        }
+    }
+
+    /// `gone` will never come back: refuses all that wait on the other side, now and later.
+    fn close(&self, gone: Side) {
+        // Made here, as nothing may be allocated or dropped under the lock.
+        let mut rest = Ring::new(0);
+        let inside = entry::enter();
+        let held = self.lock.lock();
+        // SAFETY: the lock is held, and the reference ends with the guard.
+        let state = unsafe { self.state(&held) };
+        let refused = match gone {
+            Side::Send => {
+                state.senders_gone = true;
+                // SAFETY: the lock is held.
+                unsafe { state.receivers.claim_all() }
+            }
+            Side::Recv => {
+                state.receivers_gone = true;
+                mem::swap(&mut rest, &mut state.ring);
+                // SAFETY: the lock is held.
+                unsafe { state.senders.claim_all() }
+            }
+        };
+        drop(held);
+        if let Some(refused) = refused {
+            refused.finish(false);
+        }
+        // The values that nobody will receive are dropped outside the runtime: it is user code.
+        drop(inside);
+        drop(rest);
+    }
+}

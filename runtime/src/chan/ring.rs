@@ -1,0 +1,106 @@
+//! [`Ring`]: the buffer of a bounded channel. Values are moved in and out by copy, so that no code
+//! of the user runs while the channel's lock is held.
+
+use std::mem::MaybeUninit;
+use std::ptr;
+
+/// A circle of `capacity` places, of which `len` from `head` on hold a value.
+pub(crate) struct Ring<T> {
+    places: Box<[MaybeUninit<T>]>,
+    head: usize,
+    len: usize,
+}
+
+impl<T> Ring<T> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Ring { places: Box::new_uninit_slice(capacity), head: 0, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == self.places.len()
+    }
+
+    /// Moves the value at `from` behind the last one.
+    ///
+    /// # Safety
+    ///
+    /// The ring is not full. `from` holds a value, which now belongs to the ring.
+    pub(crate) unsafe fn push(&mut self, from: *const T) {
+        debug_assert!(!self.is_full(), "{} of {}", self.len, self.places.len());
+        let at = self.index(self.len);
+        // SAFETY: `from` holds a value, says the caller; the place is ours, and empty.
+        unsafe { ptr::copy_nonoverlapping(from, self.places[at].as_mut_ptr(), 1) };
+        self.len += 1;
+    }
+
+    /// Moves the oldest value to `to`.
+    ///
+    /// # Safety
+    ///
+    /// The ring is not empty. `to` is a place for a `T` that holds none.
+    pub(crate) unsafe fn pop(&mut self, to: *mut T) {
+        debug_assert!(!self.is_empty());
+        // SAFETY: the place at `head` holds a value as `len > 0`; it is given up below.
+        unsafe { ptr::copy_nonoverlapping(self.places[self.head].as_ptr(), to, 1) };
+        self.head = self.index(1);
+        self.len -= 1;
+    }
+
+    /// The place `offset` behind the head.
+    fn index(&self, offset: usize) -> usize {
+        let at = self.head + offset;
+        if at < self.places.len() { at } else { at - self.places.len() }
+    }
+}
+
+impl<T> Drop for Ring<T> {
+    fn drop(&mut self) {
+        while !self.is_empty() {
+            let mut value = MaybeUninit::<T>::uninit();
+            // SAFETY: the ring is not empty, and `value` is an empty place; then it is filled.
+            unsafe {
+                self.pop(value.as_mut_ptr());
+                value.assume_init_drop();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    #[test]
+    fn behaves_like_a_deque() {
+        let mut ring = Ring::new(3);
+        let mut model = VecDeque::new();
+        for step in 0..100_u32 {
+            let push = (step * 7 + step / 5) % 3 != 0;
+            if push && !ring.is_full() {
+                let value = Box::new(step);
+                // SAFETY: not full; the box is forgotten, as it now belongs to the ring.
+                unsafe { ring.push(&value) };
+                std::mem::forget(value);
+                model.push_back(step);
+            } else if !push && !ring.is_empty() {
+                let mut place = MaybeUninit::<Box<u32>>::uninit();
+                // SAFETY: not empty; the place is filled by `pop`.
+                let value = unsafe {
+                    ring.pop(place.as_mut_ptr());
+                    place.assume_init()
+                };
+                assert_eq!(Some(*value), model.pop_front());
+            }
+            assert_eq!(ring.len(), model.len());
+        }
+    }
+}

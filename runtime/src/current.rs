@@ -1,0 +1,52 @@
+//! All statics and thread-locals of this crate.
+//!
+//! A thread-local of a goroutine is the goroutine's own: it follows it from thread to thread. (In
+//! thread mode the goroutine *is* a thread.)
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Seeds handed out so far.
+static SEEDS: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
+
+thread_local! {
+    /// State of this goroutine's or thread's generator; 0 before the first use.
+    static RANDOM: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A number good enough to be fair with (xorshift64), from a generator of the caller's own.
+pub(crate) fn random() -> u64 {
+    RANDOM.with(|state| {
+        let mut word = match state.get() {
+            0 => seed(),
+            word => word,
+        };
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        state.set(word);
+        word
+    })
+}
+
+/// A seed that no other call gets: a Weyl sequence, mixed as in splitmix64.
+fn seed() -> u64 {
+    // Relaxed: only the difference of the numbers matters.
+    let mut word = SEEDS.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (word ^ (word >> 31)) | 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_get_different_numbers() {
+        let ours = random();
+        let theirs = std::thread::spawn(random).join().unwrap();
+        assert_ne!(ours, theirs);
+        assert_ne!(random(), ours);
+    }
+}

@@ -1,0 +1,175 @@
+//! [`run`]: which case of a `select!` wins.
+//!
+//! # Algorithm (Go's `selectgo`)
+//!
+//! 1. Put the cases into a random order, and lock all channels in the order of their locks'
+//!    addresses, each once. So two selects never wait for each other's locks.
+//! 2. Look at the cases in random order. The first that is ready wins: unlock, wake its partner.
+//! 3. None: with `default` unlock and return. Else append one node per case, all for one ticket.
+//! 4. Unlock, and park until the ticket is done or the deadline has passed.
+//! 5. Take the losers' nodes out, each under its own lock. The winner's is out already.
+//!
+//! Steps 2 and 3 happen under all locks, so nothing can get ready between a look and its append, and
+//! a party that looks is in no queue (invariant 3 of `wait`).
+//!
+//! Between the unlock and the park the ticket may already be done: then the park is not entered, or
+//! its permit is there. Nothing of this frame is touched by the unlock (Go's trap: its unlock runs
+//! on another stack after the goroutine is parked; ours runs before).
+//!
+//! # Bounds
+//!
+//! N is known at compile time, all memory lies on the stack, and nothing is allocated. The sort is
+//! `sort_unstable`, which is an insertion sort for small N.
+
+use super::case::Case;
+use crate::chan::Look;
+use crate::current;
+use crate::seam::entry;
+use crate::seam::park::WaitReason;
+use crate::wait::{Node, Outcome, Patience, Ticket};
+use sched_core::lock::Guard as LockGuard;
+
+/// What [`run`] returns when no case has won.
+pub const DEFAULT: usize = usize::MAX;
+
+/// Runs a `select!`: returns the index of the case that won, or [`DEFAULT`].
+pub fn run<const N: usize>(cases: [Case<'_>; N], patience: Patience) -> usize {
+    let order = shuffled();
+    match look(&cases, &order, None) {
+        Some(winner) => return winner,
+        None if matches!(patience, Patience::None) => return DEFAULT,
+        None => {}
+    }
+    let ticket = Ticket::new();
+    let nodes: [Node; N] =
+        std::array::from_fn(|index| Node::new(&ticket, index, cases[index].0.slot()));
+    if let Some(winner) = look(&cases, &order, Some(&nodes)) {
+        return winner;
+    }
+    let outcome = match patience {
+        Patience::Until(deadline) => ticket.wait_until(WaitReason::Select, deadline),
+        Patience::None | Patience::Forever => Some(ticket.wait(WaitReason::Select)),
+    };
+    withdraw(&cases, &nodes, outcome);
+    outcome.map_or(DEFAULT, |outcome| {
+        cases[outcome.case].0.settle(outcome.ok);
+        outcome.case
+    })
+}
+
+/// Steps 1 to 3: locks everything, looks at each case, and appends `nodes` if none is ready.
+fn look<const N: usize>(
+    cases: &[Case<'_>; N],
+    order: &[usize; N],
+    nodes: Option<&[Node; N]>,
+) -> Option<usize> {
+    // Kept until the partner is woken: no preemption between the unlock and the wake-up.
+    let _inside = entry::enter();
+    let held = Held::all(cases);
+    for &index in order {
+        let Some(guard) = held.of(index) else { continue };
+        // SAFETY: `guard` is the lock of this case's channel; no case has moved a value yet.
+        let (partner, ok) = match unsafe { cases[index].0.look(guard) } {
+            Look::Wait => continue,
+            Look::Refused => (None, false),
+            Look::Moved(partner) => (partner, true),
+        };
+        drop(held);
+        if let Some(partner) = partner {
+            partner.finish(true);
+        }
+        cases[index].0.settle(ok);
+        return Some(index);
+    }
+    for (index, node) in nodes.into_iter().flatten().enumerate() {
+        if let Some(guard) = held.of(index) {
+            // SAFETY: the lock is held; `run` keeps the nodes until `withdraw` took them out.
+            unsafe { cases[index].0.queue(guard, node) };
+        }
+    }
+    None
+}
+
+/// Step 5: takes the nodes of the losers out of their queues.
+fn withdraw<const N: usize>(cases: &[Case<'_>; N], nodes: &[Node; N], outcome: Option<Outcome>) {
+    let _inside = entry::enter();
+    for (index, node) in nodes.iter().enumerate() {
+        if outcome.is_some_and(|outcome| outcome.case == index) {
+            continue;
+        }
+        if let Some(lock) = cases[index].0.lock() {
+            let held = lock.lock();
+            // SAFETY: the lock is held; the node was queued there and nowhere else.
+            unsafe { cases[index].0.unqueue(&held, node) };
+        }
+    }
+}
+
+/// The numbers below N in random order (Fisher and Yates).
+fn shuffled<const N: usize>() -> [usize; N] {
+    let mut order = std::array::from_fn(|index| index);
+    let mut random = current::random();
+    for last in (1..N).rev() {
+        order.swap(last, (random % (last as u64 + 1)) as usize);
+        random = random.rotate_right(7);
+    }
+    order
+}
+
+/// The locks of all cases, each taken once.
+struct Held<'a, const N: usize> {
+    guards: [Option<LockGuard<'a, ()>>; N],
+    /// Which guard is that of a case; N for a case that is switched off.
+    guard_of: [usize; N],
+}
+
+impl<'a, const N: usize> Held<'a, N> {
+    /// Locks in the order of addresses.
+    fn all(cases: &[Case<'a>; N]) -> Self {
+        let mut held = Held { guards: [const { None }; N], guard_of: [N; N] };
+        let mut before = None;
+        for (position, index) in by_address(cases).into_iter().enumerate() {
+            let Some(lock) = cases[index].0.lock() else { continue };
+            held.guard_of[index] = match before {
+                Some((same, guard)) if std::ptr::eq(same, lock) => guard,
+                _ => {
+                    held.guards[position] = Some(lock.lock());
+                    position
+                }
+            };
+            before = Some((lock, held.guard_of[index]));
+        }
+        held
+    }
+
+    fn of(&self, index: usize) -> Option<&LockGuard<'a, ()>> {
+        self.guards.get(self.guard_of[index])?.as_ref()
+    }
+}
+
+/// The indices of the cases, sorted by the address of their lock.
+fn by_address<const N: usize>(cases: &[Case<'_>; N]) -> [usize; N] {
+    let address =
+        |&index: &usize| cases[index].0.lock().map_or(0, |lock| std::ptr::from_ref(lock).addr());
+    let mut sorted = std::array::from_fn(|index| index);
+    sorted.sort_unstable_by_key(address);
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_comes_first_about_equally_often() {
+        let mut first = [0_u32; 4];
+        for _ in 0..4000 {
+            let order: [usize; 4] = shuffled();
+            first[order[0]] += 1;
+            let mut sorted = order;
+            sorted.sort_unstable();
+            assert_eq!(sorted, [0, 1, 2, 3]);
+        }
+        assert!(first.iter().all(|&n| (700..1300).contains(&n)), "{first:?}");
+    }
+}

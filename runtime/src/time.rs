@@ -1,0 +1,46 @@
+//! Time: sleeping, and from durations to deadlines.
+//!
+//! A sleep parks the goroutine: its P runs others meanwhile, and no thread is spent on it. (A
+//! `std::thread::sleep` works as well, but blocks the thread until sysmon takes its P away.)
+
+use std::time::{Duration, Instant};
+
+use crate::seam::park::{self, WaitReason, Woken};
+use crate::wait::Patience;
+
+/// Sleeps for at least `duration`. Works on goroutines and on plain threads.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// let start = Instant::now();
+/// runtime::sleep(Duration::from_millis(2));
+/// assert!(start.elapsed() >= Duration::from_millis(2));
+/// ```
+pub fn sleep(duration: Duration) {
+    match until(duration) {
+        Patience::Until(deadline) => sleep_until(deadline),
+        Patience::None | Patience::Forever => loop {
+            park::park(WaitReason::Sleep);
+        },
+    }
+}
+
+/// Sleeps until `deadline` has passed.
+///
+/// A loop that sleeps until `start + n·period` keeps its rhythm: one that sleeps for `period` drifts
+/// by what it does in between.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// let deadline = Instant::now() + Duration::from_millis(2);
+/// runtime::sleep_until(deadline);
+/// assert!(Instant::now() >= deadline);
+/// ```
+pub fn sleep_until(deadline: Instant) {
+    while park::park_until(WaitReason::Sleep, deadline) != Woken::Timeout {}
+}
+
+/// A timeout as a deadline; one beyond the end of the clock is none.
+pub(crate) fn until(timeout: Duration) -> Patience {
+    Instant::now().checked_add(timeout).map_or(Patience::Forever, Patience::Until)
+}

@@ -1,0 +1,263 @@
+//! [`List`]: the queue of those who wait, threaded through their own stacks.
+//!
+//! A list owns nothing. Its nodes lie on the stacks of the waiters, and the list is touched only
+//! under the lock of the thing that it belongs to; `Cell`s suffice. The equation: a node is reached
+//! from exactly one list if `queued`, else from none.
+
+use std::cell::Cell;
+use std::marker::PhantomPinned;
+use std::ptr;
+
+use super::ticket::{Outcome, Ticket};
+
+/// A ticket's entry in one list.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Neighbours and membership, guarded by the list's lock. In a [`Claimed`] chain `next` belongs
+    /// to whoever holds the chain.
+    prev: Cell<*const Node>,
+    next: Cell<*const Node>,
+    queued: Cell<bool>,
+    /// Set once, before the node is queued.
+    ticket: *const Ticket,
+    case: usize,
+    slot: *mut (),
+    _pinned: PhantomPinned,
+}
+
+impl Node {
+    /// A node for `ticket`. `slot` is the place of the value; what lies there is agreed between the
+    /// owner of the list and those who queue in it.
+    pub(crate) fn new(ticket: *const Ticket, case: usize, slot: *mut ()) -> Self {
+        Node {
+            prev: Cell::new(ptr::null()),
+            next: Cell::new(ptr::null()),
+            queued: Cell::new(false),
+            ticket,
+            case,
+            slot,
+            _pinned: PhantomPinned,
+        }
+    }
+
+    /// The place of the value.
+    pub(crate) fn slot(&self) -> *mut () {
+        self.slot
+    }
+}
+
+/// Waiters in order of arrival.
+#[derive(Debug)]
+pub(crate) struct List {
+    head: Cell<*const Node>,
+    tail: Cell<*const Node>,
+}
+
+// SAFETY: a list is a pair of pointers to nodes whose owners keep them in place (invariant 2 of the
+// module's essay); it is used under a lock, so moving it to another thread moves the right to
+// follow them.
+unsafe impl Send for List {}
+
+impl List {
+    pub(crate) const fn new() -> Self {
+        List { head: Cell::new(ptr::null()), tail: Cell::new(ptr::null()) }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.get().is_null()
+    }
+
+    /// The first node, without a claim. Valid only under the list's lock.
+    pub(crate) fn front(&self) -> Option<&Node> {
+        // SAFETY: a queued node stays in place until it is taken out, which needs the lock that
+        // our caller holds (invariant 2).
+        unsafe { self.head.get().as_ref() }
+    }
+
+    /// Appends `node`.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the list's lock. The node and its ticket stay in place until the ticket is
+    /// done, or withdrawn and the node removed.
+    pub(crate) unsafe fn push_back(&self, node: &Node) {
+        debug_assert!(!node.queued.get(), "a node is in one list at most");
+        let last = self.tail.replace(node);
+        node.prev.set(last);
+        node.next.set(ptr::null());
+        node.queued.set(true);
+        // SAFETY: `last` is queued here, so it is in place; we hold the lock.
+        match unsafe { last.as_ref() } {
+            Some(last) => last.next.set(node),
+            None => self.head.set(node),
+        }
+    }
+
+    /// Puts `node` before all others: for one that was first before and did not get its turn.
+    ///
+    /// # Safety
+    ///
+    /// As [`push_back`](Self::push_back).
+    pub(crate) unsafe fn push_front(&self, node: &Node) {
+        debug_assert!(!node.queued.get(), "a node is in one list at most");
+        let first = self.head.replace(node);
+        node.next.set(first);
+        node.prev.set(ptr::null());
+        node.queued.set(true);
+        // SAFETY: `first` is queued here, so it is in place; we hold the lock.
+        match unsafe { first.as_ref() } {
+            Some(first) => first.prev.set(node),
+            None => self.tail.set(node),
+        }
+    }
+
+    /// Takes `node` out, if it is still in.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the lock of this list, and `node` is in no other one.
+    pub(crate) unsafe fn remove(&self, node: &Node) {
+        if !node.queued.replace(false) {
+            return;
+        }
+        let (prev, next) = (node.prev.get(), node.next.get());
+        // SAFETY: neighbours are queued here, so they are in place; we hold the lock.
+        match unsafe { prev.as_ref() } {
+            Some(prev) => prev.next.set(next),
+            None => self.head.set(next),
+        }
+        // SAFETY: as above.
+        match unsafe { next.as_ref() } {
+            Some(next) => next.prev.set(prev),
+            None => self.tail.set(prev),
+        }
+    }
+
+    /// Pops nodes until one can be claimed. Those that cannot have been decided elsewhere; their
+    /// owners are on the way to take them out, and find them out already.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the list's lock.
+    pub(crate) unsafe fn claim_front(&self) -> Option<Claimed> {
+        loop {
+            let node = self.front()?;
+            // SAFETY: the caller holds the lock, and the node is in this list.
+            unsafe { self.remove(node) };
+            // SAFETY: a queued node's ticket is in place (invariant 2).
+            if unsafe { &*node.ticket }.claim() {
+                node.next.set(ptr::null());
+                return Some(Claimed { head: node });
+            }
+        }
+    }
+
+    /// Empties the list and claims what can be claimed, in order. For closing.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the list's lock.
+    pub(crate) unsafe fn claim_all(&self) -> Option<Claimed> {
+        // SAFETY: the caller holds the lock, here and for each call below.
+        let first = unsafe { self.claim_front() }?;
+        let mut last = first.head;
+        // SAFETY: as above.
+        while let Some(more) = unsafe { self.claim_front() } {
+            // SAFETY: claimed nodes stay in place until they are finished, and we hold them all.
+            unsafe { &*last }.next.set(more.head);
+            last = more.release();
+        }
+        Some(first)
+    }
+}
+
+/// Evidence that the tickets of one or more nodes were won. Their owners stay parked until
+/// [`finish`](Claimed::finish), which is called after the lock is released.
+#[must_use = "whoever claims a ticket must finish it, or its owner sleeps for ever"]
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    head: *const Node,
+}
+
+impl Claimed {
+    /// The slot of the first node.
+    pub(crate) fn slot(&self) -> *mut () {
+        // SAFETY: a claimed node stays in place until it is finished.
+        unsafe { &*self.head }.slot
+    }
+
+    /// Joins this claim to another chain, which takes over the duty to finish it.
+    fn release(self) -> *const Node {
+        let head = self.head;
+        std::mem::forget(self);
+        head
+    }
+
+    /// Wakes all owners in order. `ok` is what their outcome says.
+    pub(crate) fn finish(self, ok: bool) {
+        let mut next = self.release();
+        // SAFETY: a claimed node is in place until its ticket is finished; `next`, `ticket` and
+        // `case` are read before that.
+        while let Some(node) = unsafe { next.as_ref() } {
+            let (ticket, case) = (node.ticket, node.case);
+            next = node.next.get();
+            // SAFETY: this chain is the evidence of the claim, and each node is visited once.
+            unsafe { Ticket::finish(ticket, Outcome { case, ok }) };
+        }
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        debug_assert!(std::thread::panicking(), "a claimed ticket was not finished");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(ticket: &Ticket, case: usize) -> Node {
+        Node::new(ticket, case, ptr::null_mut())
+    }
+
+    #[test]
+    fn first_in_first_out_and_removal_anywhere() {
+        let tickets: Vec<_> = (0..5).map(|_| Ticket::new()).collect();
+        let nodes: Vec<_> = tickets.iter().enumerate().map(|(i, t)| node(t, i)).collect();
+        let list = List::new();
+        // SAFETY: one thread, so the lock is not needed; nodes outlive the list's use.
+        unsafe {
+            nodes.iter().for_each(|n| list.push_back(n));
+            list.remove(&nodes[2]);
+            list.remove(&nodes[0]);
+            list.remove(&nodes[4]);
+            list.remove(&nodes[4]);
+            list.push_front(&nodes[4]);
+            for expected in [4, 1, 3] {
+                list.claim_front().expect("three are left").finish(true);
+                assert_eq!(tickets[expected].outcome(), Some(Outcome { case: expected, ok: true }));
+            }
+            assert!(list.claim_front().is_none());
+        }
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn closing_skips_those_already_decided() {
+        let tickets: Vec<_> = (0..4).map(|_| Ticket::new()).collect();
+        let nodes: Vec<_> = tickets.iter().enumerate().map(|(i, t)| node(t, i)).collect();
+        let list = List::new();
+        // SAFETY: one thread; nodes outlive the list's use.
+        unsafe {
+            nodes.iter().for_each(|n| list.push_back(n));
+            assert!(tickets[1].claim());
+            list.claim_all().expect("three can be claimed").finish(false);
+        }
+        assert!(list.is_empty());
+        for case in [0, 2, 3] {
+            assert_eq!(tickets[case].outcome(), Some(Outcome { case, ok: false }));
+        }
+        assert_eq!(tickets[1].outcome(), None);
+    }
+}
