@@ -1,0 +1,218 @@
+package main
+
+import (
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// spawnJoin: one goroutine starts 1,000 empty ones and waits for them all, again and again.
+func spawnJoin() {
+	const batch = 1000
+	batches := count(200)
+	elapsed := medianTime(func() {
+		for range batches {
+			var all sync.WaitGroup
+			for range batch {
+				all.Go(func() {})
+			}
+			all.Wait()
+		}
+	})
+	reportEach("per task", elapsed, batch*batches)
+}
+
+// spawnTree: each goroutine starts two and waits for them, down to depth 0.
+func spawnTree() {
+	tasks := 0
+	elapsed := medianTime(func() { tasks = treeOfTasks(14) })
+	if tasks != 2<<14-1 {
+		panic("a goroutine was lost")
+	}
+	reportEach("per task", elapsed, tasks)
+}
+
+func treeOfTasks(depth int) int {
+	if depth == 0 {
+		return 1
+	}
+	var children sync.WaitGroup
+	var left, right int
+	children.Go(func() { left = treeOfTasks(depth - 1) })
+	children.Go(func() { right = treeOfTasks(depth - 1) })
+	children.Wait()
+	return left + right + 1
+}
+
+func yields(tasks, times int) {
+	runtime.GOMAXPROCS(1)
+	elapsed := medianTime(func() {
+		var all sync.WaitGroup
+		for range tasks {
+			all.Go(func() {
+				for range times {
+					runtime.Gosched()
+				}
+			})
+		}
+		all.Wait()
+	})
+	reportEach("per switch", elapsed, tasks*times)
+}
+
+// pingPong passes a number to and fro over two unbuffered channels.
+func pingPong(workers int) {
+	runtime.GOMAXPROCS(workers)
+	trips := count(200_000)
+	elapsed := medianTime(func() {
+		to, back := make(chan int), make(chan int)
+		go func() {
+			for ball := range to {
+				back <- ball
+			}
+		}()
+		for ball := range trips {
+			to <- ball
+			if <-back != ball {
+				panic("another ball came back")
+			}
+		}
+		close(to)
+	})
+	reportEach("round trip", elapsed, trips)
+}
+
+// parked measures the memory of goroutines that wait at one gate, and what it takes to create and
+// to wake, run and join them. No warm-up: the first touch of every page counts.
+func parked() {
+	tasks := count(100_000)
+	var arrived atomic.Int64
+	gate := make(chan struct{})
+	var all sync.WaitGroup
+	runtime.GC()
+	before := statusBytes("VmRSS:")
+	began := time.Now()
+	for range tasks {
+		all.Go(func() {
+			arrived.Add(1)
+			<-gate
+		})
+	}
+	for arrived.Load() < int64(tasks) {
+		time.Sleep(200 * time.Microsecond)
+	}
+	created := time.Since(began)
+	report("resident each", "bytes", (statusBytes("VmRSS:")-before)/float64(tasks))
+	reportEach("create", created, tasks)
+	began = time.Now()
+	close(gate)
+	all.Wait()
+	reportEach("wake and join", time.Since(began), tasks)
+}
+
+// ticks is what the ticker says and the measuring goroutine reads.
+type ticks struct {
+	sync.Mutex
+	recording bool
+	lateness  []time.Duration
+	next      time.Time
+}
+
+func (t *ticks) expect(deadline time.Time) {
+	t.Lock()
+	defer t.Unlock()
+	t.next = deadline
+}
+
+func (t *ticks) woke() {
+	t.Lock()
+	defer t.Unlock()
+	if t.recording {
+		t.lateness = append(t.lateness, time.Since(t.next))
+	}
+}
+
+// ticker measures how late a goroutine is that sleeps for 1 ms, beside hogs that compute for ever
+// and blockers that block in the kernel for 20 ms at a time.
+func ticker(hogs, blockers int) {
+	var t ticks
+	go func() {
+		for {
+			t.expect(time.Now().Add(time.Millisecond))
+			time.Sleep(time.Millisecond)
+			t.woke()
+		}
+	}()
+	for range blockers {
+		go block(20 * time.Millisecond)
+	}
+	for range hogs {
+		go hog()
+	}
+	run := 4 * time.Second
+	if quick {
+		run = time.Second
+	}
+	sleepInKernel(200 * time.Millisecond)
+	t.recordFor(run)
+	os.Exit(0)
+}
+
+func hog() {
+	for {
+	}
+}
+
+func block(each time.Duration) {
+	for {
+		sleepInKernel(each)
+	}
+}
+
+// sleepInKernel is a system call of which the scheduler knows nothing but that it is one.
+func sleepInKernel(span time.Duration) {
+	left := syscall.NsecToTimespec(span.Nanoseconds())
+	for syscall.Nanosleep(&left, &left) == syscall.EINTR {
+	}
+}
+
+// recordFor must not depend on timers, so it sleeps in the kernel.
+func (t *ticks) recordFor(run time.Duration) {
+	t.Lock()
+	t.lateness = make([]time.Duration, 0, 2*run.Milliseconds())
+	t.recording = true
+	t.Unlock()
+	sleepInKernel(run)
+	t.Lock()
+	defer t.Unlock()
+	t.recording = false
+	t.report(run)
+}
+
+func (t *ticks) report(run time.Duration) {
+	number := len(t.lateness)
+	if unfinished := time.Since(t.next); unfinished > 0 {
+		t.lateness = append(t.lateness, unfinished)
+	}
+	slices.Sort(t.lateness)
+	note := ""
+	if quantile(t.lateness, 1) > run/2 {
+		note = "frozen"
+	}
+	milliseconds := func(d time.Duration) float64 { return d.Seconds() * 1e3 }
+	reportNoted("late p50", "ms", milliseconds(quantile(t.lateness, 0.5)), note)
+	reportNoted("late p99", "ms", milliseconds(quantile(t.lateness, 0.99)), note)
+	reportNoted("late max", "ms", milliseconds(quantile(t.lateness, 1)), note)
+	report("time per tick", "ms", milliseconds(run)/float64(max(number, 1)))
+}
+
+// quantile is the nearest rank in a sorted slice.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	rank := int(math.Ceil(q * float64(len(sorted))))
+	return sorted[max(rank, 1)-1]
+}

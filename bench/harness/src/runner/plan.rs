@@ -1,0 +1,77 @@
+//! The rows: which workloads there are and who runs them.
+
+/// A part of the project, with programs of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// `bench/sched`: goroutines and channels.
+    Sched,
+    /// `bench/alloc`: malloc and free.
+    Alloc,
+    /// `bench/gc`: the collected heap.
+    Gc,
+}
+
+impl Area {
+    /// All of them, in the order of the report.
+    pub const ALL: [Self; 3] = [Self::Sched, Self::Alloc, Self::Gc];
+
+    /// The name of its folder and the beginning of its programs' names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sched => "sched",
+            Self::Alloc => "alloc",
+            Self::Gc => "gc",
+        }
+    }
+
+    /// Who runs the rows of this area, ours first.
+    pub fn peers(self) -> &'static [&'static str] {
+        match self {
+            Self::Sched => &["ours", "go", "tokio", "may"],
+            Self::Alloc => &["ours", "ours-goroutine", "mimalloc", "jemalloc", "system"],
+            Self::Gc => &["ours", "go", "mimalloc"],
+        }
+    }
+
+    /// The file name of a peer's program. One program holds all that is written in Go.
+    pub fn program(self, peer: &str) -> String {
+        if peer == "go" { "go-peer".into() } else { format!("{}-{peer}", self.name()) }
+    }
+}
+
+/// One workload.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Its name on the command lines and in the tables.
+    pub name: &'static str,
+    /// Where it belongs.
+    pub area: Area,
+    /// How often each peer runs it at most; long rows run less often.
+    pub rounds: usize,
+}
+
+/// All rows in the order of the report. `bench/README.md` says what each does.
+pub const ROWS: &[Row] = &[
+    Row::new("spawn-join", Area::Sched, 9),
+    Row::new("spawn-tree", Area::Sched, 9),
+    Row::new("yield-2", Area::Sched, 9),
+    Row::new("yield-1000", Area::Sched, 9),
+    Row::new("ping-pong-1", Area::Sched, 9),
+    Row::new("ping-pong-2", Area::Sched, 9),
+    Row::new("parked", Area::Sched, 5),
+    Row::new("ticker-idle", Area::Sched, 3),
+    Row::new("ticker", Area::Sched, 5),
+    Row::new("ticker-hogs", Area::Sched, 3),
+    Row::new("pair-16", Area::Alloc, 9),
+    Row::new("pair-256", Area::Alloc, 9),
+    Row::new("pair-4096", Area::Alloc, 9),
+    Row::new("batch-64", Area::Alloc, 9),
+    Row::new("replace-10k", Area::Alloc, 9),
+    Row::new("binary-trees-18", Area::Gc, 5),
+];
+
+impl Row {
+    const fn new(name: &'static str, area: Area, rounds: usize) -> Self {
+        Self { name, area, rounds }
+    }
+}
