@@ -6,7 +6,9 @@
 //! `#[cfg(not(loom))]` here.
 
 pub mod entry;
+pub mod idle;
 pub mod lock;
+pub mod parker;
 pub mod queue;
 pub mod sync;
 pub mod task;

@@ -1,0 +1,571 @@
+//! Who sleeps, who looks for work, and whom to wake.
+//!
+//! # Problem
+//!
+//! An M without work must sleep, or it burns a processor. It must not sleep beside work, or a
+//! goroutine waits for nothing. Waking one M per goroutine that becomes ready would be right and
+//! slow: most of those wake-ups find the work already done.
+//!
+//! # Rule
+//!
+//! Some Ms *spin*: they hold a P, have nothing to run and look into all queues. Whoever makes work
+//! wakes an M only if nobody spins; a spinner that finds work wakes the next before it runs. So
+//! while work is left and a P is idle, somebody looks for it; and with one M looking there is one
+//! wake-up at a time, not a herd.
+//!
+//! # Words
+//!
+//! * *submitter*: makes a goroutine runnable: publishes it in a queue, then calls
+//!   [`notify`](Idle::notify).
+//! * *spinner*: an M that holds a [`Spinning`].
+//! * *to retire*: to stop spinning and give up the P, in one step ([`release`](Idle::release)).
+//! * *need*: a submitter found neither a spinner nor an idle P. The next P that would become idle
+//!   must look around first.
+//!
+//! # The word
+//!
+//! ```text
+//!   bit 63 … 49    48     47 … 24     23 … 0
+//!      unused     need     idle      spinning       need ⇒ idle = 0
+//!                                                   idle = length of the list of idle Ps
+//!                                                   spinning = number of `Spinning`s that live
+//! ```
+//!
+//! *idle* changes under the lock of the lists, together with them; *spinning* and *need* change with
+//! the lock or without; every change is an RMW of the whole word. So "nobody spins and no P is
+//! idle" is one reading, and a submitter that finds it so leaves *need* by one compare-and-swap and
+//! takes no lock. (Go keeps three words, and takes the scheduler's lock on each ready while all Ps
+//! are busy.)
+//!
+//! The proof that no goroutine is left behind is in `idle.md`, printed below. Model:
+//! `loom-tests/tests/sched_idle.rs`.
+//!
+//! # Source
+//!
+//! Go's `wakep`, `resetspinning`, `pidleget`, `pidleput`, `findRunnable` (`proc.go`, and the essay at
+//! its top, with three designs that were turned down).
+//!
+#![doc = include_str!("idle.md")]
+
+use core::fmt;
+
+use crate::lock::Lock;
+use crate::sync::{AtomicU64, Ordering, fence};
+
+/// The idle Ps and Ms of one scheduler, by number, and the count of spinners.
+///
+/// ```
+/// use sched_core::idle::{Host, Idle, Release};
+///
+/// let idle = Idle::new(2, 16);
+/// idle.add_machine(); // M 0, which holds P 0
+/// assert_eq!(idle.release(1, None, || false), Release::Idle);
+///
+/// // M 0 makes work: nobody spins and P 1 is idle, so an M is started on it.
+/// let wake = idle.notify().expect("P 1 is idle");
+/// assert_eq!((wake.proc, wake.host), (1, Host::New));
+/// // More work: somebody looks for it already.
+/// assert!(idle.notify().is_none());
+/// // The spinner finds work; no P is idle, so nobody follows it.
+/// assert!(idle.found(wake.spinning).is_none());
+/// ```
+pub struct Idle {
+    /// See the module's drawing. Changed by RMW only.
+    word: AtomicU64,
+    lists: Lock<Lists>,
+}
+
+/// What the lock protects. Both lists have room for all there can be: they never allocate.
+struct Lists {
+    /// Idle Ps, the last one first: its caches are the warmest.
+    procs: Vec<usize>,
+    /// Ms that sleep, the last one first.
+    machines: Vec<usize>,
+    /// Ms that exist or are being started.
+    total: usize,
+}
+
+/// Proves that one M counts as a spinner.
+///
+/// It ends in [`Idle::found`] or [`Idle::release`], and nowhere else: one that is dropped would
+/// keep submitters from waking anybody for ever.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a spinner that forgets itself keeps all others asleep"]
+pub struct Spinning(());
+
+impl Drop for Spinning {
+    fn drop(&mut self) {
+        debug_assert!(std::thread::panicking(), "a spinner was dropped and not retired");
+    }
+}
+
+/// The M that is to run a P.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// This one; it sleeps, and is on no list any more.
+    Sleeper(usize),
+    /// A new one. It is counted already.
+    New,
+}
+
+/// An order: let `host` hold `proc` and spin.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the P is on no list any more: somebody must run it"]
+pub struct Wake {
+    /// The P, which is the caller's to give.
+    pub proc: usize,
+    /// Who is to hold it.
+    pub host: Host,
+    /// The new spinner's evidence.
+    pub spinning: Spinning,
+}
+
+/// What became of a P that was offered.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Release {
+    /// It is idle. The M has no P: it may sleep.
+    Idle,
+    /// There is work, or there may be: hold this P, spin, and search everything again.
+    Search {
+        /// Not always the P that was offered.
+        proc: usize,
+        /// The evidence to search with.
+        spinning: Spinning,
+    },
+}
+
+/// How many there are, read at one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Ms that spin.
+    pub spinning: usize,
+    /// Ps that nobody holds.
+    pub idle_procs: usize,
+    /// Ms that sleep.
+    pub sleeping: usize,
+    /// Ms that exist or are being started.
+    pub machines: usize,
+}
+
+impl Idle {
+    /// Nobody spins, nobody sleeps, no P is idle. Allocates the lists once.
+    pub fn new(max_procs: usize, max_machines: usize) -> Self {
+        let lists = Lists {
+            procs: Vec::with_capacity(max_procs),
+            machines: Vec::with_capacity(max_machines),
+            total: 0,
+        };
+        Self { word: AtomicU64::new(0), lists: Lock::new(lists) }
+    }
+
+    /// Work was published: wakes an M for it if nobody looks for work and a P is idle.
+    ///
+    /// Call it after the goroutine can be found in a queue.
+    #[inline]
+    pub fn notify(&self) -> Option<Wake> {
+        // SeqCst: (PushFence) the publication comes before the reading of the word. Partner: the
+        // fence in `look_again`.
+        fence(Ordering::SeqCst);
+        // Relaxed: ordered by the fence.
+        let now = Counts(self.word.load(Ordering::Relaxed));
+        if now.covered() { None } else { self.notify_slow(now) }
+    }
+
+    #[cold]
+    fn notify_slow(&self, now: Counts) -> Option<Wake> {
+        let claim = |now: Counts| match (now.covered(), now.idle()) {
+            (true, _) => None,
+            (false, 0) => Some(now.with_need()),
+            (false, _) => Some(now.plus_spinner()),
+        };
+        let before = self.try_update(now, claim)?;
+        if before.idle() == 0 { None } else { self.launch(Spinning(())) }
+    }
+
+    /// Finds a P and an M for a spinner that is counted already.
+    fn launch(&self, spinning: Spinning) -> Option<Wake> {
+        let mut lists = self.lists.lock();
+        match lists.procs.pop() {
+            Some(proc) => {
+                self.update(Counts::minus_idle);
+                Some(Wake { proc, host: lists.host(), spinning })
+            }
+            None => {
+                // Somebody else took it. Whoever gives up a P next must look for our work.
+                core::mem::forget(spinning);
+                self.update(|now| now.minus_spinner().with_need());
+                None
+            }
+        }
+    }
+
+    /// Lets an M that has run out of work search the others' queues, unless half as many as are
+    /// busy do so already: more would only fight for the same queues.
+    pub fn try_spin(&self, procs: usize) -> Option<Spinning> {
+        // Relaxed: a guess; the update settles it.
+        let now = Counts(self.word.load(Ordering::Relaxed));
+        let join = |now: Counts| {
+            let busy = procs.saturating_sub(now.idle());
+            (2 * now.spinning() < busy).then(|| now.plus_spinner())
+        };
+        self.try_update(now, join).map(|_| Spinning(()))
+    }
+
+    /// A spinner has found work: it stops spinning, and wakes the next if it was the last.
+    ///
+    /// Submitters relied on it while it spun, so this must come before the work runs.
+    pub fn found(&self, spinning: Spinning) -> Option<Wake> {
+        core::mem::forget(spinning);
+        self.update(Counts::minus_spinner);
+        self.notify()
+    }
+
+    /// An M has nothing to run and gives up `proc`; if it spins, it retires.
+    ///
+    /// `any_work` looks into every queue there is: the ring of each P, the global queue. It is asked
+    /// when the P is on the list already, so a submitter can use it from then on.
+    pub fn release(
+        &self,
+        proc: usize,
+        spinning: Option<Spinning>,
+        any_work: impl FnOnce() -> bool,
+    ) -> Release {
+        match spinning {
+            None => self.release_quietly(proc),
+            Some(spinning) => {
+                self.retire(proc, spinning);
+                self.look_again(any_work)
+            }
+        }
+    }
+
+    /// For an M that did not spin: nobody relied on it, so *need* alone decides.
+    fn release_quietly(&self, proc: usize) -> Release {
+        let mut lists = self.lists.lock();
+        let before = self.update(|now| match now.need() {
+            true => now.without_need().plus_spinner(),
+            false => now.plus_idle(),
+        });
+        if !before.need() {
+            lists.procs.push(proc);
+            return Release::Idle;
+        }
+        drop(lists);
+        // SeqCst: (SleepFence) *need* is cleared before the search reads the queues: a submitter
+        // that still saw it has published before. Partner: the fence in `notify`.
+        fence(Ordering::SeqCst);
+        Release::Search { proc, spinning: Spinning(()) }
+    }
+
+    /// Gives up the P and the spinning in one step.
+    fn retire(&self, proc: usize, spinning: Spinning) {
+        core::mem::forget(spinning);
+        let mut lists = self.lists.lock();
+        self.update(|now| now.without_need().minus_spinner().plus_idle());
+        lists.procs.push(proc);
+    }
+
+    /// A retired spinner looks once more, since submitters relied on it until it retired.
+    fn look_again(&self, any_work: impl FnOnce() -> bool) -> Release {
+        // SeqCst: (SleepFence) the retirement comes before the last look. Partner: the fence in
+        // `notify`.
+        fence(Ordering::SeqCst);
+        if !any_work() {
+            return Release::Idle;
+        }
+        let mut lists = self.lists.lock();
+        match lists.procs.pop() {
+            Some(proc) => {
+                self.update(|now| now.minus_idle().plus_spinner());
+                Release::Search { proc, spinning: Spinning(()) }
+            }
+            None => {
+                // All Ps are busy: whoever gives one up next looks for this work.
+                self.update(Counts::with_need);
+                Release::Idle
+            }
+        }
+    }
+
+    /// Takes an idle P, if there is one: for an M that came back and found its P gone.
+    pub fn take_proc(&self) -> Option<usize> {
+        // Relaxed: a hint that saves the lock; who misses a P queues its goroutine and notifies.
+        if Counts(self.word.load(Ordering::Relaxed)).idle() == 0 {
+            return None;
+        }
+        let mut lists = self.lists.lock();
+        let proc = lists.procs.pop()?;
+        self.update(Counts::minus_idle);
+        Some(proc)
+    }
+
+    /// Takes every idle P whose number is `from` or above off the list: those Ps are being retired.
+    /// `retired` is called for each.
+    pub fn remove_procs(&self, from: usize, mut retired: impl FnMut(usize)) {
+        let mut lists = self.lists.lock();
+        let before = lists.procs.len();
+        lists.procs.retain(|&proc| {
+            let stays = proc < from;
+            if !stays {
+                retired(proc);
+            }
+            stays
+        });
+        for _ in lists.procs.len()..before {
+            self.update(Counts::minus_idle);
+        }
+    }
+
+    /// An M for a P that has work or that a spinner is to have.
+    pub fn take_host(&self) -> Host {
+        self.lists.lock().host()
+    }
+
+    /// Counts an M that nobody ordered: the first one.
+    pub fn add_machine(&self) {
+        self.lists.lock().total += 1;
+    }
+
+    /// An M is gone, or could not be started.
+    pub fn remove_machine(&self) {
+        self.lists.lock().total -= 1;
+    }
+
+    /// M `id` is about to sleep, without a P. From now on it may be chosen and woken.
+    pub fn rest(&self, id: usize) {
+        let mut lists = self.lists.lock();
+        debug_assert!(!lists.machines.contains(&id), "M {id} sleeps twice");
+        debug_assert!(lists.machines.len() < lists.machines.capacity(), "more Ms than the cap");
+        lists.machines.push(id);
+    }
+
+    /// All numbers at one instant. `sleeping == machines` means that nobody runs and nobody is about
+    /// to: an M that is being started counts before it exists.
+    pub fn census(&self) -> Census {
+        let lists = self.lists.lock();
+        // Acquire: with the RMWs of those whose counts are read.
+        let now = Counts(self.word.load(Ordering::Acquire));
+        Census {
+            spinning: now.spinning(),
+            idle_procs: now.idle(),
+            sleeping: lists.machines.len(),
+            machines: lists.total,
+        }
+    }
+
+    /// Idle Ps at about this time, without the lock.
+    pub fn idle_procs(&self) -> usize {
+        // Relaxed: a number for statistics.
+        Counts(self.word.load(Ordering::Relaxed)).idle()
+    }
+
+    /// Spinners at about this time, without the lock.
+    pub fn spinning(&self) -> usize {
+        // Relaxed: a number for statistics.
+        Counts(self.word.load(Ordering::Relaxed)).spinning()
+    }
+
+    fn update(&self, change: impl Fn(Counts) -> Counts) -> Counts {
+        // Relaxed: a guess; the exchange settles it.
+        let now = Counts(self.word.load(Ordering::Relaxed));
+        match self.try_update(now, |now| Some(change(now))) {
+            Some(before) => before,
+            None => unreachable!("`change` always gives a word"),
+        }
+    }
+
+    /// One RMW; `None` when `change` declines. Returns what was there before.
+    fn try_update(
+        &self,
+        mut now: Counts,
+        change: impl Fn(Counts) -> Option<Counts>,
+    ) -> Option<Counts> {
+        loop {
+            let next = change(now)?;
+            // AcqRel: Release: work published before *need* is left; Acquire: the same, for the M
+            // that finds *need*. The spinner's handshake is made by the fences.
+            match self.word.compare_exchange_weak(
+                now.0,
+                next.0,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(now),
+                Err(seen) => now = Counts(seen),
+            }
+        }
+    }
+}
+
+impl Lists {
+    fn host(&mut self) -> Host {
+        match self.machines.pop() {
+            Some(id) => Host::Sleeper(id),
+            None => {
+                self.total += 1;
+                Host::New
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idle")
+            .field("spinning", &self.spinning())
+            .field("idle_procs", &self.idle_procs())
+            .finish_non_exhaustive()
+    }
+}
+
+const COUNT: u64 = (1 << 24) - 1;
+const IDLE_SHIFT: u32 = 24;
+const NEED: u64 = 1 << 48;
+
+/// A reading of the word.
+#[derive(Clone, Copy)]
+struct Counts(u64);
+
+impl Counts {
+    fn spinning(self) -> usize {
+        (self.0 & COUNT) as usize
+    }
+
+    fn idle(self) -> usize {
+        (self.0 >> IDLE_SHIFT & COUNT) as usize
+    }
+
+    fn need(self) -> bool {
+        self.0 & NEED != 0
+    }
+
+    /// Somebody will look for work that is published now.
+    fn covered(self) -> bool {
+        self.spinning() != 0 || self.need()
+    }
+
+    fn plus_spinner(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    fn minus_spinner(self) -> Self {
+        debug_assert!(self.spinning() > 0, "more spinners retired than there were");
+        Self(self.0 - 1)
+    }
+
+    fn plus_idle(self) -> Self {
+        debug_assert!(!self.need(), "a P becomes idle beside unclaimed work");
+        Self(self.0 + (1 << IDLE_SHIFT))
+    }
+
+    fn minus_idle(self) -> Self {
+        debug_assert!(self.idle() > 0, "more Ps taken than there were");
+        Self(self.0 - (1 << IDLE_SHIFT))
+    }
+
+    fn with_need(self) -> Self {
+        debug_assert_eq!(self.idle(), 0, "an idle P is woken, not waited for");
+        Self(self.0 | NEED)
+    }
+
+    fn without_need(self) -> Self {
+        Self(self.0 & !NEED)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn spins(release: Release) -> (usize, Spinning) {
+        match release {
+            Release::Search { proc, spinning } => (proc, spinning),
+            Release::Idle => panic!("there was work"),
+        }
+    }
+
+    fn numbers(idle: &Idle) -> (usize, usize) {
+        (idle.spinning(), idle.idle_procs())
+    }
+
+    #[test]
+    fn one_wake_at_a_time() {
+        let idle = Idle::new(4, 4);
+        for proc in 0..3 {
+            assert_eq!(idle.release(proc, None, || unreachable!()), Release::Idle);
+        }
+        let wake = idle.notify().expect("three Ps are idle");
+        assert!(idle.notify().is_none(), "one looks already");
+        let next = idle.found(wake.spinning).expect("two Ps are idle");
+        assert_eq!(numbers(&idle), (1, 1));
+        assert_eq!(idle.release(next.proc, Some(next.spinning), || false), Release::Idle);
+        assert_eq!(numbers(&idle), (0, 2));
+    }
+
+    #[test]
+    fn a_submitter_without_idle_procs_makes_the_next_release_search() {
+        let idle = Idle::new(4, 4);
+        assert!(idle.notify().is_none());
+        assert!(idle.notify().is_none());
+        let (proc, spinning) = spins(idle.release(3, None, || unreachable!()));
+        assert_eq!((proc, numbers(&idle)), (3, (1, 0)));
+        assert_eq!(idle.release(3, Some(spinning), || false), Release::Idle);
+        assert_eq!(numbers(&idle), (0, 1));
+    }
+
+    #[test]
+    fn a_retired_spinner_that_sees_work_spins_again() {
+        let idle = Idle::new(2, 4);
+        let spinning = idle.try_spin(2).expect("two are busy");
+        let (proc, spinning) = spins(idle.release(1, Some(spinning), || true));
+        assert_eq!((proc, numbers(&idle)), (1, (1, 0)));
+        assert!(idle.found(spinning).is_none());
+    }
+
+    #[test]
+    fn a_retired_spinner_whose_proc_is_gone_leaves_need() {
+        let idle = Idle::new(2, 4);
+        let spinning = idle.try_spin(2).expect("two are busy");
+        let taken = || idle.take_proc().is_some();
+        assert_eq!(idle.release(1, Some(spinning), taken), Release::Idle);
+        let (_, spinning) = spins(idle.release(0, None, || unreachable!()));
+        assert_eq!(idle.release(0, Some(spinning), || false), Release::Idle);
+    }
+
+    #[test]
+    fn at_most_half_of_the_busy_ones_spin() {
+        let idle = Idle::new(4, 4);
+        let first = idle.try_spin(4).expect("0 < 4");
+        let second = idle.try_spin(4).expect("2 < 4");
+        assert!(idle.try_spin(4).is_none());
+        assert_eq!(idle.release(0, Some(first), || false), Release::Idle);
+        assert_eq!(idle.release(1, Some(second), || false), Release::Idle);
+    }
+
+    #[test]
+    fn an_ordered_machine_counts_before_it_exists() {
+        let idle = Idle::new(2, 4);
+        idle.add_machine();
+        idle.rest(0);
+        let asleep = idle.census();
+        assert_eq!((asleep.sleeping, asleep.machines), (1, 1));
+        assert_eq!(idle.take_host(), Host::Sleeper(0));
+        assert_eq!(idle.take_host(), Host::New);
+        idle.rest(0);
+        assert_ne!(idle.census().sleeping, idle.census().machines);
+        idle.remove_machine();
+        assert_eq!(idle.census().sleeping, idle.census().machines);
+    }
+
+    #[test]
+    fn retired_procs_leave_the_list() {
+        let idle = Idle::new(8, 4);
+        for proc in [5, 1, 6, 0] {
+            assert_eq!(idle.release(proc, None, || false), Release::Idle);
+        }
+        let mut gone = Vec::new();
+        idle.remove_procs(2, |proc| gone.push(proc));
+        assert_eq!((gone, idle.idle_procs()), (vec![5, 6], 2));
+    }
+}
