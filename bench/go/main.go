@@ -23,6 +23,7 @@ var rows = map[string]func(){
 	"ping-pong-1":     func() { pingPong(1) },
 	"ping-pong-2":     func() { pingPong(2) },
 	"parked":          parked,
+	"blocking":        blocking,
 	"ticker-idle":     func() { ticker(0, 0) },
 	"ticker":          func() { ticker(1, 64) },
 	"ticker-hogs":     func() { ticker(8, 0) },

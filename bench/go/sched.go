@@ -115,6 +115,18 @@ func parked() {
 	reportEach("wake and join", time.Since(began), tasks)
 }
 
+// blocking: how long it takes until 64 goroutines have been blocked in the kernel for 20 ms each.
+func blocking() {
+	elapsed := medianTime(func() {
+		var all sync.WaitGroup
+		for range 64 {
+			all.Go(func() { sleepInKernel(20 * time.Millisecond) })
+		}
+		all.Wait()
+	})
+	report("total", "ms", elapsed.Seconds()*1e3)
+}
+
 // ticks is what the ticker says and the measuring goroutine reads.
 type ticks struct {
 	sync.Mutex

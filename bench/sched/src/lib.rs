@@ -52,6 +52,10 @@ pub trait Scheduler: Sized {
     /// opens the gate and joins them.
     fn park(&self, tasks: usize, arrived: Arc<AtomicUsize>) -> impl FnOnce();
 
+    /// `tasks` tasks block their thread in the kernel for `each`, once, without telling the
+    /// scheduler; returns when all are done.
+    fn block(&self, tasks: usize, each: Duration);
+
     /// Spawns a task that for ever sleeps for `period` and hands each lateness to `ticks`.
     fn spawn_ticker(&self, period: Duration, ticks: Arc<Ticks>);
 
@@ -80,6 +84,7 @@ pub fn main<S: Scheduler>(peer: &str) {
         "ping-pong-1" => ping_pong::<S>(&request, 1),
         "ping-pong-2" => ping_pong::<S>(&request, 2),
         "parked" => parked::<S>(&request),
+        "blocking" => blocking::<S>(&request),
         "ticker-idle" => ticker::<S>(&request, 0, 0),
         "ticker" => ticker::<S>(&request, 1, BLOCKERS),
         "ticker-hogs" => ticker::<S>(&request, HOGS, 0),
@@ -138,6 +143,14 @@ fn parked<S: Scheduler>(request: &Request) {
     open();
     request.report_each("wake and join", began.elapsed(), tasks);
     process::exit(0);
+}
+
+/// How long it takes until 64 tasks have been blocked for 20 ms each. One worker for each would
+/// need 20 ms, two workers 640.
+fn blocking<S: Scheduler>(request: &Request) {
+    let scheduler = S::start(WORKERS);
+    let time = harness::median_time(request.passes(), || scheduler.block(BLOCKERS, BLOCK));
+    request.report("total", "ms", time.as_secs_f64() * 1e3);
 }
 
 /// Lateness of a 1 ms ticker beside hogs and blockers. The process is exited from: neither can be

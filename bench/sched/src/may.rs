@@ -92,6 +92,11 @@ impl Scheduler for May {
         }
     }
 
+    fn block(&self, tasks: usize, each: Duration) {
+        let all: Vec<_> = (0..tasks).map(|_| spawn(move || thread::sleep(each))).collect();
+        all.into_iter().for_each(|task| task.join().unwrap());
+    }
+
     fn spawn_ticker(&self, period: Duration, ticks: Arc<Ticks>) {
         spawn(move || {
             loop {

@@ -87,6 +87,15 @@ impl Scheduler for Tokio {
         }
     }
 
+    fn block(&self, tasks: usize, each: Duration) {
+        self.run(async move {
+            let sleep = |_| tokio::spawn(async move { thread::sleep(each) });
+            for task in (0..tasks).map(sleep).collect::<Vec<_>>() {
+                task.await.unwrap();
+            }
+        });
+    }
+
     fn spawn_ticker(&self, period: Duration, ticks: Arc<Ticks>) {
         self.0.spawn(async move {
             loop {

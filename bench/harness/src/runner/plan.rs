@@ -59,6 +59,7 @@ pub const ROWS: &[Row] = &[
     Row::new("ping-pong-1", Area::Sched, 9),
     Row::new("ping-pong-2", Area::Sched, 9),
     Row::new("parked", Area::Sched, 5),
+    Row::new("blocking", Area::Sched, 3),
     Row::new("ticker-idle", Area::Sched, 3),
     Row::new("ticker", Area::Sched, 5),
     Row::new("ticker-hogs", Area::Sched, 3),

@@ -93,7 +93,7 @@ impl Results {
         let label = if unit.is_empty() { metric.into() } else { format!("{metric}, {unit}") };
         let mut line = vec![row.to_owned(), label];
         line.extend(peers.iter().map(|peer| self.cell(row, metric, peer)));
-        line.extend(peers[1..].iter().map(|peer| ratio(ours, self.summary(row, metric, peer))));
+        line.extend(others(area).map(|peer| ratio(ours, self.summary(row, metric, peer))));
         line
     }
 
@@ -123,8 +123,13 @@ impl Results {
 fn header(area: Area) -> Vec<String> {
     let mut header = vec!["row".to_owned(), "metric".to_owned()];
     header.extend(area.peers().iter().map(ToString::to_string));
-    header.extend(area.peers()[1..].iter().map(|peer| format!("ours ÷ {peer}")));
+    header.extend(others(area).map(|peer| format!("ours ÷ {peer}")));
     header
+}
+
+/// Those whom ours is compared with: not another variant of ours.
+fn others(area: Area) -> impl Iterator<Item = &'static str> {
+    area.peers().iter().copied().filter(|peer| !peer.starts_with("ours"))
 }
 
 fn ratio(ours: Option<Summary>, theirs: Option<Summary>) -> String {
