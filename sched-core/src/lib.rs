@@ -12,3 +12,10 @@ pub mod parker;
 pub mod queue;
 pub mod sync;
 pub mod task;
+
+#[cfg(not(loom))]
+pub mod context;
+#[cfg(not(loom))]
+pub mod stack;
+#[cfg(not(loom))]
+pub mod tls;

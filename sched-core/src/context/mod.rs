@@ -1,0 +1,151 @@
+//! Suspended stacks, and the switch from one to another.
+//!
+//! # Problem
+//!
+//! A goroutine that parks must stop in the middle of a call, and another must go on in the middle
+//! of its own. Everything the calling convention lets a callee rely on must be as it was: stack,
+//! callee-saved registers, floating-point control words, and, since each goroutine is a thread to
+//! libc, the thread pointer.
+//!
+//! # Two kinds behind one type
+//!
+//! | | own TLS (`x86_64`) | thread mode (`baton`) |
+//! |---|---|---|
+//! | a context is | a stack pointer and a thread pointer | a kernel thread and its baton |
+//! | `switch(from, to)` | save, load, return | post `to`'s baton, wait for `from`'s |
+//! | who runs after it | the same kernel thread | the thread of `to` |
+//! | cost | tens of nanoseconds | two futex calls |
+//!
+//! The scheduler above is the same. In thread mode an M is a *role*: it goes from thread to thread
+//! with the baton, and whoever holds the baton runs the M's code. [`Context::thread`] says which
+//! kernel thread that will be.
+//!
+//! # The order at a switch
+//!
+//! `from` is complete only when the switch is over, and in thread mode `to` may run before `from`
+//! waits. So whatever makes `from` known to others (its *commit*) is done by the code that `to`
+//! continues with. A baton that is posted before its owner waits is kept.
+//!
+//! # Source
+//!
+//! Go's `gogo`/`mcall` (`asm_amd64.s`) for the use; corosensei's `arch` for how to write one down.
+
+use core::cell::UnsafeCell;
+use core::fmt;
+
+use crate::tls::Mode;
+
+mod baton;
+#[cfg(own_tls)]
+pub(crate) mod x86_64;
+
+use baton::Baton;
+pub use baton::ThreadId;
+
+/// A suspended flow of control, or a place to suspend the running one in.
+///
+/// The goroutine's lies in its slot ([`crate::stack::Slot::context`]); an M makes one for its own
+/// thread's stack with [`Context::of_thread`].
+///
+/// ```
+/// use sched_core::context::Context;
+/// use sched_core::tls::{Surplus, probe};
+///
+/// let mine = Context::of_thread(probe(Surplus::Take));
+/// assert_ne!(mine.thread().expect("runs on this thread").tid(), 0);
+/// ```
+#[repr(C)]
+pub struct Context {
+    /// Own TLS: the stack pointer while suspended. Written by the switch away, read by the switch
+    /// to it, which the scheduler orders after.
+    sp: UnsafeCell<usize>,
+    /// Own TLS: the thread pointer, constant. 0 in thread mode.
+    tp: usize,
+    /// Thread mode: where the thread waits; and who it is, in both.
+    baton: Baton,
+}
+
+// SAFETY: `sp` is accessed by `switch` only, whose callers promise that one thread at a time does
+// so for one context, each ordered after the last; `Baton` is Sync itself.
+unsafe impl Sync for Context {}
+
+impl Context {
+    /// A place to suspend the running thread's own stack in.
+    pub fn of_thread(mode: Mode) -> Context {
+        let tp = match mode {
+            Mode::OwnTls(layout) => layout.running_thread_pointer(),
+            Mode::Threads { .. } => 0,
+        };
+        Context { sp: UnsafeCell::new(0), tp, baton: Baton::of_this_thread() }
+    }
+
+    /// A goroutine's, in a slot with a TLS block at `tp`. [`Context::resume_at`] says where.
+    pub(crate) fn of_block(tp: usize) -> Context {
+        Context { sp: UnsafeCell::new(0), tp, baton: Baton::of_no_thread() }
+    }
+
+    /// A goroutine's in thread mode. The thread presents itself with [`Context::adopt`].
+    pub(crate) fn of_future_thread() -> Context {
+        Context { sp: UnsafeCell::new(0), tp: 0, baton: Baton::of_no_thread() }
+    }
+
+    /// Where the context resumes when it is next switched to.
+    ///
+    /// # Safety
+    ///
+    /// The context is suspended, or new, and the caller's alone.
+    #[cfg(own_tls)]
+    pub(crate) unsafe fn resume_at(&self, sp: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { *self.sp.get() = sp };
+    }
+
+    /// Thread mode: the running thread is this context's from now on.
+    pub(crate) fn adopt(&self) {
+        self.baton.adopt();
+    }
+
+    /// Thread mode: waits until somebody switches to this context.
+    pub(crate) fn wait(&self) {
+        self.baton.wait();
+    }
+
+    /// Thread mode: lets the context's thread go on, without waiting for anything.
+    pub(crate) fn post(&self) {
+        self.baton.post();
+    }
+
+    /// The kernel thread that runs after a switch to this context. `None`: the one that switches,
+    /// which is the case for goroutines with own TLS.
+    pub fn thread(&self) -> Option<ThreadId> {
+        self.baton.thread()
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("tp", &self.tp).field("thread", &self.thread()).finish()
+    }
+}
+
+/// Suspends the running flow of control in `from` and resumes `to`. Returns when somebody switches
+/// to `from`, in thread mode on the same kernel thread, with own TLS on any.
+///
+/// # Safety
+///
+/// * `from` belongs to what runs now: to the slot whose stack this is, or to this thread.
+/// * `to` is suspended, or an armed slot's; nobody else switches to it, and what was done there
+///   last happens before this call.
+/// * Both are of the same [`Mode`], and stay where they are until they are done with.
+/// * `in_runtime` is set on both sides: no signal may move either meanwhile.
+#[inline]
+pub unsafe fn switch(from: &Context, to: &Context) {
+    #[cfg(own_tls)]
+    if to.tp != 0 {
+        // SAFETY: `to` was left by this very function, or prepared by `first_frame`; the caller's
+        // promise says that its stack pointer is complete and that nobody else uses it.
+        return unsafe { x86_64::switch(from.sp.get(), *to.sp.get(), to.tp) };
+    }
+    to.post();
+    from.wait();
+}

@@ -1,0 +1,199 @@
+//! The stock of slots.
+//!
+//! Three lists under one lock:
+//!
+//! * *warm*: given back and ready; their top page is in memory and likely in the cache, so they go
+//!   out first, last in, first out;
+//! * *cold*: made ahead and never used;
+//! * *used*: given back, and in need of libc before they can be used again (thread mode; own TLS
+//!   with the surplus kept).
+//!
+//! `take` and `give` are a few instructions under the lock and call nothing of libc's: they run
+//! inside the runtime. `prepare` and dropping the stock call libc and the kernel, and so belong to
+//! the service thread: a goroutine that was preempted while it held libc's locks must be able to
+//! run on, which it cannot while a thread inside the runtime waits for it.
+
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+
+use super::slab::{List, Maker};
+use super::slot::{Record, Slot};
+use super::{Mmap, StackError, StackSource};
+use crate::lock::Lock;
+use crate::tls::Mode;
+
+/// How slots are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotsConfig {
+    /// Address space of a slot in bytes, guard and TLS included. Rounded up to what is possible.
+    pub stack_bytes: usize,
+    /// Slots per slab.
+    pub slots_per_slab: usize,
+}
+
+impl Default for SlotsConfig {
+    /// 256 KiB each, 16 MiB of address space at a time.
+    fn default() -> Self {
+        SlotsConfig { stack_bytes: 256 * 1024, slots_per_slab: 64 }
+    }
+}
+
+/// The stock of slots.
+///
+/// ```
+/// use sched_core::stack::{Slots, SlotsConfig};
+/// use sched_core::tls::{Surplus, probe};
+///
+/// let slots = Slots::new(SlotsConfig::default(), probe(Surplus::Take));
+/// assert!(slots.take().is_none(), "nothing is made unasked");
+/// assert_eq!(slots.prepare(2)?, 2);
+/// let slot = slots.take().expect("two are in stock");
+/// assert_eq!(slots.stock(), 1);
+/// slots.give(slot);
+/// # Ok::<(), sched_core::stack::StackError>(())
+/// ```
+#[derive(Debug)]
+pub struct Slots {
+    stock: Lock<Stock>,
+    /// A lock of std's: only `prepare` and `drop` take it, which may block.
+    maker: Mutex<Maker>,
+    mode: Mode,
+}
+
+#[derive(Debug)]
+struct Stock {
+    warm: List,
+    cold: List,
+    used: List,
+}
+
+impl Slots {
+    /// An empty stock over [`Mmap`].
+    pub fn new(config: SlotsConfig, mode: Mode) -> Slots {
+        Slots::with_source(config, mode, Box::new(Mmap::new()))
+    }
+
+    /// An empty stock over a source of the caller's.
+    pub fn with_source(config: SlotsConfig, mode: Mode, source: Box<dyn StackSource>) -> Slots {
+        let maker = Maker::new(mode, source, config.stack_bytes, config.slots_per_slab);
+        let stock = Stock { warm: List::new(), cold: List::new(), used: List::new() };
+        Slots { stock: Lock::new(stock), maker: Mutex::new(maker), mode }
+    }
+
+    /// A slot from the stock, warm ones first. `None`: the service thread must prepare more.
+    ///
+    /// May be called inside the runtime.
+    pub fn take(&self) -> Option<Slot> {
+        let mut stock = self.stock.lock();
+        let record = stock.warm.pop().or_else(|| stock.cold.pop());
+        record.map(Slot)
+    }
+
+    /// Takes a slot back: its goroutine has ended, or never began.
+    ///
+    /// May be called inside the runtime, though not by what runs on the slot. A slot that is armed
+    /// forgets its errand.
+    pub fn give(&self, slot: Slot) {
+        let ready = self.recycle(slot.record());
+        let mut stock = self.stock.lock();
+        match ready {
+            true => stock.warm.push(slot.0),
+            false => stock.used.push(slot.0),
+        }
+    }
+
+    /// Makes the slot fresh, if that can be done here.
+    fn recycle(&self, record: &Record) -> bool {
+        match self.mode {
+            #[cfg(own_tls)]
+            Mode::OwnTls(layout) => {
+                let by_copy = layout.recycles_by_copy();
+                if by_copy {
+                    // SAFETY: the giver owns the slot, and its goroutine has ended.
+                    unsafe { layout.reimage(record.tp) };
+                }
+                by_copy
+            }
+            #[cfg(not(own_tls))]
+            Mode::OwnTls(layout) => match *layout {},
+            // A thread that has not begun can still be used. Relaxed: the goroutine's last switch
+            // orders the store.
+            Mode::Threads { .. } => !record.spent.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Makes `count` more slots ready, used ones first: how many there are now that were not
+    /// before. Less than `count` if something gave out on the way.
+    ///
+    /// Only outside the runtime and on no goroutine: the service thread's work. A slot takes some
+    /// microseconds, most of it the kernel's.
+    ///
+    /// # Errors
+    ///
+    /// The reason, if not even one could be made.
+    pub fn prepare(&self, count: usize) -> Result<usize, StackError> {
+        let mut maker = self.maker.lock().unwrap_or_else(PoisonError::into_inner);
+        for made in 0..count {
+            match self.prepare_one(&mut maker) {
+                Ok(()) => {}
+                Err(reason) if made == 0 => return Err(reason),
+                Err(_) => return Ok(made),
+            }
+        }
+        Ok(count)
+    }
+
+    fn prepare_one(&self, maker: &mut Maker) -> Result<(), StackError> {
+        let used = self.stock.lock().used.pop();
+        let Some(record) = used else {
+            let record = maker.make()?;
+            self.stock.lock().cold.push(record);
+            return Ok(());
+        };
+        // SAFETY: popped, so ours; given back, so its goroutine has ended.
+        let renewed = unsafe { maker.renew(record) };
+        self.put_back(record, renewed)
+    }
+
+    /// A renewed slot is as good as warm. One that could not be renewed has no thread: it is lost
+    /// to the stock, and counted as such when the stock goes.
+    fn put_back(
+        &self,
+        record: NonNull<Record>,
+        renewed: Result<(), StackError>,
+    ) -> Result<(), StackError> {
+        renewed?;
+        self.stock.lock().warm.push(record);
+        Ok(())
+    }
+
+    /// How many slots can be taken.
+    pub fn stock(&self) -> usize {
+        let stock = self.stock.lock();
+        stock.warm.length + stock.cold.length
+    }
+
+    /// How many slots were given back and wait for [`prepare`](Slots::prepare).
+    pub fn used(&self) -> usize {
+        self.stock.lock().used.length
+    }
+
+    /// How goroutines of these slots run.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+}
+
+impl Drop for Slots {
+    /// Gives all memory back if every slot is here; else none of it: a goroutine that has not
+    /// ended may be pinned by others, and a record may be looked at.
+    fn drop(&mut self) {
+        let here = self.stock() + self.used();
+        let maker = self.maker.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if here == maker.made() {
+            // SAFETY: all slots are in the stock, so nobody has one.
+            unsafe { maker.dissolve() };
+        }
+    }
+}

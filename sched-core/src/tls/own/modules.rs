@@ -1,0 +1,69 @@
+//! Which loaded objects have static TLS, and where in a block.
+//!
+//! libc lays the static TLS of all objects out at fixed distances below the thread pointer. The
+//! public `dl_iterate_phdr` tells, for each object, its segment and where the *calling* thread's
+//! copy lies; the difference to the calling thread's pointer is the distance for every thread.
+
+use core::ffi::{c_int, c_void};
+use core::ops::Range;
+
+use super::glibc::thread_pointer;
+
+/// The static TLS of one loaded object.
+#[derive(Clone, Debug)]
+pub(super) struct Module {
+    /// libc's number for it: its index in a dtv.
+    pub(super) id: usize,
+    /// Its bytes, as distances *below* the thread pointer: `tp - start .. tp - end`, start > end.
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl Module {
+    /// Whether the variable at `tp + offset` is one of this object's.
+    pub(super) fn holds(&self, offset: isize) -> bool {
+        let below = offset.unsigned_abs();
+        offset < 0 && below <= self.start && below > self.end
+    }
+
+    /// Its bytes as indices into the `used` bytes below the thread pointer.
+    pub(super) fn within(&self, used: usize) -> Range<usize> {
+        used - self.start..used - self.end
+    }
+}
+
+/// All objects whose TLS lies in the `static_bytes` below the calling thread's pointer.
+pub(super) fn static_modules(static_bytes: usize) -> Vec<Module> {
+    let mut search = Search { tp: thread_pointer(), static_bytes, found: Vec::new() };
+    // SAFETY: `visit` takes the pointer for the `Search` it is, and nobody else has it meanwhile.
+    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+    search.found
+}
+
+struct Search {
+    tp: usize,
+    static_bytes: usize,
+    found: Vec<Module>,
+}
+
+unsafe extern "C" fn visit(
+    info: *mut libc::dl_phdr_info,
+    _size: usize,
+    search: *mut c_void,
+) -> c_int {
+    // SAFETY: libc passes a valid record, and the pointer `static_modules` gave it.
+    let (info, search) = unsafe { (&*info, &mut *search.cast::<Search>()) };
+    // SAFETY: the record's own array of program headers, `dlpi_phnum` long.
+    let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+    let tls = headers.iter().find(|header| header.p_type == libc::PT_TLS);
+    let data = info.dlpi_tls_data as usize;
+    // A null pointer: the calling thread has no copy yet, so the TLS is dynamic.
+    if let Some(tls) = tls.filter(|_| data != 0 && data < search.tp) {
+        let start = search.tp - data;
+        if start <= search.static_bytes {
+            let end = start.saturating_sub(tls.p_memsz as usize);
+            search.found.push(Module { id: info.dlpi_tls_modid, start, end });
+        }
+    }
+    0
+}

@@ -1,0 +1,159 @@
+//! Two threads, looked at from inside: what libc writes into the header of a thread that brings
+//! its own stack, as our goroutines do, and not into that of any other.
+
+use core::ffi::{c_int, c_void};
+use core::mem::{MaybeUninit, zeroed};
+use core::ptr::null_mut;
+
+use super::glibc::{Reason, debugger_offset, private, thread_pointer};
+use crate::tls::words;
+
+const STACK_BYTES: usize = 128 * 1024;
+
+/// What both threads agree on, and the headers in which they differ.
+pub(super) struct Samples {
+    /// The scheduler's words, from the thread pointer.
+    pub(super) words: isize,
+    /// `__resp`, from the thread pointer, and what it points to, from there as well.
+    pub(super) resolver: (isize, usize),
+    /// The first block of values of pthread keys.
+    pub(super) first_values: usize,
+    /// The stack given to `own`.
+    stack: usize,
+    own: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+/// What a thread writes down about itself.
+struct Sample {
+    resp: isize,
+    tp: usize,
+    header: Vec<u8>,
+    words: isize,
+    resolver: usize,
+    first_values: usize,
+}
+
+impl Samples {
+    /// Starts the two threads and compares them.
+    pub(super) fn take(pthread_bytes: usize) -> Result<Samples, Reason> {
+        let resp = (private(c"__resp")?.as_ptr() as isize).wrapping_sub(thread_pointer() as isize);
+        let stack = Stack::new()?;
+        let own = Sample::run(pthread_bytes, resp, Some(&stack))?;
+        let plain = Sample::run(pthread_bytes, resp, None)?;
+        if own.places() != plain.places() || own.places().1.max(own.places().2) >= pthread_bytes {
+            return Err("two threads disagree about where their TLS is");
+        }
+        Ok(Samples {
+            words: own.words,
+            resolver: (resp, own.resolver),
+            first_values: own.first_values,
+            stack: stack.0,
+            own: own.header,
+            plain: plain.header,
+        })
+    }
+
+    /// Where the header holds address and size of the thread's stack.
+    pub(super) fn stack_block(&self) -> Result<usize, Reason> {
+        let tid = debugger_offset(c"_thread_db_pthread_tid")?;
+        let noted = |at: usize, word: usize| self.own[at..at + 8] == word.to_ne_bytes();
+        let mut found = (tid.next_multiple_of(8)..self.own.len().saturating_sub(16))
+            .step_by(8)
+            .filter(|&at| noted(at, self.stack) && noted(at + 8, STACK_BYTES));
+        match (found.next(), found.next()) {
+            (Some(at), None) => Ok(at),
+            _ => Err("a thread's stack is not noted where it was"),
+        }
+    }
+
+    /// Where and how the header says that the stack is the user's: in the flags right behind the
+    /// values of pthread keys.
+    pub(super) fn user_stack(&self) -> Result<(usize, u8), Reason> {
+        const KEY_BLOCKS: usize = 32;
+        let flags = debugger_offset(c"_thread_db_pthread_specific")? + KEY_BLOCKS * 8;
+        let mut found = (flags..flags + 8).filter(|&at| self.own.get(at) != self.plain.get(at));
+        match (found.next(), found.next()) {
+            (Some(at), None) => Ok((at, self.own[at])),
+            _ => Err("a thread with a stack of its own is not marked as such"),
+        }
+    }
+}
+
+impl Sample {
+    fn run(pthread_bytes: usize, resp: isize, stack: Option<&Stack>) -> Result<Sample, Reason> {
+        let header = vec![0; pthread_bytes];
+        let mut sample = Sample { resp, tp: 0, header, words: 0, resolver: 0, first_values: 0 };
+        // SAFETY: plain data, which `pthread_attr_init` fills in.
+        let mut attr = unsafe { zeroed::<libc::pthread_attr_t>() };
+        let mut thread = MaybeUninit::uninit();
+        // SAFETY: `attr` is initialised before use; the thread gets the sample for as long as it
+        // runs, which `join` waits for.
+        let failed = unsafe {
+            libc::pthread_attr_init(&mut attr);
+            if let Some(stack) = stack {
+                libc::pthread_attr_setstack(&mut attr, stack.0 as *mut c_void, STACK_BYTES);
+            }
+            let made = libc::pthread_create(
+                thread.as_mut_ptr(),
+                &attr,
+                look,
+                (&raw mut sample).cast::<c_void>(),
+            );
+            libc::pthread_attr_destroy(&mut attr);
+            made != 0 || libc::pthread_join(thread.assume_init(), null_mut()) != 0
+        };
+        if failed {
+            return Err("a thread could not be started");
+        }
+        let specific = debugger_offset(c"_thread_db_pthread_specific")?;
+        let pointer = sample.header.get(specific..specific + 8).ok_or("odd place of keys")?;
+        let values = pointer.iter().rev().fold(0, |word, byte| word << 8 | usize::from(*byte));
+        sample.first_values = values.wrapping_sub(sample.tp);
+        Ok(sample)
+    }
+
+    /// What must be the same in all threads: the words, the resolver's state, values of keys.
+    fn places(&self) -> (isize, usize, usize) {
+        (self.words, self.resolver, self.first_values)
+    }
+}
+
+extern "C" fn look(sample: *mut c_void) -> *mut c_void {
+    let tp = thread_pointer();
+    // SAFETY: `run` lends the sample to this thread; a thread's header is as long as libc says.
+    unsafe {
+        let sample = &mut *sample.cast::<Sample>();
+        let header = core::slice::from_raw_parts(tp as *const u8, sample.header.len());
+        sample.tp = tp;
+        sample.header.copy_from_slice(header);
+        sample.words = (core::ptr::from_ref(words()) as isize).wrapping_sub(tp as isize);
+        let state = *(tp.wrapping_add_signed(sample.resp) as *const usize);
+        sample.resolver = state.wrapping_sub(tp);
+    }
+    null_mut()
+}
+
+/// A stack that is given back when the thread on it is gone.
+struct Stack(usize);
+
+impl Stack {
+    fn new() -> Result<Stack, Reason> {
+        let access: c_int = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a fresh mapping touches nobody's memory.
+        let base = unsafe { libc::mmap(null_mut(), STACK_BYTES, access, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            Err("no memory for a probe")
+        } else {
+            Ok(Stack(base as usize))
+        }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: our mapping; its thread has been joined.
+        unsafe { libc::munmap(self.0 as *mut c_void, STACK_BYTES) };
+    }
+}

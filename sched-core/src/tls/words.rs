@@ -1,0 +1,184 @@
+//! The words that every TLS block carries, and every other static of the mechanism.
+//!
+//! # Problem
+//!
+//! The scheduler must answer "which goroutine am I, and may I be interrupted here?" in one
+//! instruction, from a signal handler, and without an address that a migration can make stale. A
+//! pointer to the M, read just before a preemption and used just after it, would name the wrong M.
+//!
+//! # Answer
+//!
+//! The answer lies in the TLS block itself. A goroutine's block goes where the goroutine goes, so
+//! `fs:WORDS` is its own on every thread. The image says `in_runtime = 1`: a thread that never
+//! heard of the scheduler, a goroutine that has not started, and an M on its own stack are all
+//! "not preemptible" without a further test.
+//!
+//! Three kinds of TLS block hold a [`Words`]:
+//!
+//! | block | `m` | `g` | `in_runtime` |
+//! |---|---|---|---|
+//! | a goroutine's | the M it runs on | itself | 0 in user code |
+//! | an M's own thread | itself | null | always 1 |
+//! | any other thread | null | null | as its entries nest, 1 at rest |
+//!
+//! The variable has no destructor and a constant initialiser, so an access is one `fs:`-relative
+//! instruction: no registration, no lazy initialisation, legal in a signal handler and in the last
+//! moments of a thread. It must lie in *static* TLS, or a slot could not be prepared without
+//! `__tls_get_addr`; the probe checks it ([`crate::tls::probe`]).
+//!
+//! # Statics
+//!
+//! Apart from `preempt/signal.rs` this is the only file of the crate that has any. They are
+//! process-wide facts: the result of the probe (libc does not change while we run), and the counter
+//! of pseudo thread ids (two schedulers in one process must not hand out the same id).
+
+use core::cell::Cell;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::sync::OnceLock;
+
+use super::Mode;
+use crate::entry::EntryWords;
+
+/// The scheduler's words in one TLS block.
+///
+/// # Who writes what
+///
+/// * `entry`: the entry protocol's own rules (`crate::entry`).
+/// * `m`, `g`: written by the M that resumes the goroutine, before the switch, while the goroutine
+///   is suspended; read by the goroutine while `in_runtime` is set. A take-over compares them from
+///   outside, under the take lock.
+/// * `local`: belongs to the embedding crate; the mechanism only clears it.
+///
+/// Recycling a slot resets the words with atomic stores and never lets `in_runtime` leave 1, so a
+/// taker that still looks at a finished goroutine sees nothing it may take.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Words {
+    /// `in_runtime` and `retake`.
+    pub entry: EntryWords,
+    /// The M this block runs on: only meaningful while `in_runtime` is set.
+    pub m: AtomicPtr<()>,
+    /// The goroutine this block belongs to, null on a plain thread.
+    pub g: AtomicPtr<()>,
+    /// A word of the embedding crate.
+    pub local: AtomicPtr<()>,
+}
+
+impl Words {
+    const fn new() -> Self {
+        Words {
+            entry: EntryWords::new(),
+            m: AtomicPtr::new(null_mut()),
+            g: AtomicPtr::new(null_mut()),
+            local: AtomicPtr::new(null_mut()),
+        }
+    }
+}
+
+thread_local! {
+    static WORDS: Words = const { Words::new() };
+
+    /// Thread mode: what the goroutine's thread does last of all. See [`set_last_act`].
+    static LAST_ACT: Cell<Option<LastAct>> = const { Cell::new(None) };
+}
+
+/// Thread mode: the pthread key whose destructor performs [`LAST_ACT`]; `None` if libc had none.
+static LAST_ACT_KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
+
+/// The probe's answer, once per process.
+pub(super) static MODE: OnceLock<Mode> = OnceLock::new();
+
+/// Pseudo thread ids begin above every id the kernel can give (`PID_MAX_LIMIT` is 2^22), and must
+/// stay below 2^30: futex words keep the owner in their low 30 bits.
+const FIRST_PSEUDO_TID: i32 = 0x40_0000;
+const LAST_PSEUDO_TID: i32 = 0x3fff_ffff;
+
+static NEXT_PSEUDO_TID: AtomicI32 = AtomicI32::new(FIRST_PSEUDO_TID);
+
+/// A thread id that no kernel thread and no other slot has; `None` after a thousand million slots.
+pub(super) fn pseudo_tid() -> Option<i32> {
+    // Relaxed: only the number's uniqueness matters, and an RMW gives that alone.
+    NEXT_PSEUDO_TID
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tid| {
+            (tid <= LAST_PSEUDO_TID).then(|| tid + 1)
+        })
+        .ok()
+}
+
+/// Calls `f` with the words of the running block.
+///
+/// ```
+/// # use std::sync::atomic::Ordering;
+/// // A thread that has nothing to do with any scheduler belongs to no goroutine.
+/// assert!(sched_core::tls::with_words(|w| w.g.load(Ordering::Relaxed).is_null()));
+/// ```
+#[inline(always)]
+pub fn with_words<R>(f: impl FnOnce(&Words) -> R) -> R {
+    WORDS.with(f)
+}
+
+/// The words of the running block.
+///
+/// The reference is good for as long as the block is: a caller uses it on the spot and hands it to
+/// nobody, which is why this is not public. (A goroutine's block outlives every use of it; a plain
+/// thread's ends with the thread.)
+#[inline(always)]
+pub(crate) fn words() -> &'static Words {
+    WORDS.with(|words| {
+        // SAFETY: the variable has no destructor, so it is valid until its block is gone; the
+        // crate's own code, the only caller, keeps the reference on the stack of that block.
+        unsafe { &*core::ptr::from_ref(words) }
+    })
+}
+
+/// What a thread does after all destructors, and how many rounds of these it still lets pass.
+#[derive(Clone, Copy)]
+struct LastAct {
+    act: unsafe fn(*mut ()),
+    argument: *mut (),
+    rounds: u32,
+}
+
+/// Has `act(argument)` called when this thread ends, after the destructors of its thread-locals and
+/// of its pthread keys. False if libc has no key left for it.
+///
+/// libc runs thread-locals' destructors first, then those of keys, in rounds while any value is
+/// left. A key that renews its value comes back in the next round; in the last one it acts.
+///
+/// # Safety
+///
+/// `act(argument)` must be sound at the thread's end, on that thread, once. It must not unwind.
+pub(crate) unsafe fn set_last_act(act: unsafe fn(*mut ()), argument: *mut ()) -> bool {
+    let Some(key) = last_act_key() else { return false };
+    LAST_ACT.set(Some(LastAct { act, argument, rounds: DESTRUCTOR_ROUNDS - 1 }));
+    renew(key)
+}
+
+/// `PTHREAD_DESTRUCTOR_ITERATIONS`, in glibc and in musl.
+const DESTRUCTOR_ROUNDS: u32 = 4;
+
+fn last_act_key() -> Option<libc::pthread_key_t> {
+    *LAST_ACT_KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: the key is ours to write; the destructor takes any value.
+        let failed = unsafe { libc::pthread_key_create(&mut key, Some(end_of_round)) };
+        (failed == 0).then_some(key)
+    })
+}
+
+/// Asks for one more call of [`end_of_round`].
+fn renew(key: libc::pthread_key_t) -> bool {
+    // SAFETY: our key; the value only has to be something.
+    unsafe { libc::pthread_setspecific(key, core::ptr::dangling()) == 0 }
+}
+
+unsafe extern "C" fn end_of_round(_value: *mut libc::c_void) {
+    let (Some(last), Some(key)) = (LAST_ACT.take(), last_act_key()) else { return };
+    if last.rounds > 0 && renew(key) {
+        LAST_ACT.set(Some(LastAct { rounds: last.rounds - 1, ..last }));
+    } else {
+        // SAFETY: `set_last_act`'s caller promised that the call is sound here.
+        unsafe { (last.act)(last.argument) }
+    }
+}
