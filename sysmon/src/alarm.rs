@@ -19,13 +19,15 @@
 //! Short naps, up to [`NAP`], leave the word alone: they end by themselves soon, and a worker
 //! that readies tasks one after the other must not pay for a system call each time.
 //!
+//! Model: `loom-tests/tests/sysmon_alarm.rs`.
+//!
 //! No lock is taken: a ring may come from inside a scheduler, where locks that others hold are
 //! forbidden.
 
-use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
 use crate::machine::{Pause, Wake};
+use crate::sync::{Futex, Ordering, fence};
 
 /// The longest sleep that is not disturbed by [`Alarm::ring`].
 const NAP: Duration = Duration::from_millis(1);
@@ -52,17 +54,30 @@ const STOPPED: u32 = 3;
 /// alarm.stop();
 /// assert_eq!(alarm.wait(Pause::UntilWoken, || false), Wake::Stop);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Alarm {
     /// Written by the sleeper (`AWAKE`, `ASLEEP`) and by whoever rings (`RUNG`) or stops
-    /// (`STOPPED`, for good). The futex word.
-    state: AtomicU32,
+    /// (`STOPPED`, for good).
+    state: Futex,
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Alarm {
     /// An alarm that nobody sleeps on.
+    #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Self { state: AtomicU32::new(AWAKE) }
+        Self { state: Futex::new(AWAKE) }
+    }
+
+    /// An alarm that nobody sleeps on, in a model.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Self { state: Futex::new(AWAKE) }
     }
 
     /// Sleeps for `pause` at most, unless `active` says that there is a reason to look again.
@@ -83,7 +98,7 @@ impl Alarm {
         // SeqCst: W2 of the essay; orders the caller's change before the load. Pairs with M2.
         fence(Ordering::SeqCst);
         // Relaxed: the fence orders it; what is read only decides whether to make the RMW.
-        if self.state.load(Ordering::Relaxed) == ASLEEP {
+        if self.state.word().load(Ordering::Relaxed) == ASLEEP {
             self.ring_slow();
         }
     }
@@ -92,9 +107,10 @@ impl Alarm {
     fn ring_slow(&self) {
         // Relaxed, twice: the change that the monitor shall see was ordered by W2, and the monitor
         // looks at everything anew. Of many ringers one wins the exchange and makes the call.
-        let won = self.state.compare_exchange(ASLEEP, RUNG, Ordering::Relaxed, Ordering::Relaxed);
+        let won =
+            self.state.word().compare_exchange(ASLEEP, RUNG, Ordering::Relaxed, Ordering::Relaxed);
         if won.is_ok() {
-            futex_wake(&self.state);
+            self.state.wake();
         }
     }
 
@@ -102,28 +118,28 @@ impl Alarm {
     pub fn stop(&self) {
         // Release: what the stopper did before is seen by a monitor that sees STOPPED; pairs with
         // the Acquire exchange in `sleep` and the Acquire load in `nap`.
-        self.state.swap(STOPPED, Ordering::Release);
-        futex_wake(&self.state);
+        self.state.word().swap(STOPPED, Ordering::Release);
+        self.state.wake();
     }
 
     fn nap(&self, time: Duration) -> Wake {
         std::thread::sleep(time);
         // Acquire: pairs with the Release in `stop`.
-        if self.state.load(Ordering::Acquire) == STOPPED { Wake::Stop } else { Wake::Look }
+        if self.state.word().load(Ordering::Acquire) == STOPPED { Wake::Stop } else { Wake::Look }
     }
 
     fn sleep(&self, time: Option<Duration>, active: impl FnOnce() -> bool) -> Wake {
         // Acquire: on failure, pairs with the Release in `stop`. Relaxed on success: M1 is ordered
         // by the fence below.
         let armed =
-            self.state.compare_exchange(AWAKE, ASLEEP, Ordering::Relaxed, Ordering::Acquire);
+            self.state.word().compare_exchange(AWAKE, ASLEEP, Ordering::Relaxed, Ordering::Acquire);
         if armed.is_err() {
             return Wake::Stop;
         }
         // SeqCst: M2 of the essay; orders the arming before `active`. Pairs with W2.
         fence(Ordering::SeqCst);
         if !active() {
-            futex_wait(&self.state, ASLEEP, time);
+            self.state.wait(ASLEEP, time);
         }
         self.rise()
     }
@@ -132,29 +148,9 @@ impl Alarm {
     fn rise(&self) -> Wake {
         let rise = |state| (state != STOPPED).then_some(AWAKE);
         // Acquire: on both outcomes, pairs with the Release in `stop`.
-        match self.state.fetch_update(Ordering::Acquire, Ordering::Acquire, rise) {
+        match self.state.word().fetch_update(Ordering::Acquire, Ordering::Acquire, rise) {
             Ok(_) => Wake::Look,
             Err(_) => Wake::Stop,
         }
     }
-}
-
-/// Waits while `word` is `expected`, for `time` at most; may return early.
-fn futex_wait(word: &AtomicU32, expected: u32, time: Option<Duration>) {
-    let time = time.map(|time| libc::timespec {
-        tv_sec: time.as_secs().min(i32::MAX as u64) as libc::time_t,
-        tv_nsec: time.subsec_nanos() as libc::c_long,
-    });
-    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: the word lives through the call (it is borrowed), `time` is null or points to a
-    // timespec of this frame, and the kernel only reads both.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, expected, time) };
-}
-
-/// Wakes one thread that waits on `word`.
-fn futex_wake(word: &AtomicU32) {
-    let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: the kernel uses the address of a live word as a name and does not write to it.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, 1) };
 }

@@ -65,6 +65,7 @@ mod machine;
 mod monitor;
 mod probe;
 mod sight;
+mod sync;
 
 pub use alarm::Alarm;
 pub use backoff::Backoff;
