@@ -99,7 +99,7 @@ impl<T: ?Sized> Lock<T> {
 
     #[cold]
     fn lock_slow(&self) -> Guard<'_, T> {
-        for _ in 0..SPINS {
+        for () in core::iter::repeat_n((), SPINS) {
             // Relaxed: a hint; `try_lock` acquires.
             if self.state.word().load(Ordering::Relaxed) == FREE
                 && let Some(guard) = self.try_lock()

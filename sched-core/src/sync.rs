@@ -232,6 +232,7 @@ impl Futex {
     pub fn wake(&self, count: u32) {
         let _gate = self.gate.lock().expect("no model panics inside the gate");
         match count {
+            0 => {}
             1 => self.sleepers.notify_one(),
             _ => self.sleepers.notify_all(),
         }
