@@ -20,7 +20,7 @@
 //! exit:   in_runtime = outer (release)
 //! taker:  retake |= TAKE; heavy fence;
 //!         in_runtime == 0 and the owner is still where it was → the P is the taker's
-//!         else retake &= !TAKE
+//!         else retake &= !TAKE, unless TAKE stood before
 //! ```
 //!
 //! Entries nest: only the outermost looks at `retake`, and the exit puts back what its entry
@@ -41,6 +41,10 @@
 //! neither. If T3 reads 0, the owner was outside, and its next outermost entry meets the bit and
 //! then the lock; until the taker lets go of the lock the owner cannot touch a P, and cannot
 //! switch.
+//!
+//! A taker that gives up takes back its own bit only. If TAKE stood when it came, an earlier take
+//! of the same P succeeded and its owner has not noticed yet; without the bit the owner would go on
+//! using a P that is gone. (The model found this with two takers, of which one came late.)
 //!
 //! The words are the goroutine's, and goroutines migrate: what T3 read may be the 0 of a goroutine
 //! that has meanwhile moved to another M. To move, it had to switch inside and to exit elsewhere;
@@ -185,7 +189,7 @@ impl EntryWords {
     /// holder. `still_same` says whether the M's goroutine, P and switch count are those from
     /// which the caller chose; it is asked last, after the owner was seen outside.
     pub fn try_take(&self, barrier: &impl Barrier, still_same: impl FnOnce() -> bool) -> Take {
-        self.request(Request::TAKE);
+        let stood = self.request(Request::TAKE);
         barrier.heavy();
         // Acquire: pairs with the Release store in `exit`. What the owner did inside, its switches
         // included, is visible to `still_same` and to the P's next holder.
@@ -195,16 +199,17 @@ impl EntryWords {
             false if still_same() => Take::Taken,
             false => Take::Moved,
         };
-        if verdict != Take::Taken {
+        if verdict != Take::Taken && !stood.contains(Request::TAKE) {
             self.clear(Request::TAKE);
         }
         verdict
     }
 
-    /// Leaves requests for the owner's next outermost entry.
-    pub fn request(&self, bits: Request) {
+    /// Leaves requests for the owner's next outermost entry. Returns those that stood already.
+    pub fn request(&self, bits: Request) -> Request {
         // AcqRel: keeps the order of requests; the handshake itself is the barrier's.
-        self.retake.fetch_or(bits.bits(), Ordering::AcqRel);
+        let before = self.retake.fetch_or(bits.bits(), Ordering::AcqRel);
+        Request::from_bits_truncate(before)
     }
 
     /// Withdraws requests, or says that they have been seen to. Returns those that stood.
@@ -390,6 +395,15 @@ mod tests {
         words.leave();
         assert_eq!(words.try_take(&Fence, || false), Take::Moved);
         assert_eq!(words.requested(), Request::CANCEL);
+    }
+
+    #[test]
+    fn a_late_taker_leaves_the_bit_of_the_one_before() {
+        let words = EntryWords::new();
+        words.leave();
+        assert_eq!(words.try_take(&Fence, || true), Take::Taken);
+        assert_eq!(words.try_take(&Fence, || false), Take::Moved);
+        assert_eq!(words.requested(), Request::TAKE);
     }
 
     #[test]

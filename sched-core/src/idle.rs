@@ -251,10 +251,7 @@ impl Idle {
             lists.procs.push(proc);
             return Release::Idle;
         }
-        drop(lists);
-        // SeqCst: (SleepFence) *need* is cleared before the search reads the queues: a submitter
-        // that still saw it has published before. Partner: the fence in `notify`.
-        fence(Ordering::SeqCst);
+        // No fence: who saw *need* relies on this spinner now, and that one fences when it retires.
         Release::Search { proc, spinning: Spinning(()) }
     }
 

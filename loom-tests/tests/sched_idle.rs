@@ -1,0 +1,174 @@
+//! The last spinner: no goroutine is left in a queue beside sleeping Ms (S5–S7).
+//!
+//! Ms, Ps and queues are reduced to what the protocol of `sched_core::idle` sees of them. A queue is
+//! a word with room for one goroutine; its publication is a plain Release store, the weakest that a
+//! real queue has.
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+use loom_tests::model;
+use sched_core::idle::{Idle, Release, Spinning, Wake};
+
+const PROCS: usize = 2;
+
+struct World {
+    idle: Idle,
+    queues: [AtomicUsize; PROCS],
+    ran: AtomicUsize,
+}
+
+impl World {
+    /// All Ps are held, and nobody spins.
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            idle: Idle::new(PROCS, 4),
+            queues: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            ran: AtomicUsize::new(0),
+        })
+    }
+
+    /// Makes a goroutine runnable; an M that is woken for it runs to its end before this returns.
+    fn submit(&self, queue: usize) {
+        self.queues[queue].store(1, Ordering::Release);
+        self.obey(self.idle.notify());
+    }
+
+    fn obey(&self, wake: Option<Wake>) {
+        if let Some(wake) = wake {
+            self.machine(wake.proc, Some(wake.spinning));
+        }
+    }
+
+    /// The last look: reads only.
+    fn any_work(&self) -> bool {
+        self.queues.iter().any(|queue| queue.load(Ordering::Acquire) != 0)
+    }
+
+    /// Looks at all queues as a thief: reads, and claims what it saw.
+    fn search(&self) -> bool {
+        self.queues.iter().any(|queue| {
+            queue.load(Ordering::Acquire) != 0
+                && queue.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    /// An M that holds `proc`: finds, runs, and sleeps when there is nothing.
+    fn machine(&self, mut proc: usize, mut spinning: Option<Spinning>) {
+        loop {
+            if self.search() {
+                if let Some(spinning) = spinning.take() {
+                    self.obey(self.idle.found(spinning));
+                }
+                self.ran.fetch_add(1, Ordering::Relaxed);
+            }
+            match self.idle.release(proc, spinning.take(), || self.any_work()) {
+                Release::Idle => return,
+                Release::Search { proc: held, spinning: evidence } => {
+                    (proc, spinning) = (held, Some(evidence));
+                }
+            }
+        }
+    }
+
+    /// Everybody sleeps, but for the Ms that hold `busy` Ps and never give them up.
+    fn at_rest(&self, submitted: usize, busy: usize) {
+        assert_eq!(self.ran.load(Ordering::Relaxed), submitted, "a goroutine is left behind");
+        let census = self.idle.census();
+        assert_eq!((census.spinning, census.idle_procs), (0, PROCS - busy));
+    }
+}
+
+/// S5: an M that holds P 0, and goes on, submits while the last spinner retires.
+#[test]
+fn the_last_spinner_sees_what_is_submitted() {
+    model("the_last_spinner_sees_what_is_submitted", 3, || {
+        let world = World::new();
+        let spinning = world.idle.try_spin(PROCS).expect("both are busy");
+        let spinner = {
+            let world = world.clone();
+            thread::spawn(move || world.machine(1, Some(spinning)))
+        };
+        world.submit(0);
+        spinner.join().unwrap();
+        world.at_rest(1, 1);
+    });
+}
+
+/// S5: two submitters, one of which comes from outside, and a spinner.
+#[test]
+fn two_submitters_and_a_spinner() {
+    model("two_submitters_and_a_spinner", 2, || {
+        let world = World::new();
+        let spinning = world.idle.try_spin(PROCS).expect("both are busy");
+        let spinner = {
+            let world = world.clone();
+            thread::spawn(move || world.machine(1, Some(spinning)))
+        };
+        let outside = {
+            let world = world.clone();
+            thread::spawn(move || world.submit(1))
+        };
+        world.submit(0);
+        spinner.join().unwrap();
+        outside.join().unwrap();
+        world.at_rest(2, 1);
+    });
+}
+
+/// S6: no P is idle when the goroutine is submitted, and one is given up at that moment by an M that
+/// does not spin.
+#[test]
+fn a_proc_given_up_after_the_submission_is_used() {
+    model("a_proc_given_up_after_the_submission_is_used", 3, || {
+        let world = World::new();
+        let quiet = {
+            let world = world.clone();
+            thread::spawn(move || world.machine(1, None))
+        };
+        world.submit(0);
+        quiet.join().unwrap();
+        world.at_rest(1, 1);
+    });
+}
+
+/// S6: the same, with a second submitter that sees the first one's mark and relies on it.
+#[test]
+fn a_submitter_may_rely_on_need() {
+    model("a_submitter_may_rely_on_need", 2, || {
+        let world = World::new();
+        let quiet = {
+            let world = world.clone();
+            thread::spawn(move || world.machine(1, None))
+        };
+        let outside = {
+            let world = world.clone();
+            thread::spawn(move || world.submit(1))
+        };
+        world.submit(0);
+        quiet.join().unwrap();
+        outside.join().unwrap();
+        world.at_rest(2, 1);
+    });
+}
+
+/// S7: an M that comes back from the kernel takes the idle P that a submitter was about to use.
+#[test]
+fn the_idle_proc_may_be_taken_by_another() {
+    model("the_idle_proc_may_be_taken_by_another", 2, || {
+        let world = World::new();
+        assert_eq!(world.idle.release(1, None, || false), Release::Idle);
+        let returning = {
+            let world = world.clone();
+            thread::spawn(move || {
+                if let Some(proc) = world.idle.take_proc() {
+                    world.machine(proc, None);
+                }
+            })
+        };
+        world.submit(0);
+        returning.join().unwrap();
+        world.at_rest(1, 1);
+    });
+}

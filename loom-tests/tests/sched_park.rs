@@ -1,0 +1,231 @@
+//! Park and ready: a goroutine made ready runs once, after its context was saved (S9); a joiner is
+//! woken and sees the result; an M's sleep keeps its permit (S11).
+#![cfg(loom)]
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+use loom_tests::model;
+use sched_core::parker::Parker;
+use sched_core::task::state::{
+    BeginPark, CommitPark, Complete, DropHandle, Finish, Join, State, Unpark,
+};
+
+/// A goroutine that parks until it was served `wanted` times.
+struct Goroutine {
+    state: State,
+    /// Its saved registers: written by the M it leaves, read by the M that resumes it.
+    context: UnsafeCell<usize>,
+    served: AtomicUsize,
+    wanted: usize,
+    finished: AtomicUsize,
+}
+
+/// Why a goroutine left its M.
+#[derive(PartialEq)]
+enum Exit {
+    Parking,
+    Finished,
+}
+
+impl Goroutine {
+    fn new(wanted: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: State::new(),
+            context: UnsafeCell::new(0),
+            served: AtomicUsize::new(0),
+            wanted,
+            finished: AtomicUsize::new(0),
+        })
+    }
+
+    /// Runs it on this thread, as an M that took it from a queue, until it parks or ends.
+    fn run(&self) {
+        loop {
+            self.state.resume();
+            self.use_context();
+            if self.body() == Exit::Finished {
+                self.finished.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            // The switch away: the context is saved, then the M commits.
+            self.use_context();
+            if self.state.commit_park() == CommitPark::Parked {
+                return;
+            }
+        }
+    }
+
+    fn body(&self) -> Exit {
+        while self.served.load(Ordering::Acquire) < self.wanted {
+            if self.state.begin_park() == BeginPark::Park {
+                return Exit::Parking;
+            }
+        }
+        Exit::Finished
+    }
+
+    /// Saves or loads it.
+    fn use_context(&self) {
+        // SAFETY: loom checks that no other M uses the context; that is the promise.
+        self.context.with_mut(|context| unsafe { *context += 1 });
+    }
+
+    /// Serves it once and makes it ready, running it here if it has to be queued.
+    fn serve(&self) {
+        self.served.fetch_add(1, Ordering::AcqRel);
+        if self.state.unpark() == Unpark::Schedule {
+            self.run();
+        }
+    }
+}
+
+/// S9: one that serves and one that parks.
+#[test]
+fn a_ready_before_the_commit_is_kept() {
+    model("a_ready_before_the_commit_is_kept", 3, || {
+        let goroutine = Goroutine::new(1);
+        let server = {
+            let goroutine = goroutine.clone();
+            thread::spawn(move || goroutine.serve())
+        };
+        goroutine.run();
+        server.join().unwrap();
+        assert_eq!(goroutine.finished.load(Ordering::Relaxed), 1, "it ends once");
+    });
+}
+
+/// S9: two that serve, each of which may find it running, parking, parked, or made ready already.
+#[test]
+fn two_readies_make_it_run_on_one_machine_at_a_time() {
+    model("two_readies_make_it_run_on_one_machine_at_a_time", 2, || {
+        let goroutine = Goroutine::new(2);
+        let servers: Vec<_> = (0..2)
+            .map(|_| {
+                let goroutine = goroutine.clone();
+                thread::spawn(move || goroutine.serve())
+            })
+            .collect();
+        goroutine.run();
+        servers.into_iter().for_each(|server| server.join().unwrap());
+        assert_eq!(goroutine.finished.load(Ordering::Relaxed), 1, "it ends once");
+    });
+}
+
+/// A goroutine that ends, and its handle.
+struct Ending {
+    state: State,
+    result: UnsafeCell<usize>,
+    /// Where the joiner leaves whom to wake.
+    waiter: UnsafeCell<Option<Arc<Parker>>>,
+}
+
+impl Ending {
+    fn new() -> Arc<Self> {
+        let state = State::new();
+        state.resume();
+        Arc::new(Self { state, result: UnsafeCell::new(0), waiter: UnsafeCell::new(None) })
+    }
+
+    /// Its last steps. Returns true if it dropped the result itself.
+    fn end(&self) -> bool {
+        // SAFETY: before `complete` the result is the goroutine's; loom checks it.
+        self.result.with_mut(|result| unsafe { *result = 7 });
+        let detached = self.state.complete() == Complete::Detached;
+        if self.state.finish() == Finish::WakeJoiner {
+            // SAFETY: after `WakeJoiner` the place is the finisher's; loom checks it.
+            let waiter = self.waiter.with_mut(|waiter| unsafe { (*waiter).take() });
+            waiter.expect("the joiner stored it before it announced it").unpark();
+        }
+        detached
+    }
+
+    fn store_waiter(&self, parker: Option<Arc<Parker>>) {
+        // SAFETY: unless announced, the place is the handle's; loom checks it.
+        self.waiter.with_mut(|waiter| unsafe { *waiter = parker });
+    }
+
+    fn read_result(&self) -> usize {
+        // SAFETY: after the end the result is the handle's; loom checks it.
+        self.result.with(|result| unsafe { *result })
+    }
+}
+
+#[test]
+fn a_joiner_is_woken_and_sees_the_result() {
+    model("a_joiner_is_woken_and_sees_the_result", 3, || {
+        let ending = Ending::new();
+        let goroutine = {
+            let ending = ending.clone();
+            thread::spawn(move || ending.end())
+        };
+        let parker = Arc::new(Parker::new());
+        ending.store_waiter(Some(parker.clone()));
+        if ending.state.set_joiner() == Join::Pending {
+            parker.park();
+        }
+        assert!(ending.state.is_done());
+        assert_eq!(ending.read_result(), 7);
+        assert!(!goroutine.join().unwrap(), "the result was the handle's");
+    });
+}
+
+/// A joiner that gives up takes its waiter back, unless the end is using it.
+#[test]
+fn a_joiner_may_give_up() {
+    model("a_joiner_may_give_up", 3, || {
+        let ending = Ending::new();
+        let goroutine = {
+            let ending = ending.clone();
+            thread::spawn(move || ending.end())
+        };
+        ending.store_waiter(Some(Arc::new(Parker::new())));
+        if ending.state.set_joiner() == Join::Pending
+            && ending.state.clear_joiner() == Join::Pending
+        {
+            ending.store_waiter(None);
+        }
+        goroutine.join().unwrap();
+        assert_eq!(ending.read_result(), 7);
+    });
+}
+
+#[test]
+fn a_result_is_dropped_by_one_side() {
+    model("a_result_is_dropped_by_one_side", 3, || {
+        let ending = Ending::new();
+        let goroutine = {
+            let ending = ending.clone();
+            thread::spawn(move || ending.end())
+        };
+        let by_handle = ending.state.drop_handle() == DropHandle::DropResult;
+        if by_handle {
+            assert_eq!(ending.read_result(), 7);
+        }
+        assert!(goroutine.join().unwrap() != by_handle, "both or neither");
+    });
+}
+
+/// S11: two wakes, of which the first may come before the sleep, and the second during it.
+#[test]
+fn a_wake_before_the_sleep_counts() {
+    model("a_wake_before_the_sleep_counts", 3, || {
+        let parker = Arc::new(Parker::new());
+        let order = Arc::new(UnsafeCell::new(0));
+        let waker = {
+            let (parker, order) = (parker.clone(), order.clone());
+            thread::spawn(move || {
+                // SAFETY: the sleeper reads it after it was woken; loom checks it.
+                order.with_mut(|order| unsafe { *order = 1 });
+                parker.unpark();
+            })
+        };
+        parker.park();
+        // SAFETY: as above.
+        assert_eq!(order.with(|order| unsafe { *order }), 1, "what it is to do is visible");
+        waker.join().unwrap();
+        parker.unpark();
+        parker.park();
+    });
+}
