@@ -16,6 +16,8 @@ pub mod task;
 #[cfg(not(loom))]
 pub mod context;
 #[cfg(not(loom))]
+pub mod preempt;
+#[cfg(not(loom))]
 pub mod stack;
 #[cfg(not(loom))]
 pub mod tls;

@@ -38,6 +38,7 @@ use core::ptr::{NonNull, null};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use crate::context::Context;
+use crate::preempt::AltStack;
 use crate::sync::Futex;
 use crate::tls::{Mode, Words};
 
@@ -73,6 +74,8 @@ pub(super) struct Record {
     pub(super) errand: UnsafeCell<Option<Errand>>,
     /// Thread mode: the slot's thread; accessed under `prepare`'s lock.
     pub(super) thread: UnsafeCell<libc::pthread_t>,
+    /// Thread mode: where the thread's signal handlers run; the thread's own.
+    pub(super) alt_stack: UnsafeCell<Option<AltStack>>,
     /// Thread mode: 1 once the thread waits for its baton.
     pub(super) started: Futex,
     /// Thread mode: the thread has begun its errand, so it will end.
@@ -197,6 +200,7 @@ impl Record {
             next: UnsafeCell::new(null::<Record>().cast_mut()),
             errand: UnsafeCell::new(None),
             thread: UnsafeCell::new(0),
+            alt_stack: UnsafeCell::new(None),
             started: Futex::new(0),
             spent: AtomicBool::new(false),
         }

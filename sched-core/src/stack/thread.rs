@@ -12,6 +12,7 @@ use core::sync::atomic::Ordering;
 
 use super::StackError;
 use super::slot::Record;
+use crate::preempt::AltStack;
 use crate::tls::{set_last_act, words};
 
 const STARTING: u32 = 0;
@@ -89,6 +90,10 @@ unsafe fn create(record: &Record) -> Result<libc::pthread_t, StackError> {
 extern "C" fn main(record: *mut c_void) -> *mut c_void {
     // SAFETY: `create` passed the record, which outlives the thread.
     let record = unsafe { &*record.cast::<Record>() };
+    // Without a stack of its own for signals the thread could not report its overflow.
+    let alt_stack = AltStack::install().ok();
+    // SAFETY: the record is the thread's until it has started.
+    unsafe { *record.alt_stack.get() = alt_stack };
     // SAFETY: `last_act` is sound at the end of a slot's thread.
     let will_end = unsafe { set_last_act(last_act, core::ptr::from_ref(record).cast_mut().cast()) };
     // Release: with what others read of them, pairs with the Acquire load in `Slot::words`.
@@ -117,6 +122,8 @@ extern "C" fn main(record: *mut c_void) -> *mut c_void {
 unsafe fn last_act(record: *mut ()) {
     // SAFETY: `main` passed it.
     let record = unsafe { &*record.cast::<Record>() };
+    // SAFETY: this thread's own, from `main`. User code has ended, so no signal needs it.
+    drop(unsafe { (*record.alt_stack.get()).take() });
     let Some(errand) = record.errand() else { return };
     // SAFETY: `arm`'s caller. `body` has returned, or this would not be the thread's end. The record is not touched after the post: the slot may be given back.
     unsafe { (*(errand.finish)(errand.argument)).post() };

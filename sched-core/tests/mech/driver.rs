@@ -1,12 +1,17 @@
 //! A driver of two contexts: no scheduler, just "run it until it yields", by hand, on any thread.
 
 use std::cell::Cell;
+use std::fmt::Write;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::thread;
 
 use sched_core::context::{Context, switch};
 use sched_core::entry::Fence;
+use sched_core::preempt::{Glue, MThread, Stack, Stderr, install};
 use sched_core::stack::{Slot, Slots, SlotsConfig};
 use sched_core::tls::{Mode, Surplus, probe, with_words};
 
@@ -30,6 +35,7 @@ struct Shared {
     ended: Cell<bool>,
     panicked: Cell<bool>,
     own: Cell<*const Context>,
+    stack: Range<usize>,
 }
 
 // SAFETY: a task is suspended while it is moved, and its closure is Send.
@@ -41,6 +47,26 @@ pub(crate) fn own_tls() -> Mode {
 
 pub(crate) fn threads() -> Mode {
     Mode::Threads { why: "asked for by a test" }
+}
+
+/// A thread that runs goroutines and can be interrupted.
+pub(crate) struct Worker {
+    thread: MThread,
+}
+
+impl Worker {
+    fn new(mode: Mode) -> Box<Worker> {
+        let worker = Box::new(Worker { thread: MThread::setup(mode).expect("memory for a stack") });
+        let m = ptr::from_ref(&*worker).cast_mut().cast();
+        with_words(|words| words.m.store(m, Ordering::Relaxed));
+        worker
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        with_words(|words| words.m.store(ptr::null_mut(), Ordering::Relaxed));
+    }
 }
 
 /// Every test runs in both modes; own TLS where it is to be had.
@@ -67,6 +93,7 @@ impl Driver {
             ended: Cell::new(false),
             panicked: Cell::new(false),
             own: Cell::new(slot.context()),
+            stack: slot.bounds(),
         });
         let argument = ptr::from_ref(&*shared).cast_mut().cast();
         // SAFETY: the shared part outlives the task; the functions know it.
@@ -76,11 +103,13 @@ impl Driver {
 
     /// Runs the task until it yields or ends: whether it has ended.
     pub(crate) fn resume(&self, task: &mut Task) -> bool {
+        let m = with_words(|words| words.m.load(Ordering::Relaxed));
         let home = Context::of_thread(self.mode);
         let slot = task.slot.as_ref().expect("the task has not ended");
         task.shared.home.store(ptr::from_ref(&home).cast_mut(), Ordering::Release);
         let shared = ptr::from_ref(&*task.shared).cast_mut().cast();
         slot.words().g.store(shared, Ordering::Relaxed);
+        slot.words().m.store(m, Ordering::Relaxed);
         // SAFETY: this is the thread of `home`; the task is suspended, and ours alone.
         unsafe { switch(&home, slot.context()) };
         let ended = task.shared.ended.get();
@@ -106,6 +135,83 @@ impl Driver {
     }
 }
 
+/// Says to a goroutine's body that it has been preempted often enough.
+#[derive(Clone, Default)]
+pub(crate) struct Enough(Arc<AtomicBool>);
+
+impl Enough {
+    pub(crate) fn yet(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn flag(&self) -> *const u8 {
+        self.0.as_ptr().cast()
+    }
+}
+
+impl Driver {
+    /// Runs a goroutine and preempts it `times` times, each time on to another thread; then tells
+    /// it that it is enough, and runs it to its end.
+    pub(crate) fn run_preempted(&self, times: u32, body: impl FnOnce(&Enough) + Send + 'static) {
+        // SAFETY: the driver's words hold workers and shared parts only.
+        unsafe { install(GLUE, self.mode) }.expect("handlers can be installed");
+        let enough = Enough::default();
+        let told = enough.clone();
+        let mut task = self.task(move || body(&told));
+        let mut steps = 0;
+        while !self.step_preempted(&mut task) {
+            steps += 1;
+            enough.0.store(steps >= times, Ordering::Relaxed);
+        }
+        assert!(!task.panicked(), "the goroutine panicked");
+        assert!(steps >= times, "it ended by itself after {steps} preemptions");
+    }
+
+    /// Runs the task on a new thread until it yields, is preempted or ends.
+    fn step_preempted(&self, task: &mut Task) -> bool {
+        thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    let worker = Worker::new(self.mode);
+                    let thread = task.slot.as_ref().and_then(|slot| slot.context().thread());
+                    let target = thread.unwrap_or(worker.thread.id());
+                    let over = AtomicBool::new(false);
+                    thread::scope(|scope| {
+                        scope.spawn(|| {
+                            while !over.load(Ordering::Relaxed) && worker.thread.interrupt(target) {
+                                thread::yield_now();
+                            }
+                        });
+                        let ended = self.resume(task);
+                        over.store(true, Ordering::Relaxed);
+                        ended
+                    })
+                })
+                .join()
+                .expect("the worker does not panic")
+        })
+    }
+}
+
+/// What the handlers ask of this driver.
+const GLUE: Glue = Glue {
+    thread: |m| {
+        // SAFETY: words hold workers, which clear them when they go.
+        unsafe { &raw const (*m.cast::<Worker>()).thread }
+    },
+    stack: |g| {
+        // SAFETY: words hold shared parts of tasks that have not ended.
+        let shared = unsafe { &*g.cast::<Shared>() };
+        Stack { bounds: shared.stack.clone(), movable: true }
+    },
+    yield_now: go_home,
+    overflow: |g| {
+        // SAFETY: as above.
+        let shared = unsafe { &*g.cast::<Shared>() };
+        let _ = writeln!(Stderr, "goroutine at {:#x} has no stack left", shared.stack.start);
+    },
+};
+
 impl Task {
     pub(crate) fn panicked(&self) -> bool {
         self.shared.panicked.get()
@@ -114,16 +220,22 @@ impl Task {
 
 /// Suspends the running goroutine.
 pub(crate) fn yield_now() {
-    let shared = with_words(|words| {
+    with_words(|words| {
         let _ = words.entry.return_inside(&Fence);
-        words.g.load(Ordering::Relaxed).cast::<Shared>()
     });
+    // SAFETY: on a goroutine, inside.
+    unsafe { go_home() };
+    with_words(|words| words.entry.leave());
+}
+
+/// Switches to the thread that runs the goroutine.
+unsafe extern "C" fn go_home() {
+    let shared = with_words(|words| words.g.load(Ordering::Relaxed).cast::<Shared>());
     // SAFETY: `resume` stored both; the home context waits in its `switch`.
     unsafe {
         let home = (*shared).home.load(Ordering::Acquire);
         switch(&*(*shared).own.get(), &*home);
     }
-    with_words(|words| words.entry.leave());
 }
 
 unsafe extern "C" fn body_of(argument: *mut ()) {

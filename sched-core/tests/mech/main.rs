@@ -3,4 +3,5 @@
 //! What holds must hold in both modes, so most tests run twice.
 
 mod driver;
+mod preempt;
 mod threads;
