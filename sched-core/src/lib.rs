@@ -5,6 +5,7 @@
 //! contexts, TLS, signals, the scheduler itself) are left out of a model: mark them
 //! `#[cfg(not(loom))]` here.
 
+pub mod driver;
 pub mod entry;
 pub mod idle;
 pub mod lock;
@@ -12,6 +13,7 @@ pub mod parker;
 pub mod queue;
 pub mod sync;
 pub mod task;
+pub mod timer;
 
 #[cfg(not(loom))]
 pub mod context;

@@ -1,0 +1,133 @@
+//! Timers: an earlier deadline wakes the thread that sleeps for a later one (R1), and each timer
+//! fires or is cancelled, once (R2).
+//!
+//! A futex deadline never passes in a model, so a thread that was not told of an earlier timer
+//! sleeps for ever, and loom reports it.
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+use loom_tests::model;
+use sched_core::driver::Driver;
+use sched_core::parker::Parker;
+use sched_core::timer::{Storage, Timed};
+
+/// What the clock shows all the time.
+const NOW: u64 = 10;
+/// A deadline that never comes.
+const FAR: u64 = 100;
+
+const OUT: usize = usize::MAX;
+
+struct Alarm {
+    place: AtomicUsize,
+    fired: AtomicUsize,
+    parker: Parker,
+}
+
+impl Alarm {
+    fn new() -> Handle {
+        Handle(Arc::new(Self {
+            place: AtomicUsize::new(OUT),
+            fired: AtomicUsize::new(0),
+            parker: Parker::new(),
+        }))
+    }
+
+    fn fire(&self) {
+        self.fired.fetch_add(1, Ordering::Relaxed);
+        self.parker.unpark();
+    }
+
+    fn place(&self) -> Option<usize> {
+        let place = self.place.load(Ordering::Relaxed);
+        (place != OUT).then_some(place)
+    }
+}
+
+#[derive(Clone)]
+struct Handle(Arc<Alarm>);
+
+impl Timed for Handle {
+    fn set_place(&self, place: Option<usize>) {
+        self.0.place.store(place.unwrap_or(OUT), Ordering::Relaxed);
+    }
+}
+
+/// A driver and the thread that runs it.
+fn start() -> (Arc<Driver<Handle>>, thread::JoinHandle<()>) {
+    let driver = Arc::new(Driver::new(Storage::new(4)));
+    let thread = {
+        let driver = driver.clone();
+        thread::spawn(move || driver.run(|| NOW, |alarm: Handle| alarm.0.fire()))
+    };
+    (driver, thread)
+}
+
+fn add(driver: &Driver<Handle>, deadline: u64, alarm: &Handle) {
+    assert!(driver.add(deadline, alarm.clone()).is_ok(), "there is room");
+}
+
+/// R1: a far deadline, then one that is due.
+#[test]
+fn an_earlier_deadline_wakes_the_driver() {
+    model("an_earlier_deadline_wakes_the_driver", 2, || {
+        let (driver, thread) = start();
+        let (far, near) = (Alarm::new(), Alarm::new());
+        add(&driver, FAR, &far);
+        add(&driver, NOW - 1, &near);
+        near.0.parker.park();
+        driver.stop();
+        thread.join().unwrap();
+        assert_eq!(near.0.fired.load(Ordering::Relaxed), 1);
+        assert_eq!(far.0.fired.load(Ordering::Relaxed), 0, "its time has not come");
+    });
+}
+
+/// R1: two threads add, in either order.
+#[test]
+fn two_additions_both_count() {
+    model("two_additions_both_count", 2, || {
+        let (driver, thread) = start();
+        let (one, other) = (Alarm::new(), Alarm::new());
+        let adder = {
+            let (driver, other) = (driver.clone(), other.clone());
+            thread::spawn(move || {
+                add(&driver, NOW - 2, &other);
+                other.0.parker.park();
+            })
+        };
+        add(&driver, NOW, &one);
+        one.0.parker.park();
+        adder.join().unwrap();
+        driver.stop();
+        thread.join().unwrap();
+        assert_eq!(one.0.fired.load(Ordering::Relaxed), 1);
+        assert_eq!(other.0.fired.load(Ordering::Relaxed), 1);
+    });
+}
+
+/// R2: a timer that is due is cancelled by two, of whom neither, one, or the driver is first.
+#[test]
+fn a_timer_fires_or_is_cancelled() {
+    model("a_timer_fires_or_is_cancelled", 2, || {
+        let (driver, thread) = start();
+        let alarm = Alarm::new();
+        add(&driver, NOW, &alarm);
+        let cancel = |driver: &Driver<Handle>, alarm: &Handle| {
+            usize::from(driver.cancel(|| alarm.0.place()).is_some())
+        };
+        let other = {
+            let (driver, alarm) = (driver.clone(), alarm.clone());
+            thread::spawn(move || cancel(&driver, &alarm))
+        };
+        let cancelled = cancel(&driver, &alarm) + other.join().unwrap();
+        if cancelled == 0 {
+            alarm.0.parker.park();
+        }
+        driver.stop();
+        thread.join().unwrap();
+        assert_eq!(cancelled + alarm.0.fired.load(Ordering::Relaxed), 1);
+    });
+}

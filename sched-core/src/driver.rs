@@ -1,0 +1,254 @@
+//! The thread that waits for deadlines.
+//!
+//! # Problem
+//!
+//! If timers are looked at between goroutines, a sleeper is late by whatever runs (Go's ticker
+//! beside eight hogs: 19 ms). So one thread that holds no P sleeps until the earliest deadline of
+//! all, and hands what is due to the scheduler, which finds it a P at once.
+//!
+//! # Algorithm
+//!
+//! Heap, *armed* and *stopping* are under one lock. The thread:
+//!
+//! 1. under the lock: takes out what is due, one at a time, and hands each on without the lock;
+//! 2. when nothing is due, still under the lock: sets *armed* to the earliest deadline, and reads
+//!    the turn;
+//! 3. sleeps on the turn's futex while it has not changed, until *armed*.
+//!
+//! Whoever adds a deadline earlier than *armed* advances the turn under the lock, and wakes the
+//! thread after it. *armed* is 0 while the thread is up, so nobody wakes it then.
+//!
+//! # Why no deadline is missed
+//!
+//! An addition is under the lock either before step 2, and then *armed* takes it into account; or
+//! after it, and then it compares with the *armed* of this sleep. If it is earlier it advances the
+//! turn, which step 2 has read already: step 3 finds it changed, or sleeps and is woken.
+//!
+//! # Source
+//!
+//! Go's `findRunnable` with `netpoll(delay)` and `wakeNetPoller` (`proc.go`); there the waiting M is
+//! whichever ran out of work last. The futex takes an absolute time in nanoseconds; the thread asks
+//! the kernel for the smallest timer slack. Model: `loom-tests/tests/sched_timer.rs`.
+
+use core::fmt;
+
+use crate::lock::Lock;
+use crate::sync::{Futex, Ordering, sharpen_timers};
+use crate::timer::{Storage, Timed, Timers};
+
+/// No deadline: sleep until told.
+const NEVER: u64 = u64::MAX;
+/// The thread is not asleep, and will look by itself.
+const UP: u64 = 0;
+
+/// The timers of one scheduler, and where their thread sleeps.
+///
+/// ```
+/// use std::sync::{Arc, Mutex, atomic::{AtomicUsize, Ordering}};
+/// use sched_core::driver::Driver;
+/// use sched_core::sync::now;
+/// use sched_core::timer::{Storage, Timed};
+///
+/// struct Alarm(AtomicUsize);
+/// impl Timed for Alarm {
+///     fn set_place(&self, place: Option<usize>) {
+///         self.0.store(place.unwrap_or(usize::MAX), Ordering::Relaxed);
+///     }
+/// }
+///
+/// let driver = Driver::new(Storage::new(8));
+/// let fired = Mutex::new(0);
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| driver.run(now, |_: Arc<Alarm>| {
+///         *fired.lock().unwrap() += 1;
+///         driver.stop();
+///     }));
+///     let alarm = Arc::new(Alarm(AtomicUsize::new(usize::MAX)));
+///     assert!(driver.add(now() + 1_000, alarm).is_ok());
+/// });
+/// assert_eq!(fired.into_inner().unwrap(), 1);
+/// ```
+pub struct Driver<T: Timed> {
+    desk: Lock<Desk<T>>,
+    /// How often the thread was told to look again. Advanced under the lock.
+    turn: Futex,
+}
+
+struct Desk<T: Timed> {
+    timers: Timers<T>,
+    /// Until when the thread sleeps; [`UP`] while it does not.
+    armed: u64,
+    stopping: bool,
+}
+
+/// What the thread does next.
+enum Step<T> {
+    Fire(T),
+    Sleep { turn: u32, until: u64 },
+    Stop,
+}
+
+impl<T: Timed> Driver<T> {
+    /// No timers, in `storage`. Nothing fires before a thread [`run`](Self::run)s it.
+    pub fn new(storage: Storage<T>) -> Self {
+        let desk = Desk { timers: Timers::new(storage), armed: UP, stopping: false };
+        Self { desk: Lock::new(desk), turn: Futex::new(0) }
+    }
+
+    /// Adds `item`, which fires at `deadline` or soon after; gives it back if there is no room.
+    pub fn add(&self, deadline: u64, item: T) -> Result<(), T> {
+        let mut desk = self.desk.lock();
+        desk.timers.insert(deadline, item)?;
+        let earlier = deadline < desk.armed;
+        if earlier {
+            desk.armed = UP;
+            self.advance();
+        }
+        drop(desk);
+        if earlier {
+            self.turn.wake(1);
+        }
+        Ok(())
+    }
+
+    /// Takes an item out before it fires. `place` reads what [`Timed::set_place`] stored; it is
+    /// called under the lock.
+    ///
+    /// `None`: it was handed out already, and its callback may be running. The thread is not told:
+    /// at worst it wakes once for nothing.
+    pub fn cancel(&self, place: impl FnOnce() -> Option<usize>) -> Option<T> {
+        let mut desk = self.desk.lock();
+        let place = place()?;
+        Some(desk.timers.cancel(place))
+    }
+
+    /// How many timers there are, and how many there can be.
+    pub fn occupancy(&self) -> (usize, usize) {
+        let desk = self.desk.lock();
+        (desk.timers.len(), desk.timers.places())
+    }
+
+    /// Gives the timers more room. The storage that comes back is freed by the caller, outside.
+    pub fn enlarge(&self, storage: Storage<T>) -> Storage<T> {
+        self.desk.lock().timers.enlarge(storage)
+    }
+
+    /// The body of the thread: hands each item to `fire` when `clock` has reached its deadline,
+    /// until [`stop`](Self::stop). `fire` is called without the lock.
+    pub fn run(&self, clock: impl Fn() -> u64, mut fire: impl FnMut(T)) {
+        sharpen_timers();
+        loop {
+            match self.next(&clock) {
+                Step::Fire(item) => fire(item),
+                Step::Sleep { turn, until: NEVER } => self.turn.wait(turn, None),
+                Step::Sleep { turn, until } => self.turn.wait(turn, Some(until)),
+                Step::Stop => return,
+            }
+        }
+    }
+
+    fn next(&self, clock: &impl Fn() -> u64) -> Step<T> {
+        let mut desk = self.desk.lock();
+        if desk.stopping {
+            return Step::Stop;
+        }
+        desk.armed = UP;
+        if let Some(item) = desk.timers.pop_due(clock()) {
+            return Step::Fire(item);
+        }
+        desk.armed = desk.timers.earliest().unwrap_or(NEVER);
+        // Relaxed: advanced under the lock, which is held.
+        let turn = self.turn.word().load(Ordering::Relaxed);
+        Step::Sleep { turn, until: desk.armed }
+    }
+
+    /// Ends [`run`](Self::run). What has not fired stays.
+    pub fn stop(&self) {
+        let mut desk = self.desk.lock();
+        desk.stopping = true;
+        self.advance();
+        drop(desk);
+        self.turn.wake(1);
+    }
+
+    /// Makes a sleep that begins or has begun end. Called under the lock.
+    fn advance(&self) {
+        // Relaxed: the futex compares it atomically; everything else is under the lock.
+        self.turn.word().fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl<T: Timed> fmt::Debug for Driver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::now;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::{Arc, mpsc};
+
+    struct Alarm {
+        id: u64,
+        place: AtomicUsize,
+    }
+
+    impl Alarm {
+        fn new(id: u64) -> Arc<Self> {
+            Arc::new(Self { id, place: AtomicUsize::new(usize::MAX) })
+        }
+
+        fn place(&self) -> Option<usize> {
+            let place = self.place.load(Ordering::Relaxed);
+            (place != usize::MAX).then_some(place)
+        }
+    }
+
+    impl Timed for Alarm {
+        fn set_place(&self, place: Option<usize>) {
+            self.place.store(place.unwrap_or(usize::MAX), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn alarms_fire_in_order_and_not_before_their_time() {
+        let driver = Driver::new(Storage::new(8));
+        let (sent, fired) = mpsc::channel();
+        let start = now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                driver.run(now, |alarm: Arc<Alarm>| sent.send((alarm.id, now())).unwrap())
+            });
+            for offset in [3_000_000, 1_000_000, 2_000_000] {
+                assert!(driver.add(start + offset, Alarm::new(offset)).is_ok());
+            }
+            let order: Vec<u64> = (0..3)
+                .map(|_| {
+                    let (id, at) = fired.recv().expect("each fires");
+                    assert!(at >= start + id, "fired before its time");
+                    id
+                })
+                .collect();
+            assert_eq!(order, [1_000_000, 2_000_000, 3_000_000]);
+            driver.stop();
+        });
+    }
+
+    #[test]
+    fn a_cancelled_alarm_does_not_fire() {
+        let driver = Driver::new(Storage::new(8));
+        let (early, late) = (Alarm::new(1), Alarm::new(2));
+        assert!(driver.add(1, early.clone()).is_ok() && driver.add(2, late).is_ok());
+        assert!(driver.cancel(|| early.place()).is_some());
+        assert!(driver.cancel(|| early.place()).is_none());
+        let mut fired = Vec::new();
+        driver.run(now, |alarm: Arc<Alarm>| {
+            fired.push(alarm.id);
+            driver.stop();
+        });
+        assert_eq!(fired, [2]);
+    }
+}
