@@ -1,1 +1,87 @@
-//! A concurrent tri-colour mark-sweep collector that never stops the world
+//! A concurrent tri-colour mark-sweep collector that never stops the world.
+//!
+//! You want a graph with cycles, or a lock-free structure, shared by threads, and nobody to say
+//! who frees what and when. Here objects live in a [`Heap`]; a thread that holds a [`Guard`] may
+//! hold pointers ([`Gc`]) to them; edges that change are [`GcCell`]s; what must stay when no guard
+//! is held is kept by a [`Root`]. Unreachable objects go away beside the running program.
+//!
+//! ```
+//! use gc_core::{GcCell, Heap, Plain, Root, Trace};
+//!
+//! #[derive(Trace)]
+//! struct Node<'g> {
+//!     value: u64,
+//!     next: GcCell<'g, Node<'g>>,
+//! }
+//!
+//! let heap = Heap::<Plain>::new().unwrap();
+//! let ring: Root<Node<'static>> = {
+//!     let guard = heap.enter();
+//!     let one = guard.alloc(Node { value: 1, next: GcCell::null() });
+//!     let two = guard.alloc(Node { value: 2, next: GcCell::new(Some(one)) });
+//!     one.next.set(&guard, Some(two));
+//!     guard.root(one)
+//! };
+//! heap.collect().unwrap();
+//! let guard = heap.enter();
+//! let one = ring.get(&guard);
+//! assert_eq!(one.next.load().unwrap().next.load().unwrap().value, 1);
+//! ```
+//!
+//! # Why this is safe, in three sentences
+//!
+//! A `Gc<'g, T>` borrows its guard, so the borrow checker ends every pointer before the guard
+//! ends. A cycle frees only what was unreachable at a moment after which every guard from before
+//! has ended, so no held pointer leads to freed memory. Everything in the heap is
+//! `Send + Sync`, holds no borrowed data, and changes only through `GcCell`, so the marker may
+//! read it at any time.
+//!
+//! # Words
+//!
+//! - *Guard*: the right to hold pointers. Cheap, nests, delays the end of a cycle while held.
+//! - *Cycle*: nine steps from "barrier on" to sweep, see [`cycle`].
+//! - *Handshake*: waiting until every guard from before is gone, see [`handshake`].
+//! - *Barrier*: logging what is taken out of a slot while marking, see [`engine`].
+//! - [`Space`](space::Space): where objects lie. [`World`](world::World): who mutates. Both can
+//!   be replaced; alone, this crate brings blocks from `malloc` and plain threads.
+
+pub mod collector;
+pub mod cycle;
+#[doc(hidden)]
+pub mod derive;
+pub mod engine;
+pub mod handshake;
+pub mod heap;
+pub mod local;
+pub mod log;
+pub mod mark;
+pub mod pacer;
+pub mod phase;
+pub mod roots;
+pub mod space;
+pub mod stats;
+pub mod sync;
+pub mod trace;
+pub mod world;
+
+mod cell;
+mod error;
+mod guard;
+mod handle;
+mod inner;
+mod pace;
+mod root;
+mod slice;
+
+pub use crate::{
+    cell::GcCell,
+    collector::Collector,
+    error::{AllocError, HeapError, SliceError},
+    guard::Guard,
+    handle::Gc,
+    heap::{Claim, Heap, HeapBuilder, Plain, Tag},
+    root::Root,
+    slice::Slice,
+    trace::{Rebind, Trace},
+};
+pub use gc_derive::Trace;

@@ -1,0 +1,347 @@
+//! What `#[derive(Trace)]` generates.
+//!
+//! For `struct Node<'g, T> { next: GcCell<'g, Node<'g, T>>, value: T, #[leaf] name: String }`:
+//!
+//! ```text
+//! const _: () = {
+//!     unsafe impl<'g, T: Trace<H> + Rebind> Trace<H> for Node<'g, T> {
+//!         fn trace(&self, tracer) {
+//!             match self { Node { next, value, name: _ } => { trace next; trace value } }
+//!         }
+//!     }
+//!     unsafe impl<'g, T: Rebind> Rebind for Node<'g, T> {
+//!         type At<'__at> = Node<'__at, T::At<'__at>>;
+//!         const EDGES: bool = true;
+//!     }
+//!     fn assertions<'__at, 'g, T>() {
+//!         edge::<'__at, field's type, field's type under '__at>();   // per traced field
+//!         leaf::<field's type>();                                    // per #[leaf] field
+//!     }
+//!     trait TypesWithEdgesMayNotImplementDrop {}
+//!     impl<T: Drop> TypesWithEdgesMayNotImplementDrop for T {}
+//!     impl<'g, T> TypesWithEdgesMayNotImplementDrop for Node<'g, T> {}  // conflicts if it does
+//! };
+//! ```
+//!
+//! The pattern names every field without `..`, so a field that is added is traced or does not
+//! compile. Nothing here decides by the name of a type what it is: traits do.
+
+use crate::rebind::{at, rebound, spelled};
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{
+    Data, DeriveInput, Error, Field, Fields, GenericParam, Lifetime, Path, Result, Type,
+    TypeParamBound, WherePredicate, parse_quote, spanned::Spanned, visit::Visit,
+};
+
+/// Where the library is found, and the default heap.
+pub(crate) struct Root {
+    pub(crate) library: Path,
+    pub(crate) heap: Path,
+}
+
+/// What the generated code needs to know about the type.
+pub(crate) struct Shape<'a> {
+    input: &'a DeriveInput,
+    root: Root,
+    pub(crate) lifetime: Option<&'a Lifetime>,
+    /// Type parameters that occur in traced fields.
+    pub(crate) traced: Vec<&'a Ident>,
+}
+
+pub(crate) fn expand(input: &DeriveInput, root: Root) -> Result<TokenStream> {
+    let shape = Shape::of(input, root)?;
+    let (trace, rebind) = (shape.trace_impl()?, shape.rebind_impl());
+    let (assertions, no_drop) = (shape.assertions()?, shape.no_drop());
+    Ok(quote! {
+        #[doc(hidden)]
+        #[allow(
+            dead_code,
+            non_local_definitions,
+            drop_bounds,
+            private_bounds,
+            clippy::multiple_bound_locations,
+            clippy::extra_unused_lifetimes,
+            clippy::extra_unused_type_parameters
+        )]
+        const _: () = {
+            #trace
+            #rebind
+            #assertions
+            #no_drop
+        };
+    })
+}
+
+impl<'a> Shape<'a> {
+    fn of(input: &'a DeriveInput, mut root: Root) -> Result<Self> {
+        refuse_packed(input)?;
+        let lifetime = the_lifetime(input)?;
+        if let Some(heap) = heap_attribute(input)? {
+            root.heap = heap;
+        }
+        let fields: Vec<_> = all_fields(input)?.into_iter().flatten().collect();
+        let traced = input
+            .generics
+            .type_params()
+            .map(|parameter| &parameter.ident)
+            .filter(|name| fields.iter().any(|field| !is_leaf(field) && mentions(&field.ty, name)))
+            .collect();
+        Ok(Self { input, root, lifetime, traced })
+    }
+
+    /// The type under its own parameters.
+    pub(crate) fn itself(&self) -> Type {
+        let (name, (_, generics, _)) = (&self.input.ident, self.input.generics.split_for_impl());
+        parse_quote!(#name #generics)
+    }
+
+    /// The type under the lifetime [`at`].
+    pub(crate) fn rebound(&self) -> Type {
+        let name = &self.input.ident;
+        let arguments = self.input.generics.params.iter().map(|parameter| match parameter {
+            GenericParam::Lifetime(_) => at().into_token_stream(),
+            GenericParam::Type(ty) if self.traced.contains(&&ty.ident) => {
+                self.parameter_at(&ty.ident).into_token_stream()
+            }
+            GenericParam::Type(ty) => ty.ident.to_token_stream(),
+            GenericParam::Const(constant) => constant.ident.to_token_stream(),
+        });
+        parse_quote!(#name<#(#arguments),*>)
+    }
+
+    /// A traced type parameter under the lifetime [`at`].
+    pub(crate) fn parameter_at(&self, name: &Ident) -> Type {
+        let (library, at) = (&self.root.library, at());
+        parse_quote!(<#name as #library::Rebind>::At<#at>)
+    }
+
+    /// The type's own bounds, and those that the generated code needs.
+    fn bounds(&self, with_trace: bool) -> Vec<WherePredicate> {
+        let Root { library, heap } = &self.root;
+        let own = self.input.generics.where_clause.iter().flat_map(|clause| &clause.predicates);
+        let mut bounds: Vec<WherePredicate> = own.cloned().collect();
+        for parameter in self.input.generics.type_params() {
+            let name = &parameter.ident;
+            if !self.traced.contains(&name) {
+                bounds.push(
+                    parse_quote!(#name: 'static + ::core::marker::Send + ::core::marker::Sync),
+                );
+                continue;
+            }
+            bounds.push(parse_quote!(#name: #library::Rebind));
+            if with_trace {
+                bounds.push(parse_quote!(#name: #library::Trace<#heap>));
+            }
+            let (under, at) = (self.parameter_at(name), at());
+            let traits = parameter.bounds.iter().filter(|bound| is_trait(bound));
+            bounds.push(parse_quote!(for<#at> #under: ::core::marker::Sized #(+ #traits)*));
+        }
+        bounds
+    }
+
+    fn trace_impl(&self) -> Result<TokenStream> {
+        let Root { library, heap } = &self.root;
+        let (generics, _, _) = self.input.generics.split_for_impl();
+        let (itself, bounds) = (self.itself(), self.bounds(true));
+        let arms = self.arms()?;
+        Ok(quote! {
+            // SAFETY: the pattern names every field. Those that are not leaves are traced, and
+            // the assertions below say by trait what leaves and edges are.
+            unsafe impl #generics #library::Trace<#heap> for #itself where #(#bounds),* {
+                #[inline]
+                fn trace(&self, tracer: &mut #library::trace::Tracer) {
+                    match self { #(#arms)* }
+                }
+            }
+        })
+    }
+
+    fn arms(&self) -> Result<Vec<TokenStream>> {
+        let name = &self.input.ident;
+        let arms = match &self.input.data {
+            Data::Struct(data) => vec![self.arm(quote!(#name), &data.fields)],
+            Data::Enum(data) => data
+                .variants
+                .iter()
+                .map(|variant| {
+                    let variant_name = &variant.ident;
+                    self.arm(quote!(#name::#variant_name), &variant.fields)
+                })
+                .collect(),
+            Data::Union(_) => return Err(refuse_union(self.input)),
+        };
+        // A reference to an empty enum is matched by no arm at all only behind a deref.
+        Ok(if arms.is_empty() { vec![quote!(_ => {})] } else { arms })
+    }
+
+    fn arm(&self, path: TokenStream, fields: &Fields) -> TokenStream {
+        let Root { library, heap } = &self.root;
+        let mut patterns = Vec::new();
+        let mut bodies = Vec::new();
+        for (index, field) in fields.iter().enumerate() {
+            let member = field.ident.as_ref().map_or_else(
+                || syn::Index::from(index).into_token_stream(),
+                ToTokens::to_token_stream,
+            );
+            if is_leaf(field) {
+                patterns.push(quote!(#member: _));
+                continue;
+            }
+            let binding = format_ident!("field_{index}");
+            let ty = spelled(self, &field.ty);
+            patterns.push(quote!(#member: #binding));
+            bodies.push(quote_spanned! {field.ty.span()=>
+                <#ty as #library::Trace<#heap>>::trace(#binding, tracer);
+            });
+        }
+        quote!(#path { #(#patterns),* } => { #(#bodies)* })
+    }
+
+    fn rebind_impl(&self) -> TokenStream {
+        let library = &self.root.library;
+        let (generics, _, _) = self.input.generics.split_for_impl();
+        let (itself, rebound, bounds) = (self.itself(), self.rebound(), self.bounds(false));
+        let (at, traced) = (at(), &self.traced);
+        // Without a lifetime, edges can only come in through a parameter.
+        let edges = match self.lifetime {
+            Some(_) => quote!(true),
+            None => quote!(false #(|| <#traced as #library::Rebind>::EDGES)*),
+        };
+        quote! {
+            // SAFETY: the lifetime is replaced in the type, and the assertions below say that
+            // this replaces it in every field.
+            unsafe impl #generics #library::Rebind for #itself where #(#bounds),* {
+                type At<#at> = #rebound;
+                const EDGES: bool = #edges;
+            }
+        }
+    }
+
+    fn assertions(&self) -> Result<TokenStream> {
+        let library = &self.root.library;
+        let parameters = &self.input.generics.params;
+        let (at, bounds) = (at(), self.bounds(true));
+        let mut lines = Vec::new();
+        for field in all_fields(self.input)?.into_iter().flatten() {
+            let (span, ty) = (field.ty.span(), spelled(self, &field.ty));
+            lines.push(if is_leaf(field) {
+                quote_spanned!(span=> #library::derive::leaf::<#ty>();)
+            } else {
+                let moved = rebound(self, &field.ty);
+                quote_spanned!(span=> #library::derive::edge::<#at, #ty, #moved>();)
+            });
+        }
+        let parameters = parameters.iter().map(|parameter| match parameter {
+            // Defaults are not allowed in a function's parameters.
+            GenericParam::Type(ty) => {
+                let (name, bounds) = (&ty.ident, &ty.bounds);
+                quote!(#name: #bounds)
+            }
+            GenericParam::Const(constant) => {
+                let (name, ty) = (&constant.ident, &constant.ty);
+                quote!(const #name: #ty)
+            }
+            GenericParam::Lifetime(lifetime) => lifetime.to_token_stream(),
+        });
+        Ok(quote! {
+            fn assertions<#at, #(#parameters),*>() where #(#bounds),* { #(#lines)* }
+        })
+    }
+
+    /// A type that may hold edges must not look at them when it dies: they may be gone.
+    fn no_drop(&self) -> TokenStream {
+        if self.lifetime.is_none() && self.traced.is_empty() {
+            return TokenStream::new();
+        }
+        let (generics, _, clause) = self.input.generics.split_for_impl();
+        let itself = self.itself();
+        let span = self.input.ident.span();
+        quote_spanned! {span=>
+            trait TypesWithEdgesMayNotImplementDrop {}
+            impl<T: ::core::ops::Drop + ?::core::marker::Sized> TypesWithEdgesMayNotImplementDrop for T {}
+            impl #generics TypesWithEdgesMayNotImplementDrop for #itself #clause {}
+        }
+    }
+}
+
+/// All fields, by variant.
+fn all_fields(input: &DeriveInput) -> Result<Vec<&Fields>> {
+    match &input.data {
+        Data::Struct(data) => Ok(vec![&data.fields]),
+        Data::Enum(data) => Ok(data.variants.iter().map(|variant| &variant.fields).collect()),
+        Data::Union(_) => Err(refuse_union(input)),
+    }
+}
+
+fn refuse_union(input: &DeriveInput) -> Error {
+    Error::new_spanned(&input.ident, "a union cannot be traced: nobody knows which field is live")
+}
+
+fn refuse_packed(input: &DeriveInput) -> Result<()> {
+    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("repr")) {
+        attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("packed") {
+                return Err(meta.error(
+                    "a packed type cannot lie in a collected heap: its edges are not aligned",
+                ));
+            }
+            // `align(8)` and friends carry an argument that is none of our business.
+            if meta.input.peek(syn::token::Paren) {
+                let content;
+                syn::parenthesized!(content in meta.input);
+                content.parse::<TokenStream>()?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn the_lifetime(input: &DeriveInput) -> Result<Option<&Lifetime>> {
+    let mut lifetimes = input.generics.lifetimes().map(|parameter| &parameter.lifetime);
+    let first = lifetimes.next();
+    match lifetimes.next() {
+        None => Ok(first),
+        Some(second) => Err(Error::new_spanned(
+            second,
+            "a collected type has one lifetime, that of its guard; it cannot borrow from elsewhere",
+        )),
+    }
+}
+
+/// `#[trace(heap = Tag)]`
+fn heap_attribute(input: &DeriveInput) -> Result<Option<Path>> {
+    let mut heap = None;
+    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("trace")) {
+        attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("heap") {
+                return Err(meta.error("expected `heap = Tag`"));
+            }
+            heap = Some(meta.value()?.parse()?);
+            Ok(())
+        })?;
+    }
+    Ok(heap)
+}
+
+fn is_leaf(field: &Field) -> bool {
+    field.attrs.iter().any(|attribute| attribute.path().is_ident("leaf"))
+}
+
+fn is_trait(bound: &TypeParamBound) -> bool {
+    matches!(bound, TypeParamBound::Trait(bound) if matches!(bound.modifier, syn::TraitBoundModifier::None))
+}
+
+/// Whether a type mentions a type parameter.
+fn mentions(ty: &Type, name: &Ident) -> bool {
+    struct Search<'a>(&'a Ident, bool);
+    impl Visit<'_> for Search<'_> {
+        fn visit_ident(&mut self, ident: &Ident) {
+            self.1 |= ident == self.0;
+        }
+    }
+    let mut search = Search(name, false);
+    search.visit_type(ty);
+    search.1
+}

@@ -1,0 +1,101 @@
+//! A background collector for programs of plain threads.
+//!
+//! One thread: sleeps until a cycle is asked for, runs it, sweeps, runs destructors. It asks for
+//! no lock that a mutator could hold for long, and dropping the [`Collector`] ends it at the next
+//! pause between cycles.
+
+use crate::{
+    cycle::Pause,
+    heap::{Heap, Plain, Tag},
+    world::World,
+};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Spans swept between two looks at the flags.
+const LOT: usize = 32;
+
+/// A thread that collects a heap whenever its pacer asks. Stops and joins when dropped.
+///
+/// ```
+/// use gc_core::{Collector, Heap, Plain};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let collector = Collector::start(&heap).unwrap();
+/// for n in 0..200_000u64 {
+///     let guard = heap.enter();
+///     guard.alloc([n; 8]);
+/// }
+/// drop(collector);
+/// assert!(heap.stats().cycles > 0);
+/// ```
+#[derive(Debug)]
+pub struct Collector<H: Tag = Plain> {
+    heap: Heap<H>,
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl<H: Tag> Collector<H> {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no thread.
+    pub fn start(heap: &Heap<H>) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = thread::Builder::new().name("gc".into()).spawn({
+            let (heap, stop) = (heap.clone(), stop.clone());
+            move || run(&heap, &stop)
+        })?;
+        let sleeper = thread.thread().clone();
+        heap.set_waker(Some(Arc::new(move || sleeper.unpark())));
+        // For a request from before the waker was there.
+        thread.thread().unpark();
+        Ok(Self { heap: heap.clone(), stop, thread: Some(thread) })
+    }
+}
+
+impl<H: Tag> Drop for Collector<H> {
+    fn drop(&mut self) {
+        self.heap.set_waker(None);
+        // Release: what the owner did before is done when the thread ends; pairs with `run`.
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // An error is a panic of checkmark or of a report, and has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run<H: Tag>(heap: &Heap<H>, stop: &AtomicBool) {
+    // Acquire: see `drop`.
+    while !stop.load(Ordering::Acquire) {
+        if heap.is_requested() {
+            collect(heap);
+        } else {
+            thread::park();
+        }
+    }
+}
+
+fn collect<H: Tag>(heap: &Heap<H>) {
+    let nap = |pause| {
+        if let Pause::Handshake(asked) | Pause::Busy(asked) = pause {
+            let microseconds = if asked < 10 { 0 } else { 50 };
+            heap.world().nap(Duration::from_micros(microseconds));
+        }
+    };
+    // This thread holds no guard, which is the only error.
+    let _ = heap.cycle(nap);
+    while !heap.sweep(LOT) {}
+    heap.run_destructors(usize::MAX);
+}

@@ -1,0 +1,178 @@
+//! The cycle: nine steps that never stop anyone.
+//!
+//! ```text
+//! 1 on       barrier on, allocate grey until step 5    2 hand 1   everyone sees the barrier
+//! 3 hand 2   guards from before are gone               4 roots    shade the targets of all roots
+//! 5 mark     phase word says mark: allocate black; drain until no grey
+//! 6 hand 3   clear dirty before the emptiness check; every white→marked by anyone sets it;
+//!            after hand 3, logs drained: dirty? back to 5
+//! 7 off      CAS(mark, clean → off), spans wait for sweep
+//! 8 hand 4   late logs are gone; nobody sweeps before it
+//! 9 sweep    lazily, by allocators and in the background
+//! ```
+//!
+//! # Why each step is there
+//!
+//! - *Two* handshakes before the roots. After the first, every guard logs deletions. But a guard
+//!   that entered before step 1 may still hold an unlogged pointer's other end when the first
+//!   handshake ends for the last of them; a guard that entered during the first one may have
+//!   taken a pointer from such a neighbour. After the second, every pointer in anyone's hand was
+//!   reached while everybody logged.
+//! - *Grey until 5*: see [`engine`](crate::engine).
+//! - *Hand 3 with the dirty bit*: a log may be written after the drain that came too early to
+//!   see it. After hand 3 all deletions from before it are in the logs; if draining those (or
+//!   anything else since the last look) turned nothing from white to marked, the marked set was
+//!   closed at one moment, and no later deletion can open it again.
+//! - *Hand 4*: allocators with a reading from before step 7 may still be about to mark a cell
+//!   they took, and late logs may still be written. Sweep must see the former and the next
+//!   cycle must not see the latter: it throws away what it finds before step 1.
+//!
+//! Explicit-state search over three or four objects and two or three mutators finds a bad
+//! interleaving when any one of these is taken away; loom finds the missing orderings
+//! (`loom-tests/tests/gc_cycle.rs`).
+//!
+//! The driver waits by calling `pause`, which belongs to whoever runs it: a thread yields and
+//! sleeps, a goroutine yields and parks. Nobody else waits for it.
+
+use crate::{
+    engine::Engine,
+    handshake::{Counters, Handshake},
+    local::Local,
+    mark::Marker,
+    space::Space,
+    world::World,
+};
+
+/// Why the driver of a cycle gives others a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pause {
+    /// A slice of marking or sweeping is done; there is more.
+    Slice,
+    /// Guards from before are still held; asked for the n-th time.
+    Handshake(u32),
+    /// Another driver runs a cycle; asked for the n-th time.
+    Busy(u32),
+}
+
+/// One driver of one heap's cycles. Its methods are the steps, in order.
+#[derive(Debug)]
+pub struct Cycle<'a, S: Space, W: World<S>, P> {
+    engine: &'a Engine<S>,
+    world: &'a W,
+    marker: &'a mut Marker,
+    /// Objects per slice of marking.
+    slice: usize,
+    pause: P,
+}
+
+impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
+    /// A driver. `slice` is how many objects are marked between two pauses.
+    ///
+    /// # Safety
+    ///
+    /// Until the value is gone, nobody else drives a cycle of this engine; `world` is the one
+    /// whose local states are used with the engine; the caller's task holds no guard. The steps
+    /// are called in order.
+    pub unsafe fn new(
+        engine: &'a Engine<S>,
+        world: &'a W,
+        marker: &'a mut Marker,
+        slice: usize,
+        pause: P,
+    ) -> Self {
+        Self { engine, world, marker, slice, pause }
+    }
+
+    /// Step 0: finishes the former cycle's sweep, and throws its late logs away.
+    pub fn prepare(&mut self) {
+        while !self.engine.space.sweep(16) {
+            (self.pause)(Pause::Slice);
+        }
+        // SAFETY: we are the one driver, that is the reader of every log.
+        self.world.each(&mut |local| unsafe { local.log.drain(|_| ()) });
+    }
+
+    /// Step 1.
+    pub fn on(&mut self) {
+        self.engine.phase.switch_on();
+    }
+
+    /// Steps 2, 3, 6 and 8: waits until every guard from before the call is gone.
+    pub fn handshake(&mut self) {
+        let handshake = self.engine.epoch.raise(|| self.world.heavy());
+        let mut asked = 0;
+        while !self.is_complete(&handshake) {
+            (self.pause)(Pause::Handshake(asked));
+            asked = asked.saturating_add(1);
+        }
+    }
+
+    fn is_complete(&self, handshake: &Handshake) -> bool {
+        handshake.is_complete(|each: &mut dyn FnMut(&Counters)| {
+            self.world.each(&mut |local: &Local<S>| each(&local.counters));
+        })
+    }
+
+    /// Step 4.
+    pub fn roots(&mut self) {
+        let marker = &mut *self.marker;
+        self.engine.roots.scan(|cell| marker.shade(cell));
+    }
+
+    /// Step 5, the word.
+    pub fn begin_mark(&mut self) {
+        self.engine.phase.begin_mark();
+    }
+
+    /// Step 5, the work: drains logs and marks until nothing is grey.
+    pub fn mark(&mut self) {
+        loop {
+            self.drain_logs();
+            if self.marker.is_empty() {
+                break;
+            }
+            // SAFETY: the steps are called in order; what is shaded came from roots, logs and
+            // edges, all of them objects that no sweep touches before step 8.
+            while !unsafe { self.marker.drain(self.engine, self.slice) } {
+                (self.pause)(Pause::Slice);
+            }
+        }
+    }
+
+    /// Steps 5 to 7: marks until the marked set is closed, and ends marking. Returns the new
+    /// cycle number and how many rounds it took.
+    pub fn mark_to_the_end(&mut self) -> (u64, u32) {
+        let mut rounds = 0;
+        loop {
+            rounds += 1;
+            self.engine.phase.clear_dirty();
+            self.mark();
+            if self.engine.phase.read().dirty() {
+                continue;
+            }
+            self.handshake();
+            self.mark();
+            if let Some(cycle) = self.engine.phase.finish() {
+                return (cycle, rounds);
+            }
+        }
+    }
+
+    /// Step 7, the spans.
+    pub fn open(&mut self, cycle: u64) {
+        // SAFETY: we are the driver, and `prepare` swept everything.
+        unsafe { self.engine.space.open(cycle) };
+    }
+
+    /// After step 8: sweep may begin.
+    pub fn permit(&mut self) {
+        // SAFETY: we are the driver, and hand 4 is complete.
+        unsafe { self.engine.space.permit() };
+    }
+
+    fn drain_logs(&mut self) {
+        let marker = &mut *self.marker;
+        // SAFETY: we are the one driver, that is the reader of every log.
+        self.world.each(&mut |local| unsafe { local.log.drain(|cell| marker.shade(cell)) });
+    }
+}

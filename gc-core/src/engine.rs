@@ -1,0 +1,281 @@
+//! What mutators do while a collector may run beside them: the barrier, and the colour of a new
+//! object.
+//!
+//! # Problem
+//!
+//! The marker walks a graph that others change under it. It must mark everything that was
+//! reachable when marking began (the *snapshot*) and everything that came later; then no pointer
+//! that anyone can still hold leads to a cell that sweep frees.
+//!
+//! # Rules
+//!
+//! - **Deletion**: whoever takes a pointer out of a slot while the barrier is on, logs it. So an
+//!   object of the snapshot whose last path is cut gets marked all the same (T. Yuasa,
+//!   "Real-time garbage collection on general-purpose machines", 1990). Stores need nothing else:
+//!   what a guard can store, it reached from the snapshot, or it allocated.
+//! - **Allocation** is *grey* from step 1 to step 5 (white, and logged: the marker will look into
+//!   it) and *black* from step 5 on (marked, never looked into). Black from the start is wrong:
+//!   before the handshakes are over, a mutator without barrier may put the only pointer to a
+//!   white object into the black one.
+//! - **One reading.** Cell and colour come from the same [`Reading`](crate::phase::Reading).
+//! - **The colour is set after the value is written**, so whoever finds the object through the log
+//!   finds it whole.
+//! - The phase is read *before* the slot changes, and the log is written under the same guard.
+//!   So a handshake that waits for the guard waits for the log.
+//!
+//! # Rejected
+//!
+//! Go's hybrid barrier logs old and new value of each store: twice the log, and locks, once-cells
+//! and initialising stores would need it too. It buys black stacks without a rescan; there are no
+//! stacks to scan here.
+//!
+//! The functions take the local state by hand, so that a model can pass its own; everyone else
+//! gets here through [`Guard`](crate::Guard).
+
+use crate::{
+    handshake::{Epoch, Pin},
+    local::Local,
+    phase::{Phase, PhaseWord},
+    roots::Roots,
+    space::{Exhausted, Kind, Space, Taken},
+    sync::{AtomicPtr, Ordering},
+};
+use core::ptr::{self, NonNull};
+
+/// The address of an object, or none.
+pub type Link = Option<NonNull<u8>>;
+
+fn raw(link: Link) -> *mut u8 {
+    link.map_or(ptr::null_mut(), NonNull::as_ptr)
+}
+
+/// An untyped place for a pointer between objects.
+#[derive(Debug)]
+pub struct Slot(AtomicPtr<u8>);
+
+impl Slot {
+    /// A slot with a first value. Initialising needs no barrier: nothing is taken out.
+    #[cfg(not(loom))]
+    pub const fn new(link: Link) -> Self {
+        match link {
+            Some(cell) => Self(AtomicPtr::new(cell.as_ptr())),
+            None => Self(AtomicPtr::new(ptr::null_mut())),
+        }
+    }
+
+    /// A slot with a first value. Initialising needs no barrier: nothing is taken out.
+    #[cfg(loom)]
+    pub fn new(link: Link) -> Self {
+        Self(AtomicPtr::new(raw(link)))
+    }
+
+    /// What the slot holds.
+    #[inline(always)]
+    pub fn load(&self) -> Link {
+        // Acquire: brings the object's contents; pairs with the stores below.
+        NonNull::new(self.0.load(Ordering::Acquire))
+    }
+
+    /// Puts a first value into an empty slot that nobody deletes from meanwhile.
+    pub(crate) fn fill(&self, link: Link) {
+        // Release: publishes the object's contents; pairs with `load`.
+        self.0.store(raw(link), Ordering::Release);
+    }
+}
+
+/// Why a mutator's operation did not happen; it may be tried again after the remedy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// The local log is full: extend it, outside [`World::with`](crate::world::World::with).
+    LogFull,
+    /// The space has no cell.
+    Exhausted,
+}
+
+impl From<Exhausted> for Refused {
+    fn from(_: Exhausted) -> Self {
+        Refused::Exhausted
+    }
+}
+
+/// The state that mutators and collector share. See the [module](self).
+#[derive(Debug)]
+pub struct Engine<S> {
+    /// Which epoch new guards belong to.
+    pub epoch: Epoch,
+    /// Where the cycle stands.
+    pub phase: PhaseWord,
+    /// Pointers into the heap from outside.
+    pub roots: Roots,
+    /// Where objects lie.
+    pub space: S,
+}
+
+impl<S: Space> Engine<S> {
+    /// An engine with nothing in it.
+    pub fn new(space: S) -> Self {
+        let (epoch, phase, roots) = (Epoch::default(), PhaseWord::default(), Roots::default());
+        Self { epoch, phase, roots, space }
+    }
+
+    /// Exchanges a slot's value, with the barrier.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::LogFull`]; the slot is unchanged.
+    ///
+    /// # Safety
+    ///
+    /// The caller occupies `local` and holds a guard. `new` is an object that a guard keeps
+    /// alive during the call.
+    pub unsafe fn swap(&self, local: &Local<S>, slot: &Slot, new: Link) -> Result<Link, Refused> {
+        if !local.log.has_room() {
+            return Err(Refused::LogFull);
+        }
+        let reading = self.phase.read();
+        // AcqRel: Release publishes the new object's contents, Acquire brings the old one's;
+        // pairs with `load` and with the other stores.
+        let old = NonNull::new(slot.0.swap(raw(new), Ordering::AcqRel));
+        if reading.barrier() {
+            // SAFETY: the caller's; there is room, and its guard keeps `old` alive.
+            unsafe { self.log_deleted(local, old) };
+        }
+        Ok(old)
+    }
+
+    /// Stores without looking at the old value, if no cycle runs. False: use [`swap`](Self::swap).
+    ///
+    /// # Safety
+    ///
+    /// As [`swap`](Self::swap), but `local` is not needed.
+    #[inline(always)]
+    pub unsafe fn store_if_off(&self, slot: &Slot, new: Link) -> bool {
+        let off = !self.phase.read().barrier();
+        if off {
+            slot.fill(new);
+        }
+        off
+    }
+
+    /// Replaces `current` by `new`, with the barrier. `Ok(Err(found))` if the slot held another
+    /// value.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::LogFull`]; the slot is unchanged.
+    ///
+    /// # Safety
+    ///
+    /// As [`swap`](Self::swap).
+    pub unsafe fn compare_exchange(
+        &self,
+        local: &Local<S>,
+        slot: &Slot,
+        current: Link,
+        new: Link,
+    ) -> Result<Result<Link, Link>, Refused> {
+        if !local.log.has_room() {
+            return Err(Refused::LogFull);
+        }
+        let reading = self.phase.read();
+        // AcqRel and Acquire: as in `swap`; the failure case is a load.
+        let outcome = slot
+            .0
+            .compare_exchange(raw(current), raw(new), Ordering::AcqRel, Ordering::Acquire)
+            .map(NonNull::new)
+            .map_err(NonNull::new);
+        if let (true, Ok(old)) = (reading.barrier(), outcome) {
+            // SAFETY: the caller's; there is room, and its guard keeps `old` alive.
+            unsafe { self.log_deleted(local, old) };
+        }
+        Ok(outcome)
+    }
+
+    /// Logs what was taken out of a slot, unless it is marked already.
+    ///
+    /// # Safety
+    ///
+    /// As [`swap`](Self::swap), and the log has room.
+    unsafe fn log_deleted(&self, local: &Local<S>, old: Link) {
+        let Some(old) = old else { return };
+        // SAFETY: the caller's guard keeps `old` allocated. A mark that is seen is of this
+        // cycle: the reading that said *on* came after the former cycle's marks were cleared.
+        if !unsafe { self.space.is_marked(old) } {
+            // SAFETY: the caller is the occupant and there is room.
+            unsafe { local.log.push(old) };
+        }
+    }
+
+    /// Takes a cell, lets `write` fill it, and gives it its colour.
+    ///
+    /// # Errors
+    ///
+    /// `write` has not been called; the cause says what to do.
+    ///
+    /// # Safety
+    ///
+    /// The caller occupies `local` and holds a guard. `write` fills the cell with an object of
+    /// this kind and size.
+    #[inline]
+    pub unsafe fn allocate(
+        &self,
+        local: &Local<S>,
+        kind: &'static Kind,
+        bytes: usize,
+        write: impl FnOnce(NonNull<u8>),
+    ) -> Result<Taken, Refused> {
+        if !local.log.has_room() {
+            return Err(Refused::LogFull);
+        }
+        let reading = self.phase.read();
+        let cycle = reading.cycle();
+        // SAFETY: the caller is the occupant and holds a guard over the reading.
+        let taken = unsafe { local.cache(|cache| self.space.take(cache, kind, bytes, cycle)) }?;
+        write(taken.cell);
+        match reading.phase() {
+            Phase::Off => {}
+            // SAFETY: the caller is the occupant and there is room.
+            Phase::On => unsafe { local.log.push(taken.cell) },
+            Phase::Mark => {
+                // SAFETY: the cell was just taken.
+                let _ = unsafe { self.space.mark(taken.cell) };
+            }
+        }
+        local.count(taken.bytes);
+        Ok(taken)
+    }
+
+    /// Empties a root's slot, with the barrier, under a guard of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::LogFull`]; the slot is unchanged.
+    ///
+    /// # Safety
+    ///
+    /// The caller occupies `local` and owns the root.
+    pub unsafe fn clear_root(
+        &self,
+        local: &Local<S>,
+        slot: &Slot,
+        light: impl Fn(),
+    ) -> Result<(), Refused> {
+        let pin = self.epoch.enter(&local.counters, light);
+        // SAFETY: the caller's occupancy, and the guard just entered.
+        let outcome = unsafe { self.swap(local, slot, None) };
+        self.epoch.leave(&local.counters, pin);
+        outcome.map(drop)
+    }
+
+    /// Counts a guard on this local state.
+    #[inline]
+    pub fn enter(&self, local: &Local<S>, light: impl Fn()) -> Pin {
+        self.epoch.enter(&local.counters, light)
+    }
+
+    /// Counts the end of a guard.
+    #[inline]
+    pub fn leave(&self, local: &Local<S>, pin: Pin) {
+        self.epoch.leave(&local.counters, pin);
+    }
+}

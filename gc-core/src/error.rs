@@ -1,0 +1,60 @@
+//! What can go wrong, as values.
+
+use core::{error, fmt};
+
+/// The space is exhausted. Gives back what should have gone into it.
+pub struct AllocError<T>(T);
+
+/// The space is exhausted. Gives back the items that should have gone into it.
+pub type SliceError<T> = AllocError<Vec<T>>;
+
+impl<T> AllocError<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// What should have gone into the heap.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+
+    #[cold]
+    pub(crate) fn panic(self) -> ! {
+        panic!("{self}")
+    }
+}
+
+impl<T> fmt::Debug for AllocError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AllocError")
+    }
+}
+
+impl<T> fmt::Display for AllocError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the collected heap is exhausted")
+    }
+}
+
+impl<T> error::Error for AllocError<T> {}
+
+/// Why a heap could not be made or collected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum HeapError {
+    /// Another heap with this tag is alive; its last handle, root or guard keeps it so.
+    TagInUse,
+    /// The caller holds a guard: the collection would wait for it, and it for the collection.
+    InsideGuard,
+}
+
+impl fmt::Display for HeapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HeapError::TagInUse => "a heap with this tag is alive",
+            HeapError::InsideGuard => "collect() was called inside a guard",
+        })
+    }
+}
+
+impl error::Error for HeapError {}

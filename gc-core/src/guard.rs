@@ -1,0 +1,257 @@
+//! [`Guard`]: the right to hold pointers into the heap.
+//!
+//! Entering a guard counts it in the current epoch; it costs two stores and a fence and waits for
+//! nothing, save at the outermost level when the heap outruns its collector (bounded, see
+//! [`Heap::enter`](crate::Heap::enter)). A guard held for long delays the end of a cycle and with
+//! it the reuse of memory; it never delays another mutator.
+//!
+//! Everything that a guard does to the heap runs inside
+//! [`World::with`](crate::world::World::with), on the local state of wherever the task runs at
+//! that moment. A guard may be left on another one than it was entered on.
+
+use crate::{
+    engine::{Link, Refused, Slot},
+    error::{AllocError, SliceError},
+    handle::{Gc, KindOf},
+    handshake::Pin,
+    heap::Tag,
+    inner::Core,
+    log::Chunk,
+    root::Root,
+    slice::Slice,
+    space::{Kind, Taken},
+    trace::{Rebind, Trace},
+    world::World,
+};
+use core::{fmt, marker::PhantomData, mem, mem::ManuallyDrop, ptr::NonNull};
+use std::sync::Arc;
+
+/// The right to hold pointers into a heap, and to change it. Comes from
+/// [`Heap::enter`](crate::Heap::enter).
+pub struct Guard<'h, H: Tag = crate::Plain> {
+    core: &'h Arc<Core<H>>,
+    pin: Pin,
+    /// The guard is counted for its task; it stays there.
+    not_send: PhantomData<*mut ()>,
+}
+
+impl<'h, H: Tag> Guard<'h, H> {
+    pub(crate) fn enter(core: &'h Arc<Core<H>>) -> Self {
+        let pin = core.pin();
+        core.world.nesting(|nesting| nesting.push(pin.epoch()));
+        Self { core, pin, not_send: PhantomData }
+    }
+
+    /// Leaves and enters again, so that a cycle need not wait for a long-lived guard.
+    ///
+    /// No pointer survives: they borrow the guard, and this asks for all of it.
+    ///
+    /// ```compile_fail,E0502
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let mut guard = heap.enter();
+    /// let answer = guard.alloc(42u64);
+    /// guard.repin();
+    /// assert_eq!(*answer, 42);
+    /// ```
+    pub fn repin(&mut self) {
+        let core = self.core;
+        core.unpin(self.pin);
+        core.world.nesting(|nesting| nesting.pop());
+        core.relieve();
+        self.pin = core.pin();
+        core.world.nesting(|nesting| nesting.push(self.pin.epoch()));
+    }
+
+    /// Moves a value into the heap.
+    ///
+    /// # Panics
+    ///
+    /// If the space is exhausted; [`try_alloc`](Self::try_alloc) returns that as a value.
+    #[inline]
+    pub fn alloc<'g, T>(&'g self, value: T) -> Gc<'g, T, H>
+    where
+        T: Trace<H> + Rebind<At<'g> = T>,
+    {
+        self.try_alloc(value).unwrap_or_else(|refused| refused.panic())
+    }
+
+    /// Moves a value into the heap, or gives it back when the space is exhausted. Never waits:
+    /// the caller holds a guard, and the collector may be waiting for that.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] with the value.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, space::blocks::Blocks, world::threads::Threads};
+    ///
+    /// let heap = Heap::<Plain>::builder().build(Blocks::with_limit(0), Threads::new()).unwrap();
+    /// let guard = heap.enter();
+    /// assert_eq!(guard.try_alloc(7u64).unwrap_err().into_inner(), 7);
+    /// ```
+    #[inline]
+    pub fn try_alloc<'g, T>(&'g self, value: T) -> Result<Gc<'g, T, H>, AllocError<T>>
+    where
+        T: Trace<H> + Rebind<At<'g> = T>,
+    {
+        let value = ManuallyDrop::new(value);
+        let write = |cell: NonNull<u8>| {
+            // SAFETY: the cell has room for a `T` and nobody else has it; the value is not used
+            // again after this.
+            unsafe { cell.cast::<T>().copy_from_nonoverlapping(NonNull::from(&*value), 1) }
+        };
+        // SAFETY: `write` makes an object of this kind and size.
+        match unsafe { self.place(KindOf::<T, H>::ONE, mem::size_of::<T>(), write) } {
+            // SAFETY: a `T` was just written there, and this guard keeps it for `'g`.
+            Some(cell) => Ok(unsafe { Gc::from_cell(cell) }),
+            None => Err(AllocError::new(ManuallyDrop::into_inner(value))),
+        }
+    }
+
+    /// Moves items into one object in the heap.
+    ///
+    /// # Panics
+    ///
+    /// If the space is exhausted; [`try_alloc_slice`](Self::try_alloc_slice) returns that as a
+    /// value.
+    pub fn alloc_slice<'g, T>(&'g self, items: impl IntoIterator<Item = T>) -> Gc<'g, Slice<T>, H>
+    where
+        T: Trace<H> + Rebind<At<'g> = T>,
+    {
+        self.try_alloc_slice(items.into_iter().collect()).unwrap_or_else(|refused| refused.panic())
+    }
+
+    /// Moves items into one object in the heap, or gives them back.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] with the items.
+    pub fn try_alloc_slice<'g, T>(
+        &'g self,
+        mut items: Vec<T>,
+    ) -> Result<Gc<'g, Slice<T>, H>, SliceError<T>>
+    where
+        T: Trace<H> + Rebind<At<'g> = T>,
+    {
+        let write = |cell: NonNull<u8>| {
+            // SAFETY: the cell has room for the slice; the items are forgotten below.
+            unsafe { Slice::write(cell, &items) }
+        };
+        let placed = Slice::<T>::bytes(items.len()).and_then(|bytes| {
+            // SAFETY: `write` makes an object of this kind and size.
+            unsafe { self.place(KindOf::<T, H>::SLICE, bytes, write) }
+        });
+        let Some(cell) = placed else { return Err(AllocError::new(items)) };
+        // SAFETY: the items have moved into the cell; the vector keeps its buffer only.
+        unsafe { items.set_len(0) };
+        // SAFETY: a slice was just written there, and this guard keeps it for `'g`.
+        Ok(unsafe { Gc::from_cell(cell) })
+    }
+
+    /// Keeps an object alive beyond the guard.
+    pub fn root<'g, T>(&'g self, object: Gc<'g, T, H>) -> Root<T::At<'static>, H>
+    where
+        T: Rebind,
+        T::At<'static>: Sized,
+    {
+        // SAFETY: the object is a `T`, which is a `T::At<'static>` under another lifetime.
+        unsafe { Root::new(self.core, object.cell()) }
+    }
+
+    /// # Safety
+    ///
+    /// `write` fills the cell with an object of this kind and size. It may be called once.
+    #[inline]
+    unsafe fn place(
+        &self,
+        kind: &'static Kind,
+        bytes: usize,
+        write: impl Fn(NonNull<u8>),
+    ) -> Option<NonNull<u8>> {
+        let engine = &self.core.engine;
+        loop {
+            let attempt = self.core.with(|local| {
+                // SAFETY: `with` makes us the occupant, the guard is held, and `write` is the
+                // caller's.
+                unsafe { engine.allocate(local, kind, bytes, &write) }
+            });
+            match attempt {
+                Ok(Taken { cell, slow: None, .. }) => return Some(cell),
+                Ok(Taken { cell, slow: Some(time), .. }) => {
+                    self.core.after_slow_path(time);
+                    return Some(cell);
+                }
+                Err(Refused::LogFull) => self.core.extend_log(),
+                Err(Refused::Exhausted) => {
+                    self.core.request();
+                    return None;
+                }
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn store(&self, slot: &Slot, new: Link) {
+        // SAFETY: the guard is held, and `new` lives for a lifetime that covers the call.
+        if !unsafe { self.core.engine.store_if_off(slot, new) } {
+            self.swap(slot, new);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn swap(&self, slot: &Slot, new: Link) -> Link {
+        // SAFETY: `with` makes us the occupant; the rest as in `store`.
+        self.retry(|core| core.with(|local| unsafe { core.engine.swap(local, slot, new) }))
+    }
+
+    #[inline]
+    pub(crate) fn compare_exchange(
+        &self,
+        slot: &Slot,
+        current: Link,
+        new: Link,
+    ) -> Result<Link, Link> {
+        self.retry(|core| {
+            // SAFETY: as in `swap`.
+            core.with(|local| unsafe { core.engine.compare_exchange(local, slot, current, new) })
+        })
+    }
+
+    /// Repeats a store until the log had room for it.
+    #[inline]
+    fn retry<R>(&self, operation: impl Fn(&Core<H>) -> Result<R, Refused>) -> R {
+        loop {
+            match operation(self.core) {
+                Ok(value) => return value,
+                Err(_full) => self.core.extend_log(),
+            }
+        }
+    }
+}
+
+impl<H: Tag> Core<H> {
+    /// Gives the local log a new chunk. The chunk is made, and an unneeded one dropped, outside
+    /// `with`.
+    #[cold]
+    pub(crate) fn extend_log(&self) {
+        let chunk = Chunk::boxed();
+        // SAFETY: `with` makes us the occupant, that is the writer.
+        let unneeded = self.with(|local| unsafe { local.log.extend(chunk) });
+        drop(unneeded);
+    }
+}
+
+impl<H: Tag> Drop for Guard<'_, H> {
+    fn drop(&mut self) {
+        self.core.unpin(self.pin);
+        self.core.world.nesting(|nesting| nesting.pop());
+    }
+}
+
+impl<H: Tag> fmt::Debug for Guard<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("epoch", &self.pin.epoch()).finish_non_exhaustive()
+    }
+}

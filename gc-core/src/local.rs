@@ -1,0 +1,101 @@
+//! The state of one place where mutators run: guard counters, log, allocation cache.
+//!
+//! One occupant at a time uses a local state; the collector reads its counters and drains its log
+//! from outside, whenever it likes. Everything the two share is atomic, with one writer each.
+
+use crate::{
+    handshake::Counters,
+    log::Log,
+    space::Space,
+    sync::{AtomicU64, Ordering, UnsafeCell},
+};
+use core::{fmt, time::Duration};
+use crossbeam_utils::CachePadded;
+
+/// The state of one place where mutators run. See the [module](self).
+pub struct Local<S: Space> {
+    /// Entries and exits of guards.
+    pub counters: CachePadded<Counters>,
+    /// Addresses to shade.
+    pub log: Log,
+    /// Used by the occupant alone.
+    cache: UnsafeCell<S::Cache>,
+    /// Bytes taken here since the heap began. Written by the occupant.
+    allocated: AtomicU64,
+    /// How much of that the pacer knows. Written by the occupant.
+    counted: AtomicU64,
+    /// The longest single thing the collector made a mutator do here, in nanoseconds.
+    longest: AtomicU64,
+}
+
+// SAFETY: the cache is touched by one occupant at a time (`World`, rule 1) and is Send; the rest
+// is atomic.
+unsafe impl<S: Space> Sync for Local<S> {}
+
+impl<S: Space> Local<S> {
+    /// A fresh local state for objects of this space. Allocates; call it outside `with`.
+    pub fn new(space: &S) -> Self {
+        Self {
+            counters: CachePadded::default(),
+            log: Log::default(),
+            cache: UnsafeCell::new(space.cache()),
+            allocated: AtomicU64::new(0),
+            counted: AtomicU64::new(0),
+            longest: AtomicU64::new(0),
+        }
+    }
+
+    /// Shows `f` the allocation cache.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the occupant, and `f` does not come back here.
+    #[inline(always)]
+    pub(crate) unsafe fn cache<R>(&self, f: impl FnOnce(&mut S::Cache) -> R) -> R {
+        // SAFETY: the occupant is alone.
+        self.cache.with_mut(|cache| f(unsafe { &mut *cache }))
+    }
+
+    /// Counts bytes taken. Only the occupant calls it.
+    #[inline(always)]
+    pub(crate) fn count(&self, bytes: usize) {
+        // Relaxed: one writer; the sum is read for pacing, where a late byte does not matter.
+        let sum = self.allocated.load(Ordering::Relaxed) + bytes as u64;
+        self.allocated.store(sum, Ordering::Relaxed);
+    }
+
+    /// Bytes taken here since the heap began.
+    pub fn allocated(&self) -> u64 {
+        // Relaxed: as in `count`.
+        self.allocated.load(Ordering::Relaxed)
+    }
+
+    /// Bytes taken here that were not asked for before. Only the occupant calls it.
+    pub(crate) fn take_uncounted(&self) -> u64 {
+        let allocated = self.allocated();
+        // Relaxed: one writer.
+        allocated - self.counted.swap(allocated, Ordering::Relaxed)
+    }
+
+    /// Notes how long the collector held a mutator up.
+    pub(crate) fn delayed(&self, time: Duration) {
+        let nanoseconds = time.as_nanos().try_into().unwrap_or(u64::MAX);
+        // Relaxed: a statistic.
+        self.longest.fetch_max(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// The longest delay noted since the last call.
+    pub(crate) fn take_longest_delay(&self) -> Duration {
+        // Relaxed: a statistic.
+        Duration::from_nanos(self.longest.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl<S: Space> fmt::Debug for Local<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local")
+            .field("counters", &self.counters)
+            .field("allocated", &self.allocated())
+            .finish_non_exhaustive()
+    }
+}

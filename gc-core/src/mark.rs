@@ -1,0 +1,76 @@
+//! The marker: follows edges from what is grey until nothing is.
+//!
+//! The mark stack holds addresses that *may* be white. Taking one, the marker tries to mark it;
+//! whoever turns it from white to marked looks into it, and everybody else leaves it. So an
+//! address may be on the stack, in a log and under another worker's hand at once, and is looked
+//! into exactly once.
+//!
+//! Marking is cut into slices by a budget of objects, so that the driver can let others run in
+//! between. One worker per cycle today; a second one needs a stack of its own, a place to share
+//! from, and nothing else: marking is a read-modify-write in the space, and `dirty` is set by
+//! whoever marked.
+
+use crate::{engine::Engine, space::Space, trace::Tracer};
+use core::ptr::NonNull;
+
+/// One worker's stack and counts.
+#[derive(Debug, Default)]
+pub struct Marker {
+    stack: Tracer,
+    objects: u64,
+    bytes: u64,
+}
+
+impl Marker {
+    /// Makes a cell grey. It is marked when the marker gets to it.
+    #[inline]
+    pub fn shade(&mut self, cell: NonNull<u8>) {
+        self.stack.edge(cell);
+    }
+
+    /// Whether nothing is grey here.
+    pub fn is_empty(&self) -> bool {
+        self.stack.is_empty()
+    }
+
+    /// Marks until nothing is grey here or `budget` objects were looked at. True if nothing is
+    /// left.
+    ///
+    /// # Safety
+    ///
+    /// A cycle of this engine is between steps 4 and 7, and what was shaded was alive at its
+    /// step 1 or is newer.
+    pub unsafe fn drain<S: Space>(&mut self, engine: &Engine<S>, budget: usize) -> bool {
+        let before = self.objects;
+        for _ in 0..budget {
+            let Some(cell) = self.stack.pop() else { break };
+            // SAFETY: the caller's: the cell is not swept before step 8, and it is an object's,
+            // whole by the time its address could be found.
+            unsafe { self.look_into(engine, cell) };
+        }
+        if self.objects != before {
+            engine.phase.set_dirty();
+        }
+        self.stack.is_empty()
+    }
+
+    /// # Safety
+    ///
+    /// The cell is allocated and holds an object.
+    #[inline]
+    unsafe fn look_into<S: Space>(&mut self, engine: &Engine<S>, cell: NonNull<u8>) {
+        // SAFETY: the caller's.
+        let Some(marked) = (unsafe { engine.space.mark(cell) }) else { return };
+        self.objects += 1;
+        self.bytes += marked.bytes as u64;
+        if let Some(trace) = marked.kind.trace {
+            // SAFETY: the object is of the cell's kind.
+            unsafe { trace(cell, &mut self.stack) };
+        }
+    }
+
+    /// Objects and bytes marked since the last call.
+    pub fn take_counts(&mut self) -> (u64, u64) {
+        (core::mem::take(&mut self.objects), core::mem::take(&mut self.bytes))
+    }
+}

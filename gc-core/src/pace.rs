@@ -1,0 +1,101 @@
+//! The pacing numbers that mutators touch: how much is live, and whether that is too much.
+//!
+//! Mutators add what they allocated when they take the space's slow path, so the number lags by
+//! at most one span per mutator and class. The driver corrects it at the end of each cycle, when
+//! it knows what survived.
+
+use crate::pacer::Target;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+// All orderings here are Relaxed: the numbers decide when to begin work, never whether memory is
+// in use, and a late look only begins it later.
+
+/// Live bytes, trigger and goal.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    live: AtomicU64,
+    trigger: AtomicU64,
+    /// The goal and a quarter: beyond this, guards are held up.
+    outrun: AtomicU64,
+    requested: AtomicBool,
+}
+
+impl Pace {
+    pub(crate) fn new(target: Target) -> Self {
+        let pace = Self {
+            live: AtomicU64::new(0),
+            trigger: AtomicU64::new(0),
+            outrun: AtomicU64::new(0),
+            requested: AtomicBool::new(false),
+        };
+        pace.set(target);
+        pace
+    }
+
+    fn set(&self, target: Target) {
+        self.trigger.store(target.trigger, Ordering::Relaxed);
+        self.outrun.store(target.goal.saturating_add(target.goal / 4), Ordering::Relaxed);
+    }
+
+    pub(crate) fn live(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Adds fresh bytes; true if a cycle should begin.
+    pub(crate) fn allocated(&self, bytes: u64) -> bool {
+        let live = self.live.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        live >= self.trigger.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn is_outrun(&self) -> bool {
+        self.live() >= self.outrun.load(Ordering::Relaxed)
+    }
+
+    /// True for the first to ask since the last cycle began.
+    pub(crate) fn request(&self) -> bool {
+        !self.requested.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::Relaxed)
+    }
+
+    /// A cycle begins: requests up to now are served by it.
+    pub(crate) fn begin(&self) {
+        self.requested.store(false, Ordering::Relaxed);
+    }
+
+    /// A cycle ended: of what was live at `at_mark`, `marked` is left.
+    pub(crate) fn end(&self, at_mark: u64, marked: u64, target: Target) {
+        self.set(target);
+        let correct = |live: u64| Some((live + marked).saturating_sub(at_mark));
+        // The closure never declines, so this always succeeds.
+        let _ = self.live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, correct);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_cycle_keeps_what_came_after_its_begin() {
+        let pace = Pace::new(Target { trigger: 100, goal: 200 });
+        assert!(!pace.allocated(90));
+        assert!(pace.allocated(20));
+        let at_mark = pace.live();
+        pace.allocated(50);
+        pace.end(at_mark, 30, Target { trigger: 1000, goal: 2000 });
+        assert_eq!(pace.live(), 80);
+        assert!(!pace.allocated(1));
+    }
+
+    #[test]
+    fn one_request_per_cycle_wakes_somebody() {
+        let pace = Pace::new(Target { trigger: 1, goal: 2 });
+        assert!(pace.request() && !pace.request());
+        pace.begin();
+        assert!(!pace.is_requested() && pace.request());
+    }
+}

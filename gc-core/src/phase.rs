@@ -1,0 +1,171 @@
+//! The phase word: where the cycle stands, in one atomic word.
+//!
+//! ```text
+//!   63                         3   2      1 0
+//!  ┌────────────────────────────┬───────┬───────┐
+//!  │ cycle                      │ dirty │ phase │
+//!  └────────────────────────────┴───────┴───────┘
+//!
+//!      off ──switch_on──► on ──begin_mark──► mark ──finish──► off of cycle + 1
+//!    step 7              step 1             step 5           step 7
+//! ```
+//!
+//! One word, because three questions need one answer:
+//!
+//! - An allocation takes a cell and a colour. Both come from one [`Reading`]: a span belongs to
+//!   the cycle in which it may be allocated from, and a cell of cycle *c* coloured by the rules
+//!   of *c + 1* would be swept as dead or stay marked for ever.
+//! - Marking may end only if nothing turned from white to marked since the last look. `dirty` is
+//!   set by whoever marks, and [`PhaseWord::finish`] succeeds only on a clean word, so a mark
+//!   that races with the end wins or loses, but is never overlooked.
+//! - The upgrade of a weak pointer asks "is it still *mark*, and have I kept it so?" by the same
+//!   read-modify-write.
+//!
+//! A queue that is empty after a handshake is no replacement for `dirty`: a worker that drains
+//! while the handshake runs can empty a queue whose contents came from behind the handshake.
+//! The explicit-state search finds that run in seconds (`loom-tests/tests/gc_cycle.rs` plants it).
+
+use crate::sync::{AtomicU64, Ordering};
+
+const PHASE: u64 = 0b11;
+const DIRTY: u64 = 0b100;
+const CYCLE: u32 = 3;
+
+/// What the collector is doing, as mutators need to know it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// No cycle: stores are plain, new objects are white.
+    Off,
+    /// Steps 1–4: deletions are logged, new objects are grey.
+    On,
+    /// Steps 5–6: deletions are logged, new objects are black.
+    Mark,
+}
+
+/// One reading of the phase word. Everything that one operation decides, it decides from one of
+/// these.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reading(u64);
+
+impl Reading {
+    /// What the collector is doing.
+    #[inline(always)]
+    pub fn phase(self) -> Phase {
+        match self.0 & PHASE {
+            0 => Phase::Off,
+            1 => Phase::On,
+            _ => Phase::Mark,
+        }
+    }
+
+    /// Whether deletions have to be logged.
+    #[inline(always)]
+    pub fn barrier(self) -> bool {
+        self.0 & PHASE != 0
+    }
+
+    /// The number of cycles that have ended; spans are stamped with it.
+    #[inline(always)]
+    pub fn cycle(self) -> u64 {
+        self.0 >> CYCLE
+    }
+
+    /// Whether something turned from white to marked since the bit was last cleared.
+    #[inline(always)]
+    pub fn dirty(self) -> bool {
+        self.0 & DIRTY != 0
+    }
+}
+
+/// The word itself. Only the driver of a cycle moves the phase; anyone sets `dirty`.
+#[derive(Debug)]
+pub struct PhaseWord(AtomicU64);
+
+impl Default for PhaseWord {
+    fn default() -> Self {
+        Self(AtomicU64::new(1 << CYCLE))
+    }
+}
+
+impl PhaseWord {
+    /// Reads the word.
+    #[inline(always)]
+    pub fn read(&self) -> Reading {
+        // Acquire: whoever reads *on* also sees that sweep has cleared the marks of the former
+        // cycle; pairs with the Release half of `switch_on`.
+        Reading(self.0.load(Ordering::Acquire))
+    }
+
+    /// Step 1: from now on, deletions are logged and new objects are grey.
+    pub fn switch_on(&self) {
+        // AcqRel: Release publishes the cleared mark bits to whoever reads *on* (see `read`);
+        // Acquire keeps the modification order of the word a chain for the driver.
+        let old = Reading(self.0.fetch_or(1, Ordering::AcqRel));
+        debug_assert_eq!(old.phase(), Phase::Off, "a cycle began inside a cycle");
+    }
+
+    /// Step 5: from now on, new objects are black.
+    pub fn begin_mark(&self) {
+        // AcqRel: as `switch_on`; adding 1 turns *on* (1) into *mark* (2).
+        let old = Reading(self.0.fetch_add(1, Ordering::AcqRel));
+        debug_assert_eq!(old.phase(), Phase::On, "marking began outside a cycle");
+    }
+
+    /// Notes that something turned from white to marked.
+    #[inline]
+    pub fn set_dirty(&self) {
+        // AcqRel: a read-modify-write, so that it is before or after the one in `finish` and
+        // never beside it.
+        self.0.fetch_or(DIRTY, Ordering::AcqRel);
+    }
+
+    /// Step 6: forgets what was marked so far. What is marked from here on counts.
+    pub fn clear_dirty(&self) {
+        // AcqRel: as `set_dirty`.
+        self.0.fetch_and(!DIRTY, Ordering::AcqRel);
+    }
+
+    /// Step 7: ends marking if nothing was marked since [`clear_dirty`](Self::clear_dirty), and
+    /// returns the new cycle number. `None` means back to step 5.
+    pub fn finish(&self) -> Option<u64> {
+        let seen = self.read();
+        debug_assert_eq!(seen.phase(), Phase::Mark, "marking ended outside step 6");
+        let clean = Reading(seen.0 & !DIRTY);
+        let off = (clean.cycle() + 1) << CYCLE;
+        // AcqRel: Release publishes all marks to whoever reads *off*; Acquire so that the sweep
+        // that follows sees the marks of whoever marked before.
+        self.0
+            .compare_exchange(clean.0, off, Ordering::AcqRel, Ordering::Acquire)
+            .ok()
+            .map(|_| off >> CYCLE)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_goes_round_and_counts() {
+        let word = PhaseWord::default();
+        assert_eq!((word.read().phase(), word.read().cycle()), (Phase::Off, 1));
+        word.switch_on();
+        assert!(word.read().barrier());
+        word.begin_mark();
+        assert_eq!(word.read().phase(), Phase::Mark);
+        assert_eq!(word.finish(), Some(2));
+        assert_eq!((word.read().phase(), word.read().cycle()), (Phase::Off, 2));
+    }
+
+    #[test]
+    fn a_dirty_word_does_not_finish() {
+        let word = PhaseWord::default();
+        word.switch_on();
+        word.begin_mark();
+        word.set_dirty();
+        assert!(word.read().dirty());
+        assert_eq!(word.finish(), None);
+        word.clear_dirty();
+        assert_eq!(word.finish(), Some(2));
+    }
+}

@@ -1,0 +1,104 @@
+//! [`Root`]: a pointer that needs no guard.
+//!
+//! A root owns its object together with everybody else who has a path to it, and owns a share of
+//! the heap, so it may be kept in a `static`, sent away, and dropped after the last [`Heap`]
+//! handle. Getting at the object takes a guard.
+//!
+//! [`Heap`]: crate::Heap
+
+use crate::{
+    Plain, engine::Refused, guard::Guard, handle::Gc, heap::Tag, inner::Core, roots::RootSlot,
+    trace::Rebind, world::World,
+};
+use core::{fmt, marker::PhantomData, ptr::NonNull};
+use std::sync::Arc;
+
+/// Keeps an object alive, from outside the heap.
+///
+/// ```
+/// use gc_core::{GcCell, Heap, Plain, Root, Trace};
+///
+/// #[derive(Trace)]
+/// struct Node<'g> {
+///     value: u64,
+///     next: GcCell<'g, Node<'g>>,
+/// }
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let kept: Root<Node<'static>> = {
+///     let guard = heap.enter();
+///     guard.root(guard.alloc(Node { value: 1, next: GcCell::null() }))
+/// };
+/// heap.collect().unwrap();
+/// let guard = heap.enter();
+/// assert_eq!(kept.get(&guard).value, 1);
+/// ```
+pub struct Root<T, H: Tag = Plain> {
+    /// Taken out by `drop` alone.
+    slot: Option<RootSlot>,
+    core: Arc<Core<H>>,
+    marker: PhantomData<fn(T) -> T>,
+}
+
+// SAFETY: a root gives a shared reference to its object on whatever thread has a guard; the slot
+// is atomic.
+unsafe impl<T: Send + Sync, H: Tag> Send for Root<T, H> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync, H: Tag> Sync for Root<T, H> {}
+
+impl<T, H: Tag> Root<T, H> {
+    /// # Safety
+    ///
+    /// The cell holds a `T` of this heap, and a guard or another root keeps it during the call.
+    pub(crate) unsafe fn new(core: &Arc<Core<H>>, cell: NonNull<u8>) -> Self {
+        let slot = core.engine.roots.add(cell);
+        Self { slot: Some(slot), core: core.clone(), marker: PhantomData }
+    }
+
+    fn cell(&self) -> NonNull<u8> {
+        let slot = self.slot.as_ref().expect("a root has its slot until it is dropped");
+        // SAFETY: the table lives in the core, of which the root owns a share.
+        unsafe { slot.slot() }.load().expect("a root's slot is filled until it is dropped")
+    }
+
+    /// The object, for as long as the guard is held.
+    pub fn get<'g>(&self, _guard: &'g Guard<'_, H>) -> Gc<'g, T::At<'g>, H>
+    where
+        T: Rebind,
+        T::At<'g>: Sized,
+    {
+        // SAFETY: the guard is of this heap: it has the tag, and both keep the tag's one heap
+        // alive. The object is there now, because the root is; so the guard keeps it.
+        unsafe { Gc::from_cell(self.cell()) }
+    }
+}
+
+impl<T, H: Tag> Clone for Root<T, H> {
+    fn clone(&self) -> Self {
+        // SAFETY: this root keeps the object.
+        unsafe { Self::new(&self.core, self.cell()) }
+    }
+}
+
+impl<T, H: Tag> Drop for Root<T, H> {
+    fn drop(&mut self) {
+        let Some(root) = self.slot.take() else { return };
+        let core = &self.core;
+        let clear = || {
+            core.with(|local| {
+                // SAFETY: `with` makes us the occupant; the slot is ours, in a table that lives.
+                unsafe { core.engine.clear_root(local, root.slot(), || core.world.light()) }
+            })
+        };
+        while let Err(Refused::LogFull) = clear() {
+            core.extend_log();
+        }
+        core.engine.roots.recycle(root);
+    }
+}
+
+impl<T, H: Tag> fmt::Debug for Root<T, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Root").field(&self.cell()).finish()
+    }
+}

@@ -1,0 +1,295 @@
+//! The space of gc-core alone: blocks of typed cells, with memory from the global allocator.
+//!
+//! # Shape
+//!
+//! ```text
+//!   cache (per local state)     64 lines, one per recent class: block, word, free bits
+//!     │ line empty or stale
+//!   central (one lock)          per class: all blocks, sweep position, blocks with room
+//!     │ none with room
+//!   pool (same lock)            spare blocks of 32 KiB, cut from chunks of 1 MiB
+//! ```
+//!
+//! A *class* is a kind and a cell size. An allocation is a look at one cache line, a bit, and a
+//! store; the lock is taken once per block. Blocks are swept one at a time under the lock, by
+//! allocators that want room in that class and by the background.
+//!
+//! # Stale lines
+//!
+//! A line whose cycle differs from the caller's reading is never followed: its block may be
+//! swept, or be gone. Cycles only grow, so a stale line cannot become fresh again.
+//!
+//! # Memory
+//!
+//! Large objects go back to the allocator when they are swept; blocks go back to the pool, and
+//! the pool to the allocator at the end of the space.
+
+#[path = "block.rs"]
+mod block;
+#[path = "central.rs"]
+mod central;
+
+use self::{
+    block::{Block, cell_bytes},
+    central::Central,
+};
+use super::{Exhausted, Kind, Marked, Space, Taken, Usage};
+use core::{ptr::NonNull, sync::atomic::Ordering};
+use std::{
+    fmt, ptr,
+    sync::{Mutex, MutexGuard},
+    time::Instant,
+};
+
+/// Lines of a cache.
+const LINES: usize = 64;
+
+/// Where the next cell of one class comes from.
+#[derive(Clone, Copy)]
+struct Line {
+    kind: *const Kind,
+    cell: usize,
+    cycle: u64,
+    block: Option<NonNull<Block>>,
+    /// The word that `free` is of.
+    word: usize,
+    /// Free cells of that word.
+    free: u64,
+}
+
+impl Line {
+    const EMPTY: Line =
+        Line { kind: ptr::null(), cell: 0, cycle: 0, block: None, word: 0, free: 0 };
+
+    /// A line that begins at the start of a block.
+    ///
+    /// # Safety
+    ///
+    /// The block is in use, and now this line's alone.
+    unsafe fn of(block: NonNull<Block>, cycle: u64) -> Line {
+        // SAFETY: the caller's.
+        let header = unsafe { block.as_ref() };
+        let free = header.free_bits(0);
+        Line { kind: header.kind, cell: header.cell, cycle, block: Some(block), word: 0, free }
+    }
+
+    /// Takes the next free cell of the line's block.
+    ///
+    /// # Safety
+    ///
+    /// The line is fresh: its cycle is that of the caller's reading.
+    #[inline(always)]
+    unsafe fn take(&mut self) -> Option<NonNull<u8>> {
+        let block = self.block?;
+        // SAFETY: the line is fresh, so its block is in use and this line's alone.
+        let header = unsafe { block.as_ref() };
+        while self.free == 0 {
+            if self.word + 1 >= header.words() {
+                return None;
+            }
+            self.word += 1;
+            self.free = header.free_bits(self.word);
+        }
+        let bit = self.free & self.free.wrapping_neg();
+        self.free ^= bit;
+        let word = header.alloc(self.word);
+        // Relaxed: this line is the word's only writer; the end of the guard publishes it to
+        // sweep.
+        word.store(word.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
+        Some(Block::cell(block, self.word * 64 + bit.trailing_zeros() as usize))
+    }
+}
+
+/// What a local state keeps of this space.
+pub struct Cache {
+    lines: Box<[Line; LINES]>,
+}
+
+// SAFETY: the blocks a cache points to are used by whoever has the cache.
+unsafe impl Send for Cache {}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let used = self.lines.iter().filter(|line| line.block.is_some()).count();
+        f.debug_struct("Cache").field("lines", &used).finish()
+    }
+}
+
+/// Blocks of typed cells. See the [module](self).
+#[derive(Debug)]
+pub struct Blocks {
+    central: Mutex<Central>,
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Blocks {
+    /// A space without a limit.
+    pub fn new() -> Self {
+        Self::with_limit(usize::MAX)
+    }
+
+    /// A space that takes at most about `bytes` from the allocator.
+    pub fn with_limit(bytes: usize) -> Self {
+        Self { central: Mutex::new(Central::new(bytes, false)) }
+    }
+
+    /// A space that overwrites dead objects, so that a use after free is seen. For tests.
+    pub fn poisoned() -> Self {
+        Self { central: Mutex::new(Central::new(usize::MAX, true)) }
+    }
+
+    /// Changes the limit. What is held already stays.
+    pub fn set_limit(&self, bytes: usize) {
+        self.lock().limit = bytes;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Central> {
+        self.central.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    #[cold]
+    fn take_slow(
+        &self,
+        line: &mut Line,
+        kind: &'static Kind,
+        cell: usize,
+        cycle: u64,
+    ) -> Result<Taken, Exhausted> {
+        let begin = Instant::now();
+        let mut central = self.lock();
+        if let Some(block) = line.block.take() {
+            // SAFETY: the line's block was this cache's alone if its stamp is current, which is
+            // looked at first.
+            unsafe { central.give_back(block, line.cycle) };
+        }
+        let block = central.block(kind, cell, cycle).ok_or(Exhausted)?;
+        drop(central);
+        // SAFETY: the block was just given to us alone, stamped with the cycle.
+        *line = unsafe { Line::of(block, cycle) };
+        // SAFETY: the line is fresh.
+        let taken = unsafe { line.take() }.expect("a block that is given out has room");
+        Ok(Taken { cell: taken, bytes: cell, slow: Some(begin.elapsed()) })
+    }
+
+    /// # Safety
+    ///
+    /// The cell is allocated.
+    #[inline(always)]
+    unsafe fn find(&self, cell: NonNull<u8>) -> (&Block, usize, u64) {
+        // SAFETY: a block with an allocated cell is in use.
+        let block = unsafe { Block::of(cell).as_ref() };
+        let index = block.index(cell);
+        (block, index / 64, 1 << (index % 64))
+    }
+}
+
+// SAFETY:
+// 1. A cell is taken once: its alloc bit is set by the one line that has its block, and cleared by
+//    sweep or after its destructor, both under the lock and with no fresh line on the block.
+// 2. Lines are followed only if their cycle is the caller's, and `Central::block` gives blocks of
+//    that stamp. Marks of free cells are clear: sweep clears marks, and only allocated cells are
+//    marked.
+// 3. `Central` sweeps only when permitted, only blocks of an older stamp.
+// 4. Marks are atomic read-modify-writes in a block that stays while a cell in it is allocated.
+// 5. Used with `Threads`, whose callers keep their thread.
+unsafe impl Space for Blocks {
+    type Cache = Cache;
+
+    fn cache(&self) -> Cache {
+        Cache { lines: Box::new([Line::EMPTY; LINES]) }
+    }
+
+    #[inline]
+    unsafe fn take(
+        &self,
+        cache: &mut Cache,
+        kind: &'static Kind,
+        bytes: usize,
+        cycle: u64,
+    ) -> Result<Taken, Exhausted> {
+        if bytes > isize::MAX as usize / 4 {
+            return Err(Exhausted);
+        }
+        let cell = cell_bytes(bytes, kind.align);
+        let number = ((&raw const *kind).addr() >> 4) ^ (cell >> 4);
+        let line = &mut cache.lines[number % LINES];
+        if ptr::eq(line.kind, kind) && line.cell == cell && line.cycle == cycle {
+            // SAFETY: the line is fresh.
+            if let Some(taken) = unsafe { line.take() } {
+                return Ok(Taken { cell: taken, bytes: cell, slow: None });
+            }
+        }
+        self.take_slow(line, kind, cell, cycle)
+    }
+
+    #[inline]
+    unsafe fn kind(&self, cell: NonNull<u8>) -> &'static Kind {
+        // SAFETY: the caller's.
+        unsafe { self.find(cell) }.0.kind
+    }
+
+    #[inline]
+    unsafe fn mark(&self, cell: NonNull<u8>) -> Option<Marked> {
+        // SAFETY: the caller's.
+        let (block, word, bit) = unsafe { self.find(cell) };
+        let marks = block.marks(word);
+        // Relaxed: a mark carries no data; sweep reads it after hand 4, which orders it.
+        if marks.load(Ordering::Relaxed) & bit != 0
+            || marks.fetch_or(bit, Ordering::Relaxed) & bit != 0
+        {
+            return None;
+        }
+        Some(Marked { kind: block.kind, bytes: block.cell })
+    }
+
+    #[inline]
+    unsafe fn is_marked(&self, cell: NonNull<u8>) -> bool {
+        // SAFETY: the caller's.
+        let (block, word, bit) = unsafe { self.find(cell) };
+        // Relaxed: as in `mark`.
+        block.marks(word).load(Ordering::Relaxed) & bit != 0
+    }
+
+    unsafe fn is_of_cycle(&self, cell: NonNull<u8>, cycle: u64) -> bool {
+        // SAFETY: the caller's.
+        let (block, ..) = unsafe { self.find(cell) };
+        // Relaxed: stamps change in sweep, which does not run now.
+        block.cycle.load(Ordering::Relaxed) == cycle
+    }
+
+    unsafe fn open(&self, cycle: u64) {
+        self.lock().open(cycle);
+    }
+
+    unsafe fn permit(&self) {
+        self.lock().permitted = true;
+    }
+
+    fn sweep(&self, spans: usize) -> bool {
+        // One lock per block: allocators get in between.
+        (0..spans).any(|_| self.lock().sweep_next())
+    }
+
+    fn destruct(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) -> usize {
+        let Some(doomed) = self.lock().next_doomed() else { return 0 };
+        for &index in &doomed.cells {
+            each(Block::cell(doomed.block, index), doomed.kind);
+        }
+        let count = doomed.cells.len();
+        self.lock().destructed(doomed);
+        count
+    }
+
+    unsafe fn walk(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {
+        self.lock().walk(each);
+    }
+
+    fn usage(&self) -> Usage {
+        self.lock().usage()
+    }
+}

@@ -1,0 +1,376 @@
+//! What all caches of a space share, under one lock: classes, sweep, doomed cells, the pool.
+//!
+//! # Life of a block
+//!
+//! ```text
+//!            fresh                     cache takes it
+//!   pool ───────────► in a class ◄──────────────────────► cached
+//!     ▲                  │  open: stamp is old
+//!     │ empty            ▼
+//!     └────────────── unswept ──sweep──► swept: full, with room, or queued for destructors
+//!                                                                    │ all have run
+//!                                                                    ▼ with room
+//! ```
+//!
+//! All blocks of a class stand in one list; those before `next` are swept. `open` sets `next` to
+//! the start, which is all that step 7 does, whatever the size of the heap. A block that was made
+//! in the current cycle is passed over when `next` reaches it.
+
+use super::block::{BLOCK, Block, each_bit};
+use crate::space::{Kind, Usage};
+use core::{alloc::Layout, ptr::NonNull, sync::atomic::Ordering};
+use std::{
+    alloc::{alloc, dealloc},
+    collections::HashMap,
+};
+
+/// Bytes asked from the allocator at a time for ordinary blocks.
+const CHUNK: usize = 1 << 20;
+/// Blocks an allocator sweeps before it takes a fresh one instead.
+const TRIES: usize = 16;
+/// What a dead object is overwritten with, if asked for.
+const POISON: u8 = 0xdb;
+
+// Orderings in this file are Relaxed: alloc bits, stamps and queue flags change under the lock or
+// by the one cache that has the block, and hand 4 comes between a cache's last store and sweep.
+
+/// All blocks of one kind and cell size.
+#[derive(Debug, Default)]
+struct Class {
+    all: Vec<NonNull<Block>>,
+    /// Blocks before this one are swept.
+    next: usize,
+    /// Swept blocks with room that no cache has.
+    room: Vec<NonNull<Block>>,
+}
+
+/// What sweep made of a block.
+enum Swept {
+    Fresh,
+    Empty,
+    Room,
+    Kept,
+}
+
+/// Dead cells of one block, on their way through their destructors.
+#[derive(Debug)]
+pub(super) struct Doomed {
+    pub(super) block: NonNull<Block>,
+    pub(super) kind: &'static Kind,
+    pub(super) cells: Vec<usize>,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Central {
+    pub(super) limit: usize,
+    pub(super) permitted: bool,
+    poison: bool,
+    cycle: u64,
+    names: HashMap<(*const Kind, usize), usize>,
+    classes: Vec<Class>,
+    /// The class that the background sweeps.
+    sweeping: usize,
+    queue: Vec<NonNull<Block>>,
+    doomed: usize,
+    chunks: Vec<NonNull<u8>>,
+    spare: Vec<NonNull<u8>>,
+    held: usize,
+}
+
+// SAFETY: the blocks belong to the space; the lock around `Central` lets one thread at a time in.
+unsafe impl Send for Central {}
+
+impl Central {
+    pub(super) fn new(limit: usize, poison: bool) -> Self {
+        Self {
+            limit,
+            permitted: true,
+            poison,
+            cycle: 1,
+            names: HashMap::new(),
+            classes: Vec::new(),
+            sweeping: 0,
+            queue: Vec::new(),
+            doomed: 0,
+            chunks: Vec::new(),
+            spare: Vec::new(),
+            held: 0,
+        }
+    }
+
+    fn class(&mut self, kind: &'static Kind, cell: usize) -> usize {
+        let classes = &mut self.classes;
+        *self.names.entry((kind, cell)).or_insert_with(|| {
+            classes.push(Class::default());
+            classes.len() - 1
+        })
+    }
+
+    /// A block with room, stamped with `cycle`, that nobody else has.
+    pub(super) fn block(
+        &mut self,
+        kind: &'static Kind,
+        cell: usize,
+        cycle: u64,
+    ) -> Option<NonNull<Block>> {
+        let class = self.class(kind, cell);
+        // A reading from before step 7, or from before `open`, must not touch the lists.
+        let swept = if cycle == self.cycle { self.swept_block(class) } else { None };
+        swept.or_else(|| self.fresh_block(class, kind, cell, cycle))
+    }
+
+    fn swept_block(&mut self, class: usize) -> Option<NonNull<Block>> {
+        for _ in 0..TRIES {
+            if let Some(block) = self.classes[class].room.pop() {
+                return Some(block);
+            }
+            if self.sweep_class(class) {
+                break;
+            }
+        }
+        self.classes[class].room.pop()
+    }
+
+    fn fresh_block(
+        &mut self,
+        class: usize,
+        kind: &'static Kind,
+        cell: usize,
+        cycle: u64,
+    ) -> Option<NonNull<Block>> {
+        let plan = Block::plan(kind, cell)?;
+        let start = self.memory(plan.layout)?;
+        // SAFETY: the memory is of the plan's layout, and ours.
+        let block = unsafe { Block::write(start, kind, cell, plan, cycle) };
+        self.classes[class].all.push(block);
+        Some(block)
+    }
+
+    /// Takes back a block that a cache does not want any more, if the cache's line is fresh.
+    ///
+    /// # Safety
+    ///
+    /// If `cycle` is the current one, the block was the caller's.
+    pub(super) unsafe fn give_back(&mut self, block: NonNull<Block>, cycle: u64) {
+        if cycle != self.cycle {
+            return;
+        }
+        // SAFETY: the stamp is current, so the block is in use and was the caller's.
+        let header = unsafe { block.as_ref() };
+        if header.has_room() {
+            let class = self.class(header.kind, header.cell);
+            self.classes[class].room.push(block);
+        }
+    }
+
+    /// Step 7.
+    pub(super) fn open(&mut self, cycle: u64) {
+        self.cycle = cycle;
+        self.permitted = false;
+        self.sweeping = 0;
+        for class in &mut self.classes {
+            class.next = 0;
+            class.room.clear();
+        }
+    }
+
+    /// Sweeps one block of any class; true if there was none.
+    pub(super) fn sweep_next(&mut self) -> bool {
+        while self.sweeping < self.classes.len() {
+            if !self.sweep_class(self.sweeping) {
+                return false;
+            }
+            if !self.permitted {
+                return true;
+            }
+            self.sweeping += 1;
+        }
+        true
+    }
+
+    /// Sweeps the next block of a class; true if there was none.
+    fn sweep_class(&mut self, class: usize) -> bool {
+        let position = self.classes[class].next;
+        let Some(&block) = self.classes[class].all.get(position) else { return true };
+        if !self.permitted {
+            return true;
+        }
+        // SAFETY: permitted, and the block is in a class, so it is in use.
+        match unsafe { self.sweep_block(block) } {
+            Swept::Empty => {
+                self.classes[class].all.swap_remove(position);
+                // SAFETY: nothing in it is allocated, and no fresh line has it.
+                unsafe { self.free_block(block) };
+                return false;
+            }
+            Swept::Room => self.classes[class].room.push(block),
+            Swept::Fresh | Swept::Kept => {}
+        }
+        self.classes[class].next += 1;
+        false
+    }
+
+    /// # Safety
+    ///
+    /// Sweep is permitted, and the block is in use.
+    unsafe fn sweep_block(&mut self, block: NonNull<Block>) -> Swept {
+        // SAFETY: the caller's.
+        let header = unsafe { block.as_ref() };
+        if header.cycle.load(Ordering::Relaxed) == self.cycle {
+            return Swept::Fresh;
+        }
+        for word in 0..header.words() {
+            self.sweep_word(block, header, word);
+        }
+        header.cycle.store(self.cycle, Ordering::Relaxed);
+        if header.queued.load(Ordering::Relaxed) {
+            Swept::Kept
+        } else if header.is_empty() {
+            Swept::Empty
+        } else if header.has_room() {
+            Swept::Room
+        } else {
+            Swept::Kept
+        }
+    }
+
+    fn sweep_word(&mut self, block: NonNull<Block>, header: &Block, word: usize) {
+        let marked = header.marks(word).swap(0, Ordering::Relaxed);
+        let alloc = header.alloc(word).load(Ordering::Relaxed);
+        let doomed = header.doomed(word).load(Ordering::Relaxed);
+        debug_assert_eq!(marked & !(alloc & !doomed), 0, "a free or doomed cell is marked");
+        let dead = alloc & !marked & !doomed;
+        if dead == 0 {
+            return;
+        }
+        if header.kind.drop.is_some() {
+            header.doomed(word).store(doomed | dead, Ordering::Relaxed);
+            self.doomed += dead.count_ones() as usize;
+            if !header.queued.swap(true, Ordering::Relaxed) {
+                self.queue.push(block);
+            }
+        } else {
+            header.alloc(word).store(alloc & !dead, Ordering::Relaxed);
+            each_bit(word, dead, |index| self.overwrite(block, header, index));
+        }
+    }
+
+    fn overwrite(&self, block: NonNull<Block>, header: &Block, index: usize) {
+        if self.poison {
+            // SAFETY: the cell is free: it is ours until the lock is released.
+            unsafe { Block::cell(block, index).write_bytes(POISON, header.cell) };
+        }
+    }
+
+    /// The doomed cells of some block.
+    pub(super) fn next_doomed(&mut self) -> Option<Doomed> {
+        let block = self.queue.pop()?;
+        // SAFETY: a block with doomed cells is in use until `destructed`.
+        let header = unsafe { block.as_ref() };
+        let mut cells = Vec::new();
+        for word in 0..header.words() {
+            each_bit(word, header.doomed(word).load(Ordering::Relaxed), |index| cells.push(index));
+        }
+        Some(Doomed { block, kind: header.kind, cells })
+    }
+
+    /// Frees cells whose destructors have run.
+    pub(super) fn destructed(&mut self, doomed: Doomed) {
+        let block = doomed.block;
+        // SAFETY: as in `next_doomed`.
+        let header = unsafe { block.as_ref() };
+        for &index in &doomed.cells {
+            let (word, bit) = (index / 64, 1u64 << (index % 64));
+            header.doomed(word).fetch_and(!bit, Ordering::Relaxed);
+            header.alloc(word).fetch_and(!bit, Ordering::Relaxed);
+            self.overwrite(block, header, index);
+        }
+        self.doomed -= doomed.cells.len();
+        let more = (0..header.words()).any(|word| header.doomed(word).load(Ordering::Relaxed) != 0);
+        if more {
+            self.queue.push(block);
+            return;
+        }
+        header.queued.store(false, Ordering::Relaxed);
+        if header.cycle.load(Ordering::Relaxed) == self.cycle {
+            let class = self.class(header.kind, header.cell);
+            self.classes[class].room.push(block);
+        }
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = NonNull<Block>> + '_ {
+        self.classes.iter().flat_map(|class| class.all.iter().copied())
+    }
+
+    pub(super) fn walk(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {
+        for block in self.blocks() {
+            // SAFETY: a block in a class is in use.
+            let header = unsafe { block.as_ref() };
+            for word in 0..header.words() {
+                let alloc = header.alloc(word).load(Ordering::Relaxed);
+                let live = alloc & !header.doomed(word).load(Ordering::Relaxed);
+                each_bit(word, live, |index| each(Block::cell(block, index), header.kind));
+            }
+        }
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        Usage { held_bytes: self.held, spans: self.blocks().count(), doomed: self.doomed }
+    }
+
+    /// Memory for a block.
+    fn memory(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        if layout.size() != BLOCK {
+            return self.ask(layout);
+        }
+        if self.spare.is_empty() {
+            let chunk = self.ask(Self::chunk())?;
+            self.chunks.push(chunk);
+            // SAFETY: the offsets are inside the chunk.
+            self.spare.extend((0..CHUNK / BLOCK).map(|n| unsafe { chunk.add(n * BLOCK) }));
+        }
+        self.spare.pop()
+    }
+
+    fn chunk() -> Layout {
+        Layout::from_size_align(CHUNK, BLOCK).expect("a constant layout")
+    }
+
+    fn ask(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let held = self.held.checked_add(layout.size()).filter(|held| *held <= self.limit)?;
+        // SAFETY: the layout is not empty.
+        let start = NonNull::new(unsafe { alloc(layout) })?;
+        self.held = held;
+        Some(start)
+    }
+
+    /// # Safety
+    ///
+    /// Nobody uses the block or its cells any more.
+    unsafe fn free_block(&mut self, block: NonNull<Block>) {
+        // SAFETY: the header is there until the memory goes back.
+        let layout = unsafe { block.as_ref() }.layout;
+        if layout.size() == BLOCK {
+            self.spare.push(block.cast());
+            return;
+        }
+        self.held -= layout.size();
+        // SAFETY: it came from `ask` with this layout.
+        unsafe { dealloc(block.as_ptr().cast(), layout) };
+    }
+}
+
+impl Drop for Central {
+    fn drop(&mut self) {
+        let blocks: Vec<_> = self.blocks().collect();
+        for block in blocks {
+            // SAFETY: the space is gone, and with it everyone who used the block.
+            unsafe { self.free_block(block) };
+        }
+        for chunk in &self.chunks {
+            // SAFETY: it came from `ask` with this layout.
+            unsafe { dealloc(chunk.as_ptr(), Self::chunk()) };
+        }
+    }
+}

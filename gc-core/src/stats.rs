@@ -1,0 +1,106 @@
+//! What happened: a record per cycle, and sums.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+/// One cycle. Displayed, it is a trace line in the manner of `GODEBUG=gctrace=1`.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Record {
+    /// The cycle's number, from 1.
+    pub cycle: u64,
+    /// Finishing the former cycle's sweep.
+    pub sweep: Duration,
+    /// Hands 1 and 2.
+    pub hands: Duration,
+    /// Roots, marking and hand 3.
+    pub mark: Duration,
+    /// Hand 4.
+    pub last_hand: Duration,
+    /// How often marking began again at step 5.
+    pub rounds: u32,
+    /// Live bytes when the cycle began.
+    pub heap_before: u64,
+    /// Live bytes when marking ended, the dead included.
+    pub heap_after: u64,
+    /// Live bytes after the dead were taken off.
+    pub heap_live: u64,
+    /// Objects marked.
+    pub marked_objects: u64,
+    /// Bytes in them.
+    pub marked_bytes: u64,
+    /// Where the next cycle should end.
+    pub goal: u64,
+    /// When the next cycle begins.
+    pub trigger: u64,
+    /// The longest time since the former record for which a mutator was held up by a slow path
+    /// of allocation or by back-pressure.
+    pub longest_delay: Duration,
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const KIB: u64 = 1024;
+        write!(
+            f,
+            "gc {}: sweep {:.3?} hands {:.3?} mark {:.3?} hand {:.3?}, {}->{}->{} KiB, goal {} KiB, \
+             {} objects, {} rounds, longest delay {} us",
+            self.cycle,
+            self.sweep,
+            self.hands,
+            self.mark,
+            self.last_hand,
+            self.heap_before / KIB,
+            self.heap_after / KIB,
+            self.heap_live / KIB,
+            self.goal / KIB,
+            self.marked_objects,
+            self.rounds,
+            self.longest_delay.as_micros(),
+        )
+    }
+}
+
+/// Sums over all cycles of a heap.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Cycles that have ended.
+    pub cycles: u64,
+    /// Time in roots, marking and hand 3.
+    pub mark: Duration,
+    /// Destructors run.
+    pub destructed: u64,
+    /// Destructors that panicked.
+    pub panics: u64,
+    /// The longest time for which a mutator was held up.
+    pub longest_delay: Duration,
+    /// The last cycle.
+    pub last: Option<Record>,
+}
+
+impl Stats {
+    pub(crate) fn add(&mut self, record: &Record) {
+        self.cycles += 1;
+        self.mark += record.mark;
+        self.longest_delay = self.longest_delay.max(record.longest_delay);
+        self.last = Some(*record);
+    }
+}
+
+/// Measures stretch after stretch.
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the start or the last lap.
+    pub(crate) fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut self.0, now))
+    }
+}

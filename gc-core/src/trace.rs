@@ -1,0 +1,223 @@
+//! What may lie in the heap: [`Trace`] reports edges, [`Rebind`] changes the lifetime.
+//!
+//! # Problem
+//!
+//! The collector must find every edge of an object and nothing else, and the type system must
+//! make sure that nothing in the heap borrows from outside or escapes from a guard. Both are
+//! properties of a type, so both are traits, and `#[derive(Trace)]` writes them:
+//!
+//! ```
+//! use gc_core::{Gc, GcCell, Trace};
+//!
+//! #[derive(Trace)]
+//! struct Node<'g> {
+//!     value: u64,
+//!     parent: Option<Gc<'g, Node<'g>>>, // an edge that never changes
+//!     next: GcCell<'g, Node<'g>>,       // an edge that does
+//!     #[leaf]
+//!     name: std::sync::Arc<str>, // not looked into
+//! }
+//! ```
+//!
+//! A type with edges has one lifetime, that of the guard under which it is seen. The same object
+//! is a `Node<'a>` under one guard and a `Node<'b>` under another; `Node<'static>` is its name
+//! where there is no guard, as in [`Root<Node<'static>>`](crate::Root). [`Rebind::At`] is the
+//! function from lifetimes to these types.
+//!
+//! # What does not get in
+//!
+//! Anything with interior mutability around edges (`Cell`, `RefCell`, `Mutex`, `OnceCell`…): a
+//! store without the barrier. `Rc` and `Arc` around edges: a destructor that would follow edges to
+//! objects that are gone, and shared ownership outside the heap. Anything borrowed. Anything that
+//! is not `Send + Sync`: the marker and the destructors run on other threads. As a `#[leaf]` all
+//! of these are welcome if they are `'static + Send + Sync`: then they hold no edge.
+
+use crate::heap::Tag;
+use core::ptr::NonNull;
+
+/// Takes the edges that an object reports.
+#[derive(Debug, Default)]
+pub struct Tracer {
+    edges: Vec<NonNull<u8>>,
+}
+
+// SAFETY: a tracer holds addresses and follows none.
+unsafe impl Send for Tracer {}
+
+impl Tracer {
+    /// Reports an edge. A model's own objects call it; types call
+    /// [`Trace::trace`] of their fields.
+    #[inline]
+    pub fn edge(&mut self, cell: NonNull<u8>) {
+        self.edges.push(cell);
+    }
+
+    /// Takes back what was reported last and not taken.
+    pub(crate) fn pop(&mut self) -> Option<NonNull<u8>> {
+        self.edges.pop()
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.edges.is_empty()
+    }
+}
+
+/// Reports the edges of an object in a heap with tag `H`.
+///
+/// Use `#[derive(Trace)]`.
+///
+/// # Safety
+///
+/// An implementation guarantees:
+///
+/// 1. `trace` calls `trace` of everything in the object through which an edge can be reached
+///    by safe code, does nothing else, and does not unwind.
+/// 2. Every edge in the object is a [`GcCell`](crate::GcCell) or lies in memory that does not
+///    change while the object is shared.
+/// 3. All its edges are of heaps with tag `H`.
+/// 4. Its destructor does not follow edges, and holds no borrowed data to follow.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot lie in the collected heap `{H}`",
+    label = "this does not implement `Trace<{H}>`",
+    note = "derive it with `#[derive(Trace)]`, or mark the field `#[leaf]` if it holds no edge \
+            and is `'static + Send + Sync`",
+    note = "borrowed data, `Rc`, `Arc`, `Cell`, `RefCell` and locks around edges are never `Trace`"
+)]
+pub unsafe trait Trace<H: Tag = crate::Plain>: Send + Sync {
+    /// Reports all edges.
+    fn trace(&self, tracer: &mut Tracer);
+}
+
+/// The same type under another guard's lifetime.
+///
+/// Use `#[derive(Trace)]`, which implements this as well.
+///
+/// # Safety
+///
+/// An implementation guarantees:
+///
+/// 1. `At<'a>` is the implementing type with its guard lifetime replaced by `'a`, in every field;
+///    nothing else differs, so the layout is the same.
+/// 2. It is idempotent: `<Self::At<'a> as Rebind>::At<'b>` is `Self::At<'b>`.
+/// 3. A type with `EDGES == false` has no edges.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no form under another guard's lifetime",
+    note = "derive it with `#[derive(Trace)]`"
+)]
+pub unsafe trait Rebind {
+    /// The type under the lifetime `'a`.
+    type At<'a>: ?Sized + 'a;
+
+    /// Whether there can be an edge in it. Objects without are never read by the marker.
+    const EDGES: bool = true;
+}
+
+/// Types without edges: the same under any guard, in any heap.
+macro_rules! leaves {
+    ($($leaf:ty),* $(,)?) => {$(
+        // SAFETY: the type holds no edge, has no guard lifetime and does not unwind.
+        unsafe impl<H: Tag> Trace<H> for $leaf {
+            #[inline(always)]
+            fn trace(&self, _: &mut Tracer) {}
+        }
+        // SAFETY: there is no lifetime to replace.
+        unsafe impl Rebind for $leaf {
+            type At<'a> = $leaf;
+            const EDGES: bool = false;
+        }
+    )*};
+}
+
+leaves!(
+    (),
+    bool,
+    char,
+    u8,
+    u16,
+    u32,
+    u64,
+    u128,
+    usize,
+    i8,
+    i16,
+    i32,
+    i64,
+    i128,
+    isize,
+    f32,
+    f64,
+    &'static str,
+    String,
+    Box<str>,
+    std::path::PathBuf,
+    std::ffi::OsString,
+    std::time::Duration,
+    std::time::Instant,
+    std::sync::atomic::AtomicBool,
+    std::sync::atomic::AtomicU8,
+    std::sync::atomic::AtomicU16,
+    std::sync::atomic::AtomicU32,
+    std::sync::atomic::AtomicU64,
+    std::sync::atomic::AtomicUsize,
+    std::sync::atomic::AtomicI32,
+    std::sync::atomic::AtomicI64,
+    std::sync::atomic::AtomicIsize,
+);
+
+/// Owners of values that do not change behind a shared reference.
+macro_rules! owners {
+    ($([$($generic:tt)*] $owner:ty => $at:ty, $self:ident $tracer:ident $body:block)*) => {$(
+        // SAFETY: the body visits every value that the owner shares, and the owner changes only
+        // behind a unique reference, which a shared object does not give.
+        unsafe impl<T: Trace<H>, H: Tag, $($generic)*> Trace<H> for $owner {
+            #[inline]
+            fn trace(&$self, $tracer: &mut Tracer) $body
+        }
+        // SAFETY: the owner's layout does not depend on its value's lifetime, and the value's
+        // own `Rebind` keeps the rules.
+        unsafe impl<T: Rebind, $($generic)*> Rebind for $owner
+        where
+            for<'a> T::At<'a>: Sized,
+        {
+            type At<'a> = $at;
+            const EDGES: bool = T::EDGES;
+        }
+    )*};
+}
+
+owners! {
+    [] Option<T> => Option<T::At<'a>>, self tracer {
+        if let Some(value) = self { value.trace(tracer) }
+    }
+    [] Box<T> => Box<T::At<'a>>, self tracer { (**self).trace(tracer) }
+    [] Vec<T> => Vec<T::At<'a>>, self tracer { self.iter().for_each(|value| value.trace(tracer)) }
+    [] Box<[T]> => Box<[T::At<'a>]>, self tracer {
+        self.iter().for_each(|value| value.trace(tracer))
+    }
+    [const N: usize] [T; N] => [T::At<'a>; N], self tracer {
+        self.iter().for_each(|value| value.trace(tracer))
+    }
+}
+
+macro_rules! tuples {
+    ($(($($value:ident $index:tt),+))*) => {$(
+        // SAFETY: all parts are visited.
+        unsafe impl<H: Tag, $($value: Trace<H>),+> Trace<H> for ($($value,)+) {
+            #[inline]
+            fn trace(&self, tracer: &mut Tracer) {
+                $(self.$index.trace(tracer);)+
+            }
+        }
+        // SAFETY: each part keeps the rules.
+        unsafe impl<$($value: Rebind),+> Rebind for ($($value,)+)
+        where
+            $(for<'a> $value::At<'a>: Sized),+
+        {
+            type At<'a> = ($($value::At<'a>,)+);
+            const EDGES: bool = $($value::EDGES)||+;
+        }
+    )*};
+}
+
+tuples! { (A 0) (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) }

@@ -1,0 +1,111 @@
+//! Who mutates: the trait between the collector and threads, processors or goroutines.
+//!
+//! # Problem
+//!
+//! A mutator's fast path needs state of its own: guard counters, a log, an allocation cache. With
+//! plain threads that state belongs to the thread. In a runtime it belongs to the processor on
+//! which a goroutine runs right now, which may change between any two instructions unless the
+//! runtime is told. [`World::with`] is how it is told.
+//!
+//! # Words
+//!
+//! - *Local state* ([`Local`]): counters, log and cache of one place where mutators run.
+//! - *Occupant*: whoever is inside `with` for that local state; one at a time.
+//! - *Task*: a thread or goroutine. It holds guards, and may leave them on another local state
+//!   than it entered them on.
+//! - *Nesting* ([`Nesting`]): how many guards the current task holds, since which epoch.
+
+pub mod threads;
+
+use crate::{local::Local, space::Space, sync::fence};
+use core::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// How many guards a task holds, and the epoch of the outermost: `epoch << 16 | depth`.
+///
+/// Written by its task alone; anyone may read it, so that a dump can find who delays a cycle.
+#[derive(Default, Debug)]
+pub struct Nesting(AtomicU64);
+
+impl Nesting {
+    /// A task that holds no guard.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// How many guards the task holds.
+    #[inline]
+    pub fn depth(&self) -> u64 {
+        // Relaxed: the task asks for itself; other readers want a hint.
+        self.0.load(Ordering::Relaxed) & 0xffff
+    }
+
+    /// The epoch (modulo 2⁴⁸) of the task's outermost guard, if it holds one.
+    pub fn epoch(&self) -> Option<u64> {
+        // Relaxed: a hint for dumps and for the scheduler.
+        let word = self.0.load(Ordering::Relaxed);
+        (word & 0xffff != 0).then_some(word >> 16)
+    }
+
+    /// Notes a guard entered; the outermost one leaves its epoch here.
+    #[inline]
+    pub(crate) fn push(&self, epoch: usize) {
+        // Relaxed: one writer, and readers want a hint.
+        let word = self.0.load(Ordering::Relaxed);
+        assert!(word & 0xffff != 0xffff, "65535 guards held by one task");
+        let next = if word & 0xffff == 0 { (epoch as u64) << 16 | 1 } else { word + 1 };
+        self.0.store(next, Ordering::Relaxed);
+    }
+
+    /// Notes a guard left.
+    #[inline]
+    pub(crate) fn pop(&self) {
+        // Relaxed: as in `push`.
+        let word = self.0.load(Ordering::Relaxed);
+        self.0.store(word.saturating_sub(1), Ordering::Relaxed);
+    }
+}
+
+/// Mutators and their local states. See the [module](self).
+///
+/// # Safety
+///
+/// An implementation guarantees:
+///
+/// 1. During `with`, the caller is the only occupant of the local state it is given, and one
+///    occupancy happens before the next.
+/// 2. `each` reaches every local state that `with` ever gave, those of dead threads and removed
+///    processors included. A local state that `with` gives for the first time is within reach
+///    of every `each` that starts later.
+/// 3. `light` and `heavy` are two sides of one barrier: for any call of each, either everything
+///    before the `light` is visible after the `heavy`, or everything before the `heavy` is
+///    visible after the `light`. Two `fence(SeqCst)` are that, and are the default.
+pub unsafe trait World<S: Space>: Send + Sync + 'static {
+    /// Occupies the caller's local state during `f`. `f` runs no user code, does not unwind,
+    /// and does not call `with` again.
+    fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R;
+
+    /// Calls `f` for every local state.
+    fn each(&self, f: &mut dyn FnMut(&Local<S>));
+
+    /// Shows `f` the current task's guard count.
+    fn nesting<R>(&self, f: impl FnOnce(&Nesting) -> R) -> R;
+
+    /// Lets others run for about `time`; called outside `with`.
+    fn nap(&self, time: Duration);
+
+    /// The cheap side of the barrier, for guards.
+    #[inline(always)]
+    fn light(&self) {
+        // SeqCst: see rule 3.
+        fence(Ordering::SeqCst);
+    }
+
+    /// The dear side of the barrier, for handshakes.
+    fn heavy(&self) {
+        // SeqCst: see rule 3.
+        fence(Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,201 @@
+//! The world of plain threads: a local state per thread.
+//!
+//! A thread registers at its first use of a heap and keeps its local state until it ends; then
+//! the state waits for another thread. States are never freed before the heap: guards entered on
+//! one may be counted out on another.
+//!
+//! The only thread-local of this crate lives here, because a leaf that is useful alone must know
+//! its thread. It maps worlds to local states, with the last one used in front. In a thread
+//! whose thread-locals are gone (a destructor of another thread-local drops a root), a shared
+//! state under a lock takes over.
+
+use super::{Nesting, World};
+use crate::{local::Local, space::Space};
+use std::{
+    cell::{Cell, RefCell},
+    ptr,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// One thread's part in one world.
+#[derive(Debug)]
+struct Member<S: Space> {
+    local: Local<S>,
+    nesting: Nesting,
+    /// Whether a living thread has it. Taken under the registry's lock, released without.
+    taken: AtomicBool,
+}
+
+/// A member, whatever the space.
+trait Release: Send + Sync {
+    fn release(&self);
+}
+
+impl<S: Space> Release for Member<S> {
+    fn release(&self) {
+        // Release: the thread's use of the state is before the next one's; pairs with the
+        // Acquire in `Threads::join`.
+        self.taken.store(false, Ordering::Release);
+    }
+}
+
+/// A thread's membership in one world.
+struct Membership {
+    world: u64,
+    /// The member, without its type; it is a `Member<S>` of the world's `S`.
+    address: *const (),
+    member: Arc<dyn Release>,
+}
+
+/// All of a thread's memberships.
+struct Memberships {
+    last: Cell<(u64, *const ())>,
+    all: RefCell<Vec<Membership>>,
+}
+
+impl Drop for Memberships {
+    fn drop(&mut self) {
+        for membership in self.all.get_mut() {
+            membership.member.release();
+        }
+    }
+}
+
+thread_local! {
+    static MEMBERSHIPS: Memberships = const {
+        Memberships { last: Cell::new((0, ptr::null())), all: RefCell::new(Vec::new()) }
+    };
+}
+
+/// Worlds are told apart by number: an address may be used again.
+static WORLDS: AtomicU64 = AtomicU64::new(1);
+
+/// The world of plain threads. See the [module](self).
+#[derive(Debug)]
+pub struct Threads<S: Space = crate::space::blocks::Blocks> {
+    number: u64,
+    members: Mutex<Vec<Arc<Member<S>>>>,
+    /// For threads without thread-locals.
+    spare: Mutex<Option<Arc<Member<S>>>>,
+}
+
+impl<S: Space> Default for Threads<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Space> Threads<S> {
+    /// A world without members.
+    pub fn new() -> Self {
+        // Relaxed: the number only has to be unique.
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        Self { number, members: Mutex::default(), spare: Mutex::default() }
+    }
+
+    /// How many local states there are, those without a thread included.
+    pub fn members(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Member<S>>>> {
+        self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes a member that no thread has, or makes one.
+    fn join(&self, space: &S) -> Arc<Member<S>> {
+        let mut members = self.lock();
+        // Acquire: the former thread's use is before ours; pairs with `release`.
+        let free = members.iter().find(|member| !member.taken.swap(true, Ordering::Acquire));
+        free.cloned().unwrap_or_else(|| {
+            let (local, taken) = (Local::new(space), AtomicBool::new(true));
+            let member = Arc::new(Member { local, nesting: Nesting::new(), taken });
+            members.push(member.clone());
+            member
+        })
+    }
+
+    /// The calling thread's member, if it has joined and has thread-locals.
+    #[inline(always)]
+    fn joined(&self) -> Option<*const Member<S>> {
+        let (world, address) = MEMBERSHIPS.try_with(|mine| mine.last.get()).ok()?;
+        if world == self.number { Some(address.cast()) } else { self.search() }
+    }
+
+    #[cold]
+    fn search(&self) -> Option<*const Member<S>> {
+        MEMBERSHIPS
+            .try_with(|mine| {
+                let all = mine.all.borrow();
+                let found = all.iter().find(|membership| membership.world == self.number)?;
+                mine.last.set((found.world, found.address));
+                Some(found.address.cast())
+            })
+            .ok()?
+    }
+
+    /// Makes the calling thread a member, if it has thread-locals.
+    #[cold]
+    fn register(&self, space: &S) -> Option<*const Member<S>> {
+        MEMBERSHIPS
+            .try_with(|mine| {
+                let member = self.join(space);
+                let address: *const Member<S> = Arc::as_ptr(&member);
+                mine.last.set((self.number, address.cast()));
+                let (world, address) = (self.number, address.cast());
+                mine.all.borrow_mut().push(Membership { world, address, member });
+            })
+            .ok()?;
+        self.joined()
+    }
+
+    /// Without thread-locals: one state for all such threads, one at a time.
+    #[cold]
+    fn with_spare<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R {
+        let mut spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        f(&spare.get_or_insert_with(|| self.join(space)).local)
+    }
+}
+
+// SAFETY:
+// 1. A member is given to its thread alone, from `join` to the thread's end, or, the spare, to
+//    the holder of a lock; `f` does not call `with`, so a thread is in it once. `taken` and the
+//    lock order one thread's use before the next one's.
+// 2. Members are pushed under the lock that `each` takes, before they are first given, and
+//    never removed.
+// 3. The barrier is the default one.
+unsafe impl<S: Space> World<S> for Threads<S> {
+    #[inline]
+    fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R {
+        match self.joined().or_else(|| self.register(space)) {
+            // SAFETY: the member is this thread's, and `members` holds a share of it.
+            Some(member) => f(unsafe { &(*member).local }),
+            None => self.with_spare(space, f),
+        }
+    }
+
+    fn each(&self, f: &mut dyn FnMut(&Local<S>)) {
+        self.lock().iter().for_each(|member| f(&member.local));
+    }
+
+    fn nesting<R>(&self, f: impl FnOnce(&Nesting) -> R) -> R {
+        match self.joined() {
+            // SAFETY: as in `with`.
+            Some(member) => f(unsafe { &(*member).nesting }),
+            None => f(&Nesting::new()),
+        }
+    }
+
+    fn nap(&self, time: Duration) {
+        if time.is_zero() {
+            thread::yield_now();
+        } else {
+            thread::sleep(time);
+        }
+    }
+}
