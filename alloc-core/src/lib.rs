@@ -1,1 +1,88 @@
-//! Go's span allocator: size classes, per-P caches, centrals, a page heap
+//! Go's span allocator as a library: `malloc` without locks on its path, and the heap of a collector.
+//!
+//! Many threads allocate at once, most blocks are small and die young, and many are freed by
+//! another thread than the one that made them. Go's answer, which it took from tcmalloc, is a
+//! hierarchy in which each step is rarer and dearer than the one before:
+//!
+//! ```text
+//!   Cache         one user at a time: a processor or a thread        no lock, no atomic RMW
+//!     │ a span of cells of one size
+//!   central       a list of half-empty spans per class               a lock per class
+//!     │
+//!   page heap     runs of 8 KiB pages, first fit by address          one lock
+//!     │
+//!   PageSource    arenas of 64 MiB: mmap, a fixed region, …          a system call
+//! ```
+//!
+//! [`Stats`] counts how often each step was taken.
+//!
+//! # Words
+//!
+//! * A *span* is a run of pages with one use. Small blocks are *cells* of a span, all of one size, so
+//!   there are no headers; a page map leads from any address to its span.
+//! * A *small* span serves `malloc` and `free`. One cache owns it; others free into it through a
+//!   single word ([`remote`]).
+//! * A *managed* span holds cells of one type that a collector marks and sweeps ([`managed`]).
+//! * A *large* block has a span of its own.
+//!
+//! # Parts
+//!
+//! [`Heap`] and [`Cache`] are values and need neither std nor statics: any number of heaps live side by
+//! side, over any [`pages::PageSource`]. The feature `global` (on by default) adds the heap of the
+//! process and [`global::GlobalAlloc`], with the cache of each thread found by a
+//! [`global::Binding`].
+//!
+//! ```
+//! use alloc_core::{Heap, pages::os::Os};
+//! use std::alloc::Layout;
+//!
+//! let heap = Heap::new(Os::new());
+//! let mut cache = heap.cache();
+//! let layout = Layout::new::<[u32; 6]>();
+//! let block = cache.alloc(layout)?;
+//! // SAFETY: the block is ours and large enough, and freed once.
+//! unsafe {
+//!     block.cast::<[u32; 6]>().write([7; 6]);
+//!     let block = cache.realloc(block, layout, 4000)?;
+//!     assert_eq!(block.cast::<[u32; 6]>().read(), [7; 6]);
+//!     cache.free(block);
+//! }
+//! # Ok::<(), alloc_core::Error>(())
+//! ```
+//!
+//! # Promises
+//!
+//! * Memory that is short is an [`Error`], never a panic or an abort.
+//! * [`Heap::free`] never waits for a lock; a signal handler may call it.
+//! * The protocols between threads are public types, and loom runs them: `loom-tests/tests/alloc_*`.
+//!
+//! Sources: Go 1.27 `malloc.go`, `mheap.go`, `mcentral.go`, `mcache.go`; Ghemawat and Menage, "TCMalloc"
+//! (2005); Leijen, Zorn and de Moura, "Mimalloc: Free List Sharding in Action" (2019).
+#![no_std]
+#[cfg(test)]
+extern crate std;
+
+mod cache;
+mod central;
+mod error;
+#[cfg(feature = "global")]
+pub mod global;
+mod heap;
+pub mod managed;
+mod meta;
+mod page_heap;
+mod page_map;
+pub mod pages;
+pub mod remote;
+pub mod size_class;
+mod span;
+mod span_list;
+pub mod span_set;
+pub mod stack;
+mod stats;
+pub mod sync;
+
+pub use cache::Cache;
+pub use error::Error;
+pub use heap::Heap;
+pub use stats::Stats;

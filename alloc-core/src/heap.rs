@@ -1,0 +1,405 @@
+//! The shared part: page map, page heap, centrals; everything behind the caches.
+//!
+//! A [`Heap`] owns all its memory and gives it back when it is dropped. It borrows nothing from
+//! anyone but its [`PageSource`], so any number of heaps live side by side.
+//!
+//! ```text
+//!   Cache ──▶ Central (a lock per class) ──▶ Pages (one lock) ──▶ PageSource
+//!     │ no lock      ▲                         ▲
+//!     └─ frees by others: a word in the span ──┘ deferred: a lock-free set
+//! ```
+//!
+//! # Locks
+//!
+//! Order: a central, then the page heap, then the records' area. No lock is held over a slow system
+//! call: `release` takes a run out of the page heap, lets the lock go, and advises the kernel.
+//!
+//! # Frees that must not wait
+//!
+//! A thread without a cache (a signal handler, a thread that is ending) frees as well. Its path takes
+//! locks only by `try_lock`; if the page heap is busy, the span goes into a lock-free set that
+//! the next holder of the lock empties.
+
+use core::ptr::{self, NonNull};
+
+use crate::{
+    Cache, Error, Stats,
+    central::Central,
+    managed::Managed,
+    meta::Meta,
+    page_heap::{Pages, Parts, Taken},
+    page_map::PageMap,
+    pages::PageSource,
+    remote::{Pushed, State},
+    size_class::{CLASSES, PAGE, TABLE},
+    span::{Kind, Span, SpanPtr},
+    span_set::SpanSet,
+    stats::Counters,
+    sync::{AtomicUsize, Lock, LockGuard, Ordering, array_of, const_fn},
+};
+
+/// A heap over one source of pages.
+///
+/// ```
+/// use alloc_core::{Heap, pages::os::Os};
+/// use std::alloc::Layout;
+///
+/// let heap = Heap::new(Os::new());
+/// let mut cache = heap.cache();
+/// let block = cache.alloc(Layout::new::<u64>()).unwrap();
+/// // SAFETY: the block is ours, of eight bytes, and freed once.
+/// unsafe {
+///     block.cast::<u64>().write(42);
+///     cache.free(block);
+/// }
+/// ```
+pub struct Heap<S> {
+    source: S,
+    pub(crate) map: PageMap,
+    pub(crate) meta: Meta,
+    pages: Lock<Pages>,
+    centrals: [Central; CLASSES],
+    /// Spans that were freed while the page heap was busy.
+    deferred: SpanSet<Span>,
+    /// Number of the last cache. Any thread adds.
+    caches: AtomicUsize,
+    pub(crate) counters: Counters,
+    pub(crate) managed: Managed,
+}
+
+impl<S> core::fmt::Debug for Heap<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Heap").finish_non_exhaustive()
+    }
+}
+
+impl<S> Heap<S> {
+    const_fn! {
+        /// A heap that has no memory yet; it asks `source` at the first allocation.
+        pub fn new(source: S) -> Self {
+            Heap {
+                source,
+                map: PageMap::new(),
+                meta: Meta::new(),
+                pages: Lock::new(Pages::new()),
+                centrals: array_of!(Central::new(); CLASSES),
+                deferred: SpanSet::new(),
+                caches: AtomicUsize::new(0),
+                counters: Counters::new(),
+                managed: Managed::new(),
+            }
+        }
+    }
+
+    /// The source, for example to tell a [`Fail`](crate::pages::fail::Fail) what to do.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+}
+
+impl<S: PageSource> Heap<S> {
+    /// A new, empty cache. It costs no memory until it is used.
+    pub fn cache(&self) -> Cache<'_, S> {
+        // Relaxed: only the number counts, and each is given once.
+        Cache::new(self, self.caches.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    pub(crate) fn parts(&self) -> Parts<'_, S> {
+        Parts { source: &self.source, meta: &self.meta, map: &self.map }
+    }
+
+    /// The page heap, with all deferred frees done.
+    fn pages(&self) -> LockGuard<'_, Pages> {
+        let mut pages = self.pages.lock();
+        self.settle(&mut pages);
+        pages
+    }
+
+    fn settle(&self, pages: &mut Pages) {
+        for span in self.deferred.take_all() {
+            // SAFETY: only records of this heap are deferred.
+            pages.free(&self.parts(), unsafe { SpanPtr::from_raw(span) });
+        }
+    }
+
+    /// A run of pages, not known to anyone yet.
+    pub(crate) fn take(&self, pages: usize, align: usize, kind: Kind) -> Result<Taken, Error> {
+        self.counters.takes.add(1);
+        self.pages().take(&self.parts(), pages, align, kind)
+    }
+
+    /// Makes a wild pointer into any page of `span` find it, not only its ends.
+    pub(crate) fn map_all(&self, span: SpanPtr) {
+        let first = span.base() / PAGE;
+        self.map.set(first..first + span.pages(), span);
+    }
+
+    /// Gives a span back; nobody may hold a cell of it.
+    pub(crate) fn free_span(&self, span: SpanPtr) {
+        self.pages().free(&self.parts(), span);
+    }
+
+    /// As [`Heap::free_span`], but never waits.
+    fn free_span_later(&self, span: SpanPtr) {
+        if let Some(mut pages) = self.pages.try_lock() {
+            self.settle(&mut pages);
+            return pages.free(&self.parts(), span);
+        }
+        if let Some(element) = NonNull::new(span.as_ptr()) {
+            // SAFETY: the span was given to us to free, so nobody else stacks its record, and
+            // records stay in place.
+            unsafe { self.deferred.push(element) };
+        }
+    }
+
+    /// A fresh span of a class for the cache `owner`.
+    pub(crate) fn small_span(&self, class: usize, owner: usize) -> Result<SpanPtr, Error> {
+        let geometry = &TABLE[class];
+        let pages = usize::from(geometry.manual_pages);
+        let Taken { span, zeroed } = self.take(pages, 1, Kind::Small)?;
+        let cell = geometry.size as usize;
+        span.set_cells(class, cell, geometry.magic, pages * PAGE / cell);
+        span.zeroed.set(zeroed);
+        span.remote.reset();
+        span.set_owner(owner);
+        span.set_kind(Kind::Small);
+        self.map_all(span);
+        Ok(span)
+    }
+
+    pub(crate) fn central(&self, class: usize) -> &Central {
+        &self.centrals[class]
+    }
+
+    /// A block with pages of its own. `align` is in bytes; also tells whether it reads as zero.
+    pub(crate) fn alloc_large(
+        &self,
+        size: usize,
+        align: usize,
+    ) -> Result<(NonNull<u8>, bool), Error> {
+        if size > isize::MAX as usize {
+            return Err(Error::TooLarge);
+        }
+        let pages = size.div_ceil(PAGE).max(1);
+        if pages > u32::MAX as usize {
+            return Err(Error::TooLarge);
+        }
+        let Taken { span, zeroed } = self.take(pages, align.div_ceil(PAGE), Kind::Large)?;
+        span.set_owner(0);
+        span.set_kind(Kind::Large);
+        let at = NonNull::new(span.base() as *mut u8).ok_or(Error::OutOfMemory)?;
+        Ok((at, zeroed))
+    }
+
+    /// Makes a large block `size` bytes long where it lies; `false` if it must move.
+    pub(crate) fn resize_large(&self, span: SpanPtr, size: usize) -> bool {
+        let pages = size.div_ceil(PAGE).max(1);
+        pages == span.pages() || self.pages().resize_in_place(&self.parts(), span, pages)
+    }
+
+    /// The bytes that `block` may use, if it is a live block of this heap.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    /// let heap = Heap::new(Os::new());
+    /// let mut cache = heap.cache();
+    /// let block = cache.alloc(Layout::new::<[u8; 100]>()).unwrap();
+    /// assert_eq!(heap.usable_size(block), Some(112));
+    /// assert_eq!(heap.usable_size(std::ptr::NonNull::from(&heap).cast()), None);
+    /// # unsafe { cache.free(block) };
+    /// ```
+    pub fn usable_size(&self, block: NonNull<u8>) -> Option<usize> {
+        let span = self.map.get(block.as_ptr() as usize)?;
+        match span.kind() {
+            Kind::Small => Some(span.cell()),
+            Kind::Large => Some(span.bytes()),
+            _ => None,
+        }
+    }
+
+    /// True if this heap manages the page that `block` lies in.
+    pub fn contains(&self, block: NonNull<u8>) -> bool {
+        self.map.get(block.as_ptr() as usize).is_some()
+    }
+
+    /// Frees a block without a cache; never waits and may run in a signal handler.
+    ///
+    /// # Safety
+    ///
+    /// As [`Cache::free`].
+    pub unsafe fn free(&self, block: NonNull<u8>) {
+        let Some(span) = self.map.get(block.as_ptr() as usize) else {
+            debug_assert!(false, "free of {block:p}, which is not a block of this heap");
+            return;
+        };
+        if span.kind() == Kind::Large {
+            self.free_span_later(span);
+        } else {
+            // SAFETY: passed on; the span is the one that the block lies in.
+            unsafe { self.free_remote(span, block) };
+        }
+    }
+
+    /// Frees a cell of a span that the caller does not own; never waits.
+    ///
+    /// # Safety
+    ///
+    /// `block` is a live cell of `span`, which is small; the caller gives it up.
+    pub(crate) unsafe fn free_remote(&self, span: SpanPtr, block: NonNull<u8>) {
+        let (class, index) = (span.class(), span.index(block.as_ptr() as usize));
+        let pushed = span.remote.push(index as u32, |next| {
+            let next = next.map_or(ptr::null_mut(), |next| span.cell_at(next as usize) as *mut u8);
+            // SAFETY: the cell is ours until the push succeeds, at least eight bytes long, and
+            // aligned to eight.
+            unsafe { block.cast::<*mut u8>().write(next) };
+        });
+        match pushed {
+            Pushed::Queued => {}
+            Pushed::PutBack => {
+                self.central(class).put_back(span);
+                // Others may have freed all its cells before it lay in the set.
+                let now = span.remote.snapshot();
+                if now.state() == State::Incoming && now.is_empty() {
+                    self.reap(span, class);
+                }
+            }
+            Pushed::Emptied => self.reap(span, class),
+        }
+    }
+
+    #[cold]
+    fn reap(&self, span: SpanPtr, class: usize) {
+        if let Some(span) = self.central(class).reap(span, class) {
+            self.free_span_later(span);
+        }
+    }
+
+    /// Gives the memory of all free pages back to the source; returns how many bytes.
+    ///
+    /// Takes time proportional to the free runs; other threads allocate meanwhile. Spans in
+    /// caches keep their memory.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    /// let heap = Heap::new(Os::new());
+    /// let mut cache = heap.cache();
+    /// let block = cache.alloc(Layout::new::<[u8; 1 << 20]>()).unwrap();
+    /// unsafe { cache.free(block) };
+    /// assert_eq!(heap.release(), 1 << 20);
+    /// assert_eq!(heap.stats().free, 0);
+    /// ```
+    pub fn release(&self) -> usize {
+        for central in &self.centrals {
+            while let Some(span) = central.reap_any() {
+                self.free_span(span);
+            }
+        }
+        let (mut from, mut bytes) = (0, 0);
+        while let Some((end, released)) = self.release_run(from) {
+            from = end;
+            bytes += released;
+        }
+        bytes
+    }
+
+    /// Releases the first run with memory at `from` or above; returns its end and the bytes.
+    fn release_run(&self, from: usize) -> Option<(usize, usize)> {
+        let run = self.pages().borrow_dirty(&self.map, from)?;
+        let (mut page, end, mut bytes) = (run.base() / PAGE, run.end(), 0);
+        loop {
+            let stretch = {
+                let _pages = self.pages.lock();
+                self.map.next_dirty(page..end / PAGE)
+            };
+            let Some(stretch) = stretch else { break };
+            page = stretch.end;
+            bytes += self.release_stretch(stretch.start, stretch.end);
+        }
+        self.pages().give_back(&self.parts(), run);
+        Some((end, bytes))
+    }
+
+    fn release_stretch(&self, first: usize, end: usize) -> usize {
+        let bytes = (end - first) * PAGE;
+        let Some(at) = NonNull::new((first * PAGE) as *mut u8) else { return 0 };
+        self.counters.releases.add(1);
+        // SAFETY: the pages belong to a run that we took out of the page heap: nobody uses them.
+        if !unsafe { self.source.decommit(at, bytes) } {
+            return 0;
+        }
+        let mut pages = self.pages.lock();
+        pages.dirty -= self.map.set_clean(first..end);
+        bytes
+    }
+
+    /// What the heap holds now.
+    pub fn stats(&self) -> Stats {
+        let (committed, dirty, used) = {
+            let pages = self.pages();
+            (pages.committed * PAGE, pages.dirty * PAGE, pages.used.map(|pages| pages * PAGE))
+        };
+        let in_use: usize = used.iter().sum();
+        let (stacks, metadata) = (self.counters.stacks.get(), self.meta.bytes());
+        Stats {
+            mapped: committed + stacks + metadata,
+            small: used[Kind::Small as usize],
+            large: used[Kind::Large as usize],
+            managed: used[Kind::Managed as usize],
+            free: dirty - in_use,
+            released: committed - dirty,
+            stacks,
+            metadata,
+            refills: self.counters.refills.get(),
+            claims: self.counters.claims.get(),
+            takes: self.counters.takes.get(),
+            releases: self.counters.releases.get(),
+        }
+    }
+
+    /// Takes every lock, in order: before a fork, so that the child finds no lock held by a thread
+    /// that it does not have.
+    #[cfg_attr(not(feature = "global"), allow(dead_code, reason = "only the global heap forks"))]
+    pub(crate) fn lock_all(&self) {
+        for central in &self.centrals {
+            central.acquire();
+        }
+        self.pages.acquire();
+        self.meta.acquire();
+    }
+
+    /// Undoes [`Heap::lock_all`], in the parent and in the child.
+    ///
+    /// # Safety
+    ///
+    /// This thread called `lock_all`, or is the child's copy of the one that did.
+    #[cfg_attr(not(feature = "global"), allow(dead_code, reason = "only the global heap forks"))]
+    pub(crate) unsafe fn unlock_all(&self) {
+        // SAFETY: promised by the caller, for each lock.
+        unsafe {
+            self.meta.unlock();
+            self.pages.release();
+            for central in &self.centrals {
+                central.unlock();
+            }
+        }
+    }
+}
+
+impl<S> Heap<S> {
+    /// Gives all memory back to the source.
+    ///
+    /// Dropping a heap does *not* do so, as blocks carry no lifetime.
+    ///
+    /// # Safety
+    ///
+    /// No block, span or slab of this heap is used any more.
+    pub unsafe fn destroy(mut self)
+    where
+        S: PageSource,
+    {
+        // SAFETY: promised by the caller.
+        unsafe { self.meta.release_all(&self.source) }
+    }
+}

@@ -1,0 +1,273 @@
+//! Classes of collected cells: one per type, made at run time.
+//!
+//! A collector that keeps one type per span needs no header per object: the span tells the type. So
+//! classes are *dynamic*: whoever runs the collector makes one per type, with the cell's size and
+//! alignment, whether cells hold pointers and need a destructor, and a word of its own, for example
+//! the address of a type descriptor. Classes live as long as the heap.
+//!
+//! The spans of a class are on one of three lists, or in the hands of a sweeper:
+//!
+//! * *unswept*: they wait for this cycle's sweep;
+//! * *partial*: swept, with free cells, in no cache;
+//! * *rest*: swept, and full or in a cache.
+//!
+//! When a cycle begins, all lists become the first one, in constant time.
+
+use core::{fmt, marker::PhantomData, ptr::NonNull};
+
+use crate::{
+    Error,
+    managed::{
+        part::{CELLS, PartList, PartPtr, WORDS},
+        sweepgen::Generation,
+    },
+    size_class::{self, MAX_SMALL, PAGE, SpanClass, TABLE},
+    sync::{AtomicPtr, Lock},
+};
+
+/// What cells of a class are like.
+///
+/// ```
+/// use alloc_core::managed::ClassSpec;
+/// let spec = ClassSpec { size: 24, align: 8, noscan: false, drop: true, owner: 0 };
+/// assert!(spec.drop);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassSpec {
+    /// Bytes of an object. Zero takes a cell as well.
+    pub size: usize,
+    /// Alignment in bytes, a power of two.
+    pub align: usize,
+    /// Objects hold no pointers into the heap. Not used here; for the marker.
+    pub noscan: bool,
+    /// Dead objects need a destructor: sweep dooms them instead of freeing them.
+    pub drop: bool,
+    /// The owner's word. Not used here.
+    pub owner: usize,
+}
+
+impl ClassSpec {
+    /// The class of untyped cells of a size class: for types that are too rare for spans of
+    /// their own, and share spans with a header in each cell.
+    ///
+    /// ```
+    /// use alloc_core::{managed::ClassSpec, size_class::SpanClass};
+    /// let spec = ClassSpec::sized(SpanClass::new(4, true));
+    /// assert_eq!((spec.size, spec.noscan), (48, true));
+    /// ```
+    pub const fn sized(class: SpanClass) -> Self {
+        let size = TABLE[class.size_class()].size as usize;
+        ClassSpec { size, align: 8, noscan: class.noscan(), drop: false, owner: 0 }
+    }
+}
+
+/// How the spans of a class are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) cell: usize,
+    pub(crate) pages: usize,
+    /// Alignment of the span in pages.
+    pub(crate) align: usize,
+    pub(crate) capacity: usize,
+    pub(crate) magic: u32,
+}
+
+impl Geometry {
+    fn of(spec: &ClassSpec) -> Result<Self, Error> {
+        let align = spec.align.max(8);
+        let cell = spec.size.max(1).checked_next_multiple_of(align).ok_or(Error::TooLarge)?;
+        if cell > isize::MAX as usize {
+            return Err(Error::TooLarge);
+        }
+        if cell > MAX_SMALL || align > PAGE {
+            let pages = cell.div_ceil(PAGE);
+            return Ok(Geometry {
+                cell,
+                pages,
+                align: align.div_ceil(PAGE),
+                capacity: 1,
+                magic: 0,
+            });
+        }
+        let pages = size_class::span_pages(cell);
+        let capacity = (pages * PAGE / cell).min(CELLS);
+        Ok(Geometry { cell, pages, align: 1, capacity, magic: size_class::magic(cell) })
+    }
+
+    /// Words of a bitmap, a power of two.
+    pub(crate) fn words(&self) -> usize {
+        self.capacity.div_ceil(64).next_power_of_two().min(WORDS)
+    }
+}
+
+/// The record of a class.
+pub(crate) struct Class {
+    pub(crate) spec: ClassSpec,
+    pub(crate) geometry: Geometry,
+    /// Position in caches.
+    pub(crate) number: usize,
+    pub(crate) spans: Lock<Spans>,
+    /// The class that was made before. Constant.
+    pub(crate) older: AtomicPtr<Class>,
+}
+
+/// The spans of a class that no sweeper holds.
+#[derive(Debug)]
+pub(crate) struct Spans {
+    /// The generation that spans on `partial` and `rest` are of.
+    pub(crate) now: Generation,
+    pub(crate) unswept: PartList,
+    pub(crate) partial: PartList,
+    pub(crate) rest: PartList,
+    /// All spans of the class.
+    pub(crate) total: usize,
+}
+
+impl Class {
+    pub(crate) fn new(
+        spec: ClassSpec,
+        number: usize,
+        now: Generation,
+        older: *mut Class,
+    ) -> Result<Self, Error> {
+        Ok(Class {
+            spec,
+            geometry: Geometry::of(&spec)?,
+            number,
+            spans: Lock::new(Spans {
+                now,
+                unswept: PartList::default(),
+                partial: PartList::default(),
+                rest: PartList::default(),
+                total: 0,
+            }),
+            older: AtomicPtr::new(older),
+        })
+    }
+}
+
+impl Spans {
+    /// Begins a generation: all spans wait for their sweep. Returns how many.
+    pub(crate) fn open(&mut self, now: Generation) -> usize {
+        self.now = now;
+        self.unswept.append(&mut self.partial);
+        self.unswept.append(&mut self.rest);
+        self.total
+    }
+
+    /// Lists a span that needs no sweep now.
+    pub(crate) fn list(&mut self, part: PartPtr, has_free: bool) {
+        part.in_partial.set(has_free);
+        if has_free { self.partial.push(part) } else { self.rest.push(part) }
+    }
+
+    /// Moves a span of `rest` to `partial`, if it is idle there; it has free cells now.
+    pub(crate) fn offer(&mut self, part: PartPtr) {
+        if part.state.is_idle(self.now) && !part.in_partial.get() {
+            self.rest.remove(part);
+            self.list(part, true);
+        }
+    }
+}
+
+/// A class of a heap.
+#[derive(Clone, Copy)]
+pub struct ClassRef<'h> {
+    class: NonNull<Class>,
+    heap: PhantomData<&'h Class>,
+}
+
+// SAFETY: a shared reference to a record whose shared parts are locked or constant.
+unsafe impl Send for ClassRef<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for ClassRef<'_> {}
+
+impl<'h> ClassRef<'h> {
+    /// # Safety
+    ///
+    /// `class` is a class of a heap that lives for `'h`.
+    pub(crate) unsafe fn from_raw(class: NonNull<Class>) -> Self {
+        ClassRef { class, heap: PhantomData }
+    }
+
+    pub(crate) fn record(&self) -> &'h Class {
+        // SAFETY: classes are written once and live as long as their heap, which lives for `'h`.
+        unsafe { self.class.as_ref() }
+    }
+
+    pub(crate) fn as_non_null(self) -> NonNull<Class> {
+        self.class
+    }
+
+    /// What the class was made from.
+    pub fn spec(&self) -> &'h ClassSpec {
+        &self.record().spec
+    }
+
+    /// Bytes of a cell: the size, rounded up to the alignment and to 8.
+    pub fn cell_bytes(&self) -> usize {
+        self.record().geometry.cell
+    }
+
+    /// The number of the class: dense, from 0.
+    pub fn number(&self) -> usize {
+        self.record().number
+    }
+}
+
+impl PartialEq for ClassRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.class == other.class
+    }
+}
+
+impl Eq for ClassRef<'_> {}
+
+impl fmt::Debug for ClassRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClassRef").field("spec", self.spec()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn geometry(size: usize, align: usize) -> Geometry {
+        Geometry::of(&ClassSpec { size, align, noscan: false, drop: false, owner: 0 }).unwrap()
+    }
+
+    #[test]
+    fn cells_are_aligned_and_spans_not_wasteful() {
+        for shift in 0..=13 {
+            let align = 1 << shift;
+            for size in (0..=MAX_SMALL).step_by(37) {
+                let g = geometry(size, align);
+                assert!(g.cell >= size && g.cell.is_multiple_of(align) && g.cell.is_multiple_of(8));
+                assert!(
+                    g.capacity >= 1 && g.capacity <= CELLS && g.capacity * g.cell <= g.pages * PAGE
+                );
+                if g.cell <= MAX_SMALL {
+                    assert!(g.pages * PAGE - g.capacity * g.cell <= g.pages * PAGE / 8);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_multiplied_index_holds_for_dynamic_cells() {
+        for cell in (8..=MAX_SMALL).step_by(8) {
+            let g = geometry(cell, 8);
+            for offset in [0, cell - 1, cell, g.capacity * cell - 1] {
+                assert_eq!(size_class::index(offset, g.magic) * cell, offset / cell * cell);
+            }
+        }
+    }
+
+    #[test]
+    fn absurd_sizes_are_errors() {
+        let spec =
+            ClassSpec { size: usize::MAX - 3, align: 8, noscan: true, drop: false, owner: 0 };
+        assert_eq!(Geometry::of(&spec), Err(Error::TooLarge));
+    }
+}

@@ -1,0 +1,370 @@
+//! The record of a collected span beside its span record: bits and state.
+//!
+//! ```text
+//!   alloc    1 = the cell is allocated, or reserved by the cache that holds the span
+//!   mark     1 = the marker reached it in this cycle (or it was made marked)
+//!   doomed   1 = found dead, destructor not yet run; the cell stays allocated
+//! ```
+//!
+//! *Allocation* reserves up to 64 cells at once: the cache takes all zeroes of one word of `alloc`
+//! under the lock, and then hands them out bit by bit from its copy, `reserve`. So the lock is
+//! taken once per 64 cells, and a cell freed by its destructor is seen by the next pass.
+//!
+//! *Sweep*: the marks become the allocation bits, and the old allocation bits, cleared, the marks: a
+//! swap. For classes with destructors the white cells are doomed instead and stay allocated.
+//!
+//! `alloc` and `doomed` change under `lock`; `mark` is set by anyone while the collector marks,
+//! never while it sweeps. `reserve` and `word` belong to the cache that holds the span; a sweeper
+//! that claims a stale one reads them after the collector's handshake with that cache.
+
+use core::{cell::Cell, ptr, ptr::NonNull};
+
+use crate::{
+    managed::{
+        class::Class,
+        sweepgen::{Generation, SweepWord},
+    },
+    span::SpanPtr,
+    sync::{AtomicPtr, AtomicU64, AtomicUsize, Lock, Ordering},
+};
+
+/// Words of a bitmap at most.
+pub(crate) const WORDS: usize = 16;
+/// Cells of a span at most.
+pub(crate) const CELLS: usize = WORDS * 64;
+
+/// One bit for each cell of a span.
+pub(crate) type Bits = [u64; WORDS];
+
+/// The record. Its bitmaps lie behind it in memory: three times `words` words.
+#[repr(C)]
+pub(crate) struct Part {
+    pub(crate) state: SweepWord,
+    /// Written when the span is made, read by whoever holds a cell of it.
+    span: Cell<SpanPtr>,
+    class: AtomicPtr<Class>,
+    words: usize,
+    /// Which of the first two bitmaps holds the marks. Changed by sweep, under `lock`.
+    flip: AtomicUsize,
+    lock: Lock<()>,
+    /// The cache's reserved cells, and the word they come from.
+    reserve: AtomicU64,
+    word: AtomicUsize,
+    /// Links of a list of the class, under its lock; `next` also of the pool.
+    pub(crate) prev: Cell<Option<PartPtr>>,
+    pub(crate) next: Cell<Option<PartPtr>>,
+    /// On the class's list of spans with free cells. Under the class's lock.
+    pub(crate) in_partial: Cell<bool>,
+    /// Link of the list of spans with doomed cells, and whether it is on it. Under that list's lock.
+    pub(crate) doomed_next: Cell<Option<PartPtr>>,
+    pub(crate) in_doomed: Cell<bool>,
+}
+
+// SAFETY: plain fields are touched under the lock that their comment names, or while the caller
+// holds the span alone.
+unsafe impl Sync for Part {}
+
+/// What a sweep found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    /// Cells that are free now and were not before.
+    pub(crate) freed: u32,
+    /// Cells newly doomed.
+    pub(crate) doomed: u32,
+    /// Cells that stay allocated, doomed ones included.
+    pub(crate) live: u32,
+}
+
+/// Bytes of a record with bitmaps of `words` words.
+pub(crate) const fn bytes(words: usize) -> usize {
+    size_of::<Part>() + 3 * words * size_of::<u64>()
+}
+
+impl Part {
+    /// Writes a record with clear bitmaps, in the hands of the caller's cache.
+    ///
+    /// # Safety
+    ///
+    /// `at` is memory of [`bytes`]`(words)` bytes, aligned, and no live record.
+    pub(crate) unsafe fn create(
+        at: NonNull<Part>,
+        words: usize,
+        span: SpanPtr,
+        class: NonNull<Class>,
+        now: Generation,
+    ) -> PartPtr {
+        // SAFETY: promised by the caller. Atomics are written, not left zeroed.
+        unsafe {
+            at.write(Part {
+                state: SweepWord::cached(now),
+                span: Cell::new(span),
+                class: AtomicPtr::new(class.as_ptr()),
+                words,
+                flip: AtomicUsize::new(0),
+                lock: Lock::new(()),
+                reserve: AtomicU64::new(0),
+                word: AtomicUsize::new(0),
+                prev: Cell::new(None),
+                next: Cell::new(None),
+                in_partial: Cell::new(false),
+                doomed_next: Cell::new(None),
+                in_doomed: Cell::new(false),
+            });
+            let bits = at.add(1).cast::<AtomicU64>();
+            for i in 0..3 * words {
+                bits.add(i).write(AtomicU64::new(0));
+            }
+        }
+        // Cells that do not exist are allocated for ever.
+        let part = PartPtr(at);
+        let used = span.capacity() as usize % 64;
+        if used != 0 {
+            // Relaxed: nobody else knows the record yet.
+            part.alloc(words - 1).store(!0 << used, Ordering::Relaxed);
+        }
+        part
+    }
+
+    pub(crate) fn span(&self) -> SpanPtr {
+        self.span.get()
+    }
+
+    pub(crate) fn words(&self) -> usize {
+        self.words
+    }
+
+    pub(crate) fn class_ptr(&self) -> *mut Class {
+        // Relaxed: written when the span was made; whoever asks holds a cell of it.
+        self.class.load(Ordering::Relaxed)
+    }
+
+    fn bit_word(&self, map: usize, word: usize) -> &AtomicU64 {
+        debug_assert!(word < self.words && map < 3);
+        // SAFETY: three maps of `words` words lie behind the record, written by `create`.
+        unsafe { &*ptr::from_ref(self).add(1).cast::<AtomicU64>().add(map * self.words + word) }
+    }
+
+    // Relaxed for the bitmaps and `flip`, throughout: the lock or the state word orders `alloc`
+    // and `doomed`; `flip` only changes while nobody marks, and the collector's handshakes order
+    // that with the marking before and after.
+
+    fn flip(&self) -> usize {
+        self.flip.load(Ordering::Relaxed)
+    }
+
+    fn alloc(&self, word: usize) -> &AtomicU64 {
+        self.bit_word(1 - self.flip(), word)
+    }
+
+    fn mark_word(&self, word: usize) -> &AtomicU64 {
+        self.bit_word(self.flip(), word)
+    }
+
+    fn doomed(&self, word: usize) -> &AtomicU64 {
+        self.bit_word(2, word)
+    }
+
+    /// Takes a free cell; the caller's cache holds the span.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<usize> {
+        let reserve = self.reserve.load(Ordering::Relaxed);
+        if reserve == 0 {
+            return self.take_slow();
+        }
+        self.reserve.store(reserve & (reserve - 1), Ordering::Relaxed);
+        Some(self.word.load(Ordering::Relaxed) * 64 + reserve.trailing_zeros() as usize)
+    }
+
+    /// Reserves the free cells of the next word that has any.
+    #[cold]
+    fn take_slow(&self) -> Option<usize> {
+        let _held = self.lock.lock();
+        for word in self.word.load(Ordering::Relaxed)..self.words {
+            let free = !self.alloc(word).load(Ordering::Relaxed);
+            if free != 0 {
+                self.alloc(word).store(!0, Ordering::Relaxed);
+                self.word.store(word, Ordering::Relaxed);
+                self.reserve.store(free & (free - 1), Ordering::Relaxed);
+                return Some(word * 64 + free.trailing_zeros() as usize);
+            }
+        }
+        self.word.store(self.words, Ordering::Relaxed);
+        None
+    }
+
+    /// Gives the cells back that were reserved and not handed out; true if any cell is free then.
+    pub(crate) fn unreserve(&self) -> bool {
+        let _held = self.lock.lock();
+        self.return_reserve();
+        (0..self.words).any(|word| self.alloc(word).load(Ordering::Relaxed) != !0)
+    }
+
+    fn return_reserve(&self) {
+        let reserve = self.reserve.swap(0, Ordering::Relaxed);
+        if reserve != 0 {
+            self.alloc(self.word.load(Ordering::Relaxed)).fetch_and(!reserve, Ordering::Relaxed);
+        }
+        self.word.store(0, Ordering::Relaxed);
+    }
+
+    /// Sets the mark; true if it was clear.
+    pub(crate) fn mark(&self, cell: usize) -> bool {
+        let bit = 1 << (cell % 64);
+        let word = self.mark_word(cell / 64);
+        word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
+    pub(crate) fn is_marked(&self, cell: usize) -> bool {
+        self.mark_word(cell / 64).load(Ordering::Relaxed) & 1 << (cell % 64) != 0
+    }
+
+    /// Cells that are allocated and not doomed; exact while nobody allocates or sweeps.
+    pub(crate) fn live(&self) -> Bits {
+        let _held = self.lock.lock();
+        let mut live = [0; WORDS];
+        for (word, bits) in live.iter_mut().enumerate().take(self.words) {
+            *bits = self.alloc(word).load(Ordering::Relaxed)
+                & !self.doomed(word).load(Ordering::Relaxed);
+        }
+        let word = self.word.load(Ordering::Relaxed);
+        if word < self.words {
+            live[word] &= !self.reserve.load(Ordering::Relaxed);
+        }
+        live[self.words - 1] &= self.real(self.words - 1);
+        live
+    }
+
+    /// Bits of a word that stand for cells.
+    fn real(&self, word: usize) -> u64 {
+        let cells = self.span().capacity() as usize - word * 64;
+        if cells >= 64 { !0 } else { !(!0 << cells) }
+    }
+
+    /// Frees or dooms all white cells and clears the marks. The caller has claimed the span.
+    pub(crate) fn sweep(&self, doom: bool) -> Swept {
+        let _held = self.lock.lock();
+        self.return_reserve();
+        let mut swept = Swept::default();
+        for word in 0..self.words {
+            self.sweep_word(word, doom, &mut swept);
+        }
+        self.flip.store(1 - self.flip(), Ordering::Relaxed);
+        for word in 0..self.words {
+            self.mark_word(word).store(0, Ordering::Relaxed);
+        }
+        swept
+    }
+
+    /// Makes the marks of one word what its allocation bits shall be.
+    fn sweep_word(&self, word: usize, doom: bool, swept: &mut Swept) {
+        let real = self.real(word);
+        let allocated = self.alloc(word).load(Ordering::Relaxed) & real;
+        let marked = self.mark_word(word).load(Ordering::Relaxed);
+        let doomed = self.doomed(word).load(Ordering::Relaxed);
+        let dead = allocated & !marked & !doomed;
+        let kept = marked | doomed | if doom { dead } else { 0 };
+        if doom {
+            self.doomed(word).store(doomed | dead, Ordering::Relaxed);
+            swept.doomed += dead.count_ones();
+        } else {
+            swept.freed += dead.count_ones();
+        }
+        swept.live += kept.count_ones();
+        self.mark_word(word).store(kept | !real, Ordering::Relaxed);
+    }
+
+    /// The cells that wait for their destructor.
+    pub(crate) fn doomed_cells(&self) -> Bits {
+        let _held = self.lock.lock();
+        let mut cells = [0; WORDS];
+        for (word, bits) in cells.iter_mut().enumerate().take(self.words) {
+            *bits = self.doomed(word).load(Ordering::Relaxed);
+        }
+        cells
+    }
+
+    /// Frees cells whose destructor has run.
+    pub(crate) fn free_doomed(&self, cells: &Bits) {
+        let _held = self.lock.lock();
+        for (word, &bits) in cells.iter().enumerate().take(self.words) {
+            self.doomed(word).fetch_and(!bits, Ordering::Relaxed);
+            self.alloc(word).fetch_and(!bits, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A pointer to a record of a heap that is still there; see [`SpanPtr`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PartPtr(NonNull<Part>);
+
+// SAFETY: a shared pointer to a `Sync` record.
+unsafe impl Send for PartPtr {}
+// SAFETY: as above.
+unsafe impl Sync for PartPtr {}
+
+impl PartPtr {
+    /// # Safety
+    ///
+    /// `part` is a record of a heap that outlives the result.
+    pub(crate) unsafe fn from_raw(part: NonNull<Part>) -> Self {
+        PartPtr(part)
+    }
+
+    pub(crate) fn as_non_null(self) -> NonNull<Part> {
+        self.0
+    }
+}
+
+impl core::ops::Deref for PartPtr {
+    type Target = Part;
+    fn deref(&self) -> &Part {
+        // SAFETY: records are type-stable, only ever borrowed shared, and the heap is still
+        // there: the promise of whoever made this pointer.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+/// A doubly linked list of records; as [`SpanList`](crate::span_list::SpanList).
+#[derive(Debug, Default)]
+pub(crate) struct PartList {
+    first: Option<PartPtr>,
+    last: Option<PartPtr>,
+}
+
+impl PartList {
+    pub(crate) fn first(&self) -> Option<PartPtr> {
+        self.first
+    }
+
+    pub(crate) fn push(&mut self, part: PartPtr) {
+        part.next.set(None);
+        part.prev.set(self.last);
+        match self.last.replace(part) {
+            Some(before) => before.next.set(Some(part)),
+            None => self.first = Some(part),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, part: PartPtr) {
+        let (prev, next) = (part.prev.take(), part.next.take());
+        match prev {
+            Some(prev) => prev.next.set(next),
+            None => self.first = next,
+        }
+        match next {
+            Some(next) => next.prev.set(prev),
+            None => self.last = prev,
+        }
+    }
+
+    /// Moves all of `other` to the end, in constant time.
+    pub(crate) fn append(&mut self, other: &mut PartList) {
+        let Some(first) = other.first.take() else { return };
+        first.prev.set(self.last);
+        match self.last {
+            Some(last) => last.next.set(Some(first)),
+            None => self.first = Some(first),
+        }
+        self.last = other.last.take();
+    }
+}

@@ -1,0 +1,183 @@
+//! Memory for the allocator's own records: span records, the page map, mark bits.
+//!
+//! The records of an allocator cannot come from that allocator. They come from an *area*: chunks of
+//! the page source, handed out from their start, zeroed, and kept until the heap ends. Span records
+//! are pooled, since they come and go; a pooled record stays a span record for ever (it is
+//! *type-stable*), so a thread with an old pointer to it reads a wrong answer, never another type.
+//!
+//! Each chunk starts with a header that links it, so that the end of the heap finds them all.
+
+use core::ptr::NonNull;
+
+use crate::{
+    pages::PageSource,
+    size_class::PAGE,
+    span::{Span, SpanPtr},
+    sync::{Lock, const_fn},
+};
+
+const CHUNK: usize = 1 << 20;
+
+/// A range of address space that the heap must give back at its end.
+struct Reservation {
+    at: NonNull<u8>,
+    bytes: usize,
+    next: Option<NonNull<Reservation>>,
+}
+
+/// The heap's own memory.
+#[derive(Debug)]
+pub(crate) struct Meta {
+    area: Lock<Area>,
+}
+
+struct Area {
+    /// Unused part of the newest chunk.
+    next: usize,
+    end: usize,
+    /// Everything reserved by this heap: chunks and arenas.
+    reservations: Option<NonNull<Reservation>>,
+    /// Bytes of all chunks.
+    bytes: usize,
+    /// Span records that are not in use, linked by `next`.
+    spans: Option<SpanPtr>,
+}
+
+// SAFETY: the pointers lead to memory that only the holder of the area touches.
+unsafe impl Send for Area {}
+
+impl Meta {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Meta {
+                area: Lock::new(Area {
+                    next: 0,
+                    end: 0,
+                    reservations: None,
+                    bytes: 0,
+                    spans: None,
+                }),
+            }
+        }
+    }
+
+    /// Zeroed memory that lives as long as the heap.
+    pub(crate) fn alloc<S: PageSource>(
+        &self,
+        source: &S,
+        bytes: usize,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
+        self.area.lock().alloc(source, bytes, align)
+    }
+
+    /// A span record, in state *dead*.
+    pub(crate) fn span<S: PageSource>(&self, source: &S) -> Option<SpanPtr> {
+        let mut area = self.area.lock();
+        if let Some(span) = area.spans {
+            area.spans = span.next.take();
+            return Some(span);
+        }
+        let at = area.alloc(source, size_of::<Span>(), align_of::<Span>())?.cast::<Span>();
+        // SAFETY: `at` is fresh memory of the size and alignment of a record, ours alone.
+        Some(unsafe { SpanPtr::create(at) })
+    }
+
+    /// Takes a record back; its links must be unused.
+    pub(crate) fn discard(&self, span: SpanPtr) {
+        let mut area = self.area.lock();
+        span.prev.set(None);
+        span.next.set(area.spans.replace(span));
+    }
+
+    /// Reserves an arena and remembers it.
+    pub(crate) fn reserve<S: PageSource>(
+        &self,
+        source: &S,
+        bytes: usize,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
+        let mut area = self.area.lock();
+        let (size, align_of_record) = (size_of::<Reservation>(), align_of::<Reservation>());
+        let record = area.alloc(source, size, align_of_record)?.cast();
+        let at = source.reserve(bytes, align)?;
+        area.remember(record, at, bytes);
+        Some(at)
+    }
+
+    /// Bytes of all chunks.
+    pub(crate) fn bytes(&self) -> usize {
+        self.area.lock().bytes
+    }
+
+    /// Gives every reservation back: the end of the heap.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses any memory of the heap any more.
+    pub(crate) unsafe fn release_all<S: PageSource>(&mut self, source: &S) {
+        let mut next = self.area.get_mut().reservations.take();
+        // The newest comes first, and a record lies in a chunk that is older than the range it
+        // tells of, or in that range itself, so the record is read before its memory goes.
+        while let Some(record) = next {
+            // SAFETY: records are written once and live as long as their chunk, see above.
+            let Reservation { at, bytes, next: older } = unsafe { record.read() };
+            next = older;
+            // SAFETY: `at` and `bytes` came from one `reserve`; nobody uses them, says the caller.
+            unsafe { source.release(at, bytes) };
+        }
+    }
+
+    pub(crate) fn acquire(&self) {
+        self.area.acquire();
+    }
+
+    /// # Safety
+    ///
+    /// As [`Lock::release`].
+    pub(crate) unsafe fn unlock(&self) {
+        // SAFETY: passed on.
+        unsafe { self.area.release() }
+    }
+}
+
+impl Area {
+    fn alloc<S: PageSource>(
+        &mut self,
+        source: &S,
+        bytes: usize,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
+        let mut at = self.next.next_multiple_of(align);
+        if at + bytes > self.end {
+            self.add_chunk(source, bytes + align)?;
+            at = self.next.next_multiple_of(align);
+        }
+        self.next = at + bytes;
+        NonNull::new(at as *mut u8)
+    }
+
+    fn add_chunk<S: PageSource>(&mut self, source: &S, least: usize) -> Option<()> {
+        let least = (least + size_of::<Reservation>()).next_multiple_of(PAGE);
+        let bytes = least.max(CHUNK.min(source.arena_bytes()));
+        let at = source.reserve(bytes, PAGE)?;
+        // SAFETY: the range was reserved by the line above and not committed before.
+        if !unsafe { source.commit(at, bytes) } {
+            // SAFETY: as above; nobody else knows the range.
+            unsafe { source.release(at, bytes) };
+            return None;
+        }
+        self.bytes += bytes;
+        self.remember(at.cast(), at, bytes);
+        self.next = at.as_ptr() as usize + size_of::<Reservation>();
+        self.end = at.as_ptr() as usize + bytes;
+        Some(())
+    }
+
+    fn remember(&mut self, record: NonNull<Reservation>, at: NonNull<u8>, bytes: usize) {
+        // SAFETY: the record is committed memory of the right size, aligned (pages, or `alloc`),
+        // and not used for anything else.
+        unsafe { record.write(Reservation { at, bytes, next: self.reservations }) };
+        self.reservations = Some(record);
+    }
+}

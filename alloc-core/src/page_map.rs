@@ -1,0 +1,178 @@
+//! From an address to the span that it lies in.
+//!
+//! Two levels: a table with an entry for each 64 MiB window of the address space, and for each
+//! window in use a *leaf* with an entry per page. The table of the whole 48-bit space is 32 MiB of
+//! reserved, mostly untouched memory. A look-up is two dependent loads and takes no lock; it answers
+//! `None` for memory of others, so it also tells one heap's blocks from another's.
+//!
+//! Leaves and entries are written under the page heap's lock. A reader needs no more ordering than
+//! the one by which it learned of the pointer: whoever was handed a block, was handed it after the
+//! entry was written. Readers with wild pointers get some record, which is type-stable, and must
+//! check what they find.
+//!
+//! A leaf also says for each page whether it is *dirty*: touched since it came from the source.
+//! A clean page reads as zero and has no memory behind it.
+//!
+//! Source: Go's `mheap.go` (`heapArena`, `spanOf`).
+
+use core::{ops::Range, ptr};
+
+use crate::{
+    Error,
+    meta::Meta,
+    pages::PageSource,
+    size_class::PAGE,
+    span::{Span, SpanPtr},
+    sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, const_fn},
+};
+
+const WINDOW: usize = 64 << 20;
+const LEAF_PAGES: usize = WINDOW / PAGE;
+
+struct Leaf {
+    spans: [AtomicPtr<Span>; LEAF_PAGES],
+    /// One bit per page, under the page heap's lock.
+    dirty: [AtomicU64; LEAF_PAGES / 64],
+}
+
+/// The map. All addresses in it are page numbers: address / [`PAGE`].
+#[derive(Debug)]
+pub(crate) struct PageMap {
+    /// Null until the first growth.
+    table: AtomicPtr<AtomicPtr<Leaf>>,
+    /// Number of the first window, and of windows.
+    first: AtomicUsize,
+    len: AtomicUsize,
+}
+
+impl PageMap {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            PageMap {
+                table: AtomicPtr::new(ptr::null_mut()),
+                first: AtomicUsize::new(0),
+                len: AtomicUsize::new(0),
+            }
+        }
+    }
+
+    /// The record whose pages include `address`, if this heap knows the page.
+    #[inline(always)]
+    pub(crate) fn get(&self, address: usize) -> Option<SpanPtr> {
+        let leaf = self.leaf(address / WINDOW)?;
+        // Relaxed: see the essay; the pointer itself carries the happens-before edge.
+        let span = leaf.spans[address / PAGE % LEAF_PAGES].load(Ordering::Relaxed);
+        // SAFETY: entries are null or records of this heap, which live as long as it.
+        ptr::NonNull::new(span).map(|span| unsafe { SpanPtr::from_raw(span) })
+    }
+
+    #[inline(always)]
+    fn leaf(&self, window: usize) -> Option<&Leaf> {
+        // Acquire: the table's size is read after it; pairs with the Release in `prepare_table`.
+        let table = self.table.load(Ordering::Acquire);
+        // Relaxed: constant once the table is there; before that `len` is 0 or the table unused.
+        let index = window.wrapping_sub(self.first.load(Ordering::Relaxed));
+        if index >= self.len.load(Ordering::Relaxed) || table.is_null() {
+            return None;
+        }
+        // SAFETY: `index < len`, and the table has `len` entries that live as long as the heap.
+        let entry = unsafe { &*table.add(index) };
+        // Acquire: pairs with the Release that installed the leaf. A leaf is zeroed memory, so
+        // this edge is what makes its entries readable to wild pointers.
+        let leaf = entry.load(Ordering::Acquire);
+        // SAFETY: entries are null or leaves that live as long as the heap.
+        unsafe { leaf.as_ref() }
+    }
+
+    /// Makes sure that pages of this address range can be entered; under the page heap's lock.
+    pub(crate) fn prepare<S: PageSource>(
+        &self,
+        source: &S,
+        meta: &Meta,
+        range: Range<usize>,
+    ) -> Result<(), Error> {
+        self.prepare_table(source, meta)?;
+        for window in range.start / WINDOW..=(range.end - 1) / WINDOW {
+            if self.leaf(window).is_none() {
+                let leaf = meta
+                    .alloc(source, size_of::<Leaf>(), align_of::<Leaf>())
+                    .ok_or(Error::OutOfMemory)?;
+                // SAFETY: every window of the source's addresses has an entry in the table.
+                let entry = unsafe {
+                    // Relaxed: written under the lock that we hold.
+                    let index = window - self.first.load(Ordering::Relaxed);
+                    &*self.table.load(Ordering::Relaxed).add(index)
+                };
+                // Release: publishes the zeroed leaf; pairs with the Acquire in `leaf`.
+                entry.store(leaf.cast().as_ptr(), Ordering::Release);
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare_table<S: PageSource>(&self, source: &S, meta: &Meta) -> Result<(), Error> {
+        // Relaxed: written under the lock that we hold.
+        if !self.table.load(Ordering::Relaxed).is_null() {
+            return Ok(());
+        }
+        let addresses = source.addresses();
+        let first = addresses.start / WINDOW;
+        let len = addresses.end.div_ceil(WINDOW) - first;
+        let table = meta.alloc(source, len * size_of::<usize>(), 64).ok_or(Error::OutOfMemory)?;
+        // Relaxed: published by the next store.
+        self.first.store(first, Ordering::Relaxed);
+        self.len.store(len, Ordering::Relaxed);
+        // Release: publishes the zeroed table and its size; pairs with the Acquire in `leaf`.
+        self.table.store(table.cast().as_ptr(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Enters `span` for all pages of the range; under the page heap's lock.
+    pub(crate) fn set(&self, pages: Range<usize>, span: SpanPtr) {
+        for page in pages {
+            if let Some(leaf) = self.leaf(page / LEAF_PAGES) {
+                // Relaxed: handed on with the pointer, see the essay.
+                leaf.spans[page % LEAF_PAGES].store(span.as_ptr(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Enters `span` for the first and the last page only.
+    pub(crate) fn set_ends(&self, span: SpanPtr) {
+        let first = span.base() / PAGE;
+        self.set(first..first + 1, span);
+        self.set(first + span.pages() - 1..first + span.pages(), span);
+    }
+
+    /// Marks pages as touched; returns how many were clean. Under the page heap's lock.
+    pub(crate) fn set_dirty(&self, pages: Range<usize>) -> usize {
+        // Relaxed: under the lock, as all dirty bits.
+        pages
+            .filter(|&page| self.dirty(page, |w, bit| w.fetch_or(bit, Ordering::Relaxed)) == 0)
+            .count()
+    }
+
+    /// Marks pages as clean; returns how many were dirty. Under the page heap's lock.
+    pub(crate) fn set_clean(&self, pages: Range<usize>) -> usize {
+        // Relaxed: under the lock, as all dirty bits.
+        pages
+            .filter(|&page| self.dirty(page, |w, bit| w.fetch_and(!bit, Ordering::Relaxed)) != 0)
+            .count()
+    }
+
+    /// The first stretch of dirty pages in the range. Under the page heap's lock.
+    pub(crate) fn next_dirty(&self, mut pages: Range<usize>) -> Option<Range<usize>> {
+        // Relaxed: under the lock, as all dirty bits.
+        let is_dirty = |page: &usize| self.dirty(*page, |w, _| w.load(Ordering::Relaxed)) != 0;
+        let start = pages.find(is_dirty)?;
+        let end = pages.find(|page| !is_dirty(page)).unwrap_or(pages.end);
+        Some(start..end)
+    }
+
+    /// The page's bit of what `look` returns for the bit's word.
+    fn dirty(&self, page: usize, look: impl FnOnce(&AtomicU64, u64) -> u64) -> u64 {
+        let bit = 1 << (page % 64);
+        let leaf = self.leaf(page / LEAF_PAGES);
+        leaf.map_or(0, |leaf| look(&leaf.dirty[page % LEAF_PAGES / 64], bit) & bit)
+    }
+}

@@ -1,0 +1,88 @@
+//! Where memory comes from: the seam between the page heap and whatever is below it.
+//!
+//! A [`PageSource`] deals in two things that the kernel separates as well: *address space*
+//! ([`reserve`](PageSource::reserve)), which costs nothing, and *memory*
+//! ([`commit`](PageSource::commit)), which may run out. [`Os`](os::Os) asks the kernel,
+//! [`Fixed`](fixed::Fixed) carves up one region that the program already has, and
+//! [`Fail`](fail::Fail) wraps another source and refuses on purpose, for tests.
+
+pub mod fail;
+pub mod fixed;
+pub mod os;
+
+use core::{ops::Range, ptr::NonNull};
+
+/// Gives address space and memory to a heap.
+///
+/// # Safety
+///
+/// The heap trusts an implementation:
+///
+/// 1. A range that [`reserve`](Self::reserve) returned belongs to the caller alone until it is
+///    released, has the asked length and alignment, and lies inside [`addresses`](Self::addresses).
+/// 2. After [`commit`](Self::commit) said `true` the range can be read and written, and reads as
+///    zero until it is written.
+/// 3. After [`decommit`](Self::decommit) the range can still be read and written; if it said
+///    `true`, it reads as zero until it is written again.
+/// 4. No method allocates from a heap that uses this source, and none unwinds.
+/// 5. [`addresses`](Self::addresses) and [`arena_bytes`](Self::arena_bytes) never change.
+pub unsafe trait PageSource {
+    /// All reservations lie in here. The page map has eight bytes for each 64 MiB of it.
+    fn addresses(&self) -> Range<usize>;
+
+    /// The heap grows by multiples of this many bytes, at this alignment; a power of two, at least
+    /// [`PAGE`](crate::size_class::PAGE).
+    fn arena_bytes(&self) -> usize;
+
+    /// Sets `bytes` of address space aside, aligned to `align`; `None` if there is no more.
+    ///
+    /// `bytes` is a multiple of [`PAGE`](crate::size_class::PAGE), `align` a power of two and at
+    /// least that.
+    fn reserve(&self, bytes: usize, align: usize) -> Option<NonNull<u8>>;
+
+    /// Makes reserved pages usable; `false` if memory is short, and then nothing has changed.
+    ///
+    /// # Safety
+    ///
+    /// The range is part of a reservation and was not committed before.
+    unsafe fn commit(&self, at: NonNull<u8>, bytes: usize) -> bool;
+
+    /// Tells that the contents are no longer needed; `true` if the range reads as zero from now on.
+    ///
+    /// # Safety
+    ///
+    /// The range is committed, and nobody needs its contents.
+    unsafe fn decommit(&self, at: NonNull<u8>, bytes: usize) -> bool;
+
+    /// Gives a whole reservation back.
+    ///
+    /// # Safety
+    ///
+    /// `at` and `bytes` are those of one call of [`reserve`](Self::reserve), and nobody uses it.
+    unsafe fn release(&self, at: NonNull<u8>, bytes: usize);
+}
+
+// SAFETY: a reference forwards to an implementation that keeps the rules.
+unsafe impl<S: PageSource + ?Sized> PageSource for &S {
+    fn addresses(&self) -> Range<usize> {
+        (**self).addresses()
+    }
+    fn arena_bytes(&self) -> usize {
+        (**self).arena_bytes()
+    }
+    fn reserve(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        (**self).reserve(bytes, align)
+    }
+    unsafe fn commit(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { (**self).commit(at, bytes) }
+    }
+    unsafe fn decommit(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { (**self).decommit(at, bytes) }
+    }
+    unsafe fn release(&self, at: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { (**self).release(at, bytes) }
+    }
+}

@@ -1,0 +1,132 @@
+//! Pages from the kernel by `mmap`.
+//!
+//! Arenas of 64 MiB are asked for at the addresses that Go uses, `0x00c0_0000_0000 + i·2⁴⁰`: they
+//! are easy to spot in a dump, rarely valid UTF-8, and lie side by side, so free runs can join over
+//! arena borders. The address is a hint only. If the kernel answers with another one, that is
+//! taken too, with the surplus cut off where it is not aligned.
+//!
+//! A reservation is `PROT_NONE` and costs no memory; [`commit`](PageSource::commit) makes a prefix
+//! of an arena readable and writable by `mprotect`, so an arena is at most two mappings. Contents go
+//! back by `MADV_DONTNEED`: `MADV_FREE` does not lower the resident size until the kernel is short.
+
+use core::{ops::Range, ptr::NonNull};
+
+use super::PageSource;
+use crate::sync::{AtomicUsize, Ordering, const_fn};
+
+const ARENA: usize = 64 << 20;
+const FIRST_HINT: usize = 0x00c0_0000_0000;
+const HINT_STEP: usize = 1 << 40;
+const HINTS: usize = 8;
+
+/// Pages from the kernel.
+///
+/// ```
+/// use std::alloc::Layout;
+/// use alloc_core::{Heap, pages::os::Os};
+/// let heap = Heap::new(Os::new());
+/// let mut cache = heap.cache();
+/// assert!(cache.alloc(Layout::new::<[u8; 100]>()).is_ok());
+/// ```
+#[derive(Debug)]
+pub struct Os {
+    /// Where the next arena is asked for: the end of the last one. Written by whoever reserves.
+    next: AtomicUsize,
+}
+
+impl Os {
+    const_fn! {
+        /// A source that starts at the first hint.
+        pub fn new() -> Self {
+            Os { next: AtomicUsize::new(FIRST_HINT) }
+        }
+    }
+
+    fn reserve_arena(&self, bytes: usize) -> Option<NonNull<u8>> {
+        // Relaxed: the address is a hint, the kernel decides.
+        let next = self.next.load(Ordering::Relaxed);
+        let hints = core::iter::once(next).chain((0..HINTS).map(|i| FIRST_HINT + i * HINT_STEP));
+        for hint in hints {
+            let at = map(hint, bytes)?;
+            if at.as_ptr() as usize == hint {
+                // Relaxed: as above.
+                self.next.store(hint + bytes, Ordering::Relaxed);
+                return Some(at);
+            }
+            // SAFETY: the range was mapped by the line above and nobody knows of it.
+            unsafe { unmap(at.as_ptr() as usize, bytes) };
+        }
+        reserve_aligned(bytes, ARENA)
+    }
+}
+
+impl Default for Os {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reserves too much and cuts both ends off.
+fn reserve_aligned(bytes: usize, align: usize) -> Option<NonNull<u8>> {
+    let total = bytes.checked_add(align)?;
+    let all = map(0, total)?.as_ptr() as usize;
+    let at = all.next_multiple_of(align);
+    // SAFETY: both cuts lie in the mapping just made, outside the part that is returned.
+    unsafe {
+        unmap(all, at - all);
+        unmap(at + bytes, all + total - at - bytes);
+    }
+    NonNull::new(at as *mut u8)
+}
+
+fn map(hint: usize, bytes: usize) -> Option<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: without MAP_FIXED the kernel picks a free range, so no mapping is replaced.
+    let at = unsafe { libc::mmap(hint as *mut _, bytes, libc::PROT_NONE, flags, -1, 0) };
+    if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
+}
+
+/// # Safety
+///
+/// The range is mapped, belongs to the caller, and nobody uses it.
+unsafe fn unmap(at: usize, bytes: usize) {
+    if bytes > 0 {
+        // SAFETY: promised by the caller. It fails only if the kernel has no room to split a
+        // mapping; then address space stays reserved, which costs no memory.
+        unsafe { libc::munmap(at as *mut _, bytes) };
+    }
+}
+
+// SAFETY: the kernel gives each range to one caller (1), fresh anonymous pages read as zero (2), and
+// so do those behind MADV_DONTNEED (3); system calls neither allocate here nor unwind (4); the
+// two figures are constants (5).
+unsafe impl PageSource for Os {
+    fn addresses(&self) -> Range<usize> {
+        0..1 << 48
+    }
+
+    fn arena_bytes(&self) -> usize {
+        ARENA
+    }
+
+    fn reserve(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        if align == ARENA { self.reserve_arena(bytes) } else { reserve_aligned(bytes, align) }
+    }
+
+    unsafe fn commit(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the caller owns the range, which is not in use yet.
+        unsafe { libc::mprotect(at.as_ptr().cast(), bytes, access) == 0 }
+    }
+
+    unsafe fn decommit(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: nobody needs the contents, says the caller. It fails for locked pages
+        // (mlockall), which then keep what they hold.
+        unsafe { libc::madvise(at.as_ptr().cast(), bytes, libc::MADV_DONTNEED) == 0 }
+    }
+
+    unsafe fn release(&self, at: NonNull<u8>, bytes: usize) {
+        // SAFETY: passed on.
+        unsafe { unmap(at.as_ptr() as usize, bytes) }
+    }
+}

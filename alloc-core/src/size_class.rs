@@ -1,0 +1,310 @@
+//! Which sizes small blocks have: 67 classes, made by a rule at compile time.
+//!
+//! A request is rounded up to a *size class*, and all blocks of a span are of one class, so a span
+//! needs no header per block. Too few classes waste memory inside blocks; too many keep many
+//! half-empty spans. Go's rule (`mksizeclasses.go`, from tcmalloc) bounds both: steps of about an
+//! eighth between sizes, and an eighth at most of a span left over at its end.
+//!
+//! 1. Walk the sizes upward in steps that start at 8 and grow at powers of two (16 from 32 on,
+//!    `size / 8` from 128, 256 from 2048).
+//! 2. For each size take the fewest pages whose tail waste is at most an eighth.
+//! 3. A size with the same pages and as many blocks as the one before replaces it.
+//! 4. At last each size grows to the largest multiple of 128 that fits as often.
+//!
+//! A span of malloc's ([`Class::pages`]) is longer than Go's: at least eight blocks, up to 64 KiB,
+//! since a refill costs more than the pages. A collected span keeps Go's length.
+//!
+//! The index of a block is found by multiplication: `index = (offset * magic) >> 32` with
+//! `magic = ⌈2³² / size⌉`. A test proves it for every offset of every class.
+//!
+//! Power-of-two classes are aligned to their size up to a page. An aligned request takes the first
+//! class that its alignment divides.
+
+/// Bytes of a page: the unit of spans. It is Go's, not the kernel's (which is a divisor of it).
+pub const PAGE: usize = 8192;
+
+/// The largest request that is served from a shared span; anything larger has its own pages.
+pub const MAX_SMALL: usize = 32768;
+
+/// Number of size classes. Class 0 is the smallest, 8 bytes.
+pub const CLASSES: usize = 67;
+
+/// A span of small blocks has at most this many pages, unless its class needs more for itself.
+const MANUAL_PAGES: usize = 8;
+
+/// A span of small blocks has at least this many blocks, if its pages allow.
+const MANUAL_BLOCKS: usize = 8;
+
+/// Geometry of one size class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// Bytes of a block.
+    pub size: u32,
+    /// `⌈2³² / size⌉`: turns an offset into an index by one multiplication.
+    pub magic: u32,
+    /// Pages of a span by Go's rule: the fewest with at most an eighth of tail waste.
+    pub pages: u8,
+    /// Pages of a span of `malloc`'s: at least eight blocks where 64 KiB allow.
+    pub manual_pages: u8,
+}
+
+/// All classes by rising size.
+pub const TABLE: [Class; CLASSES] = table();
+
+/// Smallest class of `(size + 7) / 8`.
+static CLASS_OF: [u8; MAX_SMALL / 8 + 1] = class_of_eighths();
+
+const fn table() -> [Class; CLASSES] {
+    let mut classes = [Class { size: 0, magic: 0, pages: 0, manual_pages: 0 }; CLASSES];
+    let (mut count, mut step, mut size) = (0, 8, 8);
+    while size <= MAX_SMALL {
+        if size.is_power_of_two() {
+            step = step_from(size, step);
+        }
+        let pages = pages_for(size, 1);
+        let merge = count > 0
+            && pages == classes[count - 1].pages as usize
+            && pages * PAGE / size == pages * PAGE / classes[count - 1].size as usize;
+        if !merge {
+            count += 1;
+        }
+        classes[count - 1].size = size as u32;
+        classes[count - 1].pages = pages as u8;
+        size += step;
+    }
+    assert!(count == CLASSES);
+    let mut i = 0;
+    while i < CLASSES {
+        classes[i] = finish(classes[i]);
+        i += 1;
+    }
+    classes
+}
+
+const fn step_from(size: usize, step: usize) -> usize {
+    match size {
+        2048.. => 256,
+        128.. => size / 8,
+        32.. => 16,
+        _ => step,
+    }
+}
+
+/// The fewest pages, `least` or more, that leave at most an eighth over.
+const fn pages_for(size: usize, least: usize) -> usize {
+    let mut pages = least;
+    while pages * PAGE < size || pages * PAGE % size > pages * PAGE / 8 {
+        pages += 1;
+    }
+    pages
+}
+
+const fn finish(mut class: Class) -> Class {
+    let bytes = class.pages as usize * PAGE;
+    let grown = (bytes / (bytes / class.size as usize)) & !127;
+    if grown > class.size as usize {
+        class.size = grown as u32;
+    }
+    class.magic = magic(class.size as usize);
+    class.manual_pages = manual_pages(class.size as usize, class.pages as usize) as u8;
+    class
+}
+
+const fn manual_pages(size: usize, least: usize) -> usize {
+    let mut pages = least;
+    while pages * PAGE / size < MANUAL_BLOCKS {
+        let longer = pages_for(size, pages + 1);
+        if longer > MANUAL_PAGES {
+            break;
+        }
+        pages = longer;
+    }
+    pages
+}
+
+/// Pages of a span of cells of `size` bytes, which is a multiple of 8 and at most [`MAX_SMALL`].
+pub(crate) const fn span_pages(size: usize) -> usize {
+    manual_pages(size, pages_for(size, 1))
+}
+
+/// The multiplier that turns an offset into a span of blocks of `size` bytes into an index.
+///
+/// `index = (offset * magic) >> 32` is exact while `offset < 2³² / size`, which holds for every
+/// span with more than one block.
+///
+/// ```
+/// use alloc_core::size_class::{index, magic};
+/// assert_eq!(index(95, magic(48)), 1);
+/// assert_eq!(index(96, magic(48)), 2);
+/// ```
+pub const fn magic(size: usize) -> u32 {
+    (u32::MAX as usize / size + 1) as u32
+}
+
+/// Index of the block at `offset` of a span, from the multiplier of its block size.
+#[inline(always)]
+pub const fn index(offset: usize, magic: u32) -> usize {
+    (offset * magic as usize) >> 32
+}
+
+const fn class_of_eighths() -> [u8; MAX_SMALL / 8 + 1] {
+    let mut of = [0; MAX_SMALL / 8 + 1];
+    let (mut eighths, mut class) = (0, 0);
+    while eighths < of.len() {
+        if eighths * 8 > TABLE[class].size as usize {
+            class += 1;
+        }
+        of[eighths] = class as u8;
+        eighths += 1;
+    }
+    of
+}
+
+/// The class that serves `size` bytes at any alignment up to 8.
+///
+/// # Panics
+///
+/// If `size` exceeds [`MAX_SMALL`].
+///
+/// ```
+/// use alloc_core::size_class::{class_of, TABLE};
+/// assert_eq!(TABLE[class_of(17)].size, 24);
+/// ```
+#[inline(always)]
+pub fn class_of(size: usize) -> usize {
+    CLASS_OF[size.div_ceil(8)] as usize
+}
+
+/// The class that serves `size` bytes at `align`, or `None` if the request needs its own pages.
+///
+/// ```
+/// use alloc_core::size_class::{class_for, TABLE};
+/// assert_eq!(TABLE[class_for(24, 16).unwrap()].size, 32);
+/// assert_eq!(class_for(40_000, 8), None);
+/// assert_eq!(class_for(64, 65_536), None);
+/// ```
+#[inline(always)]
+pub fn class_for(size: usize, align: usize) -> Option<usize> {
+    if size > MAX_SMALL {
+        return None;
+    }
+    if align <= 8 { Some(class_of(size)) } else { aligned_class(size, align) }
+}
+
+fn aligned_class(size: usize, align: usize) -> Option<usize> {
+    if align > PAGE {
+        return None;
+    }
+    (class_of(size)..CLASSES).find(|&class| (TABLE[class].size as usize).is_multiple_of(align))
+}
+
+/// A size class with the promise whether its blocks hold pointers: 134 kinds of collected span.
+///
+/// A *noscan* span is never read by a marker.
+///
+/// ```
+/// use alloc_core::size_class::SpanClass;
+/// let words = SpanClass::new(3, true);
+/// assert_eq!((words.size_class(), words.noscan(), words.index()), (3, true, 7));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SpanClass(u8);
+
+impl SpanClass {
+    /// Number of span classes.
+    pub const COUNT: usize = 2 * CLASSES;
+
+    /// The span class of a size class.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such size class.
+    pub const fn new(size_class: usize, noscan: bool) -> Self {
+        assert!(size_class < CLASSES);
+        SpanClass((size_class << 1) as u8 | noscan as u8)
+    }
+
+    /// The size class.
+    pub const fn size_class(self) -> usize {
+        (self.0 >> 1) as usize
+    }
+
+    /// True if blocks hold no pointers.
+    pub const fn noscan(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    /// Position in a table of [`SpanClass::COUNT`] entries.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_gives_gos_table() {
+        let sizes: [u32; 12] = [8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160];
+        for (class, size) in TABLE.iter().zip(sizes) {
+            assert_eq!(class.size, size);
+        }
+        assert_eq!(TABLE[CLASSES - 1].size as usize, MAX_SMALL);
+        assert_eq!((TABLE[59].size, TABLE[59].pages), (18432, 9));
+        assert_eq!((TABLE[65].size, TABLE[65].pages), (28672, 7));
+    }
+
+    #[test]
+    fn waste_is_bounded() {
+        for class in TABLE {
+            for pages in [class.pages, class.manual_pages] {
+                let bytes = usize::from(pages) * PAGE;
+                assert!(bytes % class.size as usize <= bytes / 8, "{class:?}");
+                assert!(bytes / class.size as usize <= 8192, "{class:?}");
+            }
+            assert!(class.manual_pages <= 10);
+        }
+        let mut worst = 0.0_f64;
+        for size in 1..=MAX_SMALL {
+            let class = TABLE[class_of(size)];
+            let (bytes, block) = (usize::from(class.pages) * PAGE, class.size as usize);
+            let used = bytes / block * size;
+            if size > 128 {
+                worst = worst.max((bytes - used) as f64 / bytes as f64);
+            }
+        }
+        assert!(worst < 0.27, "{worst}");
+    }
+
+    #[test]
+    fn the_multiplied_index_is_the_quotient_at_every_offset() {
+        for class in TABLE {
+            for offset in 0..usize::from(class.manual_pages.max(class.pages)) * PAGE {
+                assert_eq!(index(offset, class.magic), offset / class.size as usize);
+            }
+        }
+    }
+
+    #[test]
+    fn each_size_gets_the_smallest_class_that_holds_it() {
+        for size in 0..=MAX_SMALL {
+            let class = class_of(size);
+            assert!(TABLE[class].size as usize >= size);
+            assert!(class == 0 || (TABLE[class - 1].size as usize) < size, "{size}");
+        }
+    }
+
+    #[test]
+    fn an_aligned_class_is_divided_by_the_alignment() {
+        for shift in 0..=13 {
+            let align = 1 << shift;
+            for size in (1..=MAX_SMALL).step_by(61) {
+                if let Some(class) = class_for(size, align) {
+                    assert_eq!(TABLE[class].size as usize % align, 0);
+                    assert!(TABLE[class].size as usize >= size);
+                }
+            }
+        }
+    }
+}

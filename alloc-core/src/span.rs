@@ -1,0 +1,267 @@
+//! A span: a run of pages with one use, and the record that describes it.
+//!
+//! ```text
+//!            take                    owner empties it
+//!   free ───────────▶ small  (cells of one class, malloc and free) ───▶ free
+//!            ───────▶ large  (one block) ─────────────────────────────▶ free
+//!            ───────▶ managed (cells of one type, swept) ─────────────▶ free
+//! ```
+//!
+//! Records are type-stable (see `meta`). Fields fall into three groups by who may touch them:
+//!
+//! * *Geometry* (`base`, `pages`, `kind`, `class`, `cell`, `magic`, `capacity`) is written while
+//!   the span changes its use, by whoever holds it alone, and read by anyone who holds a pointer into
+//!   the span. It is atomic, since a wild pointer may lead to a record that is just being reused.
+//! * *The owner's part* (`local`, `untouched`, `used`, `in_full`, `zeroed`) is touched only by the
+//!   cache that owns the span; or, while the span has no owner, by whoever has the sole right to it
+//!   by a transition of [`Remote`].
+//! * *Links* belong to whatever structure holds the span: a list of the owner's cache, a list of a
+//!   central under its lock, or the page heap's tree under its lock.
+//!
+//! For a small span, with `remote` cells on the list of [`Remote`]:
+//!
+//! > `capacity = (used − remote) + remote + local + untouched`, and `used − remote` cells are live.
+
+use core::{
+    cell::Cell,
+    ops::Deref,
+    ptr::{self, NonNull},
+};
+
+use crate::{
+    managed::part::Part,
+    remote::Remote,
+    size_class::{self, PAGE},
+    span_set::Linked,
+    sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering},
+};
+
+/// What a run of pages is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// The record describes no pages, or pages that somebody is moving.
+    Dead,
+    /// Free, and in the page heap's tree.
+    Free,
+    /// Cells for `malloc` and `free`.
+    Small,
+    /// One block with its own pages.
+    Large,
+    /// Cells that a collector sweeps.
+    Managed,
+}
+
+const KINDS: [Kind; 5] = [Kind::Dead, Kind::Free, Kind::Small, Kind::Large, Kind::Managed];
+
+/// The record of a run of pages.
+#[repr(C, align(64))]
+pub(crate) struct Span {
+    base: AtomicUsize,
+    /// Number of the owning cache, 0 for none. Written by the owner, read by anyone who frees.
+    owner: AtomicUsize,
+    /// First of the owner's free cells; each begins with a pointer to the next.
+    pub(crate) local: Cell<*mut u8>,
+    /// Cells from this index on were never handed out.
+    pub(crate) untouched: Cell<u32>,
+    /// Cells handed out and not seen to be free by the owner.
+    pub(crate) used: Cell<u32>,
+    cell: AtomicU32,
+    magic: AtomicU32,
+    capacity: AtomicU32,
+    pages: AtomicU32,
+    kind: AtomicU8,
+    class: AtomicU8,
+    /// The pages read as zero when the span was made.
+    pub(crate) zeroed: Cell<bool>,
+    /// The span is on its owner's list of full spans.
+    pub(crate) in_full: Cell<bool>,
+
+    /// Cells freed by others, and whether anyone owns the span.
+    pub(crate) remote: Remote,
+    /// Link of a lock-free stack.
+    stacked: AtomicPtr<Span>,
+    /// Links of a list; left and right child in the page heap's tree.
+    pub(crate) prev: Cell<Option<SpanPtr>>,
+    pub(crate) next: Cell<Option<SpanPtr>>,
+    /// Pages of the longest run in this subtree.
+    pub(crate) longest: Cell<u32>,
+    /// Heap order of the tree.
+    pub(crate) weight: Cell<u32>,
+    /// What only managed spans have.
+    pub(crate) part: AtomicPtr<Part>,
+}
+
+// SAFETY: the fields that are not atomic are touched by one thread at a time, as the essay says;
+// each hand-over goes through `remote`, a lock, or the binding that moves a cache.
+unsafe impl Sync for Span {}
+
+impl Linked for Span {
+    fn link(&self) -> &AtomicPtr<Span> {
+        &self.stacked
+    }
+}
+
+impl Span {
+    fn dead() -> Self {
+        Span {
+            base: AtomicUsize::new(0),
+            owner: AtomicUsize::new(0),
+            local: Cell::new(ptr::null_mut()),
+            untouched: Cell::new(0),
+            used: Cell::new(0),
+            cell: AtomicU32::new(0),
+            magic: AtomicU32::new(0),
+            capacity: AtomicU32::new(0),
+            pages: AtomicU32::new(0),
+            kind: AtomicU8::new(Kind::Dead as u8),
+            class: AtomicU8::new(0),
+            zeroed: Cell::new(false),
+            in_full: Cell::new(false),
+            remote: Remote::new(),
+            stacked: AtomicPtr::new(ptr::null_mut()),
+            prev: Cell::new(None),
+            next: Cell::new(None),
+            longest: Cell::new(0),
+            weight: Cell::new(0),
+            part: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    // Relaxed in all accessors of the geometry: whoever holds a pointer into the span got it after
+    // the geometry was written; others check what they find against the state they hold.
+
+    #[inline(always)]
+    pub(crate) fn base(&self) -> usize {
+        self.base.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn pages(&self) -> usize {
+        self.pages.load(Ordering::Relaxed) as usize
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.pages() * PAGE
+    }
+
+    pub(crate) fn end(&self) -> usize {
+        self.base() + self.bytes()
+    }
+
+    #[inline(always)]
+    pub(crate) fn class(&self) -> usize {
+        self.class.load(Ordering::Relaxed) as usize
+    }
+
+    #[inline(always)]
+    pub(crate) fn cell(&self) -> usize {
+        self.cell.load(Ordering::Relaxed) as usize
+    }
+
+    #[inline(always)]
+    pub(crate) fn capacity(&self) -> u32 {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn owner(&self) -> usize {
+        self.owner.load(Ordering::Relaxed)
+    }
+
+    /// Relaxed: only the owner itself writes its own number and takes it away, so whoever reads
+    /// its own number there is the owner; any other value sends the reader to `remote`.
+    #[inline(always)]
+    pub(crate) fn set_owner(&self, owner: usize) {
+        self.owner.store(owner, Ordering::Relaxed);
+    }
+
+    /// Acquire: pairs with the Release in [`Span::set_kind`], so that a reader with a wild pointer
+    /// who sees a kind sees the geometry that goes with it.
+    pub(crate) fn kind(&self) -> Kind {
+        KINDS[self.kind.load(Ordering::Acquire) as usize]
+    }
+
+    /// Release: publishes the geometry written before; pairs with the Acquire in [`Span::kind`].
+    pub(crate) fn set_kind(&self, kind: Kind) {
+        self.kind.store(kind as u8, Ordering::Release);
+    }
+
+    /// Sets where the run lies.
+    pub(crate) fn set_run(&self, base: usize, pages: usize) {
+        self.base.store(base, Ordering::Relaxed);
+        self.pages.store(pages as u32, Ordering::Relaxed);
+    }
+
+    /// Divides the run into cells, none of them handed out.
+    pub(crate) fn set_cells(&self, class: usize, cell: usize, magic: u32, capacity: usize) {
+        self.class.store(class as u8, Ordering::Relaxed);
+        self.cell.store(cell as u32, Ordering::Relaxed);
+        self.magic.store(magic, Ordering::Relaxed);
+        self.capacity.store(capacity as u32, Ordering::Relaxed);
+        self.local.set(ptr::null_mut());
+        self.untouched.set(0);
+        self.used.set(0);
+        self.in_full.set(false);
+    }
+
+    /// Index of the cell that `address` lies in.
+    #[inline(always)]
+    pub(crate) fn index(&self, address: usize) -> usize {
+        size_class::index(address - self.base(), self.magic.load(Ordering::Relaxed))
+    }
+
+    /// Address of a cell.
+    #[inline(always)]
+    pub(crate) fn cell_at(&self, index: usize) -> usize {
+        self.base() + index * self.cell()
+    }
+}
+
+/// A pointer to a record of a heap that is still there.
+///
+/// Whoever makes one promises that the heap outlives it; it stays inside this crate, in values
+/// that borrow the heap or belong to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SpanPtr(NonNull<Span>);
+
+// SAFETY: a shared pointer to a `Sync` record.
+unsafe impl Send for SpanPtr {}
+// SAFETY: as above.
+unsafe impl Sync for SpanPtr {}
+
+impl SpanPtr {
+    /// Writes a dead record.
+    ///
+    /// # Safety
+    ///
+    /// `at` is memory for a record, used for nothing else until the heap ends.
+    pub(crate) unsafe fn create(at: NonNull<Span>) -> Self {
+        // SAFETY: promised by the caller. Atomics are written, not left zeroed: loom needs that.
+        unsafe { at.write(Span::dead()) };
+        SpanPtr(at)
+    }
+
+    /// # Safety
+    ///
+    /// `span` is a record of a heap that outlives the result.
+    #[inline(always)]
+    pub(crate) unsafe fn from_raw(span: NonNull<Span>) -> Self {
+        SpanPtr(span)
+    }
+
+    #[inline(always)]
+    pub(crate) fn as_ptr(self) -> *mut Span {
+        self.0.as_ptr()
+    }
+}
+
+impl Deref for SpanPtr {
+    type Target = Span;
+    #[inline(always)]
+    fn deref(&self) -> &Span {
+        // SAFETY: records are type-stable, only ever borrowed shared, and the heap is still
+        // there: the promise of whoever made this pointer.
+        unsafe { self.0.as_ref() }
+    }
+}

@@ -1,0 +1,101 @@
+//! What the heap holds, in parts that add up, and how often each step of the path was taken.
+
+use crate::sync::{AtomicUsize, Ordering, const_fn};
+
+/// Bytes by use, at one moment.
+///
+/// `mapped` is the sum of all the other byte counts. Blocks in caches count as in use: the
+/// account is by span.
+///
+/// ```
+/// use alloc_core::{Heap, pages::os::Os};
+/// let heap = Heap::new(Os::new());
+/// let mut cache = heap.cache();
+/// let block = cache.alloc(std::alloc::Layout::new::<[u8; 100_000]>()).unwrap();
+/// let stats = heap.stats();
+/// assert!(stats.large >= 100_000);
+/// assert_eq!(
+///     stats.mapped,
+///     stats.small + stats.large + stats.managed + stats.free + stats.released + stats.stacks
+///         + stats.metadata,
+/// );
+/// # unsafe { cache.free(block) };
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// All memory that the heap may touch.
+    pub mapped: usize,
+    /// Spans of small blocks.
+    pub small: usize,
+    /// Blocks with their own pages.
+    pub large: usize,
+    /// Spans that a collector sweeps.
+    pub managed: usize,
+    /// Free pages that may still have memory behind them.
+    pub free: usize,
+    /// Free pages without memory behind them.
+    pub released: usize,
+    /// Slabs of stacks: address space, of which only touched pages have memory.
+    pub stacks: usize,
+    /// The heap's own records.
+    pub metadata: usize,
+    /// Times a cache had no cell in its current span.
+    pub refills: usize,
+    /// Times a cache took a span from a central.
+    pub claims: usize,
+    /// Times a span or large block was taken from the page heap.
+    pub takes: usize,
+    /// Times pages were given back to the source.
+    pub releases: usize,
+}
+
+/// Counters of the slow steps. Any thread adds; the fast path touches none of them.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) refills: Counter,
+    pub(crate) claims: Counter,
+    pub(crate) takes: Counter,
+    pub(crate) releases: Counter,
+    pub(crate) stacks: Counter,
+}
+
+impl Counters {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Counters {
+                refills: Counter::new(),
+                claims: Counter::new(),
+                takes: Counter::new(),
+                releases: Counter::new(),
+                stacks: Counter::new(),
+            }
+        }
+    }
+}
+
+/// A number that threads add to.
+#[derive(Debug)]
+pub(crate) struct Counter(AtomicUsize);
+
+impl Counter {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Counter(AtomicUsize::new(0))
+        }
+    }
+
+    // Relaxed throughout: a counter tells nothing about other memory.
+
+    pub(crate) fn add(&self, n: usize) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&self, n: usize) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
