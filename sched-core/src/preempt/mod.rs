@@ -80,7 +80,8 @@ pub const ROOM: usize = 16 * 1024;
 /// the goroutine and is bound by the rules inside the runtime only.)
 #[derive(Clone, Copy, Debug)]
 pub struct Glue {
-    /// The thread part of the M `m`, which lives as long as `m` may be found in any words.
+    /// The thread part of the M `m`, which lives as long as `m` may be found in any words: in
+    /// thread mode also in those of goroutines that are suspended or have just ended.
     pub thread: unsafe fn(m: *mut ()) -> *const MThread,
     /// The goroutine's stack. Called on the goroutine's own thread.
     pub stack: unsafe fn(g: *mut ()) -> Stack,

@@ -10,6 +10,7 @@
 //! to yield first never again looks blocked.
 
 use core::ffi::{c_int, c_void};
+use core::marker::PhantomData;
 use core::mem::{MaybeUninit, zeroed};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +26,20 @@ use crate::tls::Mode;
 const ALT_STACK_BYTES: usize = 64 * 1024;
 
 /// The thread part of an M.
+///
+/// Plain data, which may outlive the thread and be dropped by any other. In thread mode it must
+/// outlive the kernel threads of all goroutines that have run on the M: a late signal finds it
+/// through their words. So an M goes after the [`Slots`](crate::stack::Slots).
+///
+/// ```
+/// use sched_core::preempt::{AltStack, MThread};
+/// use sched_core::tls::{Surplus, probe};
+///
+/// let alt_stack = AltStack::install()?;
+/// let thread = MThread::of_this_thread(probe(Surplus::Take));
+/// assert_eq!(thread.injected(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct MThread {
     id: ThreadId,
@@ -39,22 +54,17 @@ pub struct MThread {
     injected: AtomicU64,
     /// Written by the handler alone: refusals since the last injection.
     refused: AtomicU64,
-    _alt_stack: AltStack,
 }
 
 impl MThread {
-    /// Prepares the calling thread to be an M: on its own stack, before its first goroutine. Drop
-    /// it there as well.
-    ///
-    /// # Errors
-    ///
-    /// No memory for the alternate stack.
-    pub fn setup(mode: Mode) -> io::Result<MThread> {
+    /// The calling thread's, called on its own stack before its first goroutine. The thread needs an
+    /// [`AltStack`] besides.
+    pub fn of_this_thread(mode: Mode) -> MThread {
         let thread_pointer = match mode {
             Mode::OwnTls(layout) => layout.running_thread_pointer(),
             Mode::Threads { .. } => 0,
         };
-        Ok(MThread {
+        MThread {
             id: ThreadId::current(),
             mode,
             thread_pointer,
@@ -62,8 +72,7 @@ impl MThread {
             mark: AtomicBool::new(false),
             injected: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            _alt_stack: AltStack::install()?,
-        })
+        }
     }
 
     /// The kernel's thread.
@@ -203,6 +212,8 @@ impl StatFile {
 /// is dropped.
 #[derive(Debug)]
 pub struct AltStack {
+    /// Dropped on the thread it was installed on.
+    _thread: PhantomData<*mut ()>,
     mapping: usize,
     bytes: usize,
     before: Before,
@@ -232,12 +243,12 @@ impl AltStack {
             return Err(io::Error::last_os_error());
         }
         let mapping = base as usize;
-        enable(mapping + guard).map(|before| AltStack { mapping, bytes, before }).inspect_err(
-            |_| {
+        enable(mapping + guard)
+            .map(|before| AltStack { _thread: PhantomData, mapping, bytes, before })
+            .inspect_err(|_| {
                 // SAFETY: our own mapping, which nothing uses.
                 unsafe { libc::munmap(base, bytes) };
-            },
-        )
+            })
     }
 }
 

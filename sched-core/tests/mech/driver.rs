@@ -5,13 +5,13 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use sched_core::context::{Context, switch};
 use sched_core::entry::Fence;
-use sched_core::preempt::{Glue, MThread, Stack, Stderr, install};
+use sched_core::preempt::{AltStack, Glue, MThread, Stack, Stderr, install};
 use sched_core::stack::{Slot, Slots, SlotsConfig};
 use sched_core::tls::{Mode, Surplus, probe, with_words};
 
@@ -19,6 +19,8 @@ use sched_core::tls::{Mode, Surplus, probe, with_words};
 pub(crate) struct Driver {
     pub(crate) slots: Slots,
     mode: Mode,
+    /// After the slots: words of goroutines' threads point here until they are joined.
+    workers: Mutex<Vec<Arc<MThread>>>,
 }
 
 /// A goroutine of the driver's: suspended whenever this value is in somebody's hands.
@@ -49,26 +51,6 @@ pub(crate) fn threads() -> Mode {
     Mode::Threads { why: "asked for by a test" }
 }
 
-/// A thread that runs goroutines and can be interrupted.
-pub(crate) struct Worker {
-    thread: MThread,
-}
-
-impl Worker {
-    fn new(mode: Mode) -> Box<Worker> {
-        let worker = Box::new(Worker { thread: MThread::setup(mode).expect("memory for a stack") });
-        let m = ptr::from_ref(&*worker).cast_mut().cast();
-        with_words(|words| words.m.store(m, Ordering::Relaxed));
-        worker
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        with_words(|words| words.m.store(ptr::null_mut(), Ordering::Relaxed));
-    }
-}
-
 /// Every test runs in both modes; own TLS where it is to be had.
 pub(crate) fn in_both_modes(test: impl Fn(&Driver)) {
     for mode in [own_tls(), threads()] {
@@ -78,7 +60,11 @@ pub(crate) fn in_both_modes(test: impl Fn(&Driver)) {
 
 impl Driver {
     pub(crate) fn new(mode: Mode) -> Driver {
-        Driver { slots: Slots::new(SlotsConfig::default(), mode), mode }
+        Driver {
+            slots: Slots::new(SlotsConfig::default(), mode),
+            mode,
+            workers: Mutex::new(Vec::new()),
+        }
     }
 
     /// A goroutine that has not begun.
@@ -167,18 +153,28 @@ impl Driver {
         assert!(steps >= times, "it ended by itself after {steps} preemptions");
     }
 
+    /// Makes this thread one that runs goroutines and can be interrupted.
+    fn worker(&self) -> Arc<MThread> {
+        let worker = Arc::new(MThread::of_this_thread(self.mode));
+        let m = Arc::as_ptr(&worker).cast_mut();
+        with_words(|words| words.m.store(m.cast(), Ordering::Relaxed));
+        self.workers.lock().expect("nobody panics with it").push(worker.clone());
+        worker
+    }
+
     /// Runs the task on a new thread until it yields, is preempted or ends.
     fn step_preempted(&self, task: &mut Task) -> bool {
         thread::scope(|scope| {
             scope
                 .spawn(|| {
-                    let worker = Worker::new(self.mode);
+                    let _alt_stack = AltStack::install().expect("memory for a stack");
+                    let worker = self.worker();
                     let thread = task.slot.as_ref().and_then(|slot| slot.context().thread());
-                    let target = thread.unwrap_or(worker.thread.id());
+                    let target = thread.unwrap_or(worker.id());
                     let over = AtomicBool::new(false);
                     thread::scope(|scope| {
                         scope.spawn(|| {
-                            while !over.load(Ordering::Relaxed) && worker.thread.interrupt(target) {
+                            while !over.load(Ordering::Relaxed) && worker.interrupt(target) {
                                 thread::yield_now();
                             }
                         });
@@ -195,10 +191,7 @@ impl Driver {
 
 /// What the handlers ask of this driver.
 const GLUE: Glue = Glue {
-    thread: |m| {
-        // SAFETY: words hold workers, which clear them when they go.
-        unsafe { &raw const (*m.cast::<Worker>()).thread }
-    },
+    thread: |m| m.cast(),
     stack: |g| {
         // SAFETY: words hold shared parts of tasks that have not ended.
         let shared = unsafe { &*g.cast::<Shared>() };
