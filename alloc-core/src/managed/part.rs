@@ -115,12 +115,10 @@ impl Part {
                 bits.add(i).write(AtomicU64::new(0));
             }
         }
-        // Cells that do not exist are allocated for ever.
         let part = PartPtr(at);
-        let used = span.capacity() as usize % 64;
-        if used != 0 {
-            // Relaxed: nobody else knows the record yet.
-            part.alloc(words - 1).store(!0 << used, Ordering::Relaxed);
+        for word in 0..words {
+            // Cells that do not exist are allocated for ever. Relaxed: nobody knows the record yet.
+            part.alloc(word).store(!part.real(word), Ordering::Relaxed);
         }
         part
     }
@@ -223,20 +221,19 @@ impl Part {
         let _held = self.lock.lock();
         let mut live = [0; WORDS];
         for (word, bits) in live.iter_mut().enumerate().take(self.words) {
-            *bits = self.alloc(word).load(Ordering::Relaxed)
-                & !self.doomed(word).load(Ordering::Relaxed);
+            let allocated = self.alloc(word).load(Ordering::Relaxed) & self.real(word);
+            *bits = allocated & !self.doomed(word).load(Ordering::Relaxed);
         }
         let word = self.word.load(Ordering::Relaxed);
         if word < self.words {
             live[word] &= !self.reserve.load(Ordering::Relaxed);
         }
-        live[self.words - 1] &= self.real(self.words - 1);
         live
     }
 
     /// Bits of a word that stand for cells.
     fn real(&self, word: usize) -> u64 {
-        let cells = self.span().capacity() as usize - word * 64;
+        let cells = (self.span().capacity() as usize).saturating_sub(word * 64);
         if cells >= 64 { !0 } else { !(!0 << cells) }
     }
 
