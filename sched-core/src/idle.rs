@@ -87,17 +87,11 @@ struct Lists {
 
 /// Proves that one M counts as a spinner.
 ///
-/// It ends in [`Idle::found`] or [`Idle::release`], and nowhere else: one that is dropped would
-/// keep submitters from waking anybody for ever.
+/// It ends in [`Idle::found`] or [`Idle::release`], and nowhere else: one that is dropped keeps
+/// submitters from waking anybody for ever. Only a scheduler that has ended may drop it.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a spinner that forgets itself keeps all others asleep"]
 pub struct Spinning(());
-
-impl Drop for Spinning {
-    fn drop(&mut self) {
-        debug_assert!(std::thread::panicking(), "a spinner was dropped and not retired");
-    }
-}
 
 /// The M that is to run a P.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +187,7 @@ impl Idle {
             }
             None => {
                 // Somebody else took it. Whoever gives up a P next must look for our work.
-                core::mem::forget(spinning);
+                let Spinning(()) = spinning;
                 self.update(|now| now.minus_spinner().with_need());
                 None
             }
@@ -216,7 +210,7 @@ impl Idle {
     ///
     /// Submitters relied on it while it spun, so this must come before the work runs.
     pub fn found(&self, spinning: Spinning) -> Option<Wake> {
-        core::mem::forget(spinning);
+        let Spinning(()) = spinning;
         self.update(Counts::minus_spinner);
         self.notify()
     }
@@ -257,7 +251,7 @@ impl Idle {
 
     /// Gives up the P and the spinning in one step.
     fn retire(&self, proc: usize, spinning: Spinning) {
-        core::mem::forget(spinning);
+        let Spinning(()) = spinning;
         let mut lists = self.lists.lock();
         self.update(|now| now.without_need().minus_spinner().plus_idle());
         lists.procs.push(proc);
