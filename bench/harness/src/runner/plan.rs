@@ -29,7 +29,7 @@ impl Area {
         match self {
             Self::Sched => &["ours", "go", "tokio", "may"],
             Self::Alloc => &["ours", "ours-goroutine", "mimalloc", "jemalloc", "system"],
-            Self::Gc => &["ours", "go", "mimalloc"],
+            Self::Gc => &["ours", "ours-alone", "go", "mimalloc"],
         }
     }
 
