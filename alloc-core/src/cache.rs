@@ -55,6 +55,9 @@ const PARTIAL_BYTES: usize = 512 << 10;
 /// Bytes that a cache keeps in spans without a live cell.
 const EMPTY_BYTES: usize = 1 << 20;
 
+/// No count of cells in use: frees into the current span change nothing else.
+const NEVER: u32 = u32::MAX;
+
 /// Partial spans of a class that a cache keeps.
 fn partial_limit(class: usize) -> usize {
     (PARTIAL_BYTES / (usize::from(TABLE[class].manual_pages) * PAGE)).clamp(4, 32)
@@ -175,6 +178,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
             Some(span) => span,
             None => self.find_shared(class)?,
         };
+        span.alarm.set(NEVER);
         self.current[class] = Some(span);
         pop(span).ok_or(Error::OutOfMemory)
     }
@@ -213,15 +217,20 @@ impl<'h, S: PageSource> Cache<'h, S> {
 
     /// Keeps a span without a free cell; lets the oldest such go if there are too many.
     fn retain_full(&mut self, class: usize, span: SpanPtr) {
-        span.in_full.set(true);
-        let bin = &mut self.bins[class];
-        bin.full.push_back(span);
-        if bin.full.len() > FULL_SPANS
-            && let Some(oldest) = bin.full.pop_front()
+        self.add_full(class, span);
+        let full = &mut self.bins[class].full;
+        if full.len() > FULL_SPANS
+            && let Some(oldest) = full.pop_front()
         {
             oldest.in_full.set(false);
             self.let_go(class, oldest);
         }
+    }
+
+    fn add_full(&mut self, class: usize, span: SpanPtr) {
+        span.in_full.set(true);
+        span.alarm.set(span.capacity() - 1);
+        self.bins[class].full.push_back(span);
     }
 
     /// Disowns a span that is on none of our lists.
@@ -283,7 +292,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
         span.local.set(block.as_ptr());
         let used = span.used.get() - 1;
         span.used.set(used);
-        if used == 0 || span.in_full.get() {
+        if used == span.alarm.get() {
             self.after_free(span);
         }
     }
@@ -295,13 +304,14 @@ impl<'h, S: PageSource> Cache<'h, S> {
         if span.in_full.replace(false) {
             self.bins[class].full.remove(span);
             self.add_partial(class, span);
-        } else if self.current[class] != Some(span) {
+        } else {
             self.keep_empty(class, span);
         }
     }
 
     /// Puts a span that has a free cell on its list, which may overflow to the central.
     fn add_partial(&mut self, class: usize, span: SpanPtr) {
+        span.alarm.set(0);
         self.bins[class].partial.push_front(span);
         if span.used.get() == 0 {
             self.keep_empty(class, span);
@@ -340,8 +350,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
         let room = self.bins[class].partial.len() < partial_limit(class);
         if room && span.remote.snapshot().state() == State::Full && span.remote.adopt() {
             span.set_owner(self.number);
-            span.in_full.set(true);
-            self.bins[class].full.push_back(span);
+            self.add_full(class, span);
             // SAFETY: the span is ours by `adopt`; the rest is the caller's promise.
             return unsafe { self.free_local(span, block) };
         }

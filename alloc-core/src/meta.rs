@@ -12,7 +12,6 @@ use core::ptr::NonNull;
 use crate::{
     pages::PageSource,
     size_class::PAGE,
-    span::{Span, SpanPtr},
     sync::{Lock, const_fn},
 };
 
@@ -39,8 +38,6 @@ struct Area {
     reservations: Option<NonNull<Reservation>>,
     /// Bytes of all chunks.
     bytes: usize,
-    /// Span records that are not in use, linked by `next`.
-    spans: Option<SpanPtr>,
 }
 
 // SAFETY: the pointers lead to memory that only the holder of the area touches.
@@ -55,7 +52,6 @@ impl Meta {
                     end: 0,
                     reservations: None,
                     bytes: 0,
-                    spans: None,
                 }),
             }
         }
@@ -69,25 +65,6 @@ impl Meta {
         align: usize,
     ) -> Option<NonNull<u8>> {
         self.area.lock().alloc(source, bytes, align)
-    }
-
-    /// A span record, in state *dead*.
-    pub(crate) fn span<S: PageSource>(&self, source: &S) -> Option<SpanPtr> {
-        let mut area = self.area.lock();
-        if let Some(span) = area.spans {
-            area.spans = span.next.take();
-            return Some(span);
-        }
-        let at = area.alloc(source, size_of::<Span>(), align_of::<Span>())?.cast::<Span>();
-        // SAFETY: `at` is fresh memory of the size and alignment of a record, ours alone.
-        Some(unsafe { SpanPtr::create(at) })
-    }
-
-    /// Takes a record back; its links must be unused.
-    pub(crate) fn discard(&self, span: SpanPtr) {
-        let mut area = self.area.lock();
-        span.prev.set(None);
-        span.next.set(area.spans.replace(span));
     }
 
     /// Reserves an arena and remembers it.

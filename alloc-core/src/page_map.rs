@@ -147,32 +147,48 @@ impl PageMap {
     /// Marks pages as touched; returns how many were clean. Under the page heap's lock.
     pub(crate) fn set_dirty(&self, pages: Range<usize>) -> usize {
         // Relaxed: under the lock, as all dirty bits.
-        pages
-            .filter(|&page| self.dirty(page, |w, bit| w.fetch_or(bit, Ordering::Relaxed)) == 0)
-            .count()
+        self.change_dirty(pages, |word, bits| {
+            let old = word.load(Ordering::Relaxed);
+            word.store(old | bits, Ordering::Relaxed);
+            bits & !old
+        })
     }
 
     /// Marks pages as clean; returns how many were dirty. Under the page heap's lock.
     pub(crate) fn set_clean(&self, pages: Range<usize>) -> usize {
         // Relaxed: under the lock, as all dirty bits.
-        pages
-            .filter(|&page| self.dirty(page, |w, bit| w.fetch_and(!bit, Ordering::Relaxed)) != 0)
-            .count()
+        self.change_dirty(pages, |word, bits| {
+            let old = word.load(Ordering::Relaxed);
+            word.store(old & !bits, Ordering::Relaxed);
+            bits & old
+        })
+    }
+
+    /// Calls `change` for each word with the bits of the range; sums the bits it returns.
+    fn change_dirty(&self, pages: Range<usize>, change: impl Fn(&AtomicU64, u64) -> u64) -> usize {
+        let (mut page, mut changed) = (pages.start, 0);
+        while page < pages.end {
+            let (bit, len) = (page % 64, (64 - page % 64).min(pages.end - page));
+            let bits = !0 >> (64 - len) << bit;
+            if let Some(leaf) = self.leaf(page / LEAF_PAGES) {
+                changed += change(&leaf.dirty[page % LEAF_PAGES / 64], bits).count_ones();
+            }
+            page += len;
+        }
+        changed as usize
     }
 
     /// The first stretch of dirty pages in the range. Under the page heap's lock.
     pub(crate) fn next_dirty(&self, mut pages: Range<usize>) -> Option<Range<usize>> {
         // Relaxed: under the lock, as all dirty bits.
-        let is_dirty = |page: &usize| self.dirty(*page, |w, _| w.load(Ordering::Relaxed)) != 0;
+        let is_dirty = |page: &usize| {
+            self.leaf(page / LEAF_PAGES).is_some_and(|leaf| {
+                let word = leaf.dirty[page % LEAF_PAGES / 64].load(Ordering::Relaxed);
+                word >> (page % 64) & 1 == 1
+            })
+        };
         let start = pages.find(is_dirty)?;
         let end = pages.find(|page| !is_dirty(page)).unwrap_or(pages.end);
         Some(start..end)
-    }
-
-    /// The page's bit of what `look` returns for the bit's word.
-    fn dirty(&self, page: usize, look: impl FnOnce(&AtomicU64, u64) -> u64) -> u64 {
-        let bit = 1 << (page % 64);
-        let leaf = self.leaf(page / LEAF_PAGES);
-        leaf.map_or(0, |leaf| look(&leaf.dirty[page % LEAF_PAGES / 64], bit) & bit)
     }
 }

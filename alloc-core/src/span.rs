@@ -12,7 +12,7 @@
 //! * *Geometry* (`base`, `pages`, `kind`, `class`, `cell`, `magic`, `capacity`) is written while
 //!   the span changes its use, by whoever holds it alone, and read by anyone who holds a pointer into
 //!   the span. It is atomic, since a wild pointer may lead to a record that is just being reused.
-//! * *The owner's part* (`local`, `untouched`, `used`, `in_full`, `zeroed`) is touched only by the
+//! * *The owner's part* (`local`, `untouched`, `used`, `alarm`, `in_full`, `zeroed`) is touched only by the
 //!   cache that owns the span; or, while the span has no owner, by whoever has the sole right to it
 //!   by a transition of [`Remote`].
 //! * *Links* belong to whatever structure holds the span: a list of the owner's cache, a list of a
@@ -66,6 +66,8 @@ pub(crate) struct Span {
     pub(crate) untouched: Cell<u32>,
     /// Cells handed out and not seen to be free by the owner.
     pub(crate) used: Cell<u32>,
+    /// A free that brings `used` to this number moves the span to another list of its owner.
+    pub(crate) alarm: Cell<u32>,
     cell: AtomicU32,
     magic: AtomicU32,
     capacity: AtomicU32,
@@ -110,6 +112,7 @@ impl Span {
             local: Cell::new(ptr::null_mut()),
             untouched: Cell::new(0),
             used: Cell::new(0),
+            alarm: Cell::new(0),
             cell: AtomicU32::new(0),
             magic: AtomicU32::new(0),
             capacity: AtomicU32::new(0),

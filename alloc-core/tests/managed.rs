@@ -190,7 +190,7 @@ fn threads_take_sweep_and_destroy_side_by_side() {
     let dropped = AtomicUsize::new(0);
     let mut kept: BTreeMap<usize, usize> = BTreeMap::new();
     for cycle in 0..20 {
-        for (&cell, _) in &kept {
+        for &cell in kept.keys() {
             assert!(intact(cell));
             mark(&heap, cell);
         }
@@ -234,8 +234,8 @@ fn no_memory_is_an_error_for_collected_cells_too() {
     let class = heap.class(spec(64, false)).unwrap();
     let mut cache = heap.managed_cache();
     heap.source().allow(0);
-    // SAFETY: the only cycle.
     let refused = loop {
+        // SAFETY: the only cycle.
         match unsafe { cache.take(class, 0) } {
             Ok(taken) => assert_ne!(taken.cell, NonNull::dangling()),
             Err(error) => break error,

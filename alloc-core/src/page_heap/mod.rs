@@ -25,7 +25,7 @@ use crate::{
     page_map::PageMap,
     pages::PageSource,
     size_class::PAGE,
-    span::{Kind, SpanPtr},
+    span::{Kind, Span, SpanPtr},
 };
 use treap::Treap;
 
@@ -43,6 +43,8 @@ pub(crate) struct Parts<'a, S> {
 #[derive(Debug, Default)]
 pub(crate) struct Pages {
     tree: Treap,
+    /// Records that are not in use, linked by `next`.
+    spare: Option<SpanPtr>,
     /// Uncommitted rest of the newest arena.
     next: usize,
     end: usize,
@@ -63,7 +65,15 @@ pub(crate) struct Taken {
 
 impl Pages {
     pub(crate) const fn new() -> Self {
-        Pages { tree: Treap::new(), next: 0, end: 0, committed: 0, dirty: 0, used: [0; 5] }
+        Pages {
+            tree: Treap::new(),
+            spare: None,
+            next: 0,
+            end: 0,
+            committed: 0,
+            dirty: 0,
+            used: [0; 5],
+        }
     }
 
     /// Takes `pages` pages at an address that is a multiple of `align` pages, at the lowest address
@@ -100,7 +110,7 @@ impl Pages {
         kind: Kind,
     ) -> Result<Taken, Error> {
         let bytes = pages.checked_mul(PAGE).ok_or(Error::TooLarge)?;
-        let span = parts.meta.span(parts.source).ok_or(Error::OutOfMemory)?;
+        let span = self.record(parts).ok_or(Error::OutOfMemory)?;
         let arena = parts.meta.reserve(parts.source, bytes, align * PAGE).filter(|&at| {
             let start = at.as_ptr() as usize;
             let mapped = parts.map.prepare(parts.source, parts.meta, start..start + bytes);
@@ -108,7 +118,7 @@ impl Pages {
             mapped.is_ok() && unsafe { parts.source.commit(at, bytes) }
         });
         let Some(at) = arena else {
-            parts.meta.discard(span);
+            self.discard(span);
             return Err(Error::OutOfMemory);
         };
         self.committed += pages;
@@ -140,10 +150,10 @@ impl Pages {
             run.set_kind(Kind::Dead);
             return Ok(run);
         }
-        let span = parts.meta.span(parts.source).ok_or(Error::OutOfMemory)?;
+        let span = self.record(parts).ok_or(Error::OutOfMemory)?;
         if start < base && cut < end {
-            let Some(rest) = parts.meta.span(parts.source) else {
-                parts.meta.discard(span);
+            let Some(rest) = self.record(parts) else {
+                self.discard(span);
                 return Err(Error::OutOfMemory);
             };
             self.resize(parts, run, start, base);
@@ -179,29 +189,44 @@ impl Pages {
 
     /// Puts a run that is in no account into the tree, joined with its neighbours.
     fn put<S>(&mut self, parts: &Parts<'_, S>, run: SpanPtr) {
-        let (mut start, mut end) = (run.base(), run.end());
+        let (start, end) = (run.base(), run.end());
         let free = |address| parts.map.get(address).filter(|run| run.kind() == Kind::Free);
-        let (before, behind) = (free(start.wrapping_sub(1)), free(end));
-        if let Some(behind) = behind {
-            end = behind.end();
-            self.retire(parts, behind);
-        }
-        match before {
-            Some(before) => {
-                start = before.base();
-                run.set_kind(Kind::Dead);
-                parts.meta.discard(run);
-                self.resize(parts, before, start, end);
+        match (free(start.wrapping_sub(1)), free(end)) {
+            (None, None) => return self.add(parts, run, start, end),
+            (None, Some(behind)) => self.resize(parts, behind, start, behind.end()),
+            (Some(before), None) => self.resize(parts, before, before.base(), end),
+            (Some(before), Some(behind)) => {
+                let end = behind.end();
+                self.retire(behind);
+                self.resize(parts, before, before.base(), end);
             }
-            None => self.add(parts, run, start, end),
         }
+        run.set_kind(Kind::Dead);
+        self.discard(run);
+    }
+
+    /// A record in state *dead*.
+    fn record<S: PageSource>(&mut self, parts: &Parts<'_, S>) -> Option<SpanPtr> {
+        if let Some(span) = self.spare {
+            self.spare = span.next.take();
+            return Some(span);
+        }
+        let at = parts.meta.alloc(parts.source, size_of::<Span>(), align_of::<Span>())?;
+        // SAFETY: fresh memory of the size and alignment of a record, ours alone.
+        Some(unsafe { SpanPtr::create(at.cast()) })
+    }
+
+    /// Takes a record back; its links must be unused.
+    fn discard(&mut self, span: SpanPtr) {
+        span.prev.set(None);
+        span.next.set(self.spare.replace(span));
     }
 
     /// Takes a run out of the tree whose pages now belong to a neighbour.
-    fn retire<S>(&mut self, parts: &Parts<'_, S>, run: SpanPtr) {
+    fn retire(&mut self, run: SpanPtr) {
         self.tree.remove(run);
         run.set_kind(Kind::Dead);
-        parts.meta.discard(run);
+        self.discard(run);
     }
 
     /// Lengthens a span by the free pages behind it, or shortens it; `false` if they are too few.
@@ -214,7 +239,7 @@ impl Pages {
         let (old, kind) = (span.pages(), span.kind());
         let (end, cut) = (span.end(), span.base() + pages * PAGE);
         if pages < old {
-            let Some(rest) = parts.meta.span(parts.source) else { return false };
+            let Some(rest) = self.record(parts) else { return false };
             span.set_run(span.base(), pages);
             parts.map.set_ends(span);
             rest.set_run(cut, old - pages);
@@ -226,7 +251,7 @@ impl Pages {
         let Some(behind) = behind else { return false };
         let Ok(more) = self.carve(parts, behind, end, pages - old) else { return false };
         let _ = self.hand_out(parts, more, kind);
-        parts.meta.discard(more);
+        self.discard(more);
         span.set_run(span.base(), pages);
         parts.map.set_ends(span);
         true
@@ -245,10 +270,10 @@ impl Pages {
     fn commit<S: PageSource>(&mut self, parts: &Parts<'_, S>, bytes: usize) -> Result<(), Error> {
         let at = NonNull::new(self.next as *mut u8).ok_or(Error::OutOfMemory)?;
         parts.map.prepare(parts.source, parts.meta, self.next..self.next + bytes)?;
-        let run = parts.meta.span(parts.source).ok_or(Error::OutOfMemory)?;
+        let run = self.record(parts).ok_or(Error::OutOfMemory)?;
         // SAFETY: `next..end` is reserved and not committed.
         if !unsafe { parts.source.commit(at, bytes) } {
-            parts.meta.discard(run);
+            self.discard(run);
             return Err(Error::OutOfMemory);
         }
         run.set_run(self.next, bytes / PAGE);
