@@ -69,14 +69,14 @@ unsafe extern "C" fn on_setxid(signal: c_int, info: *mut libc::siginfo_t, contex
     }
 }
 
-/// The goroutine's and the thread's own pointer, if a goroutine runs on this thread.
+/// The goroutine's and the thread's own pointer, if they differ.
 fn thread_pointer_of_thread() -> Option<(usize, usize)> {
     let words = words();
     // Relaxed: this thread's own, from before it switched here.
     let (m, g) = (words.m.load(Ordering::Relaxed), words.g.load(Ordering::Relaxed));
     let glue = glue().filter(|_| !m.is_null() && !g.is_null())?;
     // SAFETY: `install`'s caller: an M found in words has a thread part, which stays.
-    let thread = unsafe { (*(glue.thread)(m)).thread_pointer() };
+    let thread = unsafe { (*(glue.thread)(m)).thread_pointer() }?;
     let goroutine;
     // SAFETY: the ABI keeps the block's own address in its first word.
     unsafe { asm!("mov {}, fs:0", out(reg) goroutine, options(nostack, readonly)) };

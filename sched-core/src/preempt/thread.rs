@@ -44,8 +44,8 @@ const ALT_STACK_BYTES: usize = 64 * 1024;
 pub struct MThread {
     id: ThreadId,
     mode: Mode,
-    /// The thread's own pointer, which is not the goroutine's.
-    thread_pointer: usize,
+    /// The thread's own pointer, where it is not the goroutine's.
+    thread_pointer: Option<usize>,
     /// What the kernel has as the thread's mask while user code runs undisturbed.
     base_mask: u64,
     /// Set by who wants the M interrupted, taken by the handler.
@@ -61,8 +61,8 @@ impl MThread {
     /// [`AltStack`] besides.
     pub fn of_this_thread(mode: Mode) -> MThread {
         let thread_pointer = match mode {
-            Mode::OwnTls(layout) => layout.running_thread_pointer(),
-            Mode::Threads { .. } => 0,
+            Mode::OwnTls(layout) => Some(layout.running_thread_pointer()),
+            Mode::Threads { .. } => None,
         };
         MThread {
             id: ThreadId::current(),
@@ -106,7 +106,7 @@ impl MThread {
     }
 
     #[cfg(own_tls)]
-    pub(super) fn thread_pointer(&self) -> usize {
+    pub(super) fn thread_pointer(&self) -> Option<usize> {
         self.thread_pointer
     }
 

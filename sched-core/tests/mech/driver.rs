@@ -1,5 +1,6 @@
 //! A driver of two contexts: no scheduler, just "run it until it yields", by hand, on any thread.
 
+use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::fmt::Write;
 use std::ops::Range;
@@ -7,13 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
-use sched_core::context::{Context, switch};
+use sched_core::context::{Context, ThreadId, switch};
 use sched_core::entry::Fence;
-use sched_core::preempt::{AltStack, Glue, MThread, Stack, Stderr, install};
+use sched_core::preempt::{Glue, MThread, Stack, Stderr, install};
 use sched_core::stack::{Slot, Slots, SlotsConfig};
 use sched_core::tls::{Mode, Surplus, probe, with_words};
+
+use crate::relay;
 
 /// A stock with one way to run goroutines.
 pub(crate) struct Driver {
@@ -136,25 +138,45 @@ impl Enough {
 }
 
 impl Driver {
+    pub(crate) fn install(&self) {
+        // SAFETY: the driver's words hold workers and shared parts only.
+        unsafe { install(GLUE, self.mode) }.expect("handlers can be installed");
+    }
+
+    /// Preempts a goroutine in `body`, which runs until that has happened: the yield's backtrace.
+    pub(crate) fn run_preempted_with_backtrace(
+        &self,
+        body: impl FnOnce(&Enough) + Send + 'static,
+    ) -> String {
+        let backtrace = Arc::new(Mutex::new(String::new()));
+        let wanted = backtrace.clone();
+        self.install();
+        let mut task = self.task(move || {
+            let taken = Enough::default();
+            WANTED.set(Some((wanted, taken.clone())));
+            body(&taken);
+        });
+        relay::run(self, &mut task, u32::MAX, |_| ());
+        Mutex::into_inner(Arc::into_inner(backtrace).expect("the goroutine has ended"))
+            .expect("no panic")
+    }
+
     /// Runs a goroutine and preempts it `times` times, each time on to another thread; then tells
     /// it that it is enough, and runs it to its end.
     pub(crate) fn run_preempted(&self, times: u32, body: impl FnOnce(&Enough) + Send + 'static) {
-        // SAFETY: the driver's words hold workers and shared parts only.
-        unsafe { install(GLUE, self.mode) }.expect("handlers can be installed");
+        self.install();
         let enough = Enough::default();
         let told = enough.clone();
         let mut task = self.task(move || body(&told));
-        let mut steps = 0;
-        while !self.step_preempted(&mut task) {
-            steps += 1;
+        let steps = relay::run(self, &mut task, times, |steps| {
             enough.0.store(steps >= times, Ordering::Relaxed);
-        }
+        });
         assert!(!task.panicked(), "the goroutine panicked");
         assert!(steps >= times, "it ended by itself after {steps} preemptions");
     }
 
     /// Makes this thread one that runs goroutines and can be interrupted.
-    fn worker(&self) -> Arc<MThread> {
+    pub(crate) fn worker(&self) -> Arc<MThread> {
         let worker = Arc::new(MThread::of_this_thread(self.mode));
         let m = Arc::as_ptr(&worker).cast_mut();
         with_words(|words| words.m.store(m.cast(), Ordering::Relaxed));
@@ -162,30 +184,15 @@ impl Driver {
         worker
     }
 
-    /// Runs the task on a new thread until it yields, is preempted or ends.
-    fn step_preempted(&self, task: &mut Task) -> bool {
-        thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    let _alt_stack = AltStack::install().expect("memory for a stack");
-                    let worker = self.worker();
-                    let thread = task.slot.as_ref().and_then(|slot| slot.context().thread());
-                    let target = thread.unwrap_or(worker.id());
-                    let over = AtomicBool::new(false);
-                    thread::scope(|scope| {
-                        scope.spawn(|| {
-                            while !over.load(Ordering::Relaxed) && worker.interrupt(target) {
-                                thread::yield_now();
-                            }
-                        });
-                        let ended = self.resume(task);
-                        over.store(true, Ordering::Relaxed);
-                        ended
-                    })
-                })
-                .join()
-                .expect("the worker does not panic")
-        })
+    /// Runs a goroutine to its end on an M.
+    pub(crate) fn run_with_worker(&self, body: impl FnOnce() + Send + 'static) {
+        self.install();
+        let worker = self.worker();
+        self.run(body);
+        with_words(|words| {
+            let m = words.m.swap(ptr::null_mut(), Ordering::Relaxed);
+            assert_eq!(m.cast_const(), Arc::as_ptr(&worker).cast());
+        });
     }
 }
 
@@ -197,7 +204,7 @@ const GLUE: Glue = Glue {
         let shared = unsafe { &*g.cast::<Shared>() };
         Stack { bounds: shared.stack.clone(), movable: true }
     },
-    yield_now: go_home,
+    yield_now: preempted,
     overflow: |g| {
         // SAFETY: as above.
         let shared = unsafe { &*g.cast::<Shared>() };
@@ -206,6 +213,11 @@ const GLUE: Glue = Glue {
 };
 
 impl Task {
+    /// The kernel thread that runs the goroutine, where it has one of its own.
+    pub(crate) fn thread(&self) -> Option<ThreadId> {
+        self.slot.as_ref().and_then(|slot| slot.context().thread())
+    }
+
     pub(crate) fn panicked(&self) -> bool {
         self.shared.panicked.get()
     }
@@ -219,6 +231,21 @@ pub(crate) fn yield_now() {
     // SAFETY: on a goroutine, inside.
     unsafe { go_home() };
     with_words(|words| words.entry.leave());
+}
+
+thread_local! {
+    /// The goroutine wants to know the backtrace of its preemption.
+    static WANTED: Cell<Option<(Arc<Mutex<String>>, Enough)>> = const { Cell::new(None) };
+}
+
+unsafe extern "C" fn preempted() {
+    // The end of a goroutine is preempted as well: its thread-locals may be gone.
+    if let Ok(Some((wanted, taken))) = WANTED.try_with(Cell::take) {
+        *wanted.lock().expect("no panic") = Backtrace::force_capture().to_string();
+        taken.0.store(true, Ordering::Relaxed);
+    }
+    // SAFETY: called by the mechanism, on a goroutine, inside.
+    unsafe { go_home() };
 }
 
 /// Switches to the thread that runs the goroutine.

@@ -2,6 +2,11 @@
 //!
 //! What holds must hold in both modes, so most tests run twice.
 
+mod alone;
+mod context;
 mod driver;
+mod libc_threads;
 mod preempt;
+mod relay;
+mod stacks;
 mod threads;
