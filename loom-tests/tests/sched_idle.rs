@@ -9,7 +9,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
-use sched_core::idle::{Idle, Release, Spinning, Wake};
+use sched_core::idle::{Host, Idle, Release, Spinning, Wake};
 
 const PROCS: usize = 2;
 
@@ -170,5 +170,34 @@ fn the_idle_proc_may_be_taken_by_another() {
         world.submit(0);
         returning.join().unwrap();
         world.at_rest(1, 1);
+    });
+}
+
+/// S12: nobody is told that all sleep while an M is ordered and has not started.
+#[test]
+fn an_ordered_machine_is_not_asleep() {
+    model("an_ordered_machine_is_not_asleep", 3, || {
+        let world = World::new();
+        world.idle.add_machine();
+        assert_eq!(world.idle.release(1, None, || false), Release::Idle);
+        let over = Arc::new(AtomicUsize::new(0));
+        let watcher = {
+            let (world, over) = (world.clone(), over.clone());
+            thread::spawn(move || {
+                let census = world.idle.census();
+                if census.sleeping == census.machines {
+                    assert_eq!(over.load(Ordering::Acquire), 1, "all asleep beside an order");
+                }
+            })
+        };
+        let wake = world.idle.notify().expect("P 1 is idle");
+        assert_eq!(wake.host, Host::New, "nobody sleeps");
+        world.idle.rest(0);
+        // The ordered M has started, found nothing, and goes to sleep.
+        assert_eq!(world.idle.release(wake.proc, Some(wake.spinning), || false), Release::Idle);
+        over.store(1, Ordering::Release);
+        world.idle.rest(1);
+        watcher.join().unwrap();
+        assert_eq!(world.idle.census().sleeping, world.idle.census().machines);
     });
 }
