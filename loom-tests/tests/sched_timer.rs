@@ -27,7 +27,7 @@ struct Alarm {
 }
 
 impl Alarm {
-    fn new() -> Handle {
+    fn handle() -> Handle {
         Handle(Arc::new(Self {
             place: AtomicUsize::new(OUT),
             fired: AtomicUsize::new(0),
@@ -74,7 +74,7 @@ fn add(driver: &Driver<Handle>, deadline: u64, alarm: &Handle) {
 fn an_earlier_deadline_wakes_the_driver() {
     model("an_earlier_deadline_wakes_the_driver", 2, || {
         let (driver, thread) = start();
-        let (far, near) = (Alarm::new(), Alarm::new());
+        let (far, near) = (Alarm::handle(), Alarm::handle());
         add(&driver, FAR, &far);
         add(&driver, NOW - 1, &near);
         near.0.parker.park();
@@ -90,7 +90,7 @@ fn an_earlier_deadline_wakes_the_driver() {
 fn two_additions_both_count() {
     model("two_additions_both_count", 2, || {
         let (driver, thread) = start();
-        let (one, other) = (Alarm::new(), Alarm::new());
+        let (one, other) = (Alarm::handle(), Alarm::handle());
         let adder = {
             let (driver, other) = (driver.clone(), other.clone());
             thread::spawn(move || {
@@ -113,7 +113,7 @@ fn two_additions_both_count() {
 fn a_timer_fires_or_is_cancelled() {
     model("a_timer_fires_or_is_cancelled", 2, || {
         let (driver, thread) = start();
-        let alarm = Alarm::new();
+        let alarm = Alarm::handle();
         add(&driver, NOW, &alarm);
         let cancel = |driver: &Driver<Handle>, alarm: &Handle| {
             usize::from(driver.cancel(|| alarm.0.place()).is_some())
