@@ -141,6 +141,6 @@ unsafe impl<T: Send + Sync, H: Tag> Trace<H> for GcCell<'_, T, H> {
 }
 
 // SAFETY: the lifetime is replaced here and, by its own `Rebind`, in the object.
-unsafe impl<T: Rebind + ?Sized, H: Tag> Rebind for GcCell<'_, T, H> {
+unsafe impl<T: Rebind, H: Tag> Rebind for GcCell<'_, T, H> {
     type At<'a> = GcCell<'a, T::At<'a>, H>;
 }

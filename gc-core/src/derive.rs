@@ -10,7 +10,7 @@ use crate::trace::Rebind;
 )]
 pub trait MovesWith<'a, At> {}
 
-impl<'a, F: Rebind> MovesWith<'a, F::At<'a>> for F where F::At<'a>: Sized {}
+impl<'a, F: Rebind> MovesWith<'a, F::At<'a>> for F {}
 
 /// A field that is not looked into.
 #[diagnostic::on_unimplemented(

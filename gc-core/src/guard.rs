@@ -154,7 +154,6 @@ impl<'h, H: Tag> Guard<'h, H> {
     pub fn root<'g, T>(&'g self, object: Gc<'g, T, H>) -> Root<T::At<'static>, H>
     where
         T: Rebind,
-        T::At<'static>: Sized,
     {
         // SAFETY: the object is a `T`, which is a `T::At<'static>` under another lifetime.
         unsafe { Root::new(self.core, object.cell()) }

@@ -65,7 +65,6 @@ impl<T, H: Tag> Root<T, H> {
     pub fn get<'g>(&self, _guard: &'g Guard<'_, H>) -> Gc<'g, T::At<'g>, H>
     where
         T: Rebind,
-        T::At<'g>: Sized,
     {
         // SAFETY: the guard is of this heap: it has the tag, and both keep the tag's one heap
         // alive. The object is there now, because the root is; so the guard keeps it.

@@ -93,10 +93,7 @@ impl<'g, T, H> Gc<'g, Slice<T>, H> {
 
 // SAFETY: the lifetime is replaced in the items by their own `Rebind`; the layout is that of a
 // length and an array.
-unsafe impl<T: Rebind> Rebind for Slice<T>
-where
-    for<'a> T::At<'a>: Sized,
-{
+unsafe impl<T: Rebind> Rebind for Slice<T> {
     type At<'a> = Slice<T::At<'a>>;
     const EDGES: bool = T::EDGES;
 }

@@ -107,7 +107,7 @@ pub unsafe trait Trace<H: Tag = crate::Plain>: Send + Sync {
 )]
 pub unsafe trait Rebind {
     /// The type under the lifetime `'a`.
-    type At<'a>: ?Sized + 'a;
+    type At<'a>: 'a;
 
     /// Whether there can be an edge in it. Objects without are never read by the marker.
     const EDGES: bool = true;
@@ -147,7 +147,6 @@ leaves!(
     isize,
     f32,
     f64,
-    &'static str,
     String,
     Box<str>,
     std::path::PathBuf,
@@ -176,10 +175,7 @@ macro_rules! owners {
         }
         // SAFETY: the owner's layout does not depend on its value's lifetime, and the value's
         // own `Rebind` keeps the rules.
-        unsafe impl<T: Rebind, $($generic)*> Rebind for $owner
-        where
-            for<'a> T::At<'a>: Sized,
-        {
+        unsafe impl<T: Rebind, $($generic)*> Rebind for $owner {
             type At<'a> = $at;
             const EDGES: bool = T::EDGES;
         }
@@ -210,10 +206,7 @@ macro_rules! tuples {
             }
         }
         // SAFETY: each part keeps the rules.
-        unsafe impl<$($value: Rebind),+> Rebind for ($($value,)+)
-        where
-            $(for<'a> $value::At<'a>: Sized),+
-        {
+        unsafe impl<$($value: Rebind),+> Rebind for ($($value,)+) {
             type At<'a> = ($($value::At<'a>,)+);
             const EDGES: bool = $($value::EDGES)||+;
         }

@@ -112,8 +112,12 @@ impl<'a> Shape<'a> {
 
     /// A traced type parameter under the lifetime [`at`].
     pub(crate) fn parameter_at(&self, name: &Ident) -> Type {
-        let (library, at) = (&self.root.library, at());
-        parse_quote!(<#name as #library::Rebind>::At<#at>)
+        self.parameter_under(name, &at())
+    }
+
+    fn parameter_under(&self, name: &Ident, lifetime: &Lifetime) -> Type {
+        let library = &self.root.library;
+        parse_quote!(<#name as #library::Rebind>::At<#lifetime>)
     }
 
     /// The type's own bounds, and those that the generated code needs.
@@ -129,13 +133,17 @@ impl<'a> Shape<'a> {
                 );
                 continue;
             }
-            bounds.push(parse_quote!(#name: #library::Rebind));
+            let lifetime = self.lifetime.into_iter();
+            bounds.push(parse_quote!(#name: #library::Rebind #(+ #lifetime)*));
             if with_trace {
                 bounds.push(parse_quote!(#name: #library::Trace<#heap>));
             }
-            let (under, at) = (self.parameter_at(name), at());
-            let traits = parameter.bounds.iter().filter(|bound| is_trait(bound));
-            bounds.push(parse_quote!(for<#at> #under: ::core::marker::Sized #(+ #traits)*));
+            let any: Lifetime = parse_quote!('__any);
+            let under = self.parameter_under(name, &any);
+            let mut traits = parameter.bounds.iter().filter(|bound| is_trait(bound)).peekable();
+            if traits.peek().is_some() {
+                bounds.push(parse_quote!(for<#any> #under: #(#traits)+*));
+            }
         }
         bounds
     }

@@ -1,0 +1,183 @@
+//! Destructors run once, outside sweep, and a panic in one is nobody else's.
+
+use gc_core::{GcCell, Heap, Trace};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+#[derive(Debug)]
+struct Count(Arc<AtomicUsize>);
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_destructor_runs_once_and_not_in_sweep() {
+    gc_core::tag! { struct Once; }
+    let heap = Heap::<Once>::new().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+
+    #[derive(Trace)]
+    #[trace(heap = Once)]
+    struct Leaf(
+        #[leaf]
+        #[expect(dead_code, reason = "dropped")]
+        Count,
+    );
+
+    {
+        let guard = heap.enter();
+        for _ in 0..1000 {
+            guard.alloc(Leaf(Count(count.clone())));
+        }
+    }
+    heap.collect().unwrap();
+    assert_eq!(count.load(Ordering::Relaxed), 0, "sweep runs no destructor");
+    assert_eq!(heap.usage().doomed, 1000);
+    heap.collect().unwrap();
+    assert_eq!(heap.usage().doomed, 1000, "the doomed are not doomed twice");
+    assert_eq!(heap.run_destructors(usize::MAX), 1000);
+    assert_eq!(heap.run_destructors(usize::MAX), 0);
+    assert_eq!((count.load(Ordering::Relaxed), heap.usage().doomed), (1000, 0));
+    assert_eq!(heap.stats().destructed, 1000);
+    heap.collect().unwrap();
+    assert_eq!(heap.usage().spans, 0);
+}
+
+#[test]
+fn a_zero_sized_type_with_a_destructor_takes_a_cell() {
+    gc_core::tag! { struct Zero; }
+    static DROPS: AtomicUsize = AtomicUsize::new(0);
+
+    #[derive(Trace)]
+    #[trace(heap = Zero)]
+    struct Nothing;
+
+    impl Drop for Nothing {
+        fn drop(&mut self) {
+            DROPS.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    let heap = Heap::<Zero>::new().unwrap();
+    {
+        let guard = heap.enter();
+        let (one, two) = (guard.alloc(Nothing), guard.alloc(Nothing));
+        assert!(one != two);
+    }
+    heap.collect().unwrap();
+    assert_eq!(heap.run_destructors(usize::MAX), 2);
+    assert_eq!(DROPS.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_panic_in_a_destructor_is_counted_and_the_others_run() {
+    gc_core::tag! { struct Panics; }
+
+    #[derive(Trace)]
+    #[trace(heap = Panics)]
+    struct Bomb(#[leaf] Count, bool);
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(!self.1, "a bomb in {:?}", self.0);
+        }
+    }
+
+    let heap = Heap::<Panics>::new().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    {
+        let guard = heap.enter();
+        for n in 0..10 {
+            guard.alloc(Bomb(Count(count.clone()), n == 5));
+        }
+    }
+    heap.collect().unwrap();
+    assert_eq!(heap.run_destructors(usize::MAX), 10);
+    assert_eq!((heap.stats().panics, count.load(Ordering::Relaxed)), (1, 10));
+}
+
+#[test]
+fn a_destructor_may_use_the_heap() {
+    gc_core::tag! { struct Busy; }
+
+    #[derive(Trace)]
+    #[trace(heap = Busy)]
+    struct Maker(#[leaf] Heap<Busy>, #[leaf] Arc<AtomicUsize>);
+
+    impl Drop for Maker {
+        fn drop(&mut self) {
+            let guard = self.0.enter();
+            self.1.store(*guard.alloc(7usize), Ordering::Relaxed);
+        }
+    }
+
+    let heap = Heap::<Busy>::new().unwrap();
+    let seen = Arc::new(AtomicUsize::new(0));
+    {
+        let guard = heap.enter();
+        guard.alloc(Maker(heap.clone(), seen.clone()));
+    }
+    heap.collect().unwrap();
+    heap.run_destructors(usize::MAX);
+    assert_eq!(seen.load(Ordering::Relaxed), 7);
+}
+
+#[test]
+fn the_end_of_the_heap_drops_what_is_left() {
+    gc_core::tag! { struct End; }
+
+    #[derive(Trace)]
+    #[trace(heap = End)]
+    struct Node<'g> {
+        next: GcCell<'g, Node<'g>, End>,
+        #[leaf]
+        #[expect(dead_code, reason = "dropped")]
+        count: Count,
+    }
+
+    let count = Arc::new(AtomicUsize::new(0));
+    let heap = Heap::<End>::new().unwrap();
+    let root = {
+        let guard = heap.enter();
+        let made: Vec<_> = (0..100)
+            .map(|_| guard.alloc(Node { next: GcCell::null(), count: Count(count.clone()) }))
+            .collect();
+        for pair in made.windows(2) {
+            pair[0].next.set(&guard, Some(pair[1]));
+        }
+        guard.root(made[0])
+    };
+    drop(heap);
+    assert_eq!(count.load(Ordering::Relaxed), 0, "a root keeps the heap");
+    assert!(Heap::<End>::new().is_err());
+    drop(root);
+    assert_eq!(count.load(Ordering::Relaxed), 100);
+    assert!(Heap::<End>::new().is_ok());
+}
+
+#[test]
+fn a_leaked_guard_leaks_the_heap() {
+    gc_core::tag! { struct Leaked; }
+    let count = Arc::new(AtomicUsize::new(0));
+
+    #[derive(Trace)]
+    #[trace(heap = Leaked)]
+    struct Leaf(
+        #[leaf]
+        #[expect(dead_code, reason = "dropped")]
+        Count,
+    );
+
+    let heap = Heap::<Leaked>::new().unwrap();
+    let guard = heap.enter();
+    guard.alloc(Leaf(Count(count.clone())));
+    std::mem::forget(guard);
+    drop(heap);
+    assert_eq!(count.load(Ordering::Relaxed), 0);
+    assert!(Heap::<Leaked>::new().is_err(), "nothing overrules a guard");
+}
