@@ -10,9 +10,6 @@ export ASAN_OPTIONS='detect_leaks=0:detect_stack_use_after_return=0'
 # Property tests repeat less here: instrumented code is two to three times slower.
 export PROPTEST_CASES=${PROPTEST_CASES:-32}
 host=$(rustc -vV | sed -n 's/^host: //p')
-for crate in alloc-core gc-core; do
-    echo "AddressSanitizer: $crate"
-    # `ui` tests (what must not compile) start compilers of their own and touch no memory of ours.
-    timeout --kill-after=10 480 cargo test --package "$crate" --lib --tests --target "$host" \
-        --target-dir target/sanitize -- --skip ui
-done
+# `ui` tests (what must not compile) start compilers of their own and touch no memory of ours.
+timeout --kill-after=10 900 cargo test --package alloc-core --package gc-core --lib --tests \
+    --target "$host" --target-dir target/sanitize -- --skip ui
