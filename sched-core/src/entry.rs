@@ -68,6 +68,9 @@ use crate::sync::{
     const_unless_loom, fence,
 };
 
+#[cfg(not(loom))]
+pub use crate::entered::{Entered, enter};
+
 bitflags::bitflags! {
     /// What others want of an owner; it looks at its next outermost entry.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,40 @@
 //! Go's GMP scheduler: goroutines with their own stack and thread-local storage.
 //!
-//! The protocol modules below hold no statics and are generic over what they carry, so that the
-//! models in `loom-tests` run the same code. Modules that touch the operating system (stacks,
-//! contexts, TLS, signals, the scheduler itself) are left out of a model: mark them
-//! `#[cfg(not(loom))]` here.
+//! A goroutine costs a page and is switched in tens of nanoseconds, but to Rust and to libc it is a
+//! thread: `thread_local!`, `errno`, panics, `MutexGuard`s and borrowed data on its stack are its
+//! own, wherever it runs. So [`Scheduler::spawn`] is safe, and any code may run in a goroutine. One
+//! that blocks in the kernel, or computes for ever, does not keep the others from running.
+//!
+//! ```
+//! use sched_core::{Config, NoHooks, Scheduler};
+//! use std::sync::Arc;
+//!
+//! let scheduler = Scheduler::new(Config { procs: 2, ..Config::default() }, Arc::new(NoHooks))?;
+//! let squares: Vec<_> =
+//!     (0..100u64).map(|n| scheduler.spawn(move || n * n)).collect::<Result<_, _>>()?;
+//! let sum: u64 = squares.into_iter().map(|handle| handle.join().unwrap()).sum();
+//! assert_eq!(sum, 328_350);
+//! assert_eq!(scheduler.shutdown(None).left, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Rooms
+//!
+//! | room | its job |
+//! |---|---|
+//! | [`scheduler`] | the handle, what Ms share, birth and end |
+//! | `worker` | the loop of an M, switches, parking: start reading here |
+//! | [`task`], `registry` | the G: state, closure and result, handle; where records live |
+//! | `machine`, `proc` | the M and the P |
+//! | [`park`], `timers` | waiting, for goroutines and plain threads alike; deadlines |
+//! | [`entry`] | entering the runtime, and taking a P from those who are outside |
+//! | `handoff`, [`monitor`] | who takes Ps, when, and who watches |
+//! | [`idle`], [`queue`], [`parker`], [`lock`] | who sleeps and who looks for work; run queues; a thread's sleep; the runtime's lock |
+//! | `service` | threads and stacks made ahead of need |
+//! | [`tls`], [`context`], [`stack`] | TLS blocks, the switch, stacks |
+//!
+//! The protocol modules hold no statics and are generic over what they carry, so that the models in
+//! `loom-tests` run the same code. Modules that touch the operating system are left out of a model.
 
 pub mod driver;
 pub mod entry;
@@ -16,10 +47,58 @@ pub mod task;
 pub mod timer;
 
 #[cfg(not(loom))]
+mod clock;
+#[cfg(not(loom))]
 pub mod context;
+#[cfg(not(loom))]
+mod entered;
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod handoff;
+#[cfg(not(loom))]
+mod hooks;
+#[cfg(not(loom))]
+mod machine;
+#[cfg(not(loom))]
+pub mod monitor;
+#[cfg(not(loom))]
+pub mod park;
 #[cfg(not(loom))]
 pub mod preempt;
 #[cfg(not(loom))]
+mod preempt_glue;
+#[cfg(not(loom))]
+mod proc;
+#[cfg(not(loom))]
+mod registry;
+#[cfg(not(loom))]
+pub mod scheduler;
+#[cfg(not(loom))]
+mod service;
+#[cfg(not(loom))]
 pub mod stack;
 #[cfg(not(loom))]
+mod stats;
+#[cfg(not(loom))]
+mod timers;
+#[cfg(not(loom))]
 pub mod tls;
+#[cfg(not(loom))]
+mod worker;
+
+#[cfg(not(loom))]
+pub use {
+    error::{Error, SpawnError},
+    handoff::blocking,
+    hooks::{Hooks, NoHooks},
+    scheduler::{Config, Scheduler, Shutdown, current},
+    stats::Stats,
+    task::{TaskId, join::JoinHandle},
+};
+
+/// Lets other goroutines run first, if any wait. On a plain thread: `std::thread::yield_now`.
+#[cfg(not(loom))]
+pub fn yield_now() {
+    worker::yield_now();
+}

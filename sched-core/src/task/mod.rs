@@ -1,3 +1,44 @@
-//! A goroutine: its state, its record, the handle that waits for its end.
+//! The G: a record per goroutine.
+//!
+//! # Problem
+//!
+//! A goroutine is known to many: to one queue or one M that runs it, to the waiters it handed out,
+//! to its handle. They live on different threads and let go in any order. The record is the one
+//! place that all of them may name, for as long as they name it; everything large (the stack, the
+//! closure, the result) hangs on it and comes and goes earlier.
+//!
+//! # Fields: who may touch what, when
+//!
+//! | field | rule |
+//! |---|---|
+//! | `link` | the queue the G lies in; a G lies in one queue or runs or is parked, never two |
+//! | `next_free` | the list of free records it lies in |
+//! | `state` | anyone, by its own transitions ([`state`]) |
+//! | `references` | anyone; the record is recycled when it falls to zero |
+//! | `joiner` | the handle, until it has announced it; then whoever ends the goroutine (`join`) |
+//! | `id`, `packet` | written before the G is first queued, constant afterwards |
+//! | `slot` | whoever *has* the G: the M that takes it from a queue, then the M that runs it, then the M that commits its end. Handed on by the queues' and the switch's orderings |
+//! | `reason` | written by the goroutine before it parks; read by dumps as a hint |
+//!
+//! # References
+//!
+//! One reference is the *run reference*: it travels with the G through queues and Ms, as a bare
+//! pointer, and dies with the commit of the goroutine's end. The others are [`TaskRef`]s.
+//!
+//! # Rooms
+//!
+//! [`state`] is the park word, `record` the record, `raw` the closure and its result, `join` the
+//! handle.
 
+#[cfg(not(loom))]
+pub mod join;
+#[cfg(not(loom))]
+pub(crate) mod raw;
+#[cfg(not(loom))]
+mod record;
 pub mod state;
+
+#[cfg(not(loom))]
+pub use record::TaskId;
+#[cfg(not(loom))]
+pub(crate) use record::{Run, Task, TaskRef};

@@ -32,13 +32,15 @@
 //! process-wide facts: the result of the probe (libc does not change while we run), and the counter
 //! of pseudo thread ids (two schedulers in one process must not hand out the same id).
 
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 use std::sync::OnceLock;
 
 use super::Mode;
-use crate::entry::EntryWords;
+use crate::entry::{EntryWords, ProbedBarrier};
+use crate::lock::Lock;
+use crate::park::{FreeParkers, ThreadRef};
 
 /// The scheduler's words in one TLS block.
 ///
@@ -81,13 +83,40 @@ thread_local! {
 
     /// Thread mode: what the goroutine's thread does last of all. See [`set_last_act`].
     static LAST_ACT: Cell<Option<LastAct>> = const { Cell::new(None) };
+
+    /// Where a plain thread parks; goroutines have no use for it. It has a destructor, so it is no
+    /// part of the words.
+    static PARKER: OnceCell<ThreadRef> = const { OnceCell::new() };
 }
 
 /// Thread mode: the pthread key whose destructor performs [`LAST_ACT`]; `None` if libc had none.
 static LAST_ACT_KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
 
+/// The fences of the entry protocol that this process can have.
+static BARRIER: ProbedBarrier = ProbedBarrier::new();
+
+/// Records of threads that have ended, to be used by others. They are never freed.
+static FREE_PARKERS: Lock<FreeParkers> = Lock::new(FreeParkers::new());
+
 /// The probe's answer, once per process.
 pub(super) static MODE: OnceLock<Mode> = OnceLock::new();
+
+/// The fences of the entry protocol that this process can have.
+#[inline(always)]
+pub(crate) fn barrier() -> &'static ProbedBarrier {
+    &BARRIER
+}
+
+/// The running thread's place to park, made by `fresh` at its first use. After the thread's
+/// destructors have run it is a new one at each call.
+pub(crate) fn thread_parker(fresh: fn() -> ThreadRef) -> ThreadRef {
+    PARKER.try_with(|parker| parker.get_or_init(fresh).clone()).unwrap_or_else(|_| fresh())
+}
+
+/// Records of threads that have ended.
+pub(crate) fn free_parkers() -> &'static Lock<FreeParkers> {
+    &FREE_PARKERS
+}
 
 /// Pseudo thread ids begin above every id the kernel can give (`PID_MAX_LIMIT` is 2^22), and must
 /// stay below 2^30: futex words keep the owner in their low 30 bits.

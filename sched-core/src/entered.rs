@@ -1,0 +1,92 @@
+//! Entering the runtime, as everything above the scheduler does it.
+//!
+//! [`enter`] is the owner's side of the protocol in [`entry`](crate::entry), with what belongs to
+//! it: the running block's own words, the barrier that this process has, the slow path, and an exit
+//! that cannot be forgotten.
+//!
+//! While an [`Entered`] lives, the caller on a goroutine holds a P that nobody takes away, is not
+//! preempted, and does not migrate. In return it is bound by the rules inside the runtime: no
+//! foreign allocator, no lock of std or libc, no parking, no user code. On a plain thread, on an M's
+//! own stack and in a forked child it costs the same and means nothing: there is no P.
+//!
+//! Entries nest. Only the outermost can meet the slow path, so an inner one may be made anywhere.
+
+use core::{fmt, marker::PhantomData};
+
+use crate::{
+    entry::Entry,
+    machine::Machine,
+    proc::Held,
+    sync::Ordering,
+    tls::{self, Words},
+    worker,
+};
+
+/// The caller is inside the runtime until this is dropped. See the [module](self).
+#[must_use = "the runtime is left as soon as this is dropped"]
+pub struct Entered<'a> {
+    words: &'a Words,
+    entry: Entry,
+    /// It must be dropped on the stack that made it.
+    not_send: PhantomData<*mut ()>,
+}
+
+/// Enters the runtime. 0.8 ns with its exit, unless somebody wants something of the caller: then it
+/// waits for a P, or gives way to others, before it returns.
+///
+/// ```
+/// let entered = sched_core::entry::enter();
+/// assert!(entered.proc_local().is_null(), "a plain thread has no P");
+/// ```
+#[inline(always)]
+pub fn enter() -> Entered<'static> {
+    let words = tls::words();
+    let entry = words.entry.enter(tls::barrier());
+    if entry.pending() {
+        worker::answer(words);
+    }
+    Entered { words, entry, not_send: PhantomData }
+}
+
+impl Entered<'_> {
+    /// The embedding's pointer of the P held, null without one. Good until this is dropped.
+    #[inline]
+    pub fn proc_local(&self) -> *mut () {
+        self.held().map_or(core::ptr::null_mut(), |held| held.proc().local())
+    }
+
+    /// The number of the P held, from 0; `None` without one.
+    #[inline]
+    pub fn proc_index(&self) -> Option<usize> {
+        self.held().map(|held| held.proc().index())
+    }
+
+    /// The M that runs the caller; `None` on a plain thread.
+    #[inline]
+    pub(crate) fn machine(&self) -> Option<&Machine> {
+        // Relaxed: written by the M itself before it resumed this block.
+        let machine = self.words.m.load(Ordering::Relaxed).cast::<Machine>();
+        // SAFETY: null, or the M that runs this block, and keeps doing so while it is inside; Ms
+        // live as long as their scheduler, whose goroutine or thread this is.
+        unsafe { machine.as_ref() }
+    }
+
+    /// The P held.
+    #[inline]
+    pub(crate) fn held(&self) -> Option<Held<'_>> {
+        self.machine()?.held()
+    }
+}
+
+impl Drop for Entered<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.words.entry.exit(self.entry);
+    }
+}
+
+impl fmt::Debug for Entered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entered").field("proc", &self.proc_index()).finish()
+    }
+}

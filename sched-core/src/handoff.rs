@@ -1,0 +1,166 @@
+//! Taking a P from a goroutine in user code, and giving it to others.
+//!
+//! # Problem
+//!
+//! A goroutine blocks in the kernel, or computes for long, without telling anyone. Its M can do
+//! nothing about it. So somebody else takes the P: the monitor, because the thread stands still;
+//! or the goroutine itself, because it knows that it will block ([`blocking`]).
+//!
+//! # Protocol
+//!
+//! All takers hold the scheduler's one *take lock*. Under it, a taker
+//!
+//! 1. reads `switches`, `task`, `words` and `proc` of the M,
+//! 2. does the taker's half of the [entry protocol](crate::entry) on those words,
+//! 3. if the goroutine was outside, checks that `switches`, `task` and `proc` are as in 1,
+//! 4. sets the M's `proc` to null.
+//!
+//! Then the P is the taker's, and the lock is released. The goroutine notices at its next entry: it
+//! finds a request, takes the lock, and sees that its M has no P.
+//!
+//! Why step 3 suffices: suppose the goroutine has left this M since step 1, and runs in user code on
+//! another. It left by a switch, which bumped `switches` before anything else was published, and it
+//! went outside afterwards. Step 2 acquires what came before that; so step 3 sees the bump. And if
+//! the goroutine is still here and outside, it cannot switch without an entry, which waits for the
+//! lock. So what holds in step 3 holds until step 4.
+//!
+//! Two takers with two locks would break it: both could pass step 3. A check of `task` alone would,
+//! too: the goroutine may have left and come back to this M, which then holds another P.
+//!
+//! # Where the P goes
+//!
+//! To a sleeping M, or a new one, if there is anything to run; else to the idle list. See
+//! [`hand_over`].
+//!
+//! # Urgent goroutines
+//!
+//! What a timer or a return from the kernel makes ready shall not wait for slices to end. If no P is
+//! idle, the one whose slice is oldest, and at least [`PROTECTED`] old, is asked to give way, and
+//! signalled at once ([`make_room`]). What runs there next is of the woken lane.
+//!
+//! # Source
+//!
+//! Go's `handoffp`, `retake`, `entersyscallblock` (`proc.go`). Go asks a goroutine before a system
+//! call to say that it leaves; here nobody is asked.
+
+use crate::{
+    entry::{Request, Take, enter},
+    idle::Release,
+    machine::{Machine, Order},
+    proc::Proc,
+    scheduler::Shared,
+    tls::{self, Words},
+};
+
+/// Nanoseconds of its slice that a goroutine may keep when an urgent one waits.
+const PROTECTED: u64 = 100_000;
+
+/// Runs `f`, which will block the thread, and lets others have the P meanwhile.
+///
+/// Never needed: a goroutine that blocks loses its P anyway, a fraction of a millisecond later.
+/// `f` runs in user code, and may do what user code may.
+///
+/// ```
+/// let n = sched_core::blocking(|| std::fs::read("/proc/self/stat").map(|bytes| bytes.len()))?;
+/// assert!(n > 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn blocking<R>(f: impl FnOnce() -> R) -> R {
+    {
+        let entered = enter();
+        if let Some(m) = entered.machine() {
+            give_up(m, tls::words());
+        }
+    }
+    f()
+}
+
+/// The running goroutine gives its P away.
+fn give_up(m: &Machine, words: &Words) {
+    let shared = m.shared();
+    let proc = {
+        let _taking = shared.take.lock();
+        let Some(proc) = m.proc() else { return };
+        words.entry.request(Request::TAKE);
+        m.let_go();
+        proc
+    };
+    shared.counters.handoffs.bump_shared();
+    hand_over(shared, proc);
+}
+
+/// Takes the P of `m` if its goroutine is in user code and `switches` is still its count. True if
+/// it was taken and handed over.
+pub(crate) fn take(shared: &Shared, m: &Machine, switches: u64) -> bool {
+    let _entered = enter();
+    let Some(proc) = try_take(shared, m, switches) else { return false };
+    shared.counters.handoffs.bump_shared();
+    hand_over(shared, proc);
+    true
+}
+
+fn try_take<'a>(shared: &'a Shared, m: &'a Machine, switches: u64) -> Option<&'a Proc> {
+    let _taking = shared.take.lock();
+    let (task, words) = (m.task(), m.words());
+    let proc = m.proc()?;
+    if task.is_null() || m.switches() != switches {
+        return None;
+    }
+    // SAFETY: words lie in slots, which stay mapped as long as the scheduler lives.
+    let words = unsafe { words.as_ref() }?;
+    let same = || {
+        let unmoved = m.switches() == switches && m.task() == task;
+        unmoved && m.proc().is_some_and(|now| core::ptr::eq(now, proc))
+    };
+    if words.entry.try_take(tls::barrier(), same) != Take::Taken {
+        return None;
+    }
+    m.let_go();
+    Some(proc)
+}
+
+/// Gives a P, which is the caller's, to an M if there is work, else to the idle list.
+pub(crate) fn hand_over(shared: &Shared, proc: &Proc) {
+    if !proc.queue.is_empty() || !shared.global.is_empty() {
+        let order = Order { proc: proc.index(), spinning: None };
+        return shared.host(shared.idle.take_host(), order);
+    }
+    shared.proc_idle(proc);
+    // Nothing that is published after the look above is missed: its submitter finds this P idle, or
+    // has left word that the next one to become idle must search.
+    match shared.idle.release(proc.index(), None, || false) {
+        Release::Idle => {}
+        Release::Search { proc, spinning } => {
+            let order = Order { proc, spinning: Some(spinning) };
+            shared.host(shared.idle.take_host(), order);
+        }
+    }
+}
+
+/// Asks the goroutine on `m` to give way, at its next entry.
+pub(crate) fn request_preempt(shared: &Shared, m: &Machine) {
+    let _entered = enter();
+    let _taking = shared.take.lock();
+    // SAFETY: words lie in slots, which stay mapped as long as the scheduler lives. A stray request
+    // costs its owner one yield.
+    if let Some(words) = unsafe { m.words().as_ref() } {
+        words.entry.request(Request::PREEMPT);
+    }
+}
+
+/// An urgent goroutine waits in the woken lane: if no P is idle, the oldest slice ends.
+#[cold]
+pub(crate) fn make_room(shared: &Shared) {
+    if shared.idle.idle_procs() != 0 || shared.idle.spinning() != 0 {
+        return;
+    }
+    let running = shared.machines().filter(|m| !m.task().is_null());
+    let oldest = running
+        .filter_map(|m| m.proc().map(|proc| (shared.clock.since(proc.slice_start()), m)))
+        .filter(|(age, _)| *age >= PROTECTED)
+        .max_by_key(|(age, _)| *age);
+    if let Some((_, m)) = oldest {
+        request_preempt(shared, m);
+        crate::preempt_glue::signal(shared, m);
+    }
+}

@@ -1,0 +1,262 @@
+//! The M: an operating system thread in the scheduler's service.
+//!
+//! # Fields: who may touch what, when
+//!
+//! The *role* of an M is what runs its code: the M's own thread, or, in thread mode, the thread of
+//! the goroutine that has the baton. There is one at a time, each ordered after the last by the
+//! switch. "Role" below means: that one, inside the runtime.
+//!
+//! | field | written by | read by |
+//! |---|---|---|
+//! | `proc` | role; a taker, to null, under the take lock while the goroutine is in user code | role, taker, monitor |
+//! | `switches`, then `task`, `words`, `tid`, `clock` | role, at a switch, in this order | taker, monitor |
+//! | `pending`, `spinning`, `counters` | role | role (counters: all) |
+//! | `order` | whoever took the M from the idle list, before it unparks it | the M, after its sleep |
+//!
+//! Why a taker may trust what it read: see [`handoff`](crate::handoff).
+//!
+//! Ms are made by the service thread and live until the scheduler's end, in a table that only
+//! grows. An M that has nothing to do sleeps; it does not exit before, as its thread may be what a
+//! parent-death signal or an io_uring hangs on.
+
+use core::{
+    cell::Cell,
+    ptr::{NonNull, null_mut},
+    sync::atomic::AtomicI32,
+};
+
+use crate::{
+    context::{Context, ThreadId},
+    idle::Spinning,
+    parker::Parker,
+    proc::{Held, Proc},
+    scheduler::Shared,
+    stats::MachineCounters,
+    sync::{AtomicPtr, AtomicU64, Ordering},
+    task::{Run, Task},
+    tls::Words,
+};
+
+/// What the M owes to the goroutine it has just switched away from.
+#[derive(Debug)]
+pub(crate) enum Commit {
+    /// Publish it as parked.
+    Park(Run),
+    /// It goes on later: behind the local queue.
+    Yield(Run),
+    /// It gave way because it was asked to: behind the local queue, or the global one.
+    Preempted(Run),
+    /// It has no P: with those that were woken.
+    Displaced(Run),
+    /// It has ended: its stack is free.
+    End(Run),
+}
+
+/// What an M is woken for.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// The P to hold, by its number.
+    pub(crate) proc: usize,
+    /// Evidence that the M is counted as a spinner already.
+    pub(crate) spinning: Option<Spinning>,
+}
+
+/// A thread of the scheduler.
+#[repr(align(128))]
+pub(crate) struct Machine {
+    id: usize,
+    shared: NonNull<Shared>,
+    /// The M's own thread, when a goroutine runs in its place.
+    own: Context,
+    own_words: NonNull<Words>,
+    own_thread: ThreadId,
+
+    proc: AtomicPtr<Proc>,
+    switches: AtomicU64,
+    task: AtomicPtr<Task>,
+    words: AtomicPtr<Words>,
+    tid: AtomicI32,
+    clock: AtomicI32,
+
+    pending: Cell<Option<Commit>>,
+    pub(crate) spinning: Cell<Option<Spinning>>,
+    pub(crate) counters: MachineCounters,
+
+    order: Cell<Option<Order>>,
+    parker: Parker,
+}
+
+// SAFETY: the cells belong to the role, of which there is one at a time (essay); `own` is switched
+// to by the role only; the rest is atomic.
+unsafe impl Sync for Machine {}
+// SAFETY: as above.
+unsafe impl Send for Machine {}
+
+impl Machine {
+    /// The M that the calling thread will be.
+    pub(crate) fn of_this_thread(id: usize, shared: &Shared, words: &Words) -> Self {
+        let thread = ThreadId::current();
+        Self {
+            id,
+            shared: NonNull::from(shared),
+            own: Context::of_thread(shared.mode),
+            own_words: NonNull::from(words),
+            own_thread: thread,
+            proc: AtomicPtr::new(null_mut()),
+            switches: AtomicU64::new(0),
+            task: AtomicPtr::new(null_mut()),
+            words: AtomicPtr::new(null_mut()),
+            tid: AtomicI32::new(thread.tid()),
+            clock: AtomicI32::new(thread.clock()),
+            pending: Cell::new(None),
+            spinning: Cell::new(None),
+            counters: MachineCounters::default(),
+            order: Cell::new(None),
+            parker: Parker::new(),
+        }
+    }
+
+    /// Its place in the table.
+    pub(crate) fn id(&self) -> usize {
+        self.id
+    }
+
+    /// Its scheduler.
+    pub(crate) fn shared(&self) -> &Shared {
+        // SAFETY: the scheduler owns its Ms and frees them last.
+        unsafe { self.shared.as_ref() }
+    }
+
+    /// Whether it belongs to `shared`.
+    pub(crate) fn serves(&self, shared: &Shared) -> bool {
+        core::ptr::eq(self.shared.as_ptr(), shared)
+    }
+
+    /// The context of its own thread.
+    pub(crate) fn own(&self) -> &Context {
+        &self.own
+    }
+
+    /// The P held, for the role.
+    pub(crate) fn held(&self) -> Option<Held<'_>> {
+        // Relaxed: the role wrote it, or a taker whom the entry's slow path has waited for.
+        let proc = self.proc.load(Ordering::Relaxed);
+        // SAFETY: Ps live as long as the scheduler. The role is inside the runtime, so the P cannot
+        // be taken from it.
+        unsafe { proc.as_ref().map(|proc| Held::new(proc)) }
+    }
+
+    /// The P, as others see it.
+    pub(crate) fn proc(&self) -> Option<&Proc> {
+        // Acquire: what the P's new holder wrote into it is visible.
+        // SAFETY: Ps live as long as the scheduler.
+        unsafe { self.proc.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Role: holds `proc` from now on.
+    pub(crate) fn hold(&self, proc: &Proc) {
+        // Release: pairs with `proc`; the taker's lock does the rest.
+        self.proc.store(core::ptr::from_ref(proc).cast_mut(), Ordering::Release);
+    }
+
+    /// Role, or a taker: the P is no longer this M's.
+    pub(crate) fn let_go(&self) {
+        // Release: as in `hold`.
+        self.proc.store(null_mut(), Ordering::Release);
+    }
+
+    /// The goroutine that runs, null between two.
+    pub(crate) fn task(&self) -> *mut Task {
+        // Acquire: pairs with `switched_to`; the words read next are not older.
+        self.task.load(Ordering::Acquire)
+    }
+
+    /// The words of the goroutine that runs, null between two.
+    pub(crate) fn words(&self) -> *mut Words {
+        // Acquire: as above.
+        self.words.load(Ordering::Acquire)
+    }
+
+    /// Switches so far.
+    pub(crate) fn switches(&self) -> u64 {
+        // Acquire: pairs with `switched_to`.
+        self.switches.load(Ordering::Acquire)
+    }
+
+    /// The kernel thread in the role.
+    pub(crate) fn tid(&self) -> i32 {
+        // Relaxed: a stale one gets a signal that it ignores.
+        self.tid.load(Ordering::Relaxed)
+    }
+
+    /// The clock of that thread's processor time.
+    pub(crate) fn cpu_clock(&self) -> libc::clockid_t {
+        // Relaxed: a stale one gives a stale time.
+        self.clock.load(Ordering::Relaxed)
+    }
+
+    /// Role: publishes the goroutine to which it is about to switch, `None` for its own thread.
+    pub(crate) fn switched_to(&self, next: Option<(&Task, &Words, Option<ThreadId>)>) {
+        // Release, all: a taker that sees a goroutine outside the runtime on another M sees the
+        // switches of the one it left. See `handoff`.
+        self.switches.store(self.switches.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.counters.switches.bump();
+        let (task, words, thread) = match next {
+            Some((task, words, thread)) => {
+                // Relaxed, both: read by the goroutine, which the switch orders after.
+                words.m.store(core::ptr::from_ref(self).cast_mut().cast(), Ordering::Relaxed);
+                let g = core::ptr::from_ref(task).cast_mut();
+                words.g.store(g.cast(), Ordering::Relaxed);
+                (g, core::ptr::from_ref(words).cast_mut(), thread)
+            }
+            None => (null_mut(), null_mut(), None),
+        };
+        self.words.store(words, Ordering::Release);
+        self.task.store(task, Ordering::Release);
+        self.run_by(thread.unwrap_or(self.own_thread));
+    }
+
+    fn run_by(&self, thread: ThreadId) {
+        // Relaxed, all: see `tid` and `cpu_clock`. Own TLS: nothing changes, nothing is written.
+        if self.tid.load(Ordering::Relaxed) != thread.tid() {
+            self.clock.store(thread.clock(), Ordering::Relaxed);
+            self.tid.store(thread.tid(), Ordering::Relaxed);
+        }
+    }
+
+    /// Role: what to do about the goroutine it leaves, once it has left.
+    pub(crate) fn owe(&self, commit: Commit) {
+        let before = self.pending.replace(Some(commit));
+        debug_assert!(before.is_none(), "a commit was not carried out: {before:?}");
+    }
+
+    /// Role: what is owed.
+    pub(crate) fn owed(&self) -> Option<Commit> {
+        self.pending.take()
+    }
+
+    /// Wakes the M to carry out `order`. The caller took it from the idle list.
+    pub(crate) fn wake(&self, order: Order) {
+        // Whoever takes an M from the list is the only one to write here, and the M reads it only
+        // after the permit.
+        self.order.set(Some(order));
+        self.parker.unpark();
+    }
+
+    /// Wakes the M to look whether the scheduler stops.
+    pub(crate) fn rouse(&self) {
+        self.parker.unpark();
+    }
+
+    /// The M: sleeps until it is woken. `None`: for no order.
+    pub(crate) fn sleep(&self) -> Option<Order> {
+        self.parker.park();
+        self.order.take()
+    }
+}
+
+impl core::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Machine").field("id", &self.id).field("tid", &self.tid()).finish()
+    }
+}

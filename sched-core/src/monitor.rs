@@ -1,0 +1,274 @@
+//! What somebody needs who watches a scheduler from a thread without a P.
+//!
+//! A monitor (Go calls it sysmon) sees goroutines that block or run too long, and acts on it. It
+//! must not wait for any goroutine, as it is what frees those that wait for each other. So
+//! everything here reads words that their owners publish anyway, takes no lock but the take lock,
+//! which is held for a microsecond, and trusts nothing it saw: every deed checks again.
+//!
+//! ```
+//! use sched_core::{Config, NoHooks, Scheduler};
+//! # use std::sync::Arc;
+//! let scheduler = Scheduler::new(Config { procs: 1, ..Config::default() }, Arc::new(NoHooks))?;
+//! let monitor = scheduler.monitor();
+//! let handle = scheduler.spawn(|| std::thread::sleep(std::time::Duration::from_millis(2)))?;
+//! let mut views = Vec::new();
+//! while !handle.is_finished() {
+//!     monitor.snapshot(&mut views);
+//!     for view in views.iter().filter(|view| view.running && view.proc.is_some()) {
+//!         // A real monitor looks at the clock and at the kernel's word first.
+//!         monitor.try_take(view);
+//!     }
+//! }
+//! # scheduler.shutdown(None);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Sleeping for ever
+//!
+//! When every P is idle there is nothing to watch. [`Monitor::wait`] then sleeps without a time
+//! limit, and whoever takes a P from the idle list rings the [`Bell`]. The handshake is the usual
+//! one: the monitor arms the bell and then looks; the other takes the P and then looks at the bell;
+//! a full fence lies between the two steps on both sides, so one of them sees the other.
+
+use core::{fmt, time::Duration};
+use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
+
+use crate::{
+    handoff,
+    machine::Machine,
+    parker::Parker,
+    scheduler::Shared,
+    sync::{AtomicBool, Ordering, fence, now},
+};
+
+/// The eye and the hand of a monitor. Use it from one thread.
+pub struct Monitor {
+    shared: Arc<Shared>,
+}
+
+/// One M, as it was at a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MachineView {
+    /// Its number, for as long as the scheduler lives.
+    pub id: usize,
+    /// The P it holds.
+    pub proc: Option<usize>,
+    /// Whether a goroutine runs on it. False while it looks for work or sleeps.
+    pub running: bool,
+    /// Switches so far: unchanged means the same run of the same goroutine.
+    pub switches: u64,
+    /// Slices that its P has begun; a goroutine that inherits a slice does not begin one.
+    pub tick: u32,
+    /// How long the slice has lasted; zero without a P.
+    pub slice_age: Duration,
+}
+
+/// What the kernel says about a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KernelState {
+    /// It runs, or waits for a processor: `R`.
+    Running,
+    /// It sleeps, and a signal would wake it: `S`.
+    Sleeping,
+    /// It waits for a device or a page: `D`.
+    Waiting,
+    /// Something else, or the kernel could not be asked.
+    Unknown,
+}
+
+/// How busy a scheduler is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Goroutines in queues, at about this time.
+    pub runnable: usize,
+    /// Ps that nobody holds.
+    pub idle_procs: usize,
+    /// Ms that look for work.
+    pub spinning: usize,
+    /// All Ps.
+    pub procs: usize,
+}
+
+impl Load {
+    /// Nothing runs and nothing waits to run.
+    pub fn is_idle(&self) -> bool {
+        self.idle_procs == self.procs
+    }
+}
+
+/// A kept-open file that tells the kernel state of one thread.
+#[derive(Debug)]
+pub struct StateFile {
+    tid: i32,
+    file: File,
+}
+
+impl Monitor {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Replaces the content of `views` with one view per M that runs a goroutine or holds a P.
+    pub fn snapshot(&self, views: &mut Vec<MachineView>) {
+        views.clear();
+        let all = self.shared.machines().map(|m| self.view(m));
+        views.extend(all.filter(|view| view.running || view.proc.is_some()));
+    }
+
+    fn view(&self, m: &Machine) -> MachineView {
+        // The count first: if anything read later belongs to a later run, the count is too old, and
+        // a take that trusts this view is refused.
+        let switches = m.switches();
+        let running = !m.task().is_null();
+        let proc = m.proc();
+        let age = proc.map_or(0, |proc| self.shared.clock.since(proc.slice_start()));
+        MachineView {
+            id: m.id(),
+            proc: proc.map(|proc| proc.index()),
+            running,
+            switches,
+            tick: proc.map_or(0, |proc| proc.tick()),
+            slice_age: Duration::from_nanos(age),
+        }
+    }
+
+    /// How busy the scheduler is.
+    pub fn load(&self) -> Load {
+        let local: usize = self.shared.procs.iter().map(|proc| proc.queue.len()).sum();
+        Load {
+            runnable: local + self.shared.global.len(),
+            idle_procs: self.shared.idle.idle_procs(),
+            spinning: self.shared.idle.spinning(),
+            procs: self.shared.procs.len(),
+        }
+    }
+
+    /// Processor time that the thread of M `id` has used. 0.4 µs.
+    pub fn cpu_time(&self, id: usize) -> Option<Duration> {
+        let clock = self.shared.machine(id)?.cpu_clock();
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the pointer is to a timespec of ours; a clock that is gone gives an error.
+        let done = unsafe { libc::clock_gettime(clock, &mut time) };
+        (done == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+    }
+
+    /// What the kernel says about the thread of M `id`. 5 µs: ask only when its clock stands still.
+    ///
+    /// `file` is kept from call to call for the same M; it is opened when it is `None` or belongs to
+    /// a thread that has left the M.
+    pub fn kernel_state(&self, id: usize, file: &mut Option<StateFile>) -> KernelState {
+        let Some(machine) = self.shared.machine(id) else { return KernelState::Unknown };
+        let tid = machine.tid();
+        if file.as_ref().is_none_or(|file| file.tid != tid) {
+            *file = StateFile::open(tid);
+        }
+        file.as_ref().map_or(KernelState::Unknown, StateFile::read)
+    }
+
+    /// Takes the P of the M as `seen`, and hands it to another M, or to the idle list. False if the
+    /// M has switched since, holds no P, or is inside the runtime.
+    pub fn try_take(&self, seen: &MachineView) -> bool {
+        let machine = self.shared.machine(seen.id);
+        machine.is_some_and(|m| handoff::take(&self.shared, m, seen.switches))
+    }
+
+    /// Asks the goroutine on M `id` to give way when it next enters the runtime.
+    pub fn request_preempt(&self, id: usize) {
+        if let Some(machine) = self.shared.machine(id) {
+            handoff::request_preempt(&self.shared, machine);
+        }
+    }
+
+    /// Interrupts the thread of M `id`, so that a requested preemption happens where it stands. Does
+    /// nothing if [`signal_preemption`](crate::Config::signal_preemption) is off.
+    pub fn signal(&self, id: usize) {
+        if let Some(machine) = self.shared.machine(id) {
+            crate::preempt_glue::signal(&self.shared, machine);
+        }
+    }
+
+    /// Sleeps until a P leaves the idle list, if all are idle; else for `limit` at most.
+    ///
+    /// Returns at once when the scheduler stops: see [`stopped`](Self::stopped).
+    pub fn wait(&self, limit: Duration) {
+        self.shared.bell.wait(limit, || self.load().is_idle() && !self.stopped());
+    }
+
+    /// Ends a [`wait`](Self::wait), now or when it is called.
+    pub fn wake(&self) {
+        self.shared.bell.parker.unpark();
+    }
+
+    /// The scheduler has stopped: nothing will happen any more.
+    pub fn stopped(&self) -> bool {
+        self.shared.stopping()
+    }
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Monitor").field("load", &self.load()).finish()
+    }
+}
+
+impl StateFile {
+    fn open(tid: i32) -> Option<Self> {
+        let file = File::open(format!("/proc/self/task/{tid}/stat")).ok()?;
+        Some(Self { tid, file })
+    }
+
+    /// The state is the letter after the last parenthesis, which ends the thread's name.
+    fn read(&self) -> KernelState {
+        let mut text = [0; 256];
+        let len = self.file.read_at(&mut text, 0).unwrap_or(0);
+        let state =
+            text[..len].iter().rposition(|&b| b == b')').and_then(|i| text[..len].get(i + 2));
+        match state {
+            Some(b'R') => KernelState::Running,
+            Some(b'S') => KernelState::Sleeping,
+            Some(b'D') => KernelState::Waiting,
+            _ => KernelState::Unknown,
+        }
+    }
+}
+
+/// Wakes a monitor that sleeps because all Ps are idle.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    armed: AtomicBool,
+    parker: Parker,
+}
+
+impl Bell {
+    pub(crate) fn new() -> Self {
+        Self { armed: AtomicBool::new(false), parker: Parker::new() }
+    }
+
+    /// A P has left the idle list, or the scheduler stops.
+    pub(crate) fn ring(&self) {
+        // SeqCst: the P was taken before this looks at the bell; partner: the fence in `wait`.
+        fence(Ordering::SeqCst);
+        // Relaxed: ordered by the fence.
+        if self.armed.load(Ordering::Relaxed) {
+            // Relaxed: the parker publishes.
+            self.armed.store(false, Ordering::Relaxed);
+            self.parker.unpark();
+        }
+    }
+
+    fn wait(&self, limit: Duration, idle: impl FnOnce() -> bool) {
+        // Relaxed: ordered by the fence.
+        self.armed.store(true, Ordering::Relaxed);
+        // SeqCst: the bell is armed before this looks at the Ps; partner: the fence in `ring`.
+        fence(Ordering::SeqCst);
+        if idle() {
+            self.parker.park();
+            return;
+        }
+        // Relaxed: a ring that comes before this is harmless.
+        self.armed.store(false, Ordering::Relaxed);
+        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        let _ = self.parker.park_until(now().saturating_add(nanos));
+    }
+}

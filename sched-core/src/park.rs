@@ -1,0 +1,349 @@
+//! Parking: one permit per goroutine and per plain thread, one handle for both.
+//!
+//! # Problem
+//!
+//! Channels, locks and joins are written once and used by goroutines and by plain threads alike: a
+//! `main` that is no goroutine waits for one, a foreign thread sends into a channel. All of them
+//! want what `std::thread::park` offers: *park until somebody unparks me; an unpark that came
+//! first is kept*. Std's own cannot be used: its futex would block the M, and its permit may be
+//! spent by other users of the same thread.
+//!
+//! # Words
+//!
+//! A [`Waiter`] names who waits: a goroutine of any scheduler, or a thread. A *permit* is what
+//! [`Waiter::unpark`] leaves and [`park`] uses up; there is at most one, so two unparks before a
+//! park count once. Every wait is therefore a loop over a condition of one's own:
+//!
+//! ```
+//! use sched_core::park::{self, WaitReason};
+//! use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+//!
+//! let done = Arc::new(AtomicBool::new(false));
+//! let (flag, waiter) = (Arc::clone(&done), park::current());
+//! let other = std::thread::spawn(move || {
+//!     flag.store(true, Ordering::Release);
+//!     waiter.unpark();
+//! });
+//! while !done.load(Ordering::Acquire) {
+//!     park::park(WaitReason::Park);
+//! }
+//! # other.join().unwrap();
+//! ```
+//!
+//! # How
+//!
+//! A goroutine parks by switching away; what publishes it as parked runs after the switch
+//! ([`worker`](crate::worker)). A thread parks on a futex word of its own. The record of a thread's
+//! permit must live as long as any `Waiter` that names it, so it is counted, and it is recycled and
+//! not freed: the last `Waiter` may be dropped inside the runtime, where no allocator is called.
+//!
+//! # Rejected
+//!
+//! A wait queue per condition (as `parking_lot`): one global table of locks, and nothing that a
+//! `select` over several conditions could use.
+
+use core::{fmt, ptr::NonNull, time::Duration};
+use std::time::Instant;
+
+use crate::{
+    parker::{self, Parker},
+    sync::{AtomicPtr, AtomicU32, Ordering, fence, now},
+    task::TaskRef,
+    tls, worker,
+};
+
+/// Why a goroutine waits, for dumps and for those who diagnose deadlocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum WaitReason {
+    /// A bare [`park`].
+    Park,
+    /// The end of another goroutine.
+    Join,
+    /// Room in a channel.
+    Send,
+    /// A value from a channel.
+    Receive,
+    /// Any of several channels.
+    Select,
+    /// A lock of [`runtime`'s](https://docs.rs) kind: a mutex, a semaphore, a condition.
+    Lock,
+    /// A group of goroutines.
+    Group,
+    /// A point in time.
+    Sleep,
+    /// Work of the collector.
+    Collect,
+}
+
+/// How [`park_until`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a wait with a deadline must tell which of the two came"]
+pub enum Woken {
+    /// There was a permit; it is used up.
+    Unparked,
+    /// The deadline has passed, and no permit was there.
+    Timeout,
+}
+
+/// Somebody who waits, or may: the goroutine or the plain thread that called [`current`].
+#[derive(Clone)]
+pub struct Waiter(Who);
+
+#[derive(Clone)]
+enum Who {
+    Goroutine(TaskRef),
+    Thread(ThreadRef),
+}
+
+/// The waiter that the calling goroutine or thread is.
+pub fn current() -> Waiter {
+    match worker::current_task() {
+        Some(task) => Waiter(Who::Goroutine(task)),
+        None => Waiter(Who::Thread(ThreadRef::current())),
+    }
+}
+
+/// Waits until somebody has called [`Waiter::unpark`] for the caller, and uses that permit up.
+/// Returns at once if the permit is there.
+///
+/// Must not be called while an [`Entered`](crate::entry::Entered) of the caller is alive.
+pub fn park(reason: WaitReason) {
+    if worker::on_goroutine() {
+        worker::park(reason);
+    } else {
+        ThreadRef::current().park(None);
+    }
+}
+
+/// As [`park`], until `deadline` at the latest. A goroutine's deadline is kept by the scheduler's
+/// timer thread: a few tens of microseconds late on an idle machine.
+pub fn park_until(reason: WaitReason, deadline: Instant) -> Woken {
+    let at = nanos(deadline);
+    let unparked = if worker::on_goroutine() {
+        worker::park_until(reason, at)
+    } else {
+        ThreadRef::current().park(Some(at))
+    };
+    if unparked { Woken::Unparked } else { Woken::Timeout }
+}
+
+/// The deadline on the clock of [`now`]; one in the past is now.
+fn nanos(deadline: Instant) -> u64 {
+    let left: Duration = deadline.saturating_duration_since(Instant::now());
+    now().saturating_add(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX))
+}
+
+impl Waiter {
+    /// Leaves a permit: lets the waiter's [`park`] return, now or when it is called.
+    ///
+    /// Everything that the caller did before is visible to the waiter after its `park`. Does
+    /// nothing once the goroutine or thread has ended. Never blocks.
+    pub fn unpark(&self) {
+        match &self.0 {
+            Who::Goroutine(task) => worker::unpark(task),
+            Who::Thread(thread) => thread.unpark(),
+        }
+    }
+
+    /// Whether both name the same goroutine or thread.
+    pub fn same(&self, other: &Waiter) -> bool {
+        match (&self.0, &other.0) {
+            (Who::Goroutine(a), Who::Goroutine(b)) => a.same(b),
+            (Who::Thread(a), Who::Thread(b)) => a.0 == b.0,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Who::Goroutine(task) => write!(f, "Waiter(goroutine {})", task.id()),
+            Who::Thread(thread) => write!(f, "Waiter(thread {:p})", thread.0),
+        }
+    }
+}
+
+/// The permit of one plain thread, and where it sleeps.
+#[derive(Debug)]
+pub(crate) struct ThreadParker {
+    parker: Parker,
+    /// The thread itself, and each `Waiter`.
+    references: AtomicU32,
+    /// The next free record, while this one is free.
+    next: AtomicPtr<ThreadParker>,
+}
+
+/// Records that no thread uses, last in, first out.
+#[derive(Debug)]
+pub(crate) struct FreeParkers(*mut ThreadParker);
+
+// SAFETY: the records are never freed, and each in the list is the list's alone.
+unsafe impl Send for FreeParkers {}
+
+impl FreeParkers {
+    pub(crate) const fn new() -> Self {
+        Self(core::ptr::null_mut())
+    }
+
+    fn pop(&mut self) -> Option<NonNull<ThreadParker>> {
+        let parker = NonNull::new(self.0)?;
+        // SAFETY: records are never freed.
+        let record = unsafe { parker.as_ref() };
+        // Relaxed: the lock around the list orders.
+        self.0 = record.next.load(Ordering::Relaxed);
+        Some(parker)
+    }
+
+    fn push(&mut self, parker: NonNull<ThreadParker>) {
+        // SAFETY: records are never freed.
+        let record = unsafe { parker.as_ref() };
+        // Relaxed: the lock around the list orders.
+        record.next.store(self.0, Ordering::Relaxed);
+        self.0 = parker.as_ptr();
+    }
+}
+
+/// A counted reference to a thread's record.
+#[derive(PartialEq, Eq)]
+pub(crate) struct ThreadRef(NonNull<ThreadParker>);
+
+// SAFETY: the record is made of atomics and lives while it is counted.
+unsafe impl Send for ThreadRef {}
+// SAFETY: as above.
+unsafe impl Sync for ThreadRef {}
+
+impl ThreadParker {
+    fn new() -> Self {
+        Self {
+            parker: Parker::new(),
+            references: AtomicU32::new(1),
+            next: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+}
+
+impl ThreadRef {
+    /// The running thread's record, made at its first use.
+    fn current() -> Self {
+        tls::thread_parker(Self::fresh)
+    }
+
+    /// A record that nobody else knows, recycled if there is one.
+    fn fresh() -> Self {
+        match tls::free_parkers().lock().pop() {
+            Some(parker) => {
+                // SAFETY: a record on the free list is never freed, and now it is ours alone.
+                let record = unsafe { parker.as_ref() };
+                // A permit that its former thread never used up.
+                let _ = record.parker.park_until(0);
+                // Relaxed: nobody else knows this record until it is handed out.
+                record.references.store(1, Ordering::Relaxed);
+                Self(parker)
+            }
+            None => Self(NonNull::from(Box::leak(Box::new(ThreadParker::new())))),
+        }
+    }
+
+    fn record(&self) -> &ThreadParker {
+        // SAFETY: records are never freed.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Sleeps until there is a permit; false if the deadline came first.
+    fn park(&self, deadline: Option<u64>) -> bool {
+        let parker = &self.record().parker;
+        match deadline {
+            None => parker.park(),
+            Some(at) => return parker.park_until(at) == parker::Woken::Unparked,
+        }
+        true
+    }
+
+    fn unpark(&self) {
+        self.record().parker.unpark();
+    }
+}
+
+impl Clone for ThreadRef {
+    fn clone(&self) -> Self {
+        // Relaxed: a new reference is made from one that exists.
+        self.record().references.fetch_add(1, Ordering::Relaxed);
+        Self(self.0)
+    }
+}
+
+impl Drop for ThreadRef {
+    fn drop(&mut self) {
+        // Release: our uses of the record happen before its recycling; pairs with the fence.
+        if self.record().references.fetch_sub(1, Ordering::Release) == 1 {
+            // Acquire: the uses of all others happen before, too.
+            fence(Ordering::Acquire);
+            tls::free_parkers().lock().push(self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permit_is_kept_and_counts_once() {
+        let me = current();
+        me.unpark();
+        me.unpark();
+        park(WaitReason::Park);
+        let soon = Instant::now() + Duration::from_millis(1);
+        assert_eq!(park_until(WaitReason::Park, soon), Woken::Timeout);
+    }
+
+    #[test]
+    fn a_timeout_leaves_no_permit_and_takes_none_later() {
+        let me = current();
+        assert_eq!(park_until(WaitReason::Park, Instant::now()), Woken::Timeout);
+        me.unpark();
+        assert_eq!(park_until(WaitReason::Park, Instant::now()), Woken::Unparked);
+    }
+
+    #[test]
+    fn waiters_outlive_their_thread() {
+        let waiter = std::thread::spawn(current).join().expect("the thread ends");
+        waiter.unpark();
+        let again = waiter.clone();
+        assert!(again.same(&waiter) && !again.same(&current()));
+    }
+
+    #[test]
+    fn threads_hand_a_token_to_and_fro() {
+        use std::sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        };
+        const ROUNDS: usize = 2_000;
+        let turn = Arc::new(AtomicUsize::new(0));
+        let (theirs, first) = (Arc::clone(&turn), current());
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            tell.send(current()).expect("the first thread listens");
+            for round in 0..ROUNDS {
+                while theirs.load(Ordering::Acquire) != 2 * round + 1 {
+                    park(WaitReason::Park);
+                }
+                theirs.store(2 * round + 2, Ordering::Release);
+                first.unpark();
+            }
+        });
+        let second = told.recv().expect("the second thread says who it is");
+        for round in 0..ROUNDS {
+            turn.store(2 * round + 1, Ordering::Release);
+            second.unpark();
+            while turn.load(Ordering::Acquire) != 2 * round + 2 {
+                park(WaitReason::Park);
+            }
+        }
+        thread.join().expect("the second thread ends");
+    }
+}

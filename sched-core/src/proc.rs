@@ -1,0 +1,198 @@
+//! The P: the right to run, and what goes with it.
+//!
+//! A P carries everything that whoever runs goroutines needs without a lock: the run queue, the
+//! cache of free G records, the embedding's pointer, the counters of fairness. It belongs to one
+//! holder at a time: an M, the idle list, or a taker that is handing it over. [`Held`] is the
+//! evidence: having one proves that the running code is inside the runtime on an M that holds the P,
+//! so nobody can take it away meanwhile. Everything that needs the holder hangs on `Held`.
+//!
+//! | field | written by | read by |
+//! |---|---|---|
+//! | `queue` | holder; thieves, by its own rules | all |
+//! | `local` | once, before the first holder | holder |
+//! | `tick` | holder, one more per slice | monitor |
+//! | `slice` | holder, at the start of a slice | monitor, timer thread |
+//! | `streak`, `random`, `cache` | holder | holder |
+//!
+//! # Slices
+//!
+//! A goroutine from the ring or the global queue begins a slice; one that comes through runnext
+//! inherits the slice of whoever made it ready, so that a pair of goroutines that wake each other
+//! counts as one and is preempted as one. `slice` is the start of it in clock ticks ([`clock`]):
+//! reading the processor's counter costs a third of reading the system's clock.
+
+use core::cell::{Cell, UnsafeCell};
+
+use crate::{
+    clock,
+    queue::{
+        inject::{Inject, WOKEN_STREAK},
+        local::{CAPACITY, LocalQueue, Owner, Slice},
+    },
+    registry::Cache,
+    sync::{AtomicU32, AtomicU64, Ordering},
+    task::Run,
+};
+
+/// One in so many picks looks at the global queue first: Go's number, a prime.
+const GLOBAL_EVERY: u32 = 61;
+
+/// A right to run.
+#[repr(align(128))]
+#[derive(Debug)]
+pub(crate) struct Proc {
+    index: usize,
+    local: *mut (),
+    pub(crate) queue: LocalQueue<Run>,
+    tick: AtomicU32,
+    slice: AtomicU64,
+    /// Woken goroutines picked in a row.
+    streak: Cell<u32>,
+    random: Cell<u32>,
+    cache: UnsafeCell<Cache>,
+}
+
+// SAFETY: the cells are the holder's, and there is one at a time, each ordered after the last by
+// the hand-over; `local` is the embedding's, which gave it for use on any thread.
+unsafe impl Send for Proc {}
+// SAFETY: as above; the rest is atomic.
+unsafe impl Sync for Proc {}
+
+impl Proc {
+    /// A P that nobody holds.
+    pub(crate) fn new(index: usize, local: *mut ()) -> Self {
+        Self {
+            index,
+            local,
+            queue: LocalQueue::new(),
+            tick: AtomicU32::new(0),
+            slice: AtomicU64::new(0),
+            streak: Cell::new(0),
+            // Any odd number: the generator must not start at zero.
+            random: Cell::new(0x9e37_79b9 ^ (index as u32) << 8 | 1),
+            cache: UnsafeCell::new(Cache::new()),
+        }
+    }
+
+    /// Its place in the table.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The embedding's pointer.
+    pub(crate) fn local(&self) -> *mut () {
+        self.local
+    }
+
+    /// Slices begun so far.
+    pub(crate) fn tick(&self) -> u32 {
+        // Relaxed: a number for the monitor.
+        self.tick.load(Ordering::Relaxed)
+    }
+
+    /// When the running slice began, in clock ticks.
+    pub(crate) fn slice_start(&self) -> u64 {
+        // Relaxed: as above.
+        self.slice.load(Ordering::Relaxed)
+    }
+}
+
+/// The evidence that the running code holds a P.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held<'a>(&'a Proc);
+
+impl<'a> Held<'a> {
+    /// # Safety
+    ///
+    /// The running code is inside the runtime, on an M that holds `proc`, or is otherwise its only
+    /// holder, for as long as the value is used.
+    pub(crate) unsafe fn new(proc: &'a Proc) -> Self {
+        Self(proc)
+    }
+
+    /// The P itself.
+    pub(crate) fn proc(self) -> &'a Proc {
+        self.0
+    }
+
+    /// The owner's side of the run queue.
+    pub(crate) fn queue(self) -> Owner<'a, Run> {
+        // SAFETY: this is the holder, and the hand-over of the P ordered the former one before.
+        unsafe { self.0.queue.owner() }
+    }
+
+    /// Calls `f` with the cache of free G records.
+    pub(crate) fn cache<R>(self, f: impl FnOnce(&mut Cache) -> R) -> R {
+        // SAFETY: the holder alone uses the cache, and `f` cannot reach it a second time: nothing
+        // in `Cache` comes back to the P.
+        f(unsafe { &mut *self.0.cache.get() })
+    }
+
+    /// The goroutine that runs next, without looking at other Ps.
+    ///
+    /// Woken ones first, as others have had a slice while they slept; but not more than
+    /// [`WOKEN_STREAK`] in a row. Then, one time in 61, the global queue, which would starve
+    /// behind a local queue that refills itself. Then the local queue, then the global one.
+    pub(crate) fn pick(self, global: &Inject<Run>, procs: usize) -> Option<Run> {
+        self.pick_woken(global)
+            .or_else(|| self.pick_fair(global))
+            .or_else(|| self.pick_local())
+            .or_else(|| self.pick_global(global, procs))
+    }
+
+    fn pick_woken(self, global: &Inject<Run>) -> Option<Run> {
+        let streak = self.0.streak.replace(0);
+        if streak >= WOKEN_STREAK || !global.has_woken() {
+            return None;
+        }
+        let run = global.pop_woken()?;
+        self.0.streak.set(streak + 1);
+        self.begin_slice();
+        Some(run)
+    }
+
+    fn pick_fair(self, global: &Inject<Run>) -> Option<Run> {
+        if self.0.tick() % GLOBAL_EVERY != 0 {
+            return None;
+        }
+        let run = global.pop()?;
+        self.begin_slice();
+        Some(run)
+    }
+
+    fn pick_local(self) -> Option<Run> {
+        let (run, slice) = self.queue().pop()?;
+        if slice == Slice::Fresh {
+            self.begin_slice();
+        }
+        Some(run)
+    }
+
+    fn pick_global(self, global: &Inject<Run>, procs: usize) -> Option<Run> {
+        let mut batch = global.take(procs, CAPACITY / 2);
+        let run = batch.pop()?;
+        let queue = self.queue();
+        for other in batch {
+            queue.push_back(other, global);
+        }
+        self.begin_slice();
+        Some(run)
+    }
+
+    /// Counts a slice and notes its start.
+    pub(crate) fn begin_slice(self) {
+        // Relaxed, both: the holder alone writes, and the monitor wants numbers.
+        self.0.tick.store(self.0.tick().wrapping_add(1), Ordering::Relaxed);
+        self.0.slice.store(clock::ticks(), Ordering::Relaxed);
+    }
+
+    /// A random number: Marsaglia's xorshift, 2003.
+    pub(crate) fn random(self) -> u32 {
+        let mut x = self.0.random.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.0.random.set(x);
+        x
+    }
+}

@@ -1,0 +1,119 @@
+//! Counters: what the scheduler did.
+//!
+//! Each M counts for itself in plain relaxed words that only the thread in its role writes, so
+//! counting costs a load and a store on a line that is already there. [`Stats`] is their sum, read
+//! while others run: each counter is exact once the scheduler is at rest, and never runs backwards
+//! before.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one. Only the counter's owner calls this.
+    #[inline]
+    pub(crate) fn bump(&self) {
+        // Relaxed: one writer, and readers want a number, not an order.
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Adds one where several threads count.
+    pub(crate) fn bump_shared(&self) {
+        // Relaxed: a number, not an order.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number so far.
+    pub(crate) fn get(&self) -> u64 {
+        // Relaxed: a number, not an order.
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one M counted.
+#[derive(Debug, Default)]
+pub(crate) struct MachineCounters {
+    /// Goroutines that ended while this M ran them.
+    pub(crate) finished: Counter,
+    /// Goroutines stolen by this M from another P.
+    pub(crate) steals: Counter,
+    /// Goroutines that gave way because they were asked to.
+    pub(crate) preemptions: Counter,
+    /// Goroutines that parked.
+    pub(crate) parks: Counter,
+    /// Goroutines that came back without a P, found none idle and went to the queue.
+    pub(crate) displaced: Counter,
+    /// Switches from context to context.
+    pub(crate) switches: Counter,
+}
+
+/// What any thread counts.
+#[derive(Debug, Default)]
+pub(crate) struct SharedCounters {
+    /// Ps taken from goroutines in user code.
+    pub(crate) handoffs: Counter,
+    /// Threads the operating system refused.
+    pub(crate) thread_errors: Counter,
+    /// Batches of stacks that could not be prepared.
+    pub(crate) stack_errors: Counter,
+}
+
+/// Sums of all counters of a scheduler; see [`Scheduler::stats`](crate::Scheduler::stats).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Goroutines created.
+    pub created: u64,
+    /// Goroutines that ran to their end.
+    pub finished: u64,
+    /// OS threads in the role of an M, now.
+    pub threads: u64,
+    /// Goroutines taken from another P's queue.
+    pub steals: u64,
+    /// Ps taken from goroutines that were blocked, or gave theirs away.
+    pub handoffs: u64,
+    /// Goroutines that gave way because they were asked to.
+    pub preemptions: u64,
+    /// Times that a goroutine parked.
+    pub parks: u64,
+    /// Times that a goroutine came back without a P and had to queue for one.
+    pub displaced: u64,
+    /// Switches from one context to another.
+    pub switches: u64,
+    /// Threads the operating system refused.
+    pub thread_errors: u64,
+    /// Batches of stacks that could not be prepared.
+    pub stack_errors: u64,
+}
+
+impl Stats {
+    /// Adds what one M counted.
+    pub(crate) fn add(&mut self, machine: &MachineCounters) {
+        self.threads += 1;
+        self.finished += machine.finished.get();
+        self.steals += machine.steals.get();
+        self.preemptions += machine.preemptions.get();
+        self.parks += machine.parks.get();
+        self.displaced += machine.displaced.get();
+        self.switches += machine.switches.get();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stats_are_the_sum_over_machines() {
+        let (a, b) = (MachineCounters::default(), MachineCounters::default());
+        a.steals.bump();
+        b.steals.bump();
+        b.parks.bump();
+        let mut sum = Stats::default();
+        sum.add(&a);
+        sum.add(&b);
+        assert_eq!((sum.threads, sum.steals, sum.parks), (2, 2, 1));
+    }
+}

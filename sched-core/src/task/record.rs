@@ -1,0 +1,271 @@
+//! The record itself, and the two ways to name it. The rules are in the [parent](super)'s table.
+
+use core::{cell::UnsafeCell, fmt, ptr::NonNull};
+
+use super::{raw, state::State};
+use crate::{
+    park::{WaitReason, Waiter},
+    queue::{
+        Handle,
+        inject::{Link, Linked},
+    },
+    registry,
+    scheduler::Shared,
+    stack::Slot,
+    sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
+};
+
+/// A goroutine's number: unique in its scheduler, never used again, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(u64);
+
+impl TaskId {
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The record of one goroutine.
+#[repr(C, align(64))]
+pub(crate) struct Task {
+    link: Link<Task>,
+    next_free: AtomicPtr<Task>,
+    /// The park word.
+    pub(crate) state: State,
+    references: AtomicU32,
+    /// A [`WaitReason`], or [`NOT_WAITING`].
+    reason: AtomicU8,
+    id: AtomicU64,
+    shared: NonNull<Shared>,
+    joiner: UnsafeCell<Option<Waiter>>,
+    packet: UnsafeCell<Option<NonNull<raw::Header>>>,
+    slot: UnsafeCell<Option<Slot>>,
+}
+
+/// No reason to wait.
+const NOT_WAITING: u8 = u8::MAX;
+
+// SAFETY: each field is atomic or has one user at a time, as the table of the essay says.
+unsafe impl Send for Task {}
+// SAFETY: as above.
+unsafe impl Sync for Task {}
+
+impl Task {
+    /// A free record of a scheduler.
+    pub(crate) fn new(shared: NonNull<Shared>) -> Self {
+        Self {
+            link: Link::new(),
+            next_free: AtomicPtr::new(core::ptr::null_mut()),
+            state: State::new(),
+            references: AtomicU32::new(0),
+            reason: AtomicU8::new(NOT_WAITING),
+            id: AtomicU64::new(0),
+            shared,
+            joiner: UnsafeCell::new(None),
+            packet: UnsafeCell::new(None),
+            slot: UnsafeCell::new(None),
+        }
+    }
+
+    pub(crate) fn id(&self) -> TaskId {
+        // Relaxed: written before the record was handed out to whoever asks.
+        TaskId(self.id.load(Ordering::Relaxed))
+    }
+
+    /// The scheduler that the record belongs to. It lives while the record is out.
+    pub(crate) fn shared(&self) -> &Shared {
+        // SAFETY: a scheduler is not freed before all its records are back ([`registry`]), and
+        // whoever asks holds this one out.
+        unsafe { self.shared.as_ref() }
+    }
+
+    /// Writes the waiter that the goroutine's end is to wake.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the one handle, and has not announced a joiner before.
+    pub(crate) unsafe fn store_joiner(&self, joiner: Waiter) {
+        // SAFETY: nobody looks at the place before it is announced.
+        unsafe { *self.joiner.get() = Some(joiner) };
+    }
+
+    /// Takes the joiner's waiter.
+    ///
+    /// # Safety
+    ///
+    /// The caller was told by the state that the place is its own: [`Finish::WakeJoiner`] or
+    /// [`Join::Done`](super::state::Join::Done).
+    ///
+    /// [`Finish::WakeJoiner`]: super::state::Finish::WakeJoiner
+    pub(crate) unsafe fn take_joiner(&self) -> Option<Waiter> {
+        // SAFETY: the caller's claim.
+        unsafe { (*self.joiner.get()).take() }
+    }
+
+    /// The closure and the result.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the goroutine itself, and has not given the packet up.
+    pub(crate) unsafe fn packet(&self) -> NonNull<raw::Header> {
+        // SAFETY: written before the goroutine was queued, and constant since.
+        unsafe { *self.packet.get() }.expect("a goroutine that runs has a packet")
+    }
+
+    /// The stack and TLS block, `None` before the first run and after the end.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the G (see the table), and makes no two references that overlap.
+    #[expect(clippy::mut_from_ref, reason = "whoever has the G has the field; see the table")]
+    pub(crate) unsafe fn slot(&self) -> &mut Option<Slot> {
+        // SAFETY: the caller's claim.
+        unsafe { &mut *self.slot.get() }
+    }
+
+    pub(crate) fn set_reason(&self, reason: Option<WaitReason>) {
+        // Relaxed: a hint for dumps.
+        self.reason.store(reason.map_or(NOT_WAITING, |r| r as u8), Ordering::Relaxed);
+    }
+
+    pub(crate) fn next_free(&self) -> *mut Task {
+        // Relaxed: the lists of free records have one user at a time.
+        self.next_free.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_next_free(&self, next: *mut Task) {
+        // Relaxed: as above.
+        self.next_free.store(next, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("id", &self.id()).field("state", &self.state).finish()
+    }
+}
+
+/// The run reference: having it is having the G.
+///
+/// It lies in exactly one place: a queue, an M, or a commit.
+#[derive(Debug)]
+pub(crate) struct Run(NonNull<Task>);
+
+// SAFETY: the record is Sync and counted; the run reference is one of the counts.
+unsafe impl Send for Run {}
+
+impl Run {
+    /// Makes a free record into a goroutine that will run `packet`, with one reference besides.
+    ///
+    /// # Safety
+    ///
+    /// `task` is a free record that the caller took from its registry; the packet is nobody else's
+    /// to run.
+    pub(crate) unsafe fn start(
+        task: NonNull<Task>,
+        id: TaskId,
+        packet: NonNull<raw::Header>,
+    ) -> (Run, TaskRef) {
+        // SAFETY: records are not freed while they are out.
+        let record = unsafe { task.as_ref() };
+        record.state.reset();
+        // Relaxed, all: nobody else knows this record until it is queued, which publishes it.
+        record.id.store(id.0, Ordering::Relaxed);
+        record.references.store(2, Ordering::Relaxed);
+        record.set_reason(None);
+        // SAFETY: nobody else knows the record.
+        unsafe { *record.packet.get() = Some(packet) };
+        (Run(task), TaskRef(task))
+    }
+
+    /// The record.
+    pub(crate) fn task(&self) -> &Task {
+        // SAFETY: the run reference keeps the record out of the free lists.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The goroutine has ended: its run reference becomes an ordinary one, to be dropped.
+    pub(crate) fn end(self) -> TaskRef {
+        TaskRef(self.0)
+    }
+}
+
+// SAFETY: 1. the round trip is that of the pointer. 2. records never move, and nobody has `&mut` to
+// one that is out.
+unsafe impl Handle for Run {
+    type Target = Task;
+
+    fn into_raw(self) -> NonNull<Task> {
+        self.0
+    }
+
+    unsafe fn from_raw(raw: NonNull<Task>) -> Self {
+        Run(raw)
+    }
+}
+
+// SAFETY: one link per record, given to no one else.
+unsafe impl Linked for Run {
+    fn link(task: &Task) -> &Link<Task> {
+        &task.link
+    }
+}
+
+/// A counted name of a goroutine.
+pub(crate) struct TaskRef(NonNull<Task>);
+
+// SAFETY: the record is Sync and lives while it is counted.
+unsafe impl Send for TaskRef {}
+// SAFETY: as above.
+unsafe impl Sync for TaskRef {}
+
+impl TaskRef {
+    /// A further reference to a record that the caller knows to be counted.
+    pub(crate) fn of(task: &Task) -> Self {
+        // Relaxed: a new reference is made from one that exists.
+        task.references.fetch_add(1, Ordering::Relaxed);
+        TaskRef(NonNull::from(task))
+    }
+
+    pub(crate) fn same(&self, other: &TaskRef) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl core::ops::Deref for TaskRef {
+    type Target = Task;
+
+    fn deref(&self) -> &Task {
+        // SAFETY: this reference is counted, so the record is out and stays.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Clone for TaskRef {
+    fn clone(&self) -> Self {
+        TaskRef::of(self)
+    }
+}
+
+impl Drop for TaskRef {
+    fn drop(&mut self) {
+        // Release: our uses of the record happen before its recycling; pairs with the fence.
+        if self.references.fetch_sub(1, Ordering::Release) == 1 {
+            // Acquire: the uses of all others happen before, too.
+            fence(Ordering::Acquire);
+            // SAFETY: the last reference: the record is nobody's, and out until it is back.
+            unsafe { registry::recycle(self.0) };
+        }
+    }
+}
