@@ -30,6 +30,7 @@ pub struct Worker {
     /// the same task.
     pub tick: u64,
     /// How long ago the present slice began. A task that hands its slice on leaves it unchanged.
+    /// Not looked at without a processor.
     pub slice_age: Duration,
 }
 

@@ -11,7 +11,8 @@
 //! moves and [`Retake`](crate::duty::Retake) takes it for a running one.
 //!
 //! The same slice is recognised without an identity: it is the same if it is at least as old as
-//! the request. (A younger one began after it.)
+//! the request. (A younger one began after it.) Without a processor there is no slice, and the tick
+//! says enough.
 //!
 //! A worker that runs without a processor — it came back from a blocking call after its processor
 //! was taken, and computes without entering the scheduler — uses a core that belongs to others.
@@ -45,9 +46,8 @@ struct Request {
 
 impl Request {
     fn concerns(&self, worker: &Worker, now: Duration) -> bool {
-        self.worker == worker.id
-            && self.tick == worker.tick
-            && worker.slice_age >= now.saturating_sub(self.asked)
+        let same_slice = !worker.holds || worker.slice_age >= now.saturating_sub(self.asked);
+        self.worker == worker.id && self.tick == worker.tick && same_slice
     }
 }
 

@@ -106,13 +106,14 @@ impl Machine for Script {
     fn snapshot(&mut self, into: &mut Snapshot) {
         assert!(into.workers.is_empty() && into.waiting == 0, "a snapshot starts empty");
         into.waiting = self.waiting;
+        let now = self.clock.now();
         for (&id, actor) in &self.actors {
             into.workers.push(Worker {
                 id: WorkerId(id),
                 holds: actor.holds,
                 running: actor.running,
                 tick: actor.tick,
-                slice_age: self.clock.now() - actor.slice_began,
+                slice_age: if actor.holds { now - actor.slice_began } else { Duration::ZERO },
             });
         }
     }
