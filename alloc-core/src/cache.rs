@@ -32,7 +32,7 @@
 //!
 //! [`Remote::push`]: crate::remote::Remote::push
 
-use core::{alloc::Layout, fmt, ptr, ptr::NonNull};
+use core::{alloc::Layout, fmt, mem, ptr, ptr::NonNull};
 
 use crate::{
     Error, Heap,
@@ -89,6 +89,9 @@ pub struct Cache<'h, S: PageSource> {
     number: usize,
     /// Bytes of partial spans without a live cell.
     empty: usize,
+    /// Refills that the heap's counter does not know of yet: adding there each time would be the
+    /// dearest part of a refill.
+    refills: usize,
     current: [Option<SpanPtr>; CLASSES],
     bins: [Bin; CLASSES],
 }
@@ -105,6 +108,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
             heap,
             number,
             empty: 0,
+            refills: 0,
             current: [None; CLASSES],
             bins: [const { Bin { partial: SpanList::new(), full: SpanList::new() } }; CLASSES],
         }
@@ -166,7 +170,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
     /// Finds a span with a free cell, makes it the current one, and takes the cell.
     #[cold]
     fn refill(&mut self, class: usize) -> Result<(NonNull<u8>, bool), Error> {
-        self.heap.counters.refills.add(1);
+        self.refills += 1;
         if let Some(span) = self.current[class] {
             if collect(span) {
                 return pop(span).ok_or(Error::OutOfMemory);
@@ -205,6 +209,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
 
     /// A span from the central or the page heap.
     fn find_shared(&mut self, class: usize) -> Result<SpanPtr, Error> {
+        self.report_refills();
         while let Some(span) = self.heap.central(class).claim(self.number) {
             self.heap.counters.claims.add(1);
             if has_local(span) || collect(span) {
@@ -213,6 +218,10 @@ impl<'h, S: PageSource> Cache<'h, S> {
             self.retain_full(class, span);
         }
         self.heap.small_span(class, self.number)
+    }
+
+    fn report_refills(&mut self) {
+        self.heap.counters.refills.add(mem::take(&mut self.refills));
     }
 
     /// Keeps a span without a free cell; lets the oldest such go if there are too many.
@@ -422,6 +431,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
             }
         }
         self.empty = 0;
+        self.report_refills();
     }
 }
 

@@ -11,7 +11,7 @@
 //! 3. A size with the same pages and as many blocks as the one before replaces it.
 //! 4. At last each size grows to the largest multiple of 128 that fits as often.
 //!
-//! A span of malloc's ([`Class::pages`]) is longer than Go's: at least eight blocks, up to 64 KiB,
+//! A span of malloc's ([`Class::manual_pages`]) is longer than Go's: 128 blocks, up to 64 KiB,
 //! since a refill costs more than the pages. A collected span keeps Go's length.
 //!
 //! The index of a block is found by multiplication: `index = (offset * magic) >> 32` with
@@ -32,8 +32,9 @@ pub const CLASSES: usize = 67;
 /// A span of small blocks has at most this many pages, unless its class needs more for itself.
 const MANUAL_PAGES: usize = 8;
 
-/// A span of small blocks has at least this many blocks, if its pages allow.
-const MANUAL_BLOCKS: usize = 8;
+/// A span has at least this many blocks, if `MANUAL_PAGES` allow: with few, almost every free finds
+/// its span full and almost every allocation the current one exhausted.
+const MANUAL_BLOCKS: usize = 128;
 
 /// Geometry of one size class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub struct Class {
     pub magic: u32,
     /// Pages of a span by Go's rule: the fewest with at most an eighth of tail waste.
     pub pages: u8,
-    /// Pages of a span of `malloc`'s: at least eight blocks where 64 KiB allow.
+    /// Pages of a span of `malloc`'s: 128 blocks where 64 KiB allow.
     pub manual_pages: u8,
 }
 

@@ -40,7 +40,8 @@ pub struct Stats {
     pub stacks: usize,
     /// The heap's own records.
     pub metadata: usize,
-    /// Times a cache had no cell in its current span.
+    /// Times a cache had no cell in its current span, as far as caches have reported them: each
+    /// does when it goes to a central or is flushed.
     pub refills: usize,
     /// Times a cache took a span from a central.
     pub claims: usize,
