@@ -218,6 +218,10 @@ impl Task {
         self.slot.as_ref().and_then(|slot| slot.context().thread())
     }
 
+    pub(crate) fn slot(&self) -> &Slot {
+        self.slot.as_ref().expect("the task has not ended")
+    }
+
     pub(crate) fn panicked(&self) -> bool {
         self.shared.panicked.get()
     }

@@ -4,9 +4,9 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sched_core::stack::{Mmap, Slots, SlotsConfig, StackError, StackSource};
+use sched_core::stack::{Mmap, Slot, Slots, SlotsConfig, StackError, StackSource};
 
-use crate::driver::{own_tls, threads};
+use crate::driver::{Driver, own_tls, threads, yield_now};
 
 /// Counts, and fails when told to.
 struct Limited {
@@ -125,4 +125,36 @@ fn slots_lie_apart_and_keep_their_size() {
         }
         assert_eq!(slots.stock(), 5);
     }
+}
+
+/// Pages of the slot that are in memory.
+fn resident_pages(slot: &Slot) -> usize {
+    let page = slot.guard().len();
+    let start = slot.bounds().start;
+    // Up to the end of the slot, whose size is a multiple of a page: TLS and record included.
+    let end = slot.bounds().end.next_multiple_of(page);
+    let mut resident = vec![0u8; (end - start) / page];
+    // SAFETY: the slot is mapped; one byte per page is written.
+    let failed = unsafe { libc::mincore(start as *mut _, end - start, resident.as_mut_ptr()) };
+    assert_eq!(failed, 0);
+    resident.iter().filter(|&&page| page & 1 != 0).count()
+}
+
+#[test]
+fn a_parked_goroutine_keeps_a_page_or_two() {
+    if !own_tls().is_own_tls() {
+        return;
+    }
+    let driver = Driver::new(own_tls());
+    let mut tasks = (0..10).map(|_| driver.task(yield_now)).collect::<Vec<_>>();
+    for task in &mut tasks {
+        assert!(!driver.resume(task));
+    }
+    for task in &tasks {
+        // The top page: record, header, TLS and the first frames. Frames without optimisation may
+        // need a second.
+        let pages = resident_pages(task.slot());
+        assert!(pages <= if cfg!(debug_assertions) { 2 } else { 1 }, "{pages} pages");
+    }
+    tasks.iter_mut().for_each(|task| assert!(driver.resume(task)));
 }
