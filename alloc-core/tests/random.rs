@@ -136,7 +136,7 @@ fn blocks_are_disjoint_aligned_and_keep_their_contents() {
     thread::scope(|scope| {
         for seed in 1..=4 {
             let (heap, to, from) = (&heap, to.clone(), &from);
-            scope.spawn(move || live(heap, 0x9e37_79b9 * seed, 30_000, to, from));
+            scope.spawn(move || live(heap, 0x9e37_79b9 * seed, 10_000, to, from));
         }
     });
     let mut cache = heap.cache();

@@ -1,0 +1,148 @@
+//! Who may touch a collected span: one sweeper per cycle gets it (A2), its bits are visible to
+//! whoever takes it next, and a stale cached span is swept once, whoever gives it up (A3).
+#![cfg(loom)]
+
+use alloc_core::managed::sweepgen::{Generation, SweepWord};
+use loom::{cell::UnsafeCell, sync::Arc, thread};
+use loom_tests::model;
+
+/// A span's word, and bits that only its holder touches: loom reports two at once.
+struct Span {
+    word: SweepWord,
+    sweeps: UnsafeCell<usize>,
+}
+
+// SAFETY: the word decides who touches the bits, which is what the models check.
+unsafe impl Sync for Span {}
+// SAFETY: as above.
+unsafe impl Send for Span {}
+
+impl Span {
+    /// A span in a cache of cycle 0.
+    fn new() -> Arc<Self> {
+        let word = SweepWord::cached(Generation::of(0));
+        Arc::new(Span { word, sweeps: UnsafeCell::new(0) })
+    }
+
+    /// Sweeps the span in cycle `cycle`, if it can be claimed.
+    fn sweep(&self, cycle: u64) -> bool {
+        let now = Generation::of(cycle);
+        let claimed = self.word.claim(now);
+        if claimed {
+            // SAFETY: the claim is the right to touch the bits; loom checks that.
+            self.sweeps.with_mut(|sweeps| unsafe { *sweeps += 1 });
+            self.word.finish(now);
+        }
+        claimed
+    }
+
+    /// Takes the span into a cache and looks at its bits, as allocation does.
+    fn cache(&self, cycle: u64) -> Option<usize> {
+        self.word.cache(Generation::of(cycle)).then(|| {
+            self.sweeps.with_mut(|sweeps| {
+                // SAFETY: a cached span is its cache's; loom checks that.
+                unsafe {
+                    *sweeps += 10;
+                    *sweeps
+                }
+            })
+        })
+    }
+
+    fn sweeps(&self) -> usize {
+        // SAFETY: all other threads have been joined.
+        self.sweeps.with(|sweeps| unsafe { *sweeps })
+    }
+}
+
+#[test]
+fn one_sweeper_gets_the_span_and_a_cache_sees_its_bits() {
+    model("sweep, claim", 3, || {
+        let span = Span::new();
+        assert!(span.word.uncache(Generation::of(0)));
+        let sweepers: Vec<_> = (0..2)
+            .map(|_| {
+                let span = span.clone();
+                thread::spawn(move || usize::from(span.sweep(1)))
+            })
+            .collect();
+        let cache = {
+            let span = span.clone();
+            thread::spawn(move || span.cache(1))
+        };
+        let claims: usize = sweepers.into_iter().map(|sweeper| sweeper.join().unwrap()).sum();
+        let cached = cache.join().unwrap();
+        assert_eq!(claims, 1, "exactly one claims it");
+        assert!(cached.is_none_or(|bits| bits == 11), "the cache sees the swept bits");
+        assert_eq!(span.sweeps() % 10, 1);
+    });
+}
+
+#[test]
+fn a_stale_span_is_swept_once_whoever_gives_it_up() {
+    model("sweep, stale", 3, || {
+        let span = Span::new();
+        let sweepers: Vec<_> = (0..2)
+            .map(|_| {
+                let span = span.clone();
+                thread::spawn(move || usize::from(span.sweep(1)))
+            })
+            .collect();
+        // The cache wakes up in cycle 1 and gives its span of cycle 0 up.
+        let cache = {
+            let span = span.clone();
+            thread::spawn(move || span.word.uncache(Generation::of(0)))
+        };
+        let mut claims: usize = sweepers.into_iter().map(|sweeper| sweeper.join().unwrap()).sum();
+        let given_up = cache.join().unwrap();
+        // A sweeper that looked before the cache let go, and one that looked in between, may both
+        // have missed it; the next one finds it.
+        claims += usize::from(span.sweep(1));
+        assert_eq!(claims, 1, "given up: {given_up}");
+        assert!(span.word.is_idle(Generation::of(1)) && span.sweeps() == 1);
+    });
+}
+
+#[test]
+fn a_span_is_in_one_cache_at_most() {
+    model("sweep, cache", 3, || {
+        let span = Span::new();
+        assert!(span.sweep(1));
+        let caches: Vec<_> = [false, true]
+            .map(|gives_up| {
+                let span = span.clone();
+                thread::spawn(move || {
+                    let ours = span.cache(1).is_some();
+                    assert!(!ours || !gives_up || span.word.uncache(Generation::of(1)));
+                    ours
+                })
+            })
+            .into_iter()
+            .collect();
+        let sweeper = {
+            let span = span.clone();
+            thread::spawn(move || span.sweep(1))
+        };
+        let cached: Vec<_> = caches.into_iter().map(|cache| cache.join().unwrap()).collect();
+        assert!(cached.contains(&true));
+        assert!(!sweeper.join().unwrap(), "a span of this cycle is nobody's to sweep");
+        assert!(span.word.is_of(Generation::of(1)));
+    });
+}
+
+#[test]
+fn the_span_of_a_sleeping_cache_is_swept_once() {
+    model("sweep, asleep", 3, || {
+        let span = Span::new();
+        let sweepers: Vec<_> = (0..2)
+            .map(|_| {
+                let span = span.clone();
+                thread::spawn(move || usize::from(span.sweep(1)))
+            })
+            .collect();
+        let claims: usize = sweepers.into_iter().map(|sweeper| sweeper.join().unwrap()).sum();
+        assert_eq!(claims, 1);
+        // The cache wakes up: its span is not its own any more.
+        assert!(!span.word.uncache(Generation::of(0)));
+    });
+}
