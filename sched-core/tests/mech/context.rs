@@ -68,15 +68,18 @@ mod control_words {
 #[inline(never)]
 fn outer_frame() -> Backtrace {
     yield_now();
-    let backtrace = inner_frame();
-    // Not a tail call, which would leave no frame of this function.
-    std::hint::black_box(());
-    backtrace
+    not_a_tail(inner_frame())
 }
 
 #[inline(never)]
 fn inner_frame() -> Backtrace {
-    Backtrace::force_capture()
+    not_a_tail(Backtrace::force_capture())
+}
+
+/// Keeps the call before from being a tail call, which would leave no frame of its caller.
+fn not_a_tail<T>(value: T) -> T {
+    std::hint::black_box(());
+    value
 }
 
 #[test]

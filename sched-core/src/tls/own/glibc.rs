@@ -119,6 +119,11 @@ pub(crate) fn probe(surplus: Surplus) -> Result<Layout, Reason> {
     let static_bytes = total.checked_sub(pthread_bytes).ok_or("odd size of static TLS")?;
     let samples = Samples::take(pthread_bytes)?;
     let rseq = rseq_offset()?;
+    // Taken before anyone counts what is in use: after it nobody comes in between.
+    let surplus = match surplus {
+        Surplus::Take if !surplus::take() => Surplus::Keep,
+        asked => asked,
+    };
     let modules = static_modules(static_bytes);
     let deepest = modules.iter().map(|module| module.start).max().unwrap_or(0);
     let mut layout = Layout {
@@ -142,9 +147,6 @@ pub(crate) fn probe(surplus: Surplus) -> Result<Layout, Reason> {
     };
     if !modules.iter().any(|module| module.holds(layout.words)) {
         return Err("the scheduler's words are not in static TLS");
-    }
-    if layout.surplus == Surplus::Take && !surplus::take() {
-        layout.surplus = Surplus::Keep;
     }
     if layout.surplus == Surplus::Keep {
         layout.used = layout.used.max(static_bytes);

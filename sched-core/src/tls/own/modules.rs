@@ -4,10 +4,11 @@
 //! public `dl_iterate_phdr` tells, for each object, its segment and where the *calling* thread's
 //! copy lies; the difference to the calling thread's pointer is the distance for every thread.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::{CStr, c_int, c_void};
 use core::ops::Range;
 
 use super::glibc::thread_pointer;
+use super::surplus;
 
 /// The static TLS of one loaded object.
 #[derive(Clone, Debug)]
@@ -32,7 +33,8 @@ impl Module {
     }
 }
 
-/// All objects whose TLS lies in the `static_bytes` below the calling thread's pointer.
+/// All objects whose TLS lies in the `static_bytes` below the calling thread's pointer, but for the
+/// one that only takes the rest.
 pub(super) fn static_modules(static_bytes: usize) -> Vec<Module> {
     let mut search = Search { tp: thread_pointer(), static_bytes, found: Vec::new() };
     // SAFETY: `visit` takes the pointer for the `Search` it is, and nobody else has it meanwhile.
@@ -55,7 +57,9 @@ unsafe extern "C" fn visit(
     let (info, search) = unsafe { (&*info, &mut *search.cast::<Search>()) };
     // SAFETY: the record's own array of program headers, `dlpi_phnum` long.
     let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
-    let tls = headers.iter().find(|header| header.p_type == libc::PT_TLS);
+    // SAFETY: libc's name for the object, a C string.
+    let ours = surplus::is_resident(unsafe { CStr::from_ptr(info.dlpi_name) });
+    let tls = headers.iter().find(|header| header.p_type == libc::PT_TLS && !ours);
     let data = info.dlpi_tls_data as usize;
     // A null pointer: the calling thread has no copy yet, so the TLS is dynamic.
     if let Some(tls) = tls.filter(|_| data != 0 && data < search.tp) {

@@ -49,12 +49,18 @@ const RELOCATIONS: u64 = 0x280;
 const DYNAMIC: u64 = 0x300;
 const WORD: u64 = 0x400;
 
-/// Takes all that is left. False if none of it could be taken, or something is still free.
+const RELOCATION_SIZE: u64 = 24;
+
+/// Takes all that is left. False if that cannot be done here, or something is still free.
 pub(super) fn take() -> bool {
+    // Where not even a library with dynamic TLS can be loaded this way (no /proc, no executable
+    // memfds), a refusal says nothing about the reserve.
+    let Some(probe) = Filler::load(Tls::Dynamic(1), TRIALS) else { return false };
+    probe.unload();
     let (mut fits, mut too_big) = (0, LIMIT);
     while too_big - fits > 1 {
         let middle = fits.midpoint(too_big);
-        match Filler::load(middle, TRIALS) {
+        match Filler::load(Tls::Static(middle), TRIALS) {
             Some(filler) => {
                 filler.unload();
                 fits = middle;
@@ -62,16 +68,27 @@ pub(super) fn take() -> bool {
             None => too_big = middle,
         }
     }
-    // A reserve of nothing needs no filler.
-    let taken = fits == 0 || Filler::load(fits, RESIDENT).is_some();
-    taken && Filler::load(1, TRIALS).is_none_or(Filler::refuse)
+    let taken = fits == 0 || Filler::load(Tls::Static(fits), RESIDENT).is_some();
+    taken && Filler::load(Tls::Static(1), TRIALS).is_none_or(Filler::refuse)
+}
+
+/// Whether an object of this name is our resident filler.
+pub(super) fn is_resident(name: &CStr) -> bool {
+    name.to_bytes().starts_with(RESIDENT.as_bytes())
+}
+
+/// How many bytes of TLS an image has, and whether it insists on their being static.
+#[derive(Clone, Copy)]
+enum Tls {
+    Static(usize),
+    Dynamic(usize),
 }
 
 /// A loaded image. It stays unless it is unloaded.
 struct Filler(*mut c_void);
 
 impl Filler {
-    fn load(tls_bytes: usize, directory: &str) -> Option<Filler> {
+    fn load(tls: Tls, directory: &str) -> Option<Filler> {
         // SAFETY: a name and a flag.
         let fd = unsafe { libc::memfd_create(c"goroutine-static-tls".as_ptr(), libc::MFD_CLOEXEC) };
         if fd < 0 {
@@ -79,7 +96,7 @@ impl Filler {
         }
         // SAFETY: just opened, ours alone.
         let mut file = unsafe { File::from_raw_fd(fd) };
-        file.write_all(&image(tls_bytes as u64)).ok()?;
+        file.write_all(&image(tls)).ok()?;
         let path = CString::new(format!("{directory}/{}", file.as_raw_fd())).ok()?;
         Filler::open(&path)
     }
@@ -102,8 +119,12 @@ impl Filler {
     }
 }
 
-/// A shared object with `tls_bytes` of zeroed, initial-exec TLS and nothing else.
-fn image(tls_bytes: u64) -> Vec<u8> {
+/// A shared object with some zeroed TLS and nothing else.
+fn image(tls: Tls) -> Vec<u8> {
+    let (tls_bytes, relocation_bytes) = match tls {
+        Tls::Static(bytes) => (bytes as u64, RELOCATION_SIZE),
+        Tls::Dynamic(bytes) => (bytes as u64, 0),
+    };
     let mut image = Image(vec![0; IMAGE_BYTES]);
     // ELF64, little-endian, version 1, System V; ET_DYN, x86-64.
     image.bytes(0, b"\x7fELF\x02\x01\x01");
@@ -115,19 +136,18 @@ fn image(tls_bytes: u64) -> Vec<u8> {
     let all = IMAGE_BYTES as u64;
     image.program_header(0, load, read_write, 0, all, all, 4096);
     image.program_header(1, tls, read, WORD, 0, tls_bytes, 1);
-    image.program_header(2, dynamic, read_write, DYNAMIC, 16 * 10, 16 * 10, 8);
+    image.program_header(2, dynamic, read_write, DYNAMIC, 16 * 9, 16 * 9, 8);
     image.program_header(3, stack, read_write, 0, 0, 0, 16);
     // One bucket, one symbol; bucket 0 is empty.
     image.bytes(HASH, &[1, 0, 0, 0, 1, 0, 0, 0]);
     // R_X86_64_TPOFF64 (18) against symbol 0, which is the object itself.
     image.words(RELOCATIONS, &[WORD, 18, 0]);
     let (hash, strings, symbols, relocations) = (4, 5, 6, 7);
-    let (relocation_bytes, relocation_size, string_bytes, symbol_size) = (8, 9, 10, 11);
-    let (flags, static_tls) = (30, 16);
+    let (relocations_size, relocation_size, strings_size, symbol_size) = (8, 9, 10, 11);
     image.words(DYNAMIC, &[hash, HASH, strings, STRINGS, symbols, SYMBOLS]);
-    image.words(DYNAMIC + 48, &[relocations, RELOCATIONS, relocation_bytes, 24]);
-    image.words(DYNAMIC + 80, &[relocation_size, 24, string_bytes, 1, symbol_size, 24]);
-    image.words(DYNAMIC + 128, &[flags, static_tls]);
+    image.words(DYNAMIC + 48, &[relocations, RELOCATIONS, relocations_size, relocation_bytes]);
+    image.words(DYNAMIC + 80, &[relocation_size, RELOCATION_SIZE, strings_size, 1]);
+    image.words(DYNAMIC + 112, &[symbol_size, 24]);
     image.0
 }
 
@@ -170,11 +190,14 @@ impl Image {
 
 #[cfg(test)]
 mod tests {
-    use super::{Filler, TRIALS, take};
+    use super::{Filler, TRIALS, Tls, take};
 
     #[test]
     fn nothing_is_left_after_taking() {
         assert!(take());
-        assert!(Filler::load(1, TRIALS).is_none(), "a byte of static TLS was still to be had");
+        assert!(
+            Filler::load(Tls::Static(1), TRIALS).is_none(),
+            "a byte of static TLS was still to be had"
+        );
     }
 }
