@@ -8,8 +8,9 @@
 //!   set, since that thread may be a signal handler or hold any lock. The next one to hold
 //!   the lock moves the set to the list.
 //!
-//! When the last cell of a listed span is freed, the freeing thread takes the span out
-//! ([`Central::reap`]), if it gets the lock at once; else a later `claim` or `reap` finds it.
+//! When the last cell of a span in the set or on the list is freed, the freeing thread takes the span
+//! out ([`Central::reap`]), if it gets the lock at once; else a later `claim` finds it, or a
+//! `reap_any`.
 //!
 //! Spans on the list are ordered: whoever has fewer cells in use is not known, so the last
 //! to come is the first to go, its cells being the warmest.

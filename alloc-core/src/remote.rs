@@ -79,7 +79,7 @@ pub enum Pushed {
     Queued,
     /// The span was full and unowned. The caller alone must put it into the central's set.
     PutBack,
-    /// All cells of a listed span are free now. The caller may tell the central.
+    /// All cells of a span that nobody owns are free now. The caller may tell the central.
     Emptied,
 }
 
@@ -195,9 +195,7 @@ impl Remote {
             // Relaxed on failure: as the load above.
             match self.0.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if now.state() == State::Full => return Pushed::PutBack,
-                Ok(_) if next.state() == State::Listed && next.is_empty() => {
-                    return Pushed::Emptied;
-                }
+                Ok(_) if next.is_empty() => return Pushed::Emptied,
                 Ok(_) => return Pushed::Queued,
                 Err(found) => now = Snapshot(found),
             }

@@ -1,0 +1,115 @@
+//! Large and aligned blocks: they are aligned as asked, grow and shrink in place where pages are
+//! free, join when freed, and their memory goes back.
+
+use std::alloc::Layout;
+
+use alloc_core::{Heap, pages::os::Os, size_class::PAGE};
+
+fn layout(size: usize, align: usize) -> Layout {
+    Layout::from_size_align(size, align).unwrap()
+}
+
+#[test]
+fn every_alignment_holds() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    for shift in 0..=30 {
+        let align = 1_usize << shift;
+        let blocks: Vec<_> = [0, 1, 8, 4_000, 50_000]
+            .into_iter()
+            .map(|size| {
+                let block = cache.alloc(layout(size, align)).unwrap();
+                assert_eq!(block.as_ptr() as usize % align, 0, "{size} at {align}");
+                // SAFETY: the block is ours and has that many bytes.
+                unsafe { block.write_bytes(1, size) };
+                block
+            })
+            .collect();
+        // SAFETY: each is freed once.
+        blocks.into_iter().for_each(|block| unsafe { cache.free(block) });
+    }
+    cache.flush();
+    assert_eq!((heap.stats().small, heap.stats().large), (0, 0));
+}
+
+#[test]
+fn a_large_block_grows_and_shrinks_where_it_lies() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    let mut size = 5 * PAGE;
+    let block = cache.alloc(layout(size, 8)).unwrap();
+    // SAFETY: the block is ours and live, with the layouts given.
+    unsafe {
+        block.write_bytes(7, size);
+        for new in [9 * PAGE, 300 * PAGE, 10 * PAGE, 5 * PAGE, 400 * PAGE] {
+            assert_eq!(cache.realloc(block, layout(size, 8), new), Ok(block), "to {new}");
+            assert_eq!(heap.stats().large, new);
+            size = new;
+        }
+        let bytes = std::slice::from_raw_parts(block.as_ptr(), 5 * PAGE);
+        assert!(bytes.iter().all(|&byte| byte == 7));
+        // With a neighbour behind it, it must move.
+        let neighbour = cache.alloc(layout(5 * PAGE, 8)).unwrap();
+        let moved = cache.realloc(block, layout(size, 8), 600 * PAGE).unwrap();
+        assert_ne!(moved, block);
+        assert_eq!(moved.read(), 7);
+        cache.free(moved);
+        cache.free(neighbour);
+    }
+    assert_eq!(heap.stats().large, 0);
+}
+
+#[test]
+fn freed_neighbours_join_and_serve_larger_blocks() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    let blocks: Vec<_> = (0..100).map(|_| cache.alloc(layout(10 * PAGE, 8)).unwrap()).collect();
+    let mapped = heap.stats().mapped;
+    let lowest = *blocks.iter().min().unwrap();
+    // Every other one first, so that each of the rest joins two runs.
+    for block in blocks.iter().step_by(2).chain(blocks.iter().skip(1).step_by(2)) {
+        // SAFETY: freed once.
+        unsafe { cache.free(*block) };
+    }
+    let all = cache.alloc(layout(1_000 * PAGE, 8)).unwrap();
+    assert_eq!((all, heap.stats().mapped), (lowest, mapped), "first fit, and no growth");
+    // SAFETY: freed once.
+    unsafe { cache.free(all) };
+}
+
+#[test]
+fn a_released_page_reads_as_zero_and_is_counted() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    let (block, size) = (cache.alloc(layout(64 * PAGE, 8)).unwrap(), 64 * PAGE);
+    // SAFETY: the block is ours; it is freed once, and `again` once.
+    unsafe {
+        block.write_bytes(9, size);
+        cache.free(block);
+        assert_eq!(heap.stats().free, size);
+        assert_eq!(heap.release(), size);
+        assert_eq!(heap.stats().free, 0);
+        let again = cache.alloc_zeroed(layout(size, 8)).unwrap();
+        assert_eq!(again, block);
+        let bytes = std::slice::from_raw_parts(again.as_ptr(), size);
+        assert!(bytes.iter().all(|&byte| byte == 0));
+        cache.free(again);
+    }
+}
+
+#[test]
+fn classes_resize_in_place_when_the_cell_still_fits() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    let block = cache.alloc(layout(100, 8)).unwrap();
+    // SAFETY: the block is ours with these layouts, and what replaced it is freed once.
+    unsafe {
+        assert_eq!(cache.realloc(block, layout(100, 8), 112), Ok(block));
+        assert_eq!(cache.realloc(block, layout(112, 8), 90), Ok(block));
+        block.write_bytes(3, 90);
+        let moved = cache.realloc(block, layout(90, 8), 16).unwrap();
+        assert_ne!(moved, block, "a sixth of a cell is not worth keeping");
+        assert_eq!(std::slice::from_raw_parts(moved.as_ptr(), 16), [3; 16]);
+        cache.free(moved);
+    }
+}
