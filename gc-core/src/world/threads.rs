@@ -52,6 +52,9 @@ struct Membership {
     member: Arc<dyn Release>,
 }
 
+/// The right to use the state that threads without thread-locals share.
+type Turn<'a, S> = MutexGuard<'a, Option<Arc<Member<S>>>>;
+
 /// All of a thread's memberships.
 struct Memberships {
     last: Cell<(u64, *const ())>,
@@ -156,9 +159,9 @@ impl<S: Space> Threads<S> {
 
     /// Without thread-locals: one state for all such threads, one at a time.
     #[cold]
-    fn with_spare<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R {
+    fn spare(&self, space: &S) -> (*const Member<S>, Option<Turn<'_, S>>) {
         let mut spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        f(&spare.get_or_insert_with(|| self.join(space)).local)
+        (Arc::as_ptr(spare.get_or_insert_with(|| self.join(space))), Some(spare))
     }
 }
 
@@ -172,11 +175,14 @@ impl<S: Space> Threads<S> {
 unsafe impl<S: Space> World<S> for Threads<S> {
     #[inline]
     fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R {
-        match self.joined().or_else(|| self.register(space)) {
-            // SAFETY: the member is this thread's, and `members` holds a share of it.
-            Some(member) => f(unsafe { &(*member).local }),
-            None => self.with_spare(space, f),
-        }
+        let joined = self.joined().or_else(|| self.register(space));
+        let (member, _turn) = joined.map_or_else(|| self.spare(space), |own| (own, None));
+        // One call, which is inlined: handed to a function of its own in the rare case, `f` would
+        // keep what it captures, such as a new object's value, in memory in the common one.
+        //
+        // SAFETY: the member is this thread's, by its memberships or for its turn, and `members`
+        // holds a share of it.
+        f(unsafe { &(*member).local })
     }
 
     fn each(&self, f: &mut dyn FnMut(&Local<S>)) {
