@@ -161,6 +161,6 @@ pub(crate) fn make_room(shared: &Shared) {
         .max_by_key(|(age, _)| *age);
     if let Some((_, m)) = oldest {
         request_preempt(shared, m);
-        crate::preempt_glue::signal(shared, m);
+        crate::glue::signal(shared, m);
     }
 }

@@ -32,6 +32,8 @@
 //! | [`idle`], [`queue`], [`parker`], [`lock`] | who sleeps and who looks for work; run queues; a thread's sleep; the runtime's lock |
 //! | `service` | threads and stacks made ahead of need |
 //! | [`tls`], [`context`], [`stack`] | TLS blocks, the switch, stacks |
+//! | [`preempt`], `glue` | signals: preemption, overflow |
+//! | [`timer`], [`driver`] | deadlines, and the thread that waits for them |
 //!
 //! The protocol modules hold no statics and are generic over what they carry, so that the models in
 //! `loom-tests` run the same code. Modules that touch the operating system are left out of a model.
@@ -55,6 +57,8 @@ mod entered;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod glue;
+#[cfg(not(loom))]
 mod handoff;
 #[cfg(not(loom))]
 mod hooks;
@@ -66,8 +70,6 @@ pub mod monitor;
 pub mod park;
 #[cfg(not(loom))]
 pub mod preempt;
-#[cfg(not(loom))]
-mod preempt_glue;
 #[cfg(not(loom))]
 mod proc;
 #[cfg(not(loom))]

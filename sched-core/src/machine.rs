@@ -9,7 +9,7 @@
 //! | field | written by | read by |
 //! |---|---|---|
 //! | `proc` | role; a taker, to null, under the take lock while the goroutine is in user code | role, taker, monitor |
-//! | `switches`, then `task`, `words`, `tid`, `clock` | role, at a switch, in this order | taker, monitor |
+//! | `switches`, then `words`, `task`, `thread` | role, at a switch, in this order | taker, monitor |
 //! | `pending`, `spinning`, `counters` | role | role (counters: all) |
 //! | `order` | whoever took the M from the idle list, before it unparks it | the M, after its sleep |
 //!
@@ -22,13 +22,14 @@
 use core::{
     cell::Cell,
     ptr::{NonNull, null_mut},
-    sync::atomic::AtomicI32,
 };
 
 use crate::{
     context::{Context, ThreadId},
     idle::Spinning,
+    lock::Lock,
     parker::Parker,
+    preempt::MThread,
     proc::{Held, Proc},
     scheduler::Shared,
     stats::MachineCounters,
@@ -68,21 +69,20 @@ pub(crate) struct Machine {
     shared: NonNull<Shared>,
     /// The M's own thread, when a goroutine runs in its place.
     own: Context,
-    own_words: NonNull<Words>,
-    own_thread: ThreadId,
+    signals: MThread,
 
     proc: AtomicPtr<Proc>,
     switches: AtomicU64,
     task: AtomicPtr<Task>,
     words: AtomicPtr<Words>,
-    tid: AtomicI32,
-    clock: AtomicI32,
+    /// A [`ThreadId`], packed.
+    thread: AtomicU64,
 
     pending: Cell<Option<Commit>>,
     pub(crate) spinning: Cell<Option<Spinning>>,
     pub(crate) counters: MachineCounters,
 
-    order: Cell<Option<Order>>,
+    order: Lock<Option<Order>>,
     parker: Parker,
 }
 
@@ -94,24 +94,22 @@ unsafe impl Send for Machine {}
 
 impl Machine {
     /// The M that the calling thread will be.
-    pub(crate) fn of_this_thread(id: usize, shared: &Shared, words: &Words) -> Self {
-        let thread = ThreadId::current();
+    pub(crate) fn of_this_thread(id: usize, shared: &Shared) -> Self {
+        let signals = MThread::of_this_thread(shared.mode);
         Self {
             id,
             shared: NonNull::from(shared),
             own: Context::of_thread(shared.mode),
-            own_words: NonNull::from(words),
-            own_thread: thread,
             proc: AtomicPtr::new(null_mut()),
             switches: AtomicU64::new(0),
             task: AtomicPtr::new(null_mut()),
             words: AtomicPtr::new(null_mut()),
-            tid: AtomicI32::new(thread.tid()),
-            clock: AtomicI32::new(thread.clock()),
+            thread: AtomicU64::new(signals.id().pack()),
+            signals,
             pending: Cell::new(None),
             spinning: Cell::new(None),
             counters: MachineCounters::default(),
-            order: Cell::new(None),
+            order: Lock::new(None),
             parker: Parker::new(),
         }
     }
@@ -183,16 +181,15 @@ impl Machine {
         self.switches.load(Ordering::Acquire)
     }
 
-    /// The kernel thread in the role.
-    pub(crate) fn tid(&self) -> i32 {
-        // Relaxed: a stale one gets a signal that it ignores.
-        self.tid.load(Ordering::Relaxed)
+    /// The kernel thread in the role. A stale one gets a signal that it ignores.
+    pub(crate) fn thread(&self) -> ThreadId {
+        // Relaxed: a thread's number means the same to everybody.
+        ThreadId::unpack(self.thread.load(Ordering::Relaxed))
     }
 
-    /// The clock of that thread's processor time.
-    pub(crate) fn cpu_clock(&self) -> libc::clockid_t {
-        // Relaxed: a stale one gives a stale time.
-        self.clock.load(Ordering::Relaxed)
+    /// What the signal handlers need to know of the M.
+    pub(crate) fn signals(&self) -> &MThread {
+        &self.signals
     }
 
     /// Role: publishes the goroutine to which it is about to switch, `None` for its own thread.
@@ -213,14 +210,13 @@ impl Machine {
         };
         self.words.store(words, Ordering::Release);
         self.task.store(task, Ordering::Release);
-        self.run_by(thread.unwrap_or(self.own_thread));
+        self.run_by(thread.unwrap_or_else(|| self.signals.id()).pack());
     }
 
-    fn run_by(&self, thread: ThreadId) {
-        // Relaxed, all: see `tid` and `cpu_clock`. Own TLS: nothing changes, nothing is written.
-        if self.tid.load(Ordering::Relaxed) != thread.tid() {
-            self.clock.store(thread.clock(), Ordering::Relaxed);
-            self.tid.store(thread.tid(), Ordering::Relaxed);
+    fn run_by(&self, thread: u64) {
+        // Relaxed, both: see `thread`. With own TLS nothing changes, and nothing is written.
+        if self.thread.load(Ordering::Relaxed) != thread {
+            self.thread.store(thread, Ordering::Relaxed);
         }
     }
 
@@ -237,9 +233,9 @@ impl Machine {
 
     /// Wakes the M to carry out `order`. The caller took it from the idle list.
     pub(crate) fn wake(&self, order: Order) {
-        // Whoever takes an M from the list is the only one to write here, and the M reads it only
-        // after the permit.
-        self.order.set(Some(order));
+        // A lock, though only whoever took the M from the list writes here: the M may be reading,
+        // roused by the scheduler's end.
+        *self.order.lock() = Some(order);
         self.parker.unpark();
     }
 
@@ -251,12 +247,12 @@ impl Machine {
     /// The M: sleeps until it is woken. `None`: for no order.
     pub(crate) fn sleep(&self) -> Option<Order> {
         self.parker.park();
-        self.order.take()
+        self.order.lock().take()
     }
 }
 
 impl core::fmt::Debug for Machine {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Machine").field("id", &self.id).field("tid", &self.tid()).finish()
+        f.debug_struct("Machine").field("id", &self.id).field("thread", &self.thread()).finish()
     }
 }

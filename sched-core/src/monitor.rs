@@ -31,12 +31,14 @@
 //! a full fence lies between the two steps on both sides, so one of them sees the other.
 
 use core::{fmt, time::Duration};
-use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
+    context::ThreadId,
     handoff,
     machine::Machine,
     parker::Parker,
+    preempt::{self, StatFile},
     scheduler::Shared,
     sync::{AtomicBool, Ordering, fence, now},
 };
@@ -100,8 +102,8 @@ impl Load {
 /// A kept-open file that tells the kernel state of one thread.
 #[derive(Debug)]
 pub struct StateFile {
-    tid: i32,
-    file: File,
+    thread: ThreadId,
+    stat: StatFile,
 }
 
 impl Monitor {
@@ -146,11 +148,7 @@ impl Monitor {
 
     /// Processor time that the thread of M `id` has used. 0.4 µs.
     pub fn cpu_time(&self, id: usize) -> Option<Duration> {
-        let clock = self.shared.machine(id)?.cpu_clock();
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the pointer is to a timespec of ours; a clock that is gone gives an error.
-        let done = unsafe { libc::clock_gettime(clock, &mut time) };
-        (done == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+        preempt::cpu_time(self.shared.machine(id)?.thread()).map(Duration::from_nanos)
     }
 
     /// What the kernel says about the thread of M `id`. 5 µs: ask only when its clock stands still.
@@ -159,11 +157,16 @@ impl Monitor {
     /// a thread that has left the M.
     pub fn kernel_state(&self, id: usize, file: &mut Option<StateFile>) -> KernelState {
         let Some(machine) = self.shared.machine(id) else { return KernelState::Unknown };
-        let tid = machine.tid();
-        if file.as_ref().is_none_or(|file| file.tid != tid) {
-            *file = StateFile::open(tid);
+        let thread = machine.thread();
+        if file.as_ref().is_none_or(|file| file.thread != thread) {
+            *file = StatFile::open(thread).ok().map(|stat| StateFile { thread, stat });
         }
-        file.as_ref().map_or(KernelState::Unknown, StateFile::read)
+        match file.as_ref().and_then(|file| file.stat.state()) {
+            Some(b'R') => KernelState::Running,
+            Some(b'S') => KernelState::Sleeping,
+            Some(b'D') => KernelState::Waiting,
+            _ => KernelState::Unknown,
+        }
     }
 
     /// Takes the P of the M as `seen`, and hands it to another M, or to the idle list. False if the
@@ -184,7 +187,7 @@ impl Monitor {
     /// nothing if [`signal_preemption`](crate::Config::signal_preemption) is off.
     pub fn signal(&self, id: usize) {
         if let Some(machine) = self.shared.machine(id) {
-            crate::preempt_glue::signal(&self.shared, machine);
+            crate::glue::signal(&self.shared, machine);
         }
     }
 
@@ -209,27 +212,6 @@ impl Monitor {
 impl fmt::Debug for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Monitor").field("load", &self.load()).finish()
-    }
-}
-
-impl StateFile {
-    fn open(tid: i32) -> Option<Self> {
-        let file = File::open(format!("/proc/self/task/{tid}/stat")).ok()?;
-        Some(Self { tid, file })
-    }
-
-    /// The state is the letter after the last parenthesis, which ends the thread's name.
-    fn read(&self) -> KernelState {
-        let mut text = [0; 256];
-        let len = self.file.read_at(&mut text, 0).unwrap_or(0);
-        let state =
-            text[..len].iter().rposition(|&b| b == b')').and_then(|i| text[..len].get(i + 2));
-        match state {
-            Some(b'R') => KernelState::Running,
-            Some(b'S') => KernelState::Sleeping,
-            Some(b'D') => KernelState::Waiting,
-            _ => KernelState::Unknown,
-        }
     }
 }
 

@@ -83,7 +83,8 @@ pub enum WaitReason {
 pub enum Woken {
     /// There was a permit; it is used up.
     Unparked,
-    /// The deadline has passed, and no permit was there.
+    /// The deadline has passed. (A permit that came at the same moment may be used up with it: look
+    /// at what you wait for in either case.)
     Timeout,
 }
 

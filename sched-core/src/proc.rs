@@ -152,7 +152,7 @@ impl<'a> Held<'a> {
     }
 
     fn pick_fair(self, global: &Inject<Run>) -> Option<Run> {
-        if self.0.tick() % GLOBAL_EVERY != 0 {
+        if !self.0.tick().is_multiple_of(GLOBAL_EVERY) {
             return None;
         }
         let run = global.pop()?;

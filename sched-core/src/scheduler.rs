@@ -38,6 +38,7 @@ use crate::{
     clock::Clock,
     entry::enter,
     error::{Error, SpawnError},
+    glue,
     hooks::Hooks,
     idle::{Host, Idle, Wake},
     lock::Lock,
@@ -154,7 +155,7 @@ impl Scheduler {
         config.check()?;
         tls::barrier().probe();
         let mode = config.mode();
-        crate::preempt_glue::install(&config)?;
+        glue::install(&config)?;
         let shared = Arc::new(Shared::new(config, mode, hooks));
         let scheduler = Scheduler { shared };
         scheduler.shared.handles.fetch_add(1, Ordering::Relaxed);
@@ -169,10 +170,6 @@ impl Scheduler {
         // Relaxed: counted while the caller's goroutine keeps the scheduler alive.
         shared.handles.fetch_add(1, Ordering::Relaxed);
         Self { shared: shared.arc() }
-    }
-
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
     }
 
     /// How goroutines run here.
@@ -279,8 +276,6 @@ pub(crate) struct Shared {
     pub(crate) procs: Box<[Proc]>,
     /// Steps that visit all Ps from any start: the numbers coprime to `procs.len()`.
     strides: Box<[usize]>,
-    /// Filled from the front by new Ms; an entry that is not null stays.
-    machines: Box<[AtomicPtr<Machine>]>,
     machine_count: AtomicUsize,
 
     pub(crate) global: Inject<Run>,
@@ -290,6 +285,8 @@ pub(crate) struct Shared {
     pub(crate) bell: Bell,
 
     pub(crate) slots: Slots,
+    /// Freed after the stacks: in thread mode a late signal finds its M through a stack's thread.
+    machines: Machines,
     /// Goroutines that wait for a stack.
     starving: Lock<List<Run>>,
     starving_len: AtomicUsize,
@@ -321,7 +318,7 @@ impl Shared {
             clock: Clock::new(),
             procs: (0..procs).map(|i| Proc::new(i, hooks.proc_start(i))).collect(),
             strides: (1..=procs).filter(|&step| gcd(step, procs) == 1).collect(),
-            machines: (0..config.max_threads).map(|_| AtomicPtr::default()).collect(),
+            machines: Machines((0..config.max_threads).map(|_| AtomicPtr::default()).collect()),
             machine_count: AtomicUsize::new(0),
             global: Inject::new(),
             idle: Idle::new(procs, config.max_threads),
@@ -372,7 +369,7 @@ impl Shared {
     pub(crate) fn new_machine_id(&self) -> Option<usize> {
         // Relaxed: the service thread alone makes Ms.
         let id = self.machine_count.load(Ordering::Relaxed);
-        (id < self.machines.len()).then(|| {
+        (id < self.machines.0.len()).then(|| {
             self.machine_count.store(id + 1, Ordering::Relaxed);
             id
         })
@@ -389,7 +386,7 @@ impl Shared {
         let id = machine.id();
         let machine = Box::into_raw(machine);
         // Release: the M's fields; pairs with the Acquire in `machine`.
-        self.machines[id].store(machine, Ordering::Release);
+        self.machines.0[id].store(machine, Ordering::Release);
         // SeqCst: the M is in the table before it looks whether the scheduler stops; partner: the
         // fence in `stop`. Either it sees that, or it is found there and woken.
         fence(Ordering::SeqCst);
@@ -401,7 +398,7 @@ impl Shared {
     pub(crate) fn machine(&self, id: usize) -> Option<&Machine> {
         // Acquire: pairs with the Release in `register`.
         // SAFETY: entries are freed with the table only.
-        self.machines.get(id).and_then(|m| unsafe { m.load(Ordering::Acquire).as_ref() })
+        self.machines.0.get(id).and_then(|m| unsafe { m.load(Ordering::Acquire).as_ref() })
     }
 
     /// All Ms that have started.
@@ -653,7 +650,7 @@ impl Shared {
             machine.rouse();
         }
         self.service.rouse();
-        self.timers.rouse();
+        self.timers.stop();
         self.bell.ring();
     }
 
@@ -693,13 +690,16 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+/// Places for Ms, filled from the front; an entry that is not null stays.
+struct Machines(Box<[AtomicPtr<Machine>]>);
+
+impl Drop for Machines {
     fn drop(&mut self) {
-        for machine in &mut self.machines {
+        for machine in &mut self.0 {
             let machine = *machine.get_mut();
             if !machine.is_null() {
                 // SAFETY: `register` leaked it from a box; the threads have ended, as each holds a
-                // count of this.
+                // count of the scheduler, and so have those of all stacks.
                 drop(unsafe { Box::from_raw(machine) });
             }
         }

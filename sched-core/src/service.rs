@@ -40,6 +40,7 @@ use std::{
 
 use crate::{
     error::{Error, fatal},
+    glue,
     idle::Host,
     lock::Lock,
     machine::{Machine, Order},
@@ -235,8 +236,8 @@ fn spawn_machine(
 fn machine_main(shared: &Shared, id: usize, order: Option<Order>) {
     let _whole = NoUnwind("an M");
     let words = tls::words();
-    let signals = crate::preempt_glue::thread();
-    let machine = shared.register(Box::new(Machine::of_this_thread(id, shared, words)));
+    let alt_stack = glue::alt_stack();
+    let machine = shared.register(Box::new(Machine::of_this_thread(id, shared)));
     words.m.store(core::ptr::from_ref(machine).cast_mut().cast(), Ordering::Relaxed);
     match order {
         Some(order) => worker::obey(machine, order),
@@ -246,7 +247,7 @@ fn machine_main(shared: &Shared, id: usize, order: Option<Order>) {
     shared.service.arriving.fetch_sub(1, Ordering::Release);
     worker::run(machine);
     words.m.store(core::ptr::null_mut(), Ordering::Relaxed);
-    drop(signals);
+    drop(alt_stack);
 }
 
 /// Aborts if it is dropped by a panic: there is no way back from half of a scheduler.

@@ -81,12 +81,14 @@ use core::ptr::NonNull;
 use crate::{
     context::{self, Context},
     entry::{Request, enter},
+    handoff,
     idle::Release,
     machine::{Commit, Machine, Order},
     park::WaitReason,
     proc::Held,
     queue::{Handle, inject::Lane, local::Next},
-    sync::Ordering,
+    scheduler::Shared,
+    sync::{Ordering, spin_loop},
     task::{
         Run, Task, TaskRef, raw,
         state::{BeginPark, CommitPark, Complete, Finish, Unpark},
@@ -96,6 +98,9 @@ use crate::{
 
 /// Rounds over all other Ps before an M gives up its search; the last one takes runnext, too.
 const ROUNDS: usize = 4;
+
+/// Turns of a spin loop before runnext is stolen: some 3 µs.
+const PATIENCE: usize = 100;
 
 /// Whether the caller is a goroutine.
 #[inline]
@@ -180,11 +185,27 @@ fn give_way(words: &Words, commit: fn(Run) -> Commit) {
 
 /// Leaves a permit for `task`, and queues it if it was parked.
 pub(crate) fn unpark(task: &TaskRef) {
-    // SAFETY (of the block below): whoever is told to schedule has the G.
     if task.state.unpark() == Unpark::Schedule {
         // SAFETY: the state says that the goroutine is parked and that nobody else schedules it.
         ready(unsafe { Run::from_raw(NonNull::from(&**task)) });
     }
+}
+
+/// As [`unpark`], from the timer thread: the goroutine shall not wait for a slice to end.
+pub(crate) fn unpark_urgently(task: &TaskRef) {
+    if task.state.unpark() == Unpark::Schedule {
+        let _entered = enter();
+        // SAFETY: the state says that the goroutine is parked and that nobody else schedules it.
+        let run = unsafe { Run::from_raw(NonNull::from(&**task)) };
+        push_woken(task.shared(), run);
+    }
+}
+
+/// Queues a goroutine that shall not wait for a slice to end.
+fn push_woken(shared: &Shared, run: Run) {
+    shared.global.push(run, Lane::Woken);
+    shared.notify();
+    handoff::make_room(shared);
 }
 
 /// Puts a goroutine where it will run: next on this P, or with those that were woken.
@@ -283,8 +304,7 @@ fn settle(words: &Words) {
         Some(Commit::Preempted(run)) => settle_preempted(m, run),
         Some(Commit::Displaced(run)) => {
             run.task().state.commit_yield();
-            m.shared().global.push(run, Lane::Woken);
-            m.shared().notify();
+            push_woken(m.shared(), run);
         }
         Some(Commit::End(run)) => settle_end(m, run),
     }
@@ -475,7 +495,6 @@ fn find(m: &Machine) -> Option<Run> {
             return Some(run);
         }
         if m.shared().stopping() {
-            forget_spinning(m);
             return None;
         }
         retire(m, held);
@@ -488,7 +507,12 @@ fn search(m: &Machine, held: Held<'_>) -> Option<Run> {
     let spinning = m.spinning.take().or_else(|| shared.idle.try_spin(shared.procs.len()))?;
     m.spinning.set(Some(spinning));
     for round in 0..ROUNDS {
-        let next = if round + 1 == ROUNDS { Next::Take } else { Next::Leave };
+        let last = round + 1 == ROUNDS;
+        if last {
+            // Whoever has just made a goroutine ready is about to run it: it gets its 3 µs.
+            (0..PATIENCE).for_each(|_| spin_loop());
+        }
+        let next = if last { Next::Take } else { Next::Leave };
         if let Some(run) = steal(m, held, next) {
             return Some(run);
         }
@@ -517,16 +541,11 @@ fn steal(m: &Machine, held: Held<'_>, next: Next) -> Option<Run> {
 /// The M has found work: it no longer counts as looking, and wakes the next to look if it was the
 /// last.
 fn stop_spinning(m: &Machine) {
-    if let Some(spinning) = m.spinning.take() {
-        if let Some(wake) = m.shared().idle.found(spinning) {
-            m.shared().carry_out(wake);
-        }
+    if let Some(spinning) = m.spinning.take()
+        && let Some(wake) = m.shared().idle.found(spinning)
+    {
+        m.shared().carry_out(wake);
     }
-}
-
-/// The scheduler stops: nobody counts any more.
-fn forget_spinning(m: &Machine) {
-    core::mem::forget(m.spinning.take());
 }
 
 /// Gives the P up, and takes one back if there is work after all.
@@ -538,6 +557,7 @@ fn retire(m: &Machine, held: Held<'_>) {
     match shared.idle.release(proc.index(), m.spinning.take(), || shared.any_work()) {
         Release::Idle => {}
         Release::Search { proc, spinning } => {
+            shared.bell.ring();
             obey(m, Order { proc, spinning: Some(spinning) });
         }
     }

@@ -31,6 +31,16 @@ impl ThreadId {
         ThreadId { tid, clock }
     }
 
+    /// Both numbers in one word.
+    pub(crate) fn pack(self) -> u64 {
+        u64::from(self.tid.cast_unsigned()) << 32 | u64::from(self.clock.cast_unsigned())
+    }
+
+    /// The inverse of [`pack`](Self::pack).
+    pub(crate) fn unpack(word: u64) -> ThreadId {
+        ThreadId { tid: (word >> 32) as i32, clock: word as i32 }
+    }
+
     /// The kernel's number for it.
     pub fn tid(self) -> i32 {
         self.tid

@@ -18,6 +18,7 @@
 //! | `joiner` | the handle, until it has announced it; then whoever ends the goroutine (`join`) |
 //! | `id`, `packet` | written before the G is first queued, constant afterwards |
 //! | `slot` | whoever *has* the G: the M that takes it from a queue, then the M that runs it, then the M that commits its end. Handed on by the queues' and the switch's orderings |
+//! | `timer_place` | the lock of the deadlines |
 //! | `reason` | written by the goroutine before it parks; read by dumps as a hint |
 //!
 //! # References

@@ -1,6 +1,6 @@
 //! The record itself, and the two ways to name it. The rules are in the [parent](super)'s table.
 
-use core::{cell::UnsafeCell, fmt, ptr::NonNull};
+use core::{cell::UnsafeCell, fmt, ops::Range, ptr::NonNull};
 
 use super::{raw, state::State};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     registry,
     scheduler::Shared,
     stack::Slot,
-    sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
+    sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 /// A goroutine's number: unique in its scheduler, never used again, from 1.
@@ -51,7 +51,12 @@ pub(crate) struct Task {
     joiner: UnsafeCell<Option<Waiter>>,
     packet: UnsafeCell<Option<NonNull<raw::Header>>>,
     slot: UnsafeCell<Option<Slot>>,
+    /// The place in the heap of deadlines, or `NO_PLACE`.
+    timer_place: AtomicUsize,
 }
+
+/// In no heap.
+const NO_PLACE: usize = usize::MAX;
 
 /// No reason to wait.
 const NOT_WAITING: u8 = u8::MAX;
@@ -75,6 +80,7 @@ impl Task {
             joiner: UnsafeCell::new(None),
             packet: UnsafeCell::new(None),
             slot: UnsafeCell::new(None),
+            timer_place: AtomicUsize::new(NO_PLACE),
         }
     }
 
@@ -137,6 +143,28 @@ impl Task {
     pub(crate) fn set_reason(&self, reason: Option<WaitReason>) {
         // Relaxed: a hint for dumps.
         self.reason.store(reason.map_or(NOT_WAITING, |r| r as u8), Ordering::Relaxed);
+    }
+
+    /// Where the record's deadline lies. Read and written under the lock of the deadlines.
+    pub(crate) fn timer_place(&self) -> Option<usize> {
+        // Relaxed: the lock orders.
+        let place = self.timer_place.load(Ordering::Relaxed);
+        (place != NO_PLACE).then_some(place)
+    }
+
+    pub(crate) fn set_timer_place(&self, place: Option<usize>) {
+        // Relaxed: the lock orders.
+        self.timer_place.store(place.unwrap_or(NO_PLACE), Ordering::Relaxed);
+    }
+
+    /// The stack's bytes.
+    ///
+    /// # Safety
+    ///
+    /// The caller runs on it, or on the thread that does.
+    pub(crate) unsafe fn bounds(&self) -> Range<usize> {
+        // SAFETY: a goroutine that runs has a slot, which nobody replaces meanwhile.
+        unsafe { &*self.slot.get() }.as_ref().map_or(0..0, Slot::bounds)
     }
 
     pub(crate) fn next_free(&self) -> *mut Task {
@@ -223,6 +251,7 @@ unsafe impl Linked for Run {
 }
 
 /// A counted name of a goroutine.
+#[derive(Debug)]
 pub(crate) struct TaskRef(NonNull<Task>);
 
 // SAFETY: the record is Sync and lives while it is counted.

@@ -1,0 +1,69 @@
+//! What the signal handlers ask of the scheduler, and sending the signal.
+//!
+//! The handlers ([`preempt`](crate::preempt)) find an M and a goroutine as bare pointers in the
+//! running block's words, and know nothing of either. The four functions of [`GLUE`] tell them. They
+//! are the same for all schedulers of the process, as the records they look into are.
+
+use crate::{
+    context::ThreadId,
+    error::Error,
+    machine::Machine,
+    preempt::{self, AltStack, Glue, MThread, Stack, Stderr},
+    scheduler::{Config, Shared},
+    task::Task,
+    tls, worker,
+};
+
+/// The scheduler's answers.
+const GLUE: Glue = Glue { thread, stack, yield_now, overflow };
+
+/// Installs the handlers, once per process.
+pub(crate) fn install(config: &Config) -> Result<(), Error> {
+    // The process's own mode, not this scheduler's: the next one may differ.
+    let mode = tls::probe(config.surplus);
+    // SAFETY: only the scheduler writes words, and only pointers to its Ms and G records, which the
+    // functions below expect.
+    unsafe { preempt::install(GLUE, mode) }.map_err(Error::Signals)
+}
+
+/// Gives the calling thread what handlers on it need. It must be kept while the thread is an M.
+pub(crate) fn alt_stack() -> AltStack {
+    AltStack::install().unwrap_or_else(|error| {
+        crate::error::fatal(format_args!("no memory for a signal stack: {error}"))
+    })
+}
+
+/// Sends the preemption signal to whatever thread is in the role of `m`, if the configuration
+/// allows it. What it is to do must have been requested before.
+pub(crate) fn signal(shared: &Shared, m: &Machine) {
+    if shared.config.signal_preemption {
+        let thread: ThreadId = m.thread();
+        // A thread that is no more has nothing to give up.
+        let _ = m.signals().interrupt(thread);
+    }
+}
+
+unsafe fn thread(m: *mut ()) -> *const MThread {
+    // SAFETY: the handler found it in the words of a block, where only Ms are stored, and Ms outlive
+    // all threads that run goroutines.
+    unsafe { &*m.cast::<Machine>() }.signals()
+}
+
+unsafe fn stack(g: *mut ()) -> Stack {
+    // SAFETY: the handler runs on the goroutine's own thread, so the record is there, and has a slot
+    // until the commit of its end, which runs elsewhere.
+    let bounds = unsafe { (*g.cast::<Task>()).bounds() };
+    Stack { bounds, movable: true }
+}
+
+unsafe extern "C" fn yield_now() {
+    worker::preempted();
+}
+
+unsafe fn overflow(g: *mut ()) {
+    use core::fmt::Write;
+    // SAFETY: as in `stack`.
+    let id = unsafe { &*g.cast::<Task>() }.id();
+    // Nobody is left to hear of an error.
+    let _ = writeln!(Stderr, "sched-core: goroutine {id} has overflowed its stack");
+}
