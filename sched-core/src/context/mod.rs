@@ -80,6 +80,7 @@ impl Context {
     }
 
     /// A goroutine's, in a slot with a TLS block at `tp`. [`Context::resume_at`] says where.
+    #[cfg(own_tls)]
     pub(crate) fn of_block(tp: usize) -> Context {
         Context { sp: UnsafeCell::new(0), tp, baton: Baton::of_no_thread() }
     }

@@ -9,7 +9,7 @@
 //! # Answer
 //!
 //! The monitor marks the M and sends SIGURG to its thread ([`MThread::interrupt`]). The handler
-//! decides, and if all is well has the interrupted code *call* [the trampoline](inject): a frame is
+//! decides, and if all is well has the interrupted code *call* a trampoline (`inject`): a frame is
 //! written below the red zone, and the handler returns into it. The trampoline saves every register,
 //! calls the scheduler's yield, and restores. After it the goroutine may be on any thread.
 //!

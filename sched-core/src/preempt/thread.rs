@@ -45,8 +45,10 @@ pub struct MThread {
     id: ThreadId,
     mode: Mode,
     /// The thread's own pointer, where it is not the goroutine's.
+    #[cfg(own_tls)]
     thread_pointer: Option<usize>,
     /// What the kernel has as the thread's mask while user code runs undisturbed.
+    #[cfg(own_tls)]
     base_mask: u64,
     /// Set by who wants the M interrupted, taken by the handler.
     mark: AtomicBool,
@@ -60,14 +62,15 @@ impl MThread {
     /// The calling thread's, called on its own stack before its first goroutine. The thread needs an
     /// [`AltStack`] besides.
     pub fn of_this_thread(mode: Mode) -> MThread {
-        let thread_pointer = match mode {
-            Mode::OwnTls(layout) => Some(layout.running_thread_pointer()),
-            Mode::Threads { .. } => None,
-        };
         MThread {
             id: ThreadId::current(),
             mode,
-            thread_pointer,
+            #[cfg(own_tls)]
+            thread_pointer: match mode {
+                Mode::OwnTls(layout) => Some(layout.running_thread_pointer()),
+                Mode::Threads { .. } => None,
+            },
+            #[cfg(own_tls)]
             base_mask: current_mask(),
             mark: AtomicBool::new(false),
             injected: AtomicU64::new(0),
@@ -134,11 +137,13 @@ impl MThread {
 }
 
 /// The part of a signal set that the kernel knows.
+#[cfg(own_tls)]
 fn kernel_mask(set: &libc::sigset_t) -> u64 {
     // SAFETY: a set begins with the kernel's 64 bits, and is at least as long.
     unsafe { core::ptr::from_ref(set).cast::<u64>().read() }
 }
 
+#[cfg(own_tls)]
 fn current_mask() -> u64 {
     // SAFETY: plain data; asking changes nothing.
     unsafe {

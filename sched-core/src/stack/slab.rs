@@ -13,6 +13,7 @@ use crate::tls::Mode;
 use crate::tls::own::Workshop;
 
 /// The least a goroutine can do anything useful on, besides TLS and guard.
+#[cfg(own_tls)]
 const LEAST_STACK: usize = 8 * 1024;
 /// What `pthread_create` asks for (`PTHREAD_STACK_MIN`), and TLS.
 const LEAST_THREAD_STACK: usize = 32 * 1024;
@@ -98,7 +99,8 @@ impl Maker {
             Mode::OwnTls(layout) => {
                 let tp = layout.thread_pointer_below(top);
                 let bounds = start..layout.stack_top(tp);
-                let record = Record::new(self.mode, Context::of_block(tp), bounds, tp);
+                let mut record = Record::new(Context::of_block(tp), bounds);
+                record.block = Some((layout, tp));
                 record.words.store(layout.words_of(tp).cast_mut(), Ordering::Relaxed);
                 let workshop = match &mut self.workshop {
                     Some(workshop) => workshop,
@@ -114,7 +116,7 @@ impl Maker {
             Mode::OwnTls(layout) => match *layout {},
             Mode::Threads { .. } => {
                 let context = Context::of_future_thread();
-                let record = Record::new(self.mode, context, start..top & !15, 0);
+                let record = Record::new(context, start..top & !15);
                 // SAFETY: the slot is ours, unused, mapped as long as the slab.
                 unsafe {
                     at.write(record);
@@ -137,7 +139,7 @@ impl Maker {
             #[cfg(own_tls)]
             // SAFETY: the caller's promise; this is the service thread, which may call libc.
             Mode::OwnTls(layout) => unsafe {
-                layout.rebuild(record.tp, &mut self.libc_segment);
+                layout.rebuild(record.tp(), &mut self.libc_segment);
                 Ok(())
             },
             #[cfg(not(own_tls))]
@@ -182,7 +184,7 @@ impl Maker {
         match self.mode {
             #[cfg(own_tls)]
             // SAFETY: the caller's promise.
-            Mode::OwnTls(layout) => unsafe { layout.abandon(record.tp) },
+            Mode::OwnTls(layout) => unsafe { layout.abandon(record.tp()) },
             #[cfg(not(own_tls))]
             Mode::OwnTls(layout) => match *layout {},
             Mode::Threads { .. } => {

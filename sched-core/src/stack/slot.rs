@@ -40,7 +40,9 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use crate::context::Context;
 use crate::preempt::AltStack;
 use crate::sync::Futex;
-use crate::tls::{Mode, Words};
+#[cfg(own_tls)]
+use crate::tls::Layout;
+use crate::tls::Words;
 
 /// What a goroutine runs. It starts with `in_runtime` set, as the switch to it leaves it, and
 /// returns with it clear.
@@ -61,10 +63,10 @@ pub(super) struct Errand {
 /// The part of a slot that is ours, at its top. Never unmapped before the [`Slots`](super::Slots).
 pub(super) struct Record {
     pub(super) context: Context,
-    pub(super) mode: Mode,
     pub(super) bounds: Range<usize>,
-    /// Own TLS: the thread pointer of the slot's block, constant.
-    pub(super) tp: usize,
+    /// Own TLS: the slot's block, as its thread pointer; constant.
+    #[cfg(own_tls)]
+    pub(super) block: Option<(&'static Layout, usize)>,
     /// The words of the slot's TLS block. Thread mode: written by each new thread before the slot
     /// goes to the stock.
     pub(super) words: AtomicPtr<Words>,
@@ -112,7 +114,7 @@ impl Slot {
         // SAFETY: the slot has not begun to run, so `&mut self` has the errand alone.
         unsafe { *record.errand.get() = Some(Errand { body, finish, argument }) };
         #[cfg(own_tls)]
-        if record.mode.is_own_tls() {
+        if record.block.is_some() {
             let argument = self.0.as_ptr().cast();
             // SAFETY: the stack is unused, and the context not switched to.
             unsafe {
@@ -157,6 +159,12 @@ impl fmt::Debug for Slot {
 }
 
 impl Record {
+    /// Own TLS: the thread pointer of the slot's block.
+    #[cfg(own_tls)]
+    pub(super) fn tp(&self) -> usize {
+        self.block.map_or(0, |(_, tp)| tp)
+    }
+
     pub(super) fn errand(&self) -> Option<Errand> {
         // SAFETY: called by what runs on the slot, after the switch that followed `arm`.
         unsafe { *self.errand.get() }
@@ -172,7 +180,7 @@ impl Record {
 unsafe extern "C" fn run(record: *mut ()) -> ! {
     // SAFETY: `arm` passed the record, which outlives the goroutine.
     let record = unsafe { &*record.cast::<Record>() };
-    let (Some(errand), Mode::OwnTls(layout)) = (record.errand(), record.mode) else {
+    let (Some(errand), Some((layout, _))) = (record.errand(), record.block) else {
         // An errand that is not there cannot have been armed.
         std::process::abort()
     };
@@ -190,12 +198,12 @@ unsafe extern "C" fn run(record: *mut ()) -> ! {
 }
 
 impl Record {
-    pub(super) fn new(mode: Mode, context: Context, bounds: Range<usize>, tp: usize) -> Record {
+    pub(super) fn new(context: Context, bounds: Range<usize>) -> Record {
         Record {
             context,
-            mode,
             bounds,
-            tp,
+            #[cfg(own_tls)]
+            block: None,
             words: AtomicPtr::new(null::<Words>().cast_mut()),
             next: UnsafeCell::new(null::<Record>().cast_mut()),
             errand: UnsafeCell::new(None),

@@ -111,7 +111,7 @@ impl Slots {
                 let by_copy = layout.recycles_by_copy();
                 if by_copy {
                     // SAFETY: the giver owns the slot, and its goroutine has ended.
-                    unsafe { layout.reimage(record.tp) };
+                    unsafe { layout.reimage(record.tp()) };
                 }
                 by_copy
             }

@@ -34,7 +34,11 @@
 
 use core::cell::{Cell, OnceCell};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+#[cfg(own_tls)]
+use core::sync::atomic::AtomicI32;
+use core::sync::atomic::AtomicPtr;
+#[cfg(own_tls)]
+use core::sync::atomic::Ordering;
 use std::sync::OnceLock;
 
 use super::Mode;
@@ -120,12 +124,16 @@ pub(crate) fn free_parkers() -> &'static Lock<FreeParkers> {
 
 /// Pseudo thread ids begin above every id the kernel can give (`PID_MAX_LIMIT` is 2^22), and must
 /// stay below 2^30: futex words keep the owner in their low 30 bits.
+#[cfg(own_tls)]
 const FIRST_PSEUDO_TID: i32 = 0x40_0000;
+#[cfg(own_tls)]
 const LAST_PSEUDO_TID: i32 = 0x3fff_ffff;
 
+#[cfg(own_tls)]
 static NEXT_PSEUDO_TID: AtomicI32 = AtomicI32::new(FIRST_PSEUDO_TID);
 
 /// A thread id that no kernel thread and no other slot has; `None` after a thousand million slots.
+#[cfg(own_tls)]
 pub(super) fn pseudo_tid() -> Option<i32> {
     // Relaxed: only the number's uniqueness matters, and an RMW gives that alone.
     NEXT_PSEUDO_TID

@@ -198,6 +198,59 @@ mod registers {
         )
     }
 
+    /// Loads what AVX-512 adds, zmm16 to zmm31 and the mask registers; waits for the byte at `flag`;
+    /// then counts what has changed.
+    #[unsafe(naked)]
+    unsafe extern "C" fn hold_512(flag: *const u8, values: *const [u64; 64]) -> u64 {
+        naked_asm!(
+            ".irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
+            "vmovdqu64 zmm\\n, [rsi + 8 * (\\n - 16)]",
+            ".endr",
+            ".irp n, 1, 2, 3, 4, 5, 6, 7",
+            "mov eax, 0x100 + \\n",
+            "kmovw k\\n, eax",
+            ".endr",
+            "2:",
+            "cmp byte ptr [rdi], 0",
+            "je 2b",
+            "xor eax, eax",
+            ".irp n, 1, 2, 3, 4, 5, 6, 7",
+            "kmovw ecx, k\\n",
+            "cmp ecx, 0x100 + \\n",
+            "je 3f",
+            "inc rax",
+            "3:",
+            ".endr",
+            ".irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
+            "vpcmpneqd k1, zmm\\n, [rsi + 8 * (\\n - 16)]",
+            "kmovw ecx, k1",
+            "test ecx, ecx",
+            "je 3f",
+            "inc rax",
+            "3:",
+            ".endr",
+            "vzeroupper",
+            "ret",
+        )
+    }
+
+    fn values() -> [u64; 64] {
+        std::array::from_fn(|index| index as u64 * 0x0101_0101_0101_0101)
+    }
+
+    #[test]
+    fn the_registers_of_avx_512_survive() {
+        if !is_x86_feature_detected!("avx512f") {
+            return;
+        }
+        in_both_modes(|driver| {
+            driver.run_preempted(100, |enough| {
+                // SAFETY: the processor has the registers; the flag and the values live on.
+                assert_eq!(unsafe { hold_512(enough.flag(), &values()) }, 0, "registers changed");
+            });
+        });
+    }
+
     #[test]
     fn registers_flags_control_words_and_the_red_zone_survive() {
         if !is_x86_feature_detected!("avx2") {
@@ -205,9 +258,8 @@ mod registers {
         }
         in_both_modes(|driver| {
             driver.run_preempted(100, |enough| {
-                let values = std::array::from_fn(|index| index as u64 * 0x0101_0101_0101_0101);
                 // SAFETY: the processor has the registers; the flag and the values live on.
-                let changed = unsafe { hold(enough.flag(), &values) };
+                let changed = unsafe { hold(enough.flag(), &values()) };
                 assert_eq!(changed, 0, "registers or words changed");
             });
         });
