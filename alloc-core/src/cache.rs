@@ -256,8 +256,8 @@ impl<'h, S: PageSource> Cache<'h, S> {
         if span.used.get() == span.remote.snapshot().count() {
             span.set_owner(0);
             self.heap.free_span(span);
-        } else {
-            self.heap.central(class).leave(span);
+        } else if self.heap.central(class).leave(span) {
+            self.heap.reap(span, class);
         }
     }
 
@@ -352,8 +352,10 @@ impl<'h, S: PageSource> Cache<'h, S> {
     /// As [`Cache::free`], `span` being the one that `block` lies in.
     #[cold]
     unsafe fn free_foreign(&mut self, span: SpanPtr, block: NonNull<u8>) {
-        if span.kind() == Kind::Large {
-            return self.heap.free_span(span);
+        match span.kind() {
+            Kind::Small => {}
+            Kind::Large => return self.heap.free_span(span),
+            kind => return debug_assert!(false, "free of {block:p} in a span that is {kind:?}"),
         }
         let class = span.class();
         let room = self.bins[class].partial.len() < partial_limit(class);

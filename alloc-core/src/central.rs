@@ -49,12 +49,14 @@ impl Central {
         Some(span)
     }
 
-    /// Takes a span with free cells from its owner, who must be the caller.
-    pub(crate) fn leave(&self, span: SpanPtr) {
+    /// Takes a span with free cells from its owner, who must be the caller. True if others have
+    /// freed all its cells meanwhile, so that it can be reaped.
+    pub(crate) fn leave(&self, span: SpanPtr) -> bool {
         let mut list = self.list.lock();
         span.set_owner(0);
         span.remote.list(span.used.get());
         list.push_front(span);
+        span.remote.snapshot().is_empty()
     }
 
     /// Takes a full span of which a cell was freed, from the thread whose push found that.

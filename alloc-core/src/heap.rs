@@ -233,11 +233,11 @@ impl<S: PageSource> Heap<S> {
             debug_assert!(false, "free of {block:p}, which is not a block of this heap");
             return;
         };
-        if span.kind() == Kind::Large {
-            self.free_span_later(span);
-        } else {
+        match span.kind() {
             // SAFETY: passed on; the span is the one that the block lies in.
-            unsafe { self.free_remote(span, block) };
+            Kind::Small => unsafe { self.free_remote(span, block) },
+            Kind::Large => self.free_span_later(span),
+            kind => debug_assert!(false, "free of {block:p} in a span that is {kind:?}"),
         }
     }
 
@@ -268,8 +268,9 @@ impl<S: PageSource> Heap<S> {
         }
     }
 
+    /// Frees a span that looked empty and unowned, if it still is.
     #[cold]
-    fn reap(&self, span: SpanPtr, class: usize) {
+    pub(crate) fn reap(&self, span: SpanPtr, class: usize) {
         if let Some(span) = self.central(class).reap(span, class) {
             self.free_span_later(span);
         }

@@ -133,6 +133,32 @@ fn a_doomed_cell_is_reported_once_and_reused_only_after_its_destructor() {
 }
 
 #[test]
+fn cells_doomed_while_others_of_their_span_are_being_destroyed_come_later() {
+    let heap = Heap::new(Os::new());
+    let class = heap.class(spec(64, true)).unwrap();
+    let mut cache = heap.managed_cache();
+    let cells: Vec<usize> = (0..20).map(|_| take(&mut cache, class, 0)).collect();
+    cells[10..].iter().for_each(|&cell| assert!(mark(&heap, cell)));
+    turn(&heap, 1);
+    let first = heap.doomed().unwrap();
+    assert_eq!(first.len(), 10);
+    // The destructors take long: a whole cycle goes by, and the rest of the span dies.
+    turn(&heap, 2);
+    assert!(heap.doomed().is_none(), "the span is being served");
+    // SAFETY: nobody uses the dead cells, here and below.
+    unsafe { first.free() };
+    let second = heap.doomed().unwrap();
+    let mut seen = BTreeSet::new();
+    second.for_each(|cell| assert!(seen.insert(cell.as_ptr() as usize)));
+    assert_eq!(seen, cells[10..].iter().copied().collect());
+    // SAFETY: as above.
+    unsafe { second.free() };
+    assert!(heap.doomed().is_none());
+    turn(&heap, 3);
+    assert_eq!(heap.managed_stats().spans, 0);
+}
+
+#[test]
 fn between_begin_and_permit_cells_come_from_fresh_spans() {
     let heap = Heap::new(Os::new());
     let class = heap.class(spec(32, false)).unwrap();

@@ -20,8 +20,8 @@
 //!
 //! # Locks
 //!
-//! A class's lock, a span's lock and the lock of the doomed list are each taken alone; the registry's
-//! lock comes before a class's. Page heap and records' area come after all of these.
+//! Order: the registry's lock or that of the doomed list, a class's, a span's; then the page heap and the
+//! records' area.
 //!
 //! Source: Go's `mcentral.go`, `mgcsweep.go`, `mbitmap.go`; we differ where Go stops the world.
 
@@ -346,12 +346,14 @@ impl<S: PageSource> Heap<S> {
     }
 
     /// Hands out the doomed cells of one span: objects that are dead and wait for their destructor.
+    ///
+    /// What else is doomed in this span comes after these are freed; other spans may be served by
+    /// other threads meanwhile.
     pub fn doomed(&self) -> Option<Doomed<'_, S>> {
         let part = {
             let mut list = self.managed.doomed.lock();
             let part = (*list)?;
             *list = part.doomed_next.take();
-            part.in_doomed.set(false);
             part
         };
         Some(Doomed { heap: self, part, cells: part.doomed_cells() })
@@ -513,7 +515,7 @@ impl<'h> CellRef<'h> {
 /// The doomed cells of a span, while their destructors run.
 ///
 /// Sweeps may go on beside. If it is dropped without [`Doomed::free`], the cells stay allocated for
-/// ever.
+/// ever, and so do those of the same span that are doomed later.
 #[must_use = "cells that are not freed stay allocated for ever"]
 pub struct Doomed<'h, S> {
     heap: &'h Heap<S>,
@@ -557,12 +559,21 @@ impl<'h, S: PageSource> Doomed<'h, S> {
     /// Each cell's destructor has run, or need not, and nobody uses the cells any more.
     pub unsafe fn free(self) {
         let class = self.class();
-        self.heap.managed.doomed_cells.sub(self.len());
-        self.part.free_doomed(&self.cells);
+        let (managed, part) = (&self.heap.managed, self.part);
+        managed.doomed_cells.sub(self.len());
+        {
+            let mut list = managed.doomed.lock();
+            part.free_doomed(&self.cells, |more| {
+                part.in_doomed.set(more);
+                if more {
+                    part.doomed_next.set(list.replace(part));
+                }
+            });
+        }
         let mut spans = class.record().spans.lock();
         // The sweeper may have freed the span since, and another class may have the record.
-        if ptr::eq(self.part.class_ptr(), class.record()) {
-            spans.offer(self.part);
+        if ptr::eq(part.class_ptr(), class.record()) {
+            spans.offer(part);
         }
     }
 }

@@ -55,7 +55,8 @@ pub(crate) struct Part {
     pub(crate) next: Cell<Option<PartPtr>>,
     /// On the class's list of spans with free cells. Under the class's lock.
     pub(crate) in_partial: Cell<bool>,
-    /// Link of the list of spans with doomed cells, and whether it is on it. Under that list's lock.
+    /// Link of the list of spans with doomed cells; whether it is on it or its cells are handed out.
+    /// Under that list's lock.
     pub(crate) doomed_next: Cell<Option<PartPtr>>,
     pub(crate) in_doomed: Cell<bool>,
 }
@@ -280,10 +281,15 @@ impl Part {
         cells
     }
 
-    /// Frees cells whose destructor has run.
-    pub(crate) fn free_doomed(&self, cells: &Bits) {
+    /// Frees cells whose destructor has run. First tells `before` whether others are doomed: once
+    /// the cells are free, a sweeper may take the record away.
+    pub(crate) fn free_doomed(&self, cells: &Bits, before: impl FnOnce(bool)) {
         let _held = self.lock.lock();
-        for (word, &bits) in cells.iter().enumerate().take(self.words) {
+        let bits = cells.iter().enumerate().take(self.words);
+        before(
+            bits.clone().any(|(word, bits)| self.doomed(word).load(Ordering::Relaxed) & !bits != 0),
+        );
+        for (word, bits) in bits {
             self.doomed(word).fetch_and(!bits, Ordering::Relaxed);
             self.alloc(word).fetch_and(!bits, Ordering::Relaxed);
         }
