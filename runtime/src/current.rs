@@ -4,7 +4,15 @@
 //! thread mode the goroutine *is* a thread.)
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::wire::Numbers;
+
+/// Whether an allocation ever came through [`Alloc`](crate::Alloc).
+pub(crate) static ALLOC_IS_OURS: AtomicBool = AtomicBool::new(false);
+
+/// The numbers of all Ps of all runtimes.
+pub(crate) static NUMBERS: Numbers = Numbers::new();
 
 /// Seeds handed out so far.
 static SEEDS: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);

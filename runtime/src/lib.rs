@@ -1,11 +1,93 @@
-//! Go's runtime for Rust: goroutines, channels, a collected heap, one owner of memory
+//! Go's runtime for Rust: goroutines, channels, a collected heap, one owner of memory.
+//!
+//! # The reader's problem
+//!
+//! A program has ten thousand things to do at once. With a thread for each it runs out of memory;
+//! with `async` every function changes colour, nothing may block, and one loop without an `await`
+//! holds everyone up. Here each gets a *goroutine*: an ordinary closure on a stack of its own, which
+//! may call anything, block anywhere and compute for ever, while the others go on.
+//!
+//! ```
+//! use runtime::{chan, go, select};
+//! use std::time::Duration;
+//!
+//! # let rt = runtime::Runtime::new().unwrap();
+//! # rt.run(|| {
+//! let (tx, results) = chan::bounded(8);
+//! for n in 1..=3_u64 {
+//!     let tx = tx.clone();
+//!     go(move || {
+//!         std::thread::sleep(Duration::from_millis(n)); // blocks the thread: the others run on
+//!         tx.send(n * n).unwrap();
+//!     });
+//! }
+//! drop(tx);
+//! let mut sum = 0;
+//! loop {
+//!     select! {
+//!         recv(&results) -> square => match square {
+//!             Ok(square) => sum += square,
+//!             Err(_) => break, // all senders are gone
+//!         },
+//!         default(Duration::from_secs(10)) => panic!("too slow"),
+//!     }
+//! }
+//! assert_eq!(sum, 1 + 4 + 9);
+//! # });
+//! ```
+//!
+//! In a program the surroundings are `#[runtime::main] fn main() { … }`; see [`macro@main`].
+//!
+//! # Words
+//!
+//! * A *goroutine* is to Rust and to libc a thread: it has its own stack and its own thread-locals,
+//!   whatever operating system thread it runs on. So [`go()`] is a safe function, and the borrow
+//!   checker's rules for threads are the rules for goroutines.
+//! * A *processor* (P) is the right to run one goroutine. There are as many as cores, unless
+//!   `GOMAXPROCS` or [`Builder::procs`] says otherwise.
+//! * A goroutine *parks* when it waits for something of this crate: its processor runs another one,
+//!   no thread is held. It *blocks* when it waits for anything else (a file, a lock of std): then the
+//!   monitor takes its processor away, and it comes back for one when it is done.
+//!
+//! # Map
+//!
+//! | for | see |
+//! |---|---|
+//! | starting goroutines | [`go()`], [`JoinHandle`], [`scope()`] for those that borrow |
+//! | handing values over | [`chan`], [`select!`] |
+//! | locks and counters | [`sync`] |
+//! | time | [`sleep`], [`sleep_until`] |
+//! | a runtime as a value | [`Runtime`], [`Builder`], [`Stats`] |
+//!
+//! # Environment
+//!
+//! `GOMAXPROCS=4`; `GOGC=200` or `off`; `GODEBUG=schedtrace=1000,gctrace=1,preempt=1ms`.
 
+mod attribute;
+mod builder;
 pub mod chan;
+mod config;
 mod current;
-mod seam;
+mod gc;
+mod runtime;
+mod scope;
+#[doc(hidden)]
 pub mod select;
+mod spawn;
+mod stats;
 pub mod sync;
 mod time;
+mod trace;
 mod wait;
+mod wire;
 
+#[doc(hidden)]
+pub use attribute::{main_with, test_with};
+pub use builder::{BuildError, Builder};
+pub use runtime::{Mode, Runtime, Shutdown};
+pub use runtime_macros::{main, test};
+pub use scope::{Scope, ScopedJoinHandle, scope};
+pub use spawn::{GoError, JoinHandle, go, try_go, yield_now};
+pub use stats::Stats;
 pub use time::{sleep, sleep_until};
+pub use wire::Alloc;

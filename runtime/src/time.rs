@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::seam::park::{self, WaitReason, Woken};
+use sched_core::park::{self, WaitReason, Woken};
 use crate::wait::Patience;
 
 /// Sleeps for at least `duration`. Works on goroutines and on plain threads.

@@ -1,1 +1,79 @@
-//! `#[runtime::main]` and `#[runtime::test]`
+//! `#[runtime::main]` and `#[runtime::test]`.
+//!
+//! Both leave a function its name and its return type, and run its body on a goroutine. Use them
+//! through the `runtime` crate.
+
+use proc_macro::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Error, ItemFn, parse_macro_input};
+
+/// Runs `main` on a goroutine.
+///
+/// The runtime is built from the environment (`GOMAXPROCS`, `GOGC`, `GODEBUG`). As in Go, the
+/// program ends when `main` returns, whatever other goroutines are doing. A panic in `main` is a
+/// panic of the program.
+///
+/// ```ignore
+/// #[runtime::main]
+/// fn main() {
+///     let hello = runtime::go(|| "hello");
+///     assert_eq!(hello.join().unwrap(), "hello");
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as ItemFn);
+    expand(arguments, &function, "main", &quote!(::runtime::main_with), &quote!())
+}
+
+/// Runs a test on a goroutine of a runtime of its own.
+///
+/// The test fails if goroutines are left ten seconds after it has returned.
+///
+/// ```ignore
+/// #[runtime::test]
+/// fn channels_deliver() {
+///     let (tx, rx) = runtime::chan::rendezvous();
+///     runtime::go(move || tx.send(1).unwrap());
+///     assert_eq!(rx.recv(), Ok(1));
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as ItemFn);
+    let attribute = quote!(#[::core::prelude::v1::test]);
+    expand(arguments, &function, "a test", &quote!(::runtime::test_with), &attribute)
+}
+
+/// The same function, with its body handed to `run`.
+fn expand(
+    arguments: TokenStream,
+    function: &ItemFn,
+    what: &str,
+    run: &proc_macro2::TokenStream,
+    attribute: &proc_macro2::TokenStream,
+) -> TokenStream {
+    if let Err(error) = check(&arguments, function, what) {
+        return error.into_compile_error().into();
+    }
+    let ItemFn { attrs, vis, sig, block } = function;
+    let body = quote_spanned!(block.span()=> #run(move || #block));
+    quote!(#attribute #(#attrs)* #vis #sig { #body }).into()
+}
+
+/// What cannot be run on a goroutine by itself.
+fn check(arguments: &TokenStream, function: &ItemFn, what: &str) -> syn::Result<()> {
+    if !arguments.is_empty() {
+        let tokens = proc_macro2::TokenStream::from(arguments.clone());
+        return Err(Error::new(tokens.span(), "no arguments: use `runtime::Builder` for settings"));
+    }
+    if let Some(asyncness) = function.sig.asyncness {
+        let advice = "an ordinary function: goroutines block where others await";
+        return Err(Error::new(asyncness.span, format!("{what} is {advice}")));
+    }
+    if !function.sig.inputs.is_empty() {
+        return Err(Error::new(function.sig.inputs.span(), format!("{what} takes no arguments")));
+    }
+    Ok(())
+}

@@ -36,8 +36,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::ring::Ring;
-use crate::seam::entry;
-use crate::seam::park::WaitReason;
+use sched_core::entry;
+use sched_core::park::WaitReason;
 use crate::wait::{Claimed, List, Node, Patience, Ticket};
 use sched_core::lock::{Guard as LockGuard, Lock};
 

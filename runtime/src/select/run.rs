@@ -24,8 +24,8 @@
 use super::case::Case;
 use crate::chan::Look;
 use crate::current;
-use crate::seam::entry;
-use crate::seam::park::WaitReason;
+use sched_core::entry;
+use sched_core::park::WaitReason;
 use crate::wait::{Node, Outcome, Patience, Ticket};
 use sched_core::lock::Guard as LockGuard;
 

@@ -50,8 +50,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::seam::entry;
-use crate::seam::park::WaitReason;
+use sched_core::entry;
+use sched_core::park::WaitReason;
 use crate::wait::{List, Node, Ticket};
 use sched_core::lock::Lock;
 

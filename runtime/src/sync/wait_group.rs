@@ -7,8 +7,8 @@
 
 use std::fmt;
 
-use crate::seam::entry;
-use crate::seam::park::WaitReason;
+use sched_core::entry;
+use sched_core::park::WaitReason;
 use crate::wait::{List, Node, Ticket};
 use sched_core::lock::Lock;
 

@@ -13,7 +13,7 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::seam::park::{self, WaitReason, Waiter, Woken};
+use sched_core::park::{self, WaitReason, Waiter, Woken};
 
 const OPEN: usize = 0;
 const TAKEN: usize = 1;

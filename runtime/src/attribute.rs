@@ -1,0 +1,39 @@
+//! What `#[runtime::main]` and `#[runtime::test]` call.
+
+use std::panic;
+use std::time::Duration;
+
+use crate::runtime::Runtime;
+
+/// How long goroutines may outlive the test that started them.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs `main` on a goroutine. When it returns the program ends, as in Go: nobody waits for other
+/// goroutines, and their threads end with the process.
+pub fn main_with<T: Send + 'static>(main: impl FnOnce() -> T + Send + 'static) -> T {
+    let runtime = start();
+    let result = runtime.go(main).join();
+    std::mem::forget(runtime);
+    result.unwrap_or_else(|payload| panic::resume_unwind(payload))
+}
+
+/// Runs a test on a goroutine, and fails if others are left some seconds after its end.
+pub fn test_with<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+    let runtime = start();
+    match runtime.go(test).join() {
+        Ok(value) => {
+            let left = runtime.shutdown(Some(GRACE)).left;
+            assert!(left == 0, "{left} goroutines are left {GRACE:?} after the test's end");
+            value
+        }
+        Err(payload) => {
+            // What the panic left waiting is of no interest.
+            std::mem::forget(runtime);
+            panic::resume_unwind(payload)
+        }
+    }
+}
+
+fn start() -> Runtime {
+    Runtime::new().unwrap_or_else(|error| panic!("cannot start the runtime: {error}"))
+}

@@ -1,0 +1,237 @@
+//! [`Builder`]: how a runtime is made.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use crate::config::{Environment, Preempt, default_procs};
+use crate::runtime::Runtime;
+
+/// Settings of a [`Runtime`].
+///
+/// It begins with what the environment says (`GOMAXPROCS`, `GOGC`, and in `GODEBUG`: `schedtrace`,
+/// `gctrace`, `preempt`); what is set here in code comes before that.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let rt = runtime::Builder::new()
+///     .procs(2)
+///     .stack_bytes(128 * 1024)
+///     .preempt_after(Duration::from_millis(5))
+///     .build()
+///     .unwrap();
+/// assert_eq!(rt.run(|| 2 + 2), 4);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    pub(crate) procs: Option<usize>,
+    pub(crate) stack_bytes: usize,
+    pub(crate) max_threads: Option<usize>,
+    /// The inner `None` switches collections by growth off.
+    pub(crate) gogc: Option<u32>,
+    pub(crate) preempt: Preempt,
+    pub(crate) schedtrace: Option<Duration>,
+    pub(crate) gctrace: bool,
+}
+
+/// How long a goroutine may run while others wait; Go's number.
+const SLICE: Duration = Duration::from_millis(10);
+
+/// Address space of a goroutine's stack. Memory is used only where it was touched.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Go's default: collect when the heap has doubled.
+const GOGC: u32 = 100;
+
+impl Builder {
+    /// The settings of the environment, and defaults for what it does not say.
+    ///
+    /// ```
+    /// assert!(runtime::Builder::new().build().is_ok());
+    /// ```
+    pub fn new() -> Self {
+        let env = Environment::read();
+        Builder {
+            procs: env.procs,
+            stack_bytes: STACK_BYTES,
+            max_threads: None,
+            gogc: env.gogc.unwrap_or(Some(GOGC)),
+            preempt: env.preempt.unwrap_or(Preempt::After(SLICE)),
+            schedtrace: env.schedtrace,
+            gctrace: env.gctrace,
+        }
+    }
+
+    /// How many goroutines may run at the same time.
+    ///
+    /// Default: the cores this process may use, by affinity mask and by the quotas of its cgroup
+    /// and all cgroups above.
+    ///
+    /// ```
+    /// let rt = runtime::Builder::new().procs(3).build().unwrap();
+    /// assert_eq!(rt.procs(), 3);
+    /// ```
+    #[must_use]
+    pub fn procs(mut self, procs: usize) -> Self {
+        self.procs = Some(procs);
+        self
+    }
+
+    /// Address space for each goroutine's stack, in bytes; 256 KiB if not set. Memory is used page by
+    /// page as it is touched.
+    ///
+    /// ```
+    /// let rt = runtime::Builder::new().stack_bytes(1 << 20).build().unwrap();
+    /// rt.run(|| std::hint::black_box([0_u8; 600_000]).len());
+    /// ```
+    #[must_use]
+    pub fn stack_bytes(mut self, bytes: usize) -> Self {
+        self.stack_bytes = bytes;
+        self
+    }
+
+    /// How many operating system threads may be made for goroutines that block in the kernel. At the
+    /// limit the process ends with a message, as in Go.
+    ///
+    /// ```
+    /// assert!(runtime::Builder::new().max_threads(100).build().is_ok());
+    /// ```
+    #[must_use]
+    pub fn max_threads(mut self, threads: usize) -> Self {
+        self.max_threads = Some(threads);
+        self
+    }
+
+    /// By how many per cent the collected heap may grow after a collection before the next one; 100
+    /// if not set. `None` leaves collecting to [`gc`](crate::gc()).
+    ///
+    /// ```
+    /// assert!(runtime::Builder::new().gogc(Some(200)).build().is_ok());
+    /// ```
+    #[must_use]
+    pub fn gogc(mut self, percent: Option<u32>) -> Self {
+        self.gogc = percent;
+        self
+    }
+
+    /// How long a goroutine may compute while others wait, before it is interrupted; 10 ms if not
+    /// set.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let rt = runtime::Builder::new().procs(1).preempt_after(Duration::from_millis(1)).build().unwrap();
+    /// let (tx, rx) = runtime::chan::bounded(1);
+    /// rt.go(move || while rx.try_recv().is_err() {}); // would keep the only P for ever
+    /// rt.go(move || tx.send(())).join().unwrap().unwrap();
+    /// ```
+    #[must_use]
+    pub fn preempt_after(mut self, slice: Duration) -> Self {
+        self.preempt = Preempt::After(slice);
+        self
+    }
+
+    /// Interrupts nobody: goroutines give way only where they call the runtime.
+    ///
+    /// ```
+    /// assert!(runtime::Builder::new().no_preemption().build().is_ok());
+    /// ```
+    #[must_use]
+    pub fn no_preemption(mut self) -> Self {
+        self.preempt = Preempt::Off;
+        self
+    }
+
+    /// Writes a line about the scheduler to standard error this often.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// assert!(runtime::Builder::new().schedtrace(Duration::from_secs(60)).build().is_ok());
+    /// ```
+    #[must_use]
+    pub fn schedtrace(mut self, period: Duration) -> Self {
+        self.schedtrace = Some(period);
+        self
+    }
+
+    /// Writes a line about each collection to standard error.
+    ///
+    /// ```
+    /// assert!(runtime::Builder::new().gctrace(true).build().is_ok());
+    /// ```
+    #[must_use]
+    pub fn gctrace(mut self, on: bool) -> Self {
+        self.gctrace = on;
+        self
+    }
+
+    /// Makes the runtime: its threads and its first stacks.
+    ///
+    /// # Errors
+    ///
+    /// When a setting makes no sense, the operating system refuses something, or the global
+    /// allocator is alloc-core but not through [`Alloc`](crate::Alloc).
+    ///
+    /// ```
+    /// assert!(runtime::Builder::new().procs(0).build().is_err());
+    /// ```
+    pub fn build(self) -> Result<Runtime, BuildError> {
+        Runtime::build(&self)
+    }
+
+    pub(crate) fn procs_or_default(&self) -> usize {
+        self.procs.unwrap_or_else(default_procs)
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why a [`Runtime`] could not be made.
+///
+/// ```
+/// let error = runtime::Builder::new().procs(0).build().unwrap_err();
+/// assert!(error.to_string().contains("procs"));
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The scheduler could not be made.
+    Scheduler(sched_core::Error),
+    /// The monitor's thread could not be started.
+    Thread(std::io::Error),
+    /// The global allocator is alloc-core, but knows nothing of this crate's Ps: goroutines would
+    /// race on the caches of threads. Install [`Alloc`](crate::Alloc) instead.
+    ForeignBinding,
+}
+
+impl From<sched_core::Error> for BuildError {
+    fn from(error: sched_core::Error) -> Self {
+        BuildError::Scheduler(error)
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildError::Scheduler(error) => write!(f, "the scheduler: {error}"),
+            BuildError::Thread(error) => write!(f, "the monitor's thread: {error}"),
+            BuildError::ForeignBinding => {
+                f.write_str("the global allocator is alloc-core, but not through runtime::Alloc")
+            }
+        }
+    }
+}
+
+impl Error for BuildError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            BuildError::Scheduler(error) => Some(error),
+            BuildError::Thread(error) => Some(error),
+            BuildError::ForeignBinding => None,
+        }
+    }
+}

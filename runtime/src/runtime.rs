@@ -1,0 +1,251 @@
+//! [`Runtime`]: a scheduler, its monitor and its collector as one value.
+
+use std::fmt;
+use std::panic;
+use std::time::Duration;
+
+use sched_core::{Config, Scheduler};
+
+use crate::builder::{BuildError, Builder};
+use crate::scope::{self, Scope};
+use crate::spawn::{GoError, JoinHandle};
+use crate::stats::Stats;
+use crate::config::Preempt;
+use crate::wire::{self, Attendants};
+
+pub use sched_core::Shutdown;
+pub use sched_core::tls::Mode;
+
+/// Processors, threads and stacks that run goroutines.
+///
+/// A process may have several, which share nothing but the memory; channels and locks work between
+/// them. Most programs have one, made by [`#[runtime::main]`](crate::main).
+///
+/// # End
+///
+/// Dropping a runtime waits until all its goroutines have ended, then ends its threads and gives its
+/// memory back. (Dropped on one of its own goroutines it only asks for that: the last goroutine to
+/// end finds nobody waiting.) [`shutdown`](Self::shutdown) waits for a limited time.
+///
+/// ```
+/// let rt = runtime::Runtime::new().unwrap();
+/// let sum = rt.run(|| {
+///     let parts: Vec<_> = (0..4).map(|i| runtime::go(move || i * 10)).collect();
+///     parts.into_iter().map(|part| part.join().unwrap()).sum::<i32>()
+/// });
+/// assert_eq!(sum, 60);
+/// ```
+pub struct Runtime {
+    scheduler: Scheduler,
+    attendants: Attendants,
+}
+
+impl Runtime {
+    /// A runtime with the settings of the environment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    ///
+    /// ```
+    /// assert!(runtime::Runtime::new().is_ok());
+    /// ```
+    pub fn new() -> Result<Self, BuildError> {
+        Builder::new().build()
+    }
+
+    /// Settings to change before it is made.
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::builder().procs(1).build().unwrap();
+    /// assert_eq!(rt.procs(), 1);
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Runs `f` on a goroutine and waits for it.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of `f`.
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::new().unwrap();
+    /// let name = String::from("borrowed");
+    /// assert_eq!(rt.run(|| name.len()), 8);
+    /// ```
+    pub fn run<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        self.scope(|scope| match scope.go(f).join() {
+            Ok(value) => value,
+            Err(payload) => panic::resume_unwind(payload),
+        })
+    }
+
+    /// Starts a goroutine, from wherever the caller is.
+    ///
+    /// # Panics
+    ///
+    /// If the runtime is shutting down; see [`try_go`](Self::try_go).
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::new().unwrap();
+    /// assert_eq!(rt.go(|| 7).join().unwrap(), 7);
+    /// ```
+    pub fn go<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.try_go(f) {
+            Ok(handle) => handle,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`go`](Self::go), but tells when that is impossible.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime is shutting down.
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::new().unwrap();
+    /// assert!(rt.try_go(|| 7).is_ok());
+    /// ```
+    pub fn try_go<F, T>(&self, f: F) -> Result<JoinHandle<T>, GoError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        Ok(self.scheduler.spawn(f)?)
+    }
+
+    /// Starts goroutines that may borrow from the caller, and waits for them; see
+    /// [`scope`](crate::scope()).
+    ///
+    /// # Panics
+    ///
+    /// As [`scope`](crate::scope()).
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::new().unwrap();
+    /// let words = ["a", "bc"];
+    /// let len: usize = rt.scope(|s| {
+    ///     let parts = words.map(|word| s.go(move || word.len()));
+    ///     parts.into_iter().map(|part| part.join().unwrap()).sum()
+    /// });
+    /// assert_eq!(len, 3);
+    /// ```
+    pub fn scope<'env, F, T>(&self, f: F) -> T
+    where
+        F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
+    {
+        scope::scope_on(self.scheduler.clone(), f)
+    }
+
+    /// How goroutines are made on this machine: with a stack and a TLS block of their own, or, where
+    /// the start-up probes failed, with a kernel thread each.
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::new().unwrap();
+    /// println!("{:?}", rt.mode());
+    /// ```
+    pub fn mode(&self) -> Mode {
+        self.scheduler.mode()
+    }
+
+    /// How many goroutines may run at the same time.
+    ///
+    /// ```
+    /// assert!(runtime::Runtime::new().unwrap().procs() >= 1);
+    /// ```
+    pub fn procs(&self) -> usize {
+        self.scheduler.procs()
+    }
+
+    /// What the runtime has done so far.
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::new().unwrap();
+    /// rt.run(|| ());
+    /// assert!(rt.stats().goroutines_created >= 1);
+    /// ```
+    pub fn stats(&self) -> Stats {
+        Stats::read(&self.scheduler)
+    }
+
+    /// Ends the runtime: no goroutine can be started any more, and those that exist may run until
+    /// `deadline` from now has passed; without a deadline, until they have ended.
+    ///
+    /// Returns those that are left. If nobody is, all threads have ended and all memory was given
+    /// back; else both stay, and the goroutines run on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let rt = runtime::Runtime::new().unwrap();
+    /// let (tx, rx) = runtime::chan::rendezvous::<()>();
+    /// rt.go(move || rx.recv());
+    /// let left = rt.shutdown(Some(Duration::from_millis(10)));
+    /// assert_eq!(left.left.len(), 1);
+    /// drop(tx);
+    /// ```
+    pub fn shutdown(mut self, deadline: Option<Duration>) -> Shutdown {
+        self.end(deadline)
+    }
+
+    pub(crate) fn build(settings: &Builder) -> Result<Self, BuildError> {
+        if wire::is_foreign() {
+            return Err(BuildError::ForeignBinding);
+        }
+        let config = Config {
+            procs: settings.procs_or_default(),
+            stack_bytes: settings.stack_bytes,
+            signal_preemption: settings.preempt != Preempt::Off,
+            ..Config::default()
+        };
+        let config = match settings.preempt {
+            Preempt::After(slice) => Config { slice, ..config },
+            Preempt::Off => config,
+        };
+        let config = match settings.max_threads {
+            Some(max_threads) => Config { max_threads, ..config },
+            None => config,
+        };
+        let scheduler = Scheduler::new(config, wire::hooks(settings))?;
+        let attendants = Attendants::start(&scheduler, settings).map_err(BuildError::Thread)?;
+        Ok(Runtime { scheduler, attendants })
+    }
+
+    fn end(&mut self, deadline: Option<Duration>) -> Shutdown {
+        let shutdown = self.scheduler.shutdown(deadline);
+        if shutdown.left == 0 {
+            self.attendants.join();
+        }
+        shutdown
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if self.attendants.have_ended() {
+            return;
+        }
+        if sched_core::current().is_some_and(|here| here.same(&self.scheduler)) {
+            // Waiting for oneself: leave it to a thread.
+            self.attendants.end_later(self.scheduler.clone());
+            return;
+        }
+        let _ = self.end(None);
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("scheduler", &self.scheduler).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+//! [`go`]: starting goroutines.
+
+use std::error::Error;
+use std::fmt;
+
+use sched_core::{Scheduler, SpawnError};
+
+pub use sched_core::JoinHandle;
+
+/// Runs `f` on a goroutine of the runtime that the caller runs on.
+///
+/// The goroutine goes on when the handle is dropped. A panic in it is the handle's `Err`, as with
+/// threads.
+///
+/// # Panics
+///
+/// Outside a runtime, and when it is shutting down; see [`try_go`].
+///
+/// ```
+/// # let rt = runtime::Runtime::new().unwrap();
+/// # rt.run(|| {
+/// let handle = runtime::go(|| 6 * 7);
+/// assert_eq!(handle.join().unwrap(), 42);
+/// # });
+/// ```
+pub fn go<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match try_go(f) {
+        Ok(handle) => handle,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// As [`go`], but tells when that is impossible.
+///
+/// # Errors
+///
+/// Outside a runtime, and when it is shutting down.
+///
+/// ```
+/// // No runtime here.
+/// assert!(runtime::try_go(|| ()).is_err());
+/// ```
+pub fn try_go<F, T>(f: F) -> Result<JoinHandle<T>, GoError>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Ok(current()?.spawn(f)?)
+}
+
+/// Lets others run. On a plain thread it yields to other threads.
+///
+/// Nobody needs it for fairness, as goroutines are preempted; a loop that waits for another
+/// goroutine's store is politer with it.
+///
+/// ```
+/// # let rt = runtime::Runtime::new().unwrap();
+/// # rt.run(|| {
+/// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+/// let flag = Arc::new(AtomicBool::new(false));
+/// let theirs = flag.clone();
+/// runtime::go(move || theirs.store(true, Ordering::Release));
+/// while !flag.load(Ordering::Acquire) {
+///     runtime::yield_now();
+/// }
+/// # });
+/// ```
+pub fn yield_now() {
+    if sched_core::current().is_some() {
+        sched_core::yield_now();
+    } else {
+        std::thread::yield_now();
+    }
+}
+
+/// The scheduler of the calling goroutine.
+pub(crate) fn current() -> Result<Scheduler, GoError> {
+    sched_core::current().ok_or(GoError::NoRuntime)
+}
+
+/// Why a goroutine could not be started.
+///
+/// ```
+/// assert_eq!(runtime::try_go(|| ()).unwrap_err(), runtime::GoError::NoRuntime);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GoError {
+    /// The caller is not a goroutine, so it has no runtime. Use [`Runtime::go`](crate::Runtime::go).
+    NoRuntime,
+    /// The runtime is shutting down.
+    ShutDown,
+}
+
+impl From<SpawnError> for GoError {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::ShutDown => GoError::ShutDown,
+            other => unreachable!("an error this version does not know: {other}"),
+        }
+    }
+}
+
+impl fmt::Display for GoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            GoError::NoRuntime => "not on a goroutine: start one with `Runtime::run` or `Runtime::go`",
+            GoError::ShutDown => "the runtime is shutting down",
+        })
+    }
+}
+
+impl Error for GoError {}

@@ -1,0 +1,140 @@
+//! [`Alloc`]: the allocator that knows Ps.
+//!
+//! # Problem
+//!
+//! alloc-core's caches have one user at a time. With a cache per thread, found by a thread-local,
+//! each goroutine would grow its own, as thread-locals are per goroutine here; with one per M, two
+//! goroutines could meet in it, as they migrate in the middle of an allocation. So caches belong to
+//! Ps, and an allocation is an entry into the runtime: while it lasts the P cannot be taken away, and
+//! the goroutine is not preempted.
+//!
+//! # Algorithm
+//!
+//! ```text
+//! enter   enter the runtime; a P here?   its cache, if it is free to use: keep the entry in it
+//!                                        no P: the cache of the thread (alloc-core's own pool)
+//! exit    take the entry out of the P's record, leave the runtime twice
+//! ```
+//!
+//! The entry is kept in the P's record, as between the two calls nothing else of ours is on the stack.
+//! A signal handler that allocates in between finds the cache in use and is told that there is none:
+//! alloc-core then serves it from its emergency heap.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
+
+use alloc_core::global::{self, Binding, CacheRef, ThreadBinding};
+use sched_core::entry;
+
+use super::proc::ProcLocal;
+use crate::current;
+
+/// Go's allocator as Rust's global one, for programs with a [`Runtime`](crate::Runtime).
+///
+/// Each P has a cache from which its goroutines allocate without a lock. Threads without a P have one
+/// each.
+///
+/// ```
+/// #[global_allocator]
+/// static ALLOC: runtime::Alloc = runtime::Alloc::new();
+///
+/// let rt = runtime::Runtime::new().unwrap();
+/// let text = rt.run(|| (0..100).map(|n| n.to_string()).collect::<Vec<_>>().join(" "));
+/// assert_eq!(text.len(), 289);
+/// ```
+#[derive(Debug, Default)]
+pub struct Alloc {
+    heap: global::GlobalAlloc<ProcBinding>,
+}
+
+impl Alloc {
+    /// The allocator; it has no state of its own.
+    ///
+    /// ```
+    /// static ALLOC: runtime::Alloc = runtime::Alloc::new();
+    /// println!("{ALLOC:?}");
+    /// ```
+    pub const fn new() -> Self {
+        Alloc { heap: global::GlobalAlloc::new() }
+    }
+}
+
+// SAFETY: passed on to alloc-core's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Alloc {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.heap.alloc(layout) }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.heap.dealloc(block, layout) }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.heap.alloc_zeroed(layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.heap.realloc(block, layout, size) }
+    }
+}
+
+/// The cache of the P that the caller holds; of the thread, without one.
+#[derive(Debug)]
+pub(crate) struct ProcBinding;
+
+// SAFETY: 1. the P's cache is used by who holds the P, who keeps it until `exit` as the runtime is
+// entered; the hand-over of a P synchronises. 2. a handler finds the record occupied and gets no cache.
+// 3. neither entering nor the record allocates. Without a P: as `ThreadBinding`.
+unsafe impl Binding for ProcBinding {
+    #[inline]
+    fn enter() -> Option<CacheRef> {
+        note_use();
+        let entered = entry::enter();
+        let Some(local) = ProcLocal::here(&entered) else { return ThreadBinding::enter() };
+        let cache = NonNull::new(local.occupy()?)?;
+        local.keep(entered);
+        // SAFETY: in place as long as the P lives, and nobody else's until `exit`: see above.
+        Some(unsafe { CacheRef::new(cache) })
+    }
+
+    #[inline]
+    fn exit() {
+        let inner = entry::enter();
+        match ProcLocal::here(&inner) {
+            Some(local) => {
+                let outer = local.vacate();
+                // In this order: the outer entry ends last.
+                drop(inner);
+                drop(outer);
+            }
+            None => ThreadBinding::exit(),
+        }
+    }
+}
+
+/// Notes that an allocation came this way.
+#[inline]
+fn note_use() {
+    // Relaxed, both: one flag that is only ever set; `is_foreign` asks on a thread that set it.
+    if !current::ALLOC_IS_OURS.load(Ordering::Relaxed) {
+        current::ALLOC_IS_OURS.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether the global allocator is alloc-core, but not through [`Alloc`]: makes one allocation and
+/// looks where it came from.
+pub(crate) fn is_foreign() -> bool {
+    let probe = Box::new(0_u64);
+    let from_core = global::heap().contains(NonNull::from(&*probe).cast());
+    // Relaxed: this thread has just been through `note_use`, if anyone has.
+    from_core && !current::ALLOC_IS_OURS.load(Ordering::Relaxed)
+}

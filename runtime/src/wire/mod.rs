@@ -1,0 +1,100 @@
+//! The only place where the leaves meet: newtypes that implement one leaf's trait with another
+//! leaf's functions.
+//!
+//! | file | trait, of | made from |
+//! |---|---|---|
+//! | [`alloc`] | `Binding`, alloc-core | entering sched-core's runtime, the caches of its Ps |
+//! | [`proc`] | `Hooks`, sched-core | what the allocator and the collector keep per P |
+//! | [`monitor`] | `Machine`, sysmon | sched-core's `Monitor` |
+//!
+//! [`desk`] is no seam, but the errands that go over it.
+
+mod alloc;
+mod desk;
+mod monitor;
+mod proc;
+
+pub use alloc::Alloc;
+pub(crate) use alloc::is_foreign;
+pub(crate) use proc::Numbers;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use sched_core::Scheduler;
+use sched_core::Hooks;
+use sysmon::{Limits, SystemClock};
+
+use crate::builder::Builder;
+use crate::config::Preempt;
+use desk::{Desk, Errand};
+use monitor::Watched;
+
+/// What each P carries.
+pub(crate) fn hooks(settings: &Builder) -> Arc<dyn Hooks> {
+    Arc::new(proc::ProcHooks::new(settings))
+}
+
+/// The threads of a runtime that run no goroutines: the monitor, and the attendant behind the desk.
+#[derive(Debug)]
+pub(crate) struct Attendants {
+    desk: Arc<Desk>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Attendants {
+    /// Starts both for `scheduler`.
+    pub(crate) fn start(scheduler: &Scheduler, settings: &Builder) -> io::Result<Self> {
+        let desk = Arc::new(Desk::new());
+        let mut attendants = Attendants { desk: Arc::clone(&desk), threads: Vec::new() };
+        let watched = Watched::new(scheduler.monitor(), Arc::clone(&desk));
+        let monitor = sysmon::Monitor::new(watched, SystemClock::new(), limits(settings));
+        attendants.spawn("sysmon", move || drop(monitor.run()))?;
+        let scheduler = scheduler.clone();
+        attendants.spawn("attendant", move || desk.serve(&scheduler))?;
+        Ok(attendants)
+    }
+
+    fn spawn(&mut self, name: &str, life: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = thread::Builder::new().name(name.into()).spawn(life)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Whether [`join`](Self::join) or [`end_later`](Self::end_later) was called.
+    pub(crate) fn have_ended(&self) -> bool {
+        self.threads.is_empty()
+    }
+
+    /// Waits for the scheduler's end, and then for both, on a thread of its own.
+    pub(crate) fn end_later(&mut self, scheduler: Scheduler) {
+        let threads = std::mem::take(&mut self.threads);
+        let mut attendants = Attendants { desk: Arc::clone(&self.desk), threads };
+        let wait = move || {
+            let _ = scheduler.shutdown(None);
+            attendants.join();
+        };
+        // Without a thread the scheduler closes with its last handle, and the attendants stay.
+        let _ = thread::Builder::new().name("runtime end".into()).spawn(wait);
+    }
+
+    /// Ends both, after the scheduler has stopped.
+    pub(crate) fn join(&mut self) {
+        self.desk.post(Errand::Stop);
+        for thread in self.threads.drain(..) {
+            // Neither unwinds but for a bug, which its message on standard error has told.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// When the monitor acts.
+fn limits(settings: &Builder) -> Limits {
+    let mut limits = Limits { trace: settings.schedtrace, ..Limits::DEFAULT };
+    if let Preempt::After(slice) = settings.preempt {
+        limits.slice = slice;
+        limits.signal_gap = limits.signal_gap.min(slice);
+    }
+    limits
+}

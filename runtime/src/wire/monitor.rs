@@ -1,0 +1,109 @@
+//! [`Watched`]: the scheduler as sysmon sees it. sysmon's `Machine` with sched-core's `Monitor`.
+//!
+//! Two translations are more than names. A worker's *tick* is the M's count of switches: equal means
+//! the same run of the same goroutine. And a take must name what was seen, so the views of the last
+//! look are kept: a take whose worker is not among them, or has switched since, is refused.
+//!
+//! Deeds that take time (a trace line, a collection) are left to the attendant thread
+//! ([`Desk`]): the monitor must not wait for anyone, as it is what frees those who wait.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sched_core::monitor::{KernelState as State, MachineView, Monitor, StateFile};
+use sysmon::{KernelState, Machine, Pause, Snapshot, Wake, Worker, WorkerId};
+
+use super::desk::{Desk, Errand};
+
+/// Files of kernel states that are kept open at most.
+const OPEN: usize = 32;
+
+/// A scheduler, as its monitor sees it.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    monitor: Monitor,
+    desk: Arc<Desk>,
+    /// What the last look saw, for takes.
+    views: Vec<MachineView>,
+    files: HashMap<usize, Option<StateFile>>,
+}
+
+impl Watched {
+    pub(crate) fn new(monitor: Monitor, desk: Arc<Desk>) -> Self {
+        Watched { monitor, desk, views: Vec::new(), files: HashMap::new() }
+    }
+}
+
+fn number(worker: WorkerId) -> usize {
+    // Ids come from `worker` below, which made them from a `usize`.
+    worker.0 as usize
+}
+
+fn worker(view: &MachineView) -> Worker {
+    Worker {
+        id: WorkerId(view.id as u64),
+        holds: view.proc.is_some(),
+        running: view.running,
+        tick: view.switches,
+        slice_age: view.slice_age,
+    }
+}
+
+impl Machine for Watched {
+    fn snapshot(&mut self, into: &mut Snapshot) {
+        self.monitor.snapshot(&mut self.views);
+        into.workers.extend(self.views.iter().map(worker));
+        into.waiting = self.monitor.load().runnable;
+    }
+
+    fn cpu_time(&mut self, worker: WorkerId) -> Option<Duration> {
+        self.monitor.cpu_time(number(worker))
+    }
+
+    fn kernel_state(&mut self, worker: WorkerId) -> KernelState {
+        if self.files.len() >= OPEN {
+            self.files.clear();
+        }
+        let file = self.files.entry(number(worker)).or_default();
+        match self.monitor.kernel_state(number(worker), file) {
+            State::Running => KernelState::Runnable,
+            State::Sleeping => KernelState::Sleeping,
+            State::Waiting => KernelState::Uninterruptible,
+            _ => KernelState::Unknown,
+        }
+    }
+
+    fn take(&mut self, seen: &Worker) -> bool {
+        let view = self.views.iter().find(|view| worker(view) == *seen);
+        view.is_some_and(|view| self.monitor.try_take(view))
+    }
+
+    fn request_preempt(&mut self, worker: WorkerId) {
+        self.monitor.request_preempt(number(worker));
+    }
+
+    fn signal(&mut self, worker: WorkerId) {
+        self.monitor.signal(number(worker));
+    }
+
+    fn since_collection(&mut self) -> Option<Duration> {
+        crate::gc::since_collection()
+    }
+
+    fn collect(&mut self) {
+        self.desk.post(Errand::Collect);
+    }
+
+    fn trace(&mut self) {
+        self.desk.post(Errand::Trace);
+    }
+
+    fn wait(&mut self, pause: Pause) -> Wake {
+        match pause {
+            Pause::For(time) => self.monitor.wait(Some(time)),
+            Pause::UntilWoken => self.monitor.wait(None),
+        }
+        if self.monitor.stopped() { Wake::Stop } else { Wake::Look }
+    }
+}

@@ -1,0 +1,5 @@
+// `go` must not borrow.
+fn main() {
+    let text = String::from("x");
+    runtime::go(|| text.len());
+}

@@ -1,0 +1,3 @@
+// Goroutines block where others await.
+#[runtime::main]
+async fn main() {}
