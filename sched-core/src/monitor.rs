@@ -191,10 +191,12 @@ impl Monitor {
         }
     }
 
-    /// Sleeps until a P leaves the idle list, if all are idle; else for `limit` at most.
+    /// Sleeps for `limit`; without one until a P leaves the idle list. If all Ps are idle, a P that
+    /// leaves the idle list also ends a sleep with a limit.
     ///
-    /// Returns at once when the scheduler stops: see [`stopped`](Self::stopped).
-    pub fn wait(&self, limit: Duration) {
+    /// Returns at once without a limit when not all Ps are idle, and when the scheduler stops: see
+    /// [`stopped`](Self::stopped).
+    pub fn wait(&self, limit: Option<Duration>) {
         self.shared.bell.wait(limit, || self.load().is_idle() && !self.stopped());
     }
 
@@ -239,18 +241,23 @@ impl Bell {
         }
     }
 
-    fn wait(&self, limit: Duration, idle: impl FnOnce() -> bool) {
+    fn wait(&self, limit: Option<Duration>, idle: impl FnOnce() -> bool) {
         // Relaxed: ordered by the fence.
         self.armed.store(true, Ordering::Relaxed);
         // SeqCst: the bell is armed before this looks at the Ps; partner: the fence in `ring`.
         fence(Ordering::SeqCst);
-        if idle() {
-            self.parker.park();
-            return;
+        let idle = idle();
+        if !idle {
+            // Relaxed: a ring that comes before this is harmless.
+            self.armed.store(false, Ordering::Relaxed);
         }
-        // Relaxed: a ring that comes before this is harmless.
-        self.armed.store(false, Ordering::Relaxed);
-        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        let _ = self.parker.park_until(now().saturating_add(nanos));
+        match limit {
+            Some(limit) => {
+                let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+                let _ = self.parker.park_until(now().saturating_add(nanos));
+            }
+            None if idle => self.parker.park(),
+            None => {}
+        }
     }
 }

@@ -172,6 +172,11 @@ impl Scheduler {
         Self { shared: shared.arc() }
     }
 
+    /// Whether both are handles of one scheduler.
+    pub fn same(&self, other: &Scheduler) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// How goroutines run here.
     pub fn mode(&self) -> Mode {
         self.shared.mode
