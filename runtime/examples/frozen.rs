@@ -31,7 +31,12 @@ fn main() {
     let mut late = go(tick).join().expect("the ticker does not panic");
     late.sort();
     let at = |percent: usize| late[(late.len() - 1) * percent / 100];
-    println!("{TICKS} ticks of {PERIOD:?}; late by: p50 {:?}, p99 {:?}, max {:?}", at(50), at(99), at(100));
+    println!(
+        "{TICKS} ticks of {PERIOD:?}; late by: p50 {:?}, p99 {:?}, max {:?}",
+        at(50),
+        at(99),
+        at(100)
+    );
 }
 
 /// How late each tick came.

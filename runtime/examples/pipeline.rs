@@ -51,5 +51,8 @@ fn main() {
         }
     }
     println!("sum {sum}, {quiet} quiet moments");
-    assert_eq!(sum, (0..1000).map(|n| n * n).sum::<u64>() + (0..10).map(|n| n + 1_000_000).sum::<u64>());
+    assert_eq!(
+        sum,
+        (0..1000).map(|n| n * n).sum::<u64>() + (0..10).map(|n| n + 1_000_000).sum::<u64>()
+    );
 }

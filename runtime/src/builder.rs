@@ -104,7 +104,7 @@ impl Builder {
     }
 
     /// By how many per cent the collected heap may grow after a collection before the next one; 100
-    /// if not set. `None` leaves collecting to [`gc`](crate::gc()).
+    /// if not set. `None`: it is collected only when asked to.
     ///
     /// ```
     /// assert!(runtime::Builder::new().gogc(Some(200)).build().is_ok());

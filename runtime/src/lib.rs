@@ -68,7 +68,6 @@ mod builder;
 pub mod chan;
 mod config;
 mod current;
-mod gc;
 mod runtime;
 mod scope;
 #[doc(hidden)]

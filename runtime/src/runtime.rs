@@ -7,10 +7,10 @@ use std::time::Duration;
 use sched_core::{Config, Scheduler};
 
 use crate::builder::{BuildError, Builder};
+use crate::config::Preempt;
 use crate::scope::{self, Scope};
 use crate::spawn::{GoError, JoinHandle};
 use crate::stats::Stats;
-use crate::config::Preempt;
 use crate::wire::{self, Attendants};
 
 pub use sched_core::Shutdown;
@@ -38,6 +38,8 @@ pub use sched_core::tls::Mode;
 pub struct Runtime {
     scheduler: Scheduler,
     attendants: Attendants,
+    /// Whether a shutdown has been waited for. Goroutines that it left keep their threads.
+    ended: bool,
 }
 
 impl Runtime {
@@ -202,26 +204,13 @@ impl Runtime {
         if wire::is_foreign() {
             return Err(BuildError::ForeignBinding);
         }
-        let config = Config {
-            procs: settings.procs_or_default(),
-            stack_bytes: settings.stack_bytes,
-            signal_preemption: settings.preempt != Preempt::Off,
-            ..Config::default()
-        };
-        let config = match settings.preempt {
-            Preempt::After(slice) => Config { slice, ..config },
-            Preempt::Off => config,
-        };
-        let config = match settings.max_threads {
-            Some(max_threads) => Config { max_threads, ..config },
-            None => config,
-        };
-        let scheduler = Scheduler::new(config, wire::hooks(settings))?;
+        let scheduler = Scheduler::new(config(settings), wire::hooks())?;
         let attendants = Attendants::start(&scheduler, settings).map_err(BuildError::Thread)?;
-        Ok(Runtime { scheduler, attendants })
+        Ok(Runtime { scheduler, attendants, ended: false })
     }
 
     fn end(&mut self, deadline: Option<Duration>) -> Shutdown {
+        self.ended = true;
         let shutdown = self.scheduler.shutdown(deadline);
         if shutdown.left == 0 {
             self.attendants.join();
@@ -230,9 +219,25 @@ impl Runtime {
     }
 }
 
+/// The scheduler's part of the settings.
+fn config(settings: &Builder) -> Config {
+    let default = Config::default();
+    Config {
+        procs: settings.procs_or_default(),
+        stack_bytes: settings.stack_bytes,
+        max_threads: settings.max_threads.unwrap_or(default.max_threads),
+        slice: match settings.preempt {
+            Preempt::After(slice) => slice,
+            Preempt::Off => default.slice,
+        },
+        signal_preemption: settings.preempt != Preempt::Off,
+        ..default
+    }
+}
+
 impl Drop for Runtime {
     fn drop(&mut self) {
-        if self.attendants.have_ended() {
+        if self.ended {
             return;
         }
         if sched_core::current().is_some_and(|here| here.same(&self.scheduler)) {

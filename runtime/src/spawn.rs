@@ -108,7 +108,9 @@ impl From<SpawnError> for GoError {
 impl fmt::Display for GoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            GoError::NoRuntime => "not on a goroutine: start one with `Runtime::run` or `Runtime::go`",
+            GoError::NoRuntime => {
+                "not on a goroutine: start one with `Runtime::run` or `Runtime::go`"
+            }
             GoError::ShutDown => "the runtime is shutting down",
         })
     }

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use sched_core::park::{self, WaitReason, Woken};
 use crate::wait::Patience;
+use sched_core::park::{self, WaitReason, Woken};
 
 /// Sleeps for at least `duration`. Works on goroutines and on plain threads.
 ///

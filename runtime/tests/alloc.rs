@@ -18,7 +18,10 @@ fn churn(seed: u64, rounds: u64) -> u64 {
         let key = word >> 58;
         let fresh = vec![word; (word >> 40) as usize % 300 + 1];
         if let Some(old) = live.insert(key, fresh) {
-            assert!(old.windows(2).all(|pair| pair[0] == pair[1]), "a block was written by another");
+            assert!(
+                old.windows(2).all(|pair| pair[0] == pair[1]),
+                "a block was written by another"
+            );
         }
     }
     live.values().map(|block| block[0] >> 58).sum()

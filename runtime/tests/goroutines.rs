@@ -192,9 +192,8 @@ fn a_sleep_is_not_early_and_lets_others_run() {
     let rt = with_procs(1);
     rt.run(|| {
         let start = Instant::now();
-        let others: Vec<_> = (0..100)
-            .map(|_| runtime::go(|| runtime::sleep(Duration::from_millis(10))))
-            .collect();
+        let others: Vec<_> =
+            (0..100).map(|_| runtime::go(|| runtime::sleep(Duration::from_millis(10)))).collect();
         others.into_iter().for_each(|other| other.join().unwrap());
         let passed = start.elapsed();
         assert!(passed >= Duration::from_millis(10));

@@ -36,10 +36,10 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::ring::Ring;
-use sched_core::entry;
-use sched_core::park::WaitReason;
 use crate::wait::{Claimed, List, Node, Patience, Ticket};
+use sched_core::entry;
 use sched_core::lock::{Guard as LockGuard, Lock};
+use sched_core::park::WaitReason;
 
 /// What one look at the channel, under its lock, came to.
 #[must_use]

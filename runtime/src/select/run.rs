@@ -24,10 +24,10 @@
 use super::case::Case;
 use crate::chan::Look;
 use crate::current;
-use sched_core::entry;
-use sched_core::park::WaitReason;
 use crate::wait::{Node, Outcome, Patience, Ticket};
+use sched_core::entry;
 use sched_core::lock::Guard as LockGuard;
+use sched_core::park::WaitReason;
 
 /// What [`run`] returns when no case has won.
 pub const DEFAULT: usize = usize::MAX;

@@ -50,10 +50,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use sched_core::entry;
-use sched_core::park::WaitReason;
 use crate::wait::{List, Node, Ticket};
+use sched_core::entry;
 use sched_core::lock::Lock;
+use sched_core::park::WaitReason;
 
 const LOCKED: u32 = 1;
 const QUEUED: u32 = 2;

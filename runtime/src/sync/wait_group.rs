@@ -7,10 +7,10 @@
 
 use std::fmt;
 
-use sched_core::entry;
-use sched_core::park::WaitReason;
 use crate::wait::{List, Node, Ticket};
+use sched_core::entry;
 use sched_core::lock::Lock;
+use sched_core::park::WaitReason;
 
 /// Waits until as many [`done`](Self::done) have come as were [`add`](Self::add)ed.
 ///

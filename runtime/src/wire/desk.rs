@@ -1,7 +1,6 @@
 //! [`Desk`]: errands that the monitor has and must not run itself.
 //!
-//! A thread of each runtime, the *attendant*, sits behind it, without a P: it writes trace lines and
-//! starts collections. One word holds a bit per errand, so posting twice is posting once.
+//! A thread of each runtime, the *attendant*, sits behind it, without a P: it writes trace lines. One word holds a bit per errand, so posting twice is posting once.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +9,6 @@ use std::time::Instant;
 use sched_core::Scheduler;
 use sched_core::park::{self, WaitReason, Waiter};
 
-use crate::gc;
 use crate::trace::SchedLine;
 
 /// What can be asked for.
@@ -19,10 +17,8 @@ use crate::trace::SchedLine;
 pub(crate) enum Errand {
     /// A line about the scheduler.
     Trace = 1,
-    /// A collection of all heaps.
-    Collect = 2,
     /// The end of the attendant.
-    Stop = 4,
+    Stop = 2,
 }
 
 /// Where errands are posted.
@@ -37,11 +33,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new() -> Self {
-        Desk {
-            begin: Instant::now(),
-            posted: AtomicU32::new(0),
-            attendant: OnceLock::new(),
-        }
+        Desk { begin: Instant::now(), posted: AtomicU32::new(0), attendant: OnceLock::new() }
     }
 
     /// Asks for `errand`. Never waits.
@@ -64,9 +56,6 @@ impl Desk {
             if posted & Errand::Trace as u32 != 0 {
                 let (at, load) = (self.begin.elapsed(), monitor.load());
                 eprintln!("{}", SchedLine { at, load, stats: scheduler.stats() });
-            }
-            if posted & Errand::Collect as u32 != 0 {
-                gc::request_all();
             }
             if posted & Errand::Stop as u32 != 0 {
                 return;

@@ -22,8 +22,8 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use sched_core::Scheduler;
 use sched_core::Hooks;
+use sched_core::Scheduler;
 use sysmon::{Limits, SystemClock};
 
 use crate::builder::Builder;
@@ -32,8 +32,8 @@ use desk::{Desk, Errand};
 use monitor::Watched;
 
 /// What each P carries.
-pub(crate) fn hooks(settings: &Builder) -> Arc<dyn Hooks> {
-    Arc::new(proc::ProcHooks::new(settings))
+pub(crate) fn hooks() -> Arc<dyn Hooks> {
+    Arc::new(proc::ProcHooks)
 }
 
 /// The threads of a runtime that run no goroutines: the monitor, and the attendant behind the desk.
@@ -60,11 +60,6 @@ impl Attendants {
         let thread = thread::Builder::new().name(name.into()).spawn(life)?;
         self.threads.push(thread);
         Ok(())
-    }
-
-    /// Whether [`join`](Self::join) or [`end_later`](Self::end_later) was called.
-    pub(crate) fn have_ended(&self) -> bool {
-        self.threads.is_empty()
     }
 
     /// Waits for the scheduler's end, and then for both, on a thread of its own.

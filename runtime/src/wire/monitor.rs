@@ -4,8 +4,8 @@
 //! the same run of the same goroutine. And a take must name what was seen, so the views of the last
 //! look are kept: a take whose worker is not among them, or has switched since, is refused.
 //!
-//! Deeds that take time (a trace line, a collection) are left to the attendant thread
-//! ([`Desk`]): the monitor must not wait for anyone, as it is what frees those who wait.
+//! Deeds that take time (a trace line) are left to the attendant thread ([`Desk`]): the monitor must
+//! not wait for anyone, as it is what frees those who wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -85,14 +85,6 @@ impl Machine for Watched {
 
     fn signal(&mut self, worker: WorkerId) {
         self.monitor.signal(number(worker));
-    }
-
-    fn since_collection(&mut self) -> Option<Duration> {
-        crate::gc::since_collection()
-    }
-
-    fn collect(&mut self) {
-        self.desk.post(Errand::Collect);
     }
 
     fn trace(&mut self) {

@@ -1,28 +1,24 @@
 //! [`ProcLocal`]: what each P carries for the allocator and the collector.
 //!
 //! sched-core gives each P one pointer ([`Hooks::proc_start`]), good while the runtime is entered. It
-//! points to a `ProcLocal`: the P's allocation cache, its *number*, by which collected heaps find
-//! the state that they keep for it, and the settings of its runtime. A number is unique among all
-//! live Ps of all runtimes of the process, and small, so that a table can be indexed with it; a dead
-//! P's number is given out again.
+//! points to a `ProcLocal`: the P's allocation cache, and its *number*, by which collected heaps
+//! find the state that they keep for it. A number is unique among all live Ps of all runtimes of the
+//! process, and small, so that a table can be indexed with it; a dead P's number is given out again.
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use alloc_core::global::{self, GlobalCache};
 use sched_core::Hooks;
 use sched_core::entry::Entered;
 
-use crate::builder::Builder;
 use crate::current;
 
 /// The record behind a P's pointer. Used by whoever holds the P.
 #[repr(align(128))]
 pub(crate) struct ProcLocal {
     number: usize,
-    settings: Arc<Builder>,
     cache: UnsafeCell<GlobalCache>,
     /// Whether the cache is in use.
     occupied: Cell<bool>,
@@ -31,10 +27,9 @@ pub(crate) struct ProcLocal {
 }
 
 impl ProcLocal {
-    fn new(settings: Arc<Builder>) -> Self {
+    fn new() -> Self {
         ProcLocal {
             number: current::NUMBERS.take(),
-            settings,
             cache: UnsafeCell::new(global::heap().cache()),
             occupied: Cell::new(false),
             entered: Cell::new(None),
@@ -51,13 +46,9 @@ impl ProcLocal {
     }
 
     /// The P's number, below [`Numbers::LIMIT`].
+    #[expect(dead_code, reason = "what collected heaps keep per P is found by it")]
     pub(crate) fn number(&self) -> usize {
         self.number
-    }
-
-    /// The settings of the P's runtime.
-    pub(crate) fn settings(&self) -> &Arc<Builder> {
-        &self.settings
     }
 
     /// Takes the cache, unless it is in use.
@@ -89,19 +80,11 @@ impl fmt::Debug for ProcLocal {
 
 /// What sched-core calls when Ps come and go.
 #[derive(Debug)]
-pub(crate) struct ProcHooks {
-    settings: Arc<Builder>,
-}
-
-impl ProcHooks {
-    pub(crate) fn new(settings: &Builder) -> Self {
-        ProcHooks { settings: Arc::new(settings.clone()) }
-    }
-}
+pub(crate) struct ProcHooks;
 
 impl Hooks for ProcHooks {
     fn proc_start(&self, _index: usize) -> *mut () {
-        Box::into_raw(Box::new(ProcLocal::new(Arc::clone(&self.settings)))).cast()
+        Box::into_raw(Box::new(ProcLocal::new())).cast()
     }
 
     fn proc_stop(&self, _index: usize, local: *mut ()) {
