@@ -12,7 +12,7 @@
 //! 4. At last each size grows to the largest multiple of 128 that fits as often.
 //!
 //! A span of malloc's ([`Class::manual_pages`]) is longer than Go's: 128 blocks, up to 64 KiB,
-//! since a refill costs more than the pages. A collected span keeps Go's length.
+//! since a refill costs more than the pages. A collected span has 32 cells at least.
 //!
 //! The index of a block is found by multiplication: `index = (offset * magic) >> 32` with
 //! `magic = ⌈2³² / size⌉`. A test proves it for every offset of every class.
@@ -35,6 +35,10 @@ const MANUAL_PAGES: usize = 8;
 /// A span has at least this many blocks, if `MANUAL_PAGES` allow: with few, almost every free finds
 /// its span full and almost every allocation the current one exhausted.
 const MANUAL_BLOCKS: usize = 128;
+
+/// A span of collected cells has at least this many, likewise. Fewer than malloc's: there is a span
+/// per type, and it goes back only when all of its cells are dead.
+const MANAGED_BLOCKS: usize = 32;
 
 /// Geometry of one size class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,13 +111,15 @@ const fn finish(mut class: Class) -> Class {
         class.size = grown as u32;
     }
     class.magic = magic(class.size as usize);
-    class.manual_pages = manual_pages(class.size as usize, class.pages as usize) as u8;
+    class.manual_pages =
+        longer_span(class.size as usize, class.pages as usize, MANUAL_BLOCKS) as u8;
     class
 }
 
-const fn manual_pages(size: usize, least: usize) -> usize {
+/// The fewest pages, `least` or more, for `blocks` blocks, as far as `MANUAL_PAGES` allow.
+const fn longer_span(size: usize, least: usize, blocks: usize) -> usize {
     let mut pages = least;
-    while pages * PAGE / size < MANUAL_BLOCKS {
+    while pages * PAGE / size < blocks {
         let longer = pages_for(size, pages + 1);
         if longer > MANUAL_PAGES {
             break;
@@ -123,9 +129,9 @@ const fn manual_pages(size: usize, least: usize) -> usize {
     pages
 }
 
-/// Pages of a span of cells of `size` bytes, which is a multiple of 8 and at most [`MAX_SMALL`].
+/// Pages of a span of collected cells of `size` bytes, a multiple of 8 and at most [`MAX_SMALL`].
 pub(crate) const fn span_pages(size: usize) -> usize {
-    manual_pages(size, pages_for(size, 1))
+    longer_span(size, pages_for(size, 1), MANAGED_BLOCKS)
 }
 
 /// The multiplier that turns an offset into a span of blocks of `size` bytes into an index.

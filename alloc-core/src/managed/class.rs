@@ -22,6 +22,7 @@ use crate::{
         sweepgen::Generation,
     },
     size_class::{self, MAX_SMALL, PAGE, SpanClass, TABLE},
+    stats::Counter,
     sync::{AtomicPtr, Lock},
 };
 
@@ -107,6 +108,8 @@ pub(crate) struct Class {
     /// Position in caches.
     pub(crate) number: usize,
     pub(crate) spans: Lock<Spans>,
+    /// Length of the unswept list, changed under the lock; a hint for those who do not have it.
+    pub(crate) unswept: Counter,
     /// The class that was made before. Constant.
     pub(crate) older: AtomicPtr<Class>,
 }
@@ -141,6 +144,7 @@ impl Class {
                 rest: PartList::default(),
                 total: 0,
             }),
+            unswept: Counter::new(),
             older: AtomicPtr::new(older),
         })
     }

@@ -167,7 +167,11 @@ impl<S: PageSource> Heap<S> {
         managed.cycle.store(cycle, Ordering::Release);
         let now = Generation::of(cycle);
         for class in self.classes() {
-            managed.waiting.add(class.record().spans.lock().open(now));
+            let record = class.record();
+            let mut spans = record.spans.lock();
+            let waiting = spans.open(now);
+            record.unswept.add(waiting);
+            managed.waiting.add(waiting);
         }
     }
 
@@ -210,12 +214,18 @@ impl<S: PageSource> Heap<S> {
     }
 
     fn claim_unswept(&self, class: ClassRef<'_>, now: Generation) -> Option<PartPtr> {
-        let mut spans = class.record().spans.lock();
+        let record = class.record();
+        // Most classes are done early in a cycle; who misses a span just listed finds it next time.
+        if record.unswept.get() == 0 {
+            return None;
+        }
+        let mut spans = record.spans.lock();
         if spans.now != now {
             return None;
         }
         while let Some(part) = spans.unswept.first() {
             spans.unswept.remove(part);
+            record.unswept.sub(1);
             if part.state.claim(now) {
                 return Some(part);
             }
@@ -302,6 +312,7 @@ impl<S: PageSource> Heap<S> {
         if now < spans.now {
             // The caller acts on the cycle before: the span is stale at birth.
             spans.unswept.push(part);
+            class.record().unswept.add(1);
             self.managed.waiting.add(1);
         } else {
             spans.list(part, false);

@@ -1,0 +1,151 @@
+//! The page heap against a plain model: a sorted map of free runs, searched from its start. Both must
+//! give the same address for every block, whatever was freed before: first fit, and all
+//! neighbours joined.
+
+use std::{alloc::Layout, collections::BTreeMap, ptr::NonNull};
+
+use alloc_core::{Cache, Heap, pages::os::Os, size_class::PAGE};
+use proptest::prelude::*;
+
+/// Pages that both start with; the steps never need more.
+const PAGES: usize = 4_096;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Takes so many pages at an alignment of so many.
+    Take(usize, usize),
+    /// Frees one of the blocks.
+    Free(usize),
+    /// Resizes one of the blocks, where it lies or elsewhere.
+    Resize(usize, usize),
+    /// Gives the memory of free pages back, which changes no address.
+    Release,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (5..60_usize, 0..4_u32).prop_map(|(pages, shift)| Step::Take(pages, 1 << shift)),
+        5 => any::<usize>().prop_map(Step::Free),
+        2 => (any::<usize>(), 5..80_usize).prop_map(|(block, pages)| Step::Resize(block, pages)),
+        1 => Just(Step::Release),
+    ]
+}
+
+/// Free runs: start page and length.
+struct Model(BTreeMap<usize, usize>);
+
+impl Model {
+    fn take(&mut self, pages: usize, align: usize) -> usize {
+        let fit = pages + align - 1;
+        let (&start, &len) = self.0.iter().find(|(_, len)| **len >= fit).unwrap();
+        let at = start.next_multiple_of(align);
+        self.0.remove(&start);
+        self.put(start, at - start);
+        self.put(at + pages, start + len - at - pages);
+        at
+    }
+
+    fn put(&mut self, start: usize, len: usize) {
+        if len > 0 {
+            self.0.insert(start, len);
+        }
+    }
+
+    fn free(&mut self, mut start: usize, mut len: usize) {
+        if let Some((&before, &length)) = self.0.range(..start).next_back()
+            && before + length == start
+        {
+            self.0.remove(&before);
+            (start, len) = (before, len + length);
+        }
+        len += self.0.remove(&(start + len)).unwrap_or(0);
+        self.0.insert(start, len);
+    }
+
+    /// Where the block is after it was resized.
+    fn resize(&mut self, at: usize, old: usize, new: usize) -> usize {
+        if new <= old {
+            if new < old {
+                self.free(at + new, old - new);
+            }
+            return at;
+        }
+        let behind = self.0.get(&(at + old)).copied().unwrap_or(0);
+        if behind >= new - old {
+            self.0.remove(&(at + old));
+            self.put(at + new, behind - (new - old));
+            return at;
+        }
+        let moved = self.take(new, 1);
+        self.free(at, old);
+        moved
+    }
+}
+
+fn layout(pages: usize, align: usize) -> Layout {
+    Layout::from_size_align(pages * PAGE, align * PAGE).unwrap()
+}
+
+/// Runs one step on both; blocks are (start page, pages, alignment).
+fn run(
+    cache: &mut Cache<'_, Os>,
+    model: &mut Model,
+    blocks: &mut Vec<(usize, usize, usize)>,
+    step: &Step,
+) {
+    let pointer = |page: usize| NonNull::new((page * PAGE) as *mut u8).unwrap();
+    let taken: usize = blocks.iter().map(|block| block.1).sum();
+    match *step {
+        Step::Take(pages, align) if taken + pages < PAGES / 4 => {
+            let block = cache.alloc(layout(pages, align)).unwrap();
+            assert_eq!(block.as_ptr() as usize, model.take(pages, align) * PAGE);
+            blocks.push((block.as_ptr() as usize / PAGE, pages, align));
+        }
+        Step::Free(index) if !blocks.is_empty() => {
+            let (at, pages, _) = blocks.swap_remove(index % blocks.len());
+            // SAFETY: the block is live and freed once.
+            unsafe { cache.free(pointer(at)) };
+            model.free(at, pages);
+        }
+        Step::Resize(index, new) if !blocks.is_empty() && taken + new < PAGES / 4 => {
+            let index = index % blocks.len();
+            let (at, old, align) = blocks[index];
+            if align > 1 {
+                return;
+            }
+            // SAFETY: the block is live and has that layout.
+            let block =
+                unsafe { cache.realloc(pointer(at), layout(old, align), new * PAGE) }.unwrap();
+            assert_eq!(block.as_ptr() as usize, model.resize(at, old, new) * PAGE);
+            blocks[index] = (block.as_ptr() as usize / PAGE, new, align);
+        }
+        Step::Release => {
+            cache.heap().release();
+        }
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn blocks_lie_where_the_model_says(steps in prop::collection::vec(step(), 1..200)) {
+        let heap = Heap::new(Os::new());
+        let mut cache = heap.cache();
+        let all = cache.alloc(layout(PAGES, 1)).unwrap();
+        // SAFETY: the block is live and freed once.
+        unsafe { cache.free(all) };
+        let mut model = Model(BTreeMap::from([(all.as_ptr() as usize / PAGE, PAGES)]));
+        let mut blocks = Vec::new();
+        for step in &steps {
+            run(&mut cache, &mut model, &mut blocks, step);
+            let stats = heap.stats();
+            prop_assert_eq!(stats.large, blocks.iter().map(|block| block.1 * PAGE).sum::<usize>());
+            prop_assert_eq!(stats.mapped - stats.metadata, PAGES * PAGE);
+        }
+        drop(cache);
+        // SAFETY: nothing of the heap is used any more.
+        unsafe { heap.destroy() };
+    }
+}
