@@ -83,7 +83,7 @@ impl Builder {
     ///
     /// ```
     /// let rt = runtime::Builder::new().stack_bytes(1 << 20).build().unwrap();
-    /// rt.run(|| std::hint::black_box([0_u8; 600_000]).len());
+    /// rt.run(|| std::hint::black_box([0_u8; 300_000]).len());
     /// ```
     #[must_use]
     pub fn stack_bytes(mut self, bytes: usize) -> Self {

@@ -193,7 +193,7 @@ impl Runtime {
     /// let (tx, rx) = runtime::chan::rendezvous::<()>();
     /// rt.go(move || rx.recv());
     /// let left = rt.shutdown(Some(Duration::from_millis(10)));
-    /// assert_eq!(left.left.len(), 1);
+    /// assert_eq!(left.left, 1);
     /// drop(tx);
     /// ```
     pub fn shutdown(mut self, deadline: Option<Duration>) -> Shutdown {
