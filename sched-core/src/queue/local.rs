@@ -359,7 +359,11 @@ impl<H: Handle> Owner<'_, H> {
 
     /// Moves half of a full ring, and `raw` behind it, to `overflow`. False if a thief was faster:
     /// then there is room.
+    ///
+    /// A frame of its own: whoever parks looks for the next goroutine on its own stack, and a
+    /// kilobyte there is a second page for each that is parked.
     #[cold]
+    #[inline(never)]
     fn overflow(&self, raw: NonNull<H::Target>, overflow: &impl Overflow<H>) -> bool {
         let mut half = [const { MaybeUninit::<*mut H::Target>::uninit() }; HALF];
         // Acquire: as in `grab`.
