@@ -48,8 +48,15 @@ unsafe fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_vo
     }
     // SAFETY: our caller's promise.
     if !unsafe { pass_on(signal, info, context) } {
-        // SAFETY: plain data: all zeroes is the default action. Returning faults again, and dies.
+        // SAFETY: our own argument.
+        let was_sent = unsafe { (*info).si_code } <= 0;
+        // SAFETY: plain data: all zeroes is the default action.
         unsafe { libc::sigaction(signal, &zeroed(), null_mut()) };
+        // Returning faults again, and dies. A signal that was sent has no fault to repeat.
+        if was_sent {
+            // SAFETY: no preconditions; it arrives when the handler returns.
+            unsafe { libc::raise(signal) };
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything here asks libc or the kernel for something, and so runs on the service thread only.
 
 use core::ptr::{NonNull, null_mut};
+#[cfg(own_tls)]
 use core::sync::atomic::Ordering;
 
 use super::slot::Record;
@@ -187,16 +188,8 @@ impl Maker {
             Mode::OwnTls(layout) => unsafe { layout.abandon(record.tp()) },
             #[cfg(not(own_tls))]
             Mode::OwnTls(layout) => match *layout {},
-            Mode::Threads { .. } => {
-                // Relaxed: ordered by the stock's lock since the goroutine's end.
-                if !record.spent.load(Ordering::Relaxed) {
-                    // SAFETY: the slot has not run: its thread only waits.
-                    unsafe { *record.errand.get() = None };
-                    thread::dismiss(record);
-                }
-                // SAFETY: the thread is on its way out.
-                unsafe { thread::join(record) };
-            }
+            // SAFETY: the caller's promise.
+            Mode::Threads { .. } => unsafe { thread::end(record) },
         }
     }
 }

@@ -74,8 +74,8 @@ pub(super) struct Record {
     pub(super) next: UnsafeCell<*mut Record>,
     /// Written by `arm`, read by what runs on the slot; the switch orders them.
     pub(super) errand: UnsafeCell<Option<Errand>>,
-    /// Thread mode: the slot's thread; accessed under `prepare`'s lock.
-    pub(super) thread: UnsafeCell<libc::pthread_t>,
+    /// Thread mode: the slot's thread, if there is one; accessed under `prepare`'s lock.
+    pub(super) thread: UnsafeCell<Option<libc::pthread_t>>,
     /// Thread mode: where the thread's signal handlers run; the thread's own.
     pub(super) alt_stack: UnsafeCell<Option<AltStack>>,
     /// Thread mode: 1 once the thread waits for its baton.
@@ -207,7 +207,7 @@ impl Record {
             words: AtomicPtr::new(null::<Words>().cast_mut()),
             next: UnsafeCell::new(null::<Record>().cast_mut()),
             errand: UnsafeCell::new(None),
-            thread: UnsafeCell::new(0),
+            thread: UnsafeCell::new(None),
             alt_stack: UnsafeCell::new(None),
             started: Futex::new(0),
             spent: AtomicBool::new(false),

@@ -13,7 +13,6 @@
 //! the service thread: a goroutine that was preempted while it held libc's locks must be able to
 //! run on, which it cannot while a thread inside the runtime waits for it.
 
-use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
@@ -153,19 +152,13 @@ impl Slots {
         };
         // SAFETY: popped, so ours; given back, so its goroutine has ended.
         let renewed = unsafe { maker.renew(record) };
-        self.put_back(record, renewed)
-    }
-
-    /// A renewed slot is as good as warm. One that could not be renewed has no thread: it is lost
-    /// to the stock, and counted as such when the stock goes.
-    fn put_back(
-        &self,
-        record: NonNull<Record>,
-        renewed: Result<(), StackError>,
-    ) -> Result<(), StackError> {
-        renewed?;
-        self.stock.lock().warm.push(record);
-        Ok(())
+        let mut stock = self.stock.lock();
+        match renewed {
+            Ok(()) => stock.warm.push(record),
+            // It has no thread now, and stays in need of one.
+            Err(_) => stock.used.push(record),
+        }
+        renewed
     }
 
     /// How many slots can be taken.

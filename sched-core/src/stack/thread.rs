@@ -30,7 +30,7 @@ pub(super) unsafe fn start(record: &Record) -> Result<(), StackError> {
     record.started.word().store(STARTING, Ordering::Relaxed);
     record.spent.store(false, Ordering::Relaxed);
     // SAFETY: the caller has the slot alone.
-    unsafe { *record.thread.get() = create(record)? };
+    unsafe { *record.thread.get() = Some(create(record)?) };
     loop {
         // Acquire: the thread's words and ids; pairs with the Release store in `main`.
         match record.started.word().load(Ordering::Acquire) {
@@ -44,19 +44,33 @@ pub(super) unsafe fn start(record: &Record) -> Result<(), StackError> {
     Err(StackError::NoThread(libc::EAGAIN))
 }
 
-/// Waits until the thread is gone from the slot's memory.
+/// Waits until the thread, if there is one, is gone from the slot's memory.
 ///
 /// # Safety
 ///
 /// The slot is the caller's; its thread has run its errand, or has been told to end.
 pub(super) unsafe fn join(record: &Record) {
-    // SAFETY: started by `start`, joined once.
-    unsafe { libc::pthread_join(*record.thread.get(), null_mut()) };
+    // SAFETY: the caller has the slot alone.
+    if let Some(thread) = unsafe { (*record.thread.get()).take() } {
+        // SAFETY: started by `start`, joined once.
+        unsafe { libc::pthread_join(thread, null_mut()) };
+    }
 }
 
-/// Tells a thread that has no errand to end.
-pub(super) fn dismiss(record: &Record) {
-    record.context.post();
+/// Ends the slot's thread, if there is one.
+///
+/// # Safety
+///
+/// The slot is the caller's; its thread has run its errand, or waits for one.
+pub(super) unsafe fn end(record: &Record) {
+    // Relaxed: ordered by the stock's lock since the goroutine's end.
+    if !record.spent.load(Ordering::Relaxed) {
+        // SAFETY: the thread only waits. Without an errand it ends as soon as it runs.
+        unsafe { *record.errand.get() = None };
+        record.context.post();
+    }
+    // SAFETY: the thread is on its way out.
+    unsafe { join(record) };
 }
 
 /// # Safety

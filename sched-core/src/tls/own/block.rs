@@ -33,6 +33,7 @@
 //! [`surplus`]: super::surplus
 
 use core::ffi::c_void;
+use core::fmt;
 use core::ops::Range;
 use core::ptr::{copy_nonoverlapping, null_mut, write_bytes};
 use core::sync::atomic::Ordering;
@@ -44,13 +45,20 @@ use crate::tls::words::pseudo_tid;
 use crate::tls::{Surplus, Words};
 
 /// What `used` bytes below a fresh thread pointer hold, and which of them recycling restores.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Image {
     bytes: Box<[u8]>,
     /// Indices into `bytes`, neither libc's segment nor the words.
     restored: Box<[Range<usize>]>,
     /// Indices of libc's own segment.
     libc: Range<usize>,
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.bytes.len();
+        f.debug_struct("Image").field("bytes", &bytes).field("restored", &self.restored).finish()
+    }
 }
 
 impl Layout {
