@@ -22,7 +22,8 @@ use std::{
 /// Spans swept between two looks at the flags.
 const LOT: usize = 32;
 
-/// A thread that collects a heap whenever its pacer asks. Stops and joins when dropped.
+/// A thread that collects a heap whenever its pacer asks. Stops when dropped,
+/// and is joined, unless whoever drops it holds a guard.
 ///
 /// ```
 /// use gc_core::{Collector, Heap, Plain};
@@ -68,8 +69,11 @@ impl<H: Tag> Drop for Collector<H> {
         self.heap.set_waker(None);
         // Release: what the owner did before is done when the thread ends; pairs with `run`.
         self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
+        let Some(thread) = self.thread.take() else { return };
+        thread.thread().unpark();
+        // A cycle under way may be waiting for the very guard that the caller holds; then the thread
+        // ends by itself, later.
+        if !self.heap.is_inside_guard() {
             // An error is a panic of checkmark or of a report, and has been printed.
             let _ = thread.join();
         }

@@ -23,6 +23,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 /// Whether a tag's heap is alive. One `static` per tag.
@@ -206,6 +207,11 @@ impl<H: Tag> Heap<H> {
         self.0.stats()
     }
 
+    /// Whether the calling task holds a guard.
+    pub fn is_inside_guard(&self) -> bool {
+        self.0.is_inside_guard()
+    }
+
     /// How many roots there are.
     pub fn roots(&self) -> usize {
         self.0.engine.roots.count()
@@ -219,6 +225,24 @@ impl<H: Tag> Heap<H> {
     /// Where objects lie.
     pub fn space(&self) -> &H::Space {
         &self.0.engine.space
+    }
+
+    /// Changes when cycles begin, from now on.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, pacer::Every};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.set_pacer(Every(1 << 20));
+    /// assert_eq!(heap.collect().unwrap().trigger, 1 << 20);
+    /// ```
+    pub fn set_pacer(&self, pacer: impl Pacer + 'static) {
+        self.0.set_pacer(Box::new(pacer));
+    }
+
+    /// How long ago the last cycle ended, or the heap began.
+    pub fn since_cycle(&self) -> Duration {
+        self.0.since_cycle()
     }
 
     /// Calls `wake` whenever a cycle is asked for, from whatever task asked, outside

@@ -74,6 +74,9 @@ pub(crate) struct Core<H: Tag> {
     pub(crate) world: H::World,
     pub(crate) pace: Pace,
     driver: Mutex<Driver>,
+    /// A pacer for the next cycle to take over.
+    pacer: Mutex<Option<Box<dyn Pacer>>>,
+    ended: Mutex<Instant>,
     stats: Mutex<Stats>,
     panics: AtomicU64,
     destructed: AtomicU64,
@@ -102,6 +105,8 @@ impl<H: Tag> Core<H> {
             world,
             pace: Pace::new(options.pacer.first()),
             driver: Mutex::new(Driver { pacer: options.pacer, marker: Marker::default() }),
+            pacer: Mutex::new(None),
+            ended: Mutex::new(Instant::now()),
             stats: Mutex::default(),
             panics: AtomicU64::new(0),
             destructed: AtomicU64::new(0),
@@ -145,6 +150,20 @@ impl<H: Tag> Core<H> {
         drop(former);
     }
 
+    /// Changes the pacer. A cycle under way ends by the rules of the new one.
+    pub(crate) fn set_pacer(&self, pacer: Box<dyn Pacer>) {
+        self.pace.set(pacer.first());
+        *lock(&self.pacer) = Some(pacer);
+    }
+
+    pub(crate) fn is_inside_guard(&self) -> bool {
+        self.world.nesting(|nesting| nesting.depth()) != 0
+    }
+
+    pub(crate) fn since_cycle(&self) -> Duration {
+        lock(&self.ended).elapsed()
+    }
+
     /// After an allocation that took the space's slow path: counts, and looks at the pacer.
     #[cold]
     pub(crate) fn after_slow_path(&self, time: Duration) {
@@ -169,7 +188,7 @@ impl<H: Tag> Core<H> {
 
     #[cold]
     fn relieve_slow(&self) {
-        if self.world.nesting(|nesting| nesting.depth()) != 0 {
+        if self.is_inside_guard() {
             return;
         }
         let begin = Instant::now();
@@ -196,11 +215,12 @@ impl<H: Tag> Core<H> {
 
     /// Steps 0 to 8.
     pub(crate) fn cycle(&self, pause: &mut dyn FnMut(Pause)) -> Result<Record, HeapError> {
-        if self.world.nesting(|nesting| nesting.depth()) != 0 {
+        if self.is_inside_guard() {
             return Err(HeapError::InsideGuard);
         }
         let mut driver = self.become_driver(pause);
         let record = self.drive(&mut driver, pause);
+        *lock(&self.ended) = Instant::now();
         drop(driver);
         if let Some(report) = &self.report {
             report(&record);
@@ -251,6 +271,9 @@ impl<H: Tag> Core<H> {
         let (objects, marked) = marker.take_counts();
         let at_end = self.pace.live();
         let facts = Facts { marked, scanned: marked, grown: at_end.saturating_sub(at_begin) };
+        if let Some(new) = lock(&self.pacer).take() {
+            *pacer = new;
+        }
         let target = pacer.next(facts);
         // What was allocated before `begin_mark` and survived is among the marked.
         self.pace.end(at_mark, marked, target);

@@ -84,4 +84,6 @@ pub use crate::{
     slice::Slice,
     trace::{Rebind, Trace},
 };
+#[doc(hidden)]
+pub use gc_derive::RuntimeTrace;
 pub use gc_derive::Trace;

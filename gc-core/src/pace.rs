@@ -32,7 +32,7 @@ impl Pace {
         pace
     }
 
-    fn set(&self, target: Target) {
+    pub(crate) fn set(&self, target: Target) {
         self.trigger.store(target.trigger, Ordering::Relaxed);
         self.outrun.store(target.goal.saturating_add(target.goal / 4), Ordering::Relaxed);
     }
