@@ -5,6 +5,12 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, Weak};
+
+use gc_core::world::Nesting;
+use gc_core::{Claim, Collector};
+
+use crate::gc::{Heap, RuntimeHeap};
 
 use crate::wire::Numbers;
 
@@ -14,12 +20,33 @@ pub(crate) static ALLOC_IS_OURS: AtomicBool = AtomicBool::new(false);
 /// The numbers of all Ps of all runtimes.
 pub(crate) static NUMBERS: Numbers = Numbers::new();
 
+/// Whether the collected heap is there.
+pub(crate) static HEAP_CLAIM: Claim = Claim::new();
+
+/// The collected heap, from its first use to the end of the process.
+pub(crate) static HEAP: OnceLock<Heap> = OnceLock::new();
+
+/// The background collector, while a runtime has it.
+pub(crate) static COLLECTOR: Mutex<Weak<Collector<RuntimeHeap>>> = Mutex::new(Weak::new());
+
+/// Whether each collection writes a line.
+pub(crate) static GCTRACE: AtomicBool = AtomicBool::new(false);
+
 /// Seeds handed out so far.
 static SEEDS: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
 
 thread_local! {
+    /// How many guards of the collected heap this goroutine or thread holds. No destructor: guards
+    /// may be entered until the very end.
+    static NESTING: Nesting = const { Nesting::new() };
     /// State of this goroutine's or thread's generator; 0 before the first use.
     static RANDOM: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Shows `f` how many guards the caller holds.
+#[inline]
+pub(crate) fn nesting<R>(f: impl FnOnce(&Nesting) -> R) -> R {
+    NESTING.with(f)
 }
 
 /// A number good enough to be fair with (xorshift64), from a generator of the caller's own.

@@ -68,6 +68,7 @@ mod builder;
 pub mod chan;
 mod config;
 mod current;
+pub mod gc;
 mod runtime;
 mod scope;
 #[doc(hidden)]

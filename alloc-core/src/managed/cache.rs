@@ -69,15 +69,23 @@ impl<'h, S: PageSource> ManagedCache<'h, S> {
     /// [`Heap::permit_sweep`] made sure that it is not used any more, the one before.
     #[inline]
     pub unsafe fn take(&mut self, class: ClassRef<'h>, cycle: u64) -> Result<Taken, Error> {
-        let now = Generation::of(cycle);
-        if let Some(slot) = self.slots[class.number() % SLOTS]
-            && slot.class == class
-            && slot.then == now
-            && let Some(cell) = take_from(slot.part)
-        {
-            return Ok(Taken { cell, refilled: false });
+        // SAFETY: the caller's.
+        match unsafe { self.take_cached(class, cycle) } {
+            Some(cell) => Ok(Taken { cell, refilled: false }),
+            None => self.refill(class, Generation::of(cycle)),
         }
-        self.refill(class, now)
+    }
+
+    /// As [`take`](Self::take), from a span that the cache holds already, or not at all.
+    ///
+    /// # Safety
+    ///
+    /// As [`take`](Self::take).
+    #[inline]
+    pub unsafe fn take_cached(&mut self, class: ClassRef<'h>, cycle: u64) -> Option<NonNull<u8>> {
+        let slot = self.slots[class.number() % SLOTS].as_ref()?;
+        let fresh = slot.class == class && slot.then == Generation::of(cycle);
+        if fresh { take_from(slot.part) } else { None }
     }
 
     #[cold]

@@ -9,6 +9,7 @@ use std::time::Instant;
 use sched_core::Scheduler;
 use sched_core::park::{self, WaitReason, Waiter};
 
+use crate::gc;
 use crate::trace::SchedLine;
 
 /// What can be asked for.
@@ -19,6 +20,8 @@ pub(crate) enum Errand {
     Trace = 1,
     /// The end of the attendant.
     Stop = 2,
+    /// A collection.
+    Collect = 4,
 }
 
 /// Where errands are posted.
@@ -56,6 +59,9 @@ impl Desk {
             if posted & Errand::Trace as u32 != 0 {
                 let (at, load) = (self.begin.elapsed(), monitor.load());
                 eprintln!("{}", SchedLine { at, load, stats: scheduler.stats() });
+            }
+            if posted & Errand::Collect as u32 != 0 {
+                gc::request();
             }
             if posted & Errand::Stop as u32 != 0 {
                 return;

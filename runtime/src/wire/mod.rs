@@ -5,6 +5,8 @@
 //! |---|---|---|
 //! | [`alloc`] | `Binding`, alloc-core | entering sched-core's runtime, the caches of its Ps |
 //! | [`proc`] | `Hooks`, sched-core | what the allocator and the collector keep per P |
+//! | [`space`] | `Space`, gc-core | alloc-core's collected cells |
+//! | [`world`] | `World`, gc-core | sched-core's Ps, and threads without one |
 //! | [`monitor`] | `Machine`, sysmon | sched-core's `Monitor` |
 //!
 //! [`desk`] is no seam, but the errands that go over it.
@@ -13,10 +15,14 @@ mod alloc;
 mod desk;
 mod monitor;
 mod proc;
+mod space;
+mod world;
 
 pub use alloc::Alloc;
 pub(crate) use alloc::is_foreign;
 pub(crate) use proc::Numbers;
+pub(crate) use space::Cells;
+pub(crate) use world::Procs;
 
 use std::io;
 use std::sync::Arc;
@@ -28,6 +34,7 @@ use sysmon::{Limits, SystemClock};
 
 use crate::builder::Builder;
 use crate::config::Preempt;
+use crate::gc;
 use desk::{Desk, Errand};
 use monitor::Watched;
 
@@ -41,13 +48,16 @@ pub(crate) fn hooks() -> Arc<dyn Hooks> {
 pub(crate) struct Attendants {
     desk: Arc<Desk>,
     threads: Vec<JoinHandle<()>>,
+    /// Shared with the other runtimes of the process.
+    collector: Option<gc::Background>,
 }
 
 impl Attendants {
     /// Starts both for `scheduler`.
     pub(crate) fn start(scheduler: &Scheduler, settings: &Builder) -> io::Result<Self> {
         let desk = Arc::new(Desk::new());
-        let mut attendants = Attendants { desk: Arc::clone(&desk), threads: Vec::new() };
+        let collector = Some(gc::background(settings.gogc, settings.gctrace)?);
+        let mut attendants = Attendants { desk: Arc::clone(&desk), threads: Vec::new(), collector };
         let watched = Watched::new(scheduler.monitor(), Arc::clone(&desk));
         let monitor = sysmon::Monitor::new(watched, SystemClock::new(), limits(settings));
         attendants.spawn("sysmon", move || drop(monitor.run()))?;
@@ -65,7 +75,8 @@ impl Attendants {
     /// Waits for the scheduler's end, and then for both, on a thread of its own.
     pub(crate) fn end_later(&mut self, scheduler: Scheduler) {
         let threads = std::mem::take(&mut self.threads);
-        let mut attendants = Attendants { desk: Arc::clone(&self.desk), threads };
+        let (desk, collector) = (Arc::clone(&self.desk), self.collector.take());
+        let mut attendants = Attendants { desk, threads, collector };
         let wait = move || {
             let _ = scheduler.shutdown(None);
             attendants.join();
@@ -77,6 +88,7 @@ impl Attendants {
     /// Ends both, after the scheduler has stopped.
     pub(crate) fn join(&mut self) {
         self.desk.post(Errand::Stop);
+        drop(self.collector.take());
         for thread in self.threads.drain(..) {
             // Neither unwinds but for a bug, which its message on standard error has told.
             let _ = thread.join();

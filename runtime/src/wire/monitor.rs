@@ -15,6 +15,7 @@ use sched_core::monitor::{KernelState as State, MachineView, Monitor, StateFile}
 use sysmon::{KernelState, Machine, Pause, Snapshot, Wake, Worker, WorkerId};
 
 use super::desk::{Desk, Errand};
+use crate::gc;
 
 /// Files of kernel states that are kept open at most.
 const OPEN: usize = 32;
@@ -85,6 +86,14 @@ impl Machine for Watched {
 
     fn signal(&mut self, worker: WorkerId) {
         self.monitor.signal(number(worker));
+    }
+
+    fn since_collection(&mut self) -> Option<Duration> {
+        gc::since_collection()
+    }
+
+    fn collect(&mut self) {
+        self.desk.post(Errand::Collect);
     }
 
     fn trace(&mut self) {

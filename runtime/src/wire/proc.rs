@@ -46,7 +46,6 @@ impl ProcLocal {
     }
 
     /// The P's number, below [`Numbers::LIMIT`].
-    #[expect(dead_code, reason = "what collected heaps keep per P is found by it")]
     pub(crate) fn number(&self) -> usize {
         self.number
     }

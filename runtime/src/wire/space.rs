@@ -1,0 +1,250 @@
+//! [`Cells`]: collected objects in the allocator's spans. gc-core's `Space` with alloc-core's
+//! collected cells.
+//!
+//! A *kind* of gc-core becomes a *class* of alloc-core: the kind's address is the class's word of the
+//! owner's, so a cell's address leads to its span, the span to its class, the class to its kind. A
+//! kind's slices have one class per size.
+//!
+//! # Which class
+//!
+//! Each cache remembers the classes it met last, in a table by kind and size. On a miss the list of
+//! all classes is searched, and a class is made if there is none. Two Ps that miss at once make
+//! two equal classes: a little memory, no lock, and no allocation but alloc-core's own, which is
+//! what a call inside the runtime may do.
+//!
+//! # Inside the runtime
+//!
+//! alloc-core's locks are held for a few instructions, by callers inside the runtime. The driver of a
+//! cycle may be a goroutine, and one that is preempted while it holds such a lock would stop every P;
+//! so what it does here, it does inside the runtime as well, one span at a time.
+
+use std::fmt;
+use std::ptr::NonNull;
+use std::time::Instant;
+
+use alloc_core::managed::{CellRef, ClassRef, ClassSpec, ManagedCache};
+use alloc_core::pages::os::Os;
+use alloc_core::{Heap, global};
+use gc_core::space::{Exhausted, Kind, Marked, Space, Taken, Usage};
+use sched_core::entry;
+
+/// Classes that a cache remembers.
+const MEMORY: usize = 256;
+
+/// Bytes up to which a class is cut to the exact size.
+const EXACT: usize = 128;
+
+/// The number of alloc-core's first cycle, counted as gc-core counts.
+const FIRST_CYCLE: u64 = 1;
+
+/// Collected cells of the process's heap. There is one value of it at a time: the heap's cycles have
+/// one driver.
+#[derive(Debug)]
+pub struct Cells {
+    heap: &'static Heap<Os>,
+}
+
+impl Cells {
+    pub(crate) fn new() -> Self {
+        Cells { heap: global::heap() }
+    }
+
+    /// # Safety
+    ///
+    /// `cell` was taken from here and is still allocated.
+    #[inline]
+    unsafe fn find(&self, cell: NonNull<u8>) -> CellRef<'static> {
+        // SAFETY: promised by the caller.
+        let found = unsafe { self.heap.find(cell.as_ptr().addr()) };
+        debug_assert!(found.is_some(), "{cell:p} is no collected cell");
+        // SAFETY: allocated cells lie in collected spans, which the page map knows.
+        unsafe { found.unwrap_unchecked() }
+    }
+
+    /// The class of objects of this kind and size, found or made.
+    #[cold]
+    fn class(&self, kind: &'static Kind, size: usize) -> Result<ClassRef<'static>, Exhausted> {
+        let spec = ClassSpec {
+            size,
+            align: kind.align,
+            noscan: kind.trace.is_none(),
+            drop: kind.drop.is_some(),
+            owner: std::ptr::from_ref(kind).expose_provenance(),
+        };
+        if let Some(class) = self.heap.classes().find(|class| *class.spec() == spec) {
+            return Ok(class);
+        }
+        self.heap.class(spec).map_err(|_| Exhausted)
+    }
+}
+
+/// What lies in cells of this class.
+#[inline]
+fn kind_of(class: ClassRef<'_>) -> &'static Kind {
+    // SAFETY: all classes of the process's heap are made by `Cells::class`, from a kind that lives
+    // for ever.
+    unsafe { &*std::ptr::with_exposed_provenance(class.spec().owner) }
+}
+
+/// The size of a class for objects of `bytes` bytes: exact for small ones; beyond, in steps of an
+/// eighth of a power of two, so that slices of all lengths need few classes.
+#[inline(always)]
+fn class_bytes(bytes: usize) -> usize {
+    let step = if bytes <= EXACT { 8 } else { bytes.next_power_of_two() / 8 };
+    bytes.max(1).next_multiple_of(step)
+}
+
+/// A cycle's number as alloc-core counts.
+fn cycle_of(cycle: u64) -> u64 {
+    cycle - FIRST_CYCLE
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    kind: *const Kind,
+    size: usize,
+    class: ClassRef<'static>,
+}
+
+/// What a P keeps for allocation.
+pub struct Cache {
+    cells: ManagedCache<'static, Os>,
+    known: Box<[Option<Known>; MEMORY]>,
+}
+
+// SAFETY: classes are shared, and the spans belong to whoever has the cache.
+unsafe impl Send for Cache {}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("cells", &self.cells).finish_non_exhaustive()
+    }
+}
+
+impl Cache {
+    #[inline]
+    fn class(
+        &mut self,
+        cells: &Cells,
+        kind: &'static Kind,
+        size: usize,
+    ) -> Result<ClassRef<'static>, Exhausted> {
+        let place = (std::ptr::from_ref(kind).addr() >> 4) ^ (size >> 3);
+        let known = &mut self.known[place % MEMORY];
+        if let Some(known) = known
+            && std::ptr::eq(known.kind, kind)
+            && known.size == size
+        {
+            return Ok(known.class);
+        }
+        let class = cells.class(kind, size)?;
+        *known = Some(Known { kind, size, class });
+        Ok(class)
+    }
+}
+
+// SAFETY:
+// 1. and 2. alloc-core's `take` promises both; the cycles are numbered alike but for the start.
+// 3. alloc-core's `begin_cycle`, `permit_sweep`, `sweep` and `doomed` promise it.
+// 4. Marks are atomic bits of the span's record, which stays while a cell of it is allocated.
+// 5. alloc-core is `no_std` and calls no allocator; its locks are held inside the runtime alone.
+unsafe impl Space for Cells {
+    type Cache = Cache;
+
+    fn cache(&self) -> Cache {
+        Cache { cells: self.heap.managed_cache(), known: Box::new([None; MEMORY]) }
+    }
+
+    #[inline]
+    unsafe fn take(
+        &self,
+        cache: &mut Cache,
+        kind: &'static Kind,
+        bytes: usize,
+        cycle: u64,
+    ) -> Result<Taken, Exhausted> {
+        if bytes > isize::MAX as usize / 4 {
+            return Err(Exhausted);
+        }
+        let class = cache.class(self, kind, class_bytes(bytes))?;
+        let (bytes, cycle) = (class.cell_bytes(), cycle_of(cycle));
+        // SAFETY: the class is of this heap, and the caller's guard, held since it read the cycle,
+        // keeps hand 4 of the next one from ending.
+        if let Some(cell) = unsafe { cache.cells.take_cached(class, cycle) } {
+            return Ok(Taken { cell, bytes, slow: None });
+        }
+        let begin = Instant::now();
+        // SAFETY: as above.
+        let taken = unsafe { cache.cells.take(class, cycle) }.map_err(|_| Exhausted)?;
+        Ok(Taken { cell: taken.cell, bytes, slow: Some(begin.elapsed()) })
+    }
+
+    #[inline]
+    unsafe fn kind(&self, cell: NonNull<u8>) -> &'static Kind {
+        // SAFETY: the caller's.
+        kind_of(unsafe { self.find(cell) }.class())
+    }
+
+    #[inline]
+    unsafe fn mark(&self, cell: NonNull<u8>) -> Option<Marked> {
+        // SAFETY: the caller's.
+        let cell = unsafe { self.find(cell) };
+        cell.mark().then(|| {
+            let class = cell.class();
+            Marked { kind: kind_of(class), bytes: class.cell_bytes() }
+        })
+    }
+
+    #[inline]
+    unsafe fn is_marked(&self, cell: NonNull<u8>) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.find(cell) }.is_marked()
+    }
+
+    unsafe fn is_of_cycle(&self, cell: NonNull<u8>, cycle: u64) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.find(cell) }.is_of_cycle(cycle_of(cycle))
+    }
+
+    unsafe fn open(&self, cycle: u64) {
+        let _inside = entry::enter();
+        // SAFETY: the caller drives the only heap on these cells.
+        unsafe { self.heap.begin_cycle(cycle_of(cycle)) };
+    }
+
+    unsafe fn permit(&self) {
+        // SAFETY: the caller's.
+        unsafe { self.heap.permit_sweep() };
+    }
+
+    fn sweep(&self, spans: usize) -> bool {
+        (0..spans).any(|_| {
+            let _inside = entry::enter();
+            self.heap.sweep(1)
+        })
+    }
+
+    fn destruct(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) -> usize {
+        let doomed = {
+            let _inside = entry::enter();
+            self.heap.doomed()
+        };
+        let Some(doomed) = doomed else { return 0 };
+        let (count, kind) = (doomed.len(), kind_of(doomed.class()));
+        doomed.for_each(|cell| each(cell, kind));
+        let _inside = entry::enter();
+        // SAFETY: the destructors have run.
+        unsafe { doomed.free() };
+        count
+    }
+
+    unsafe fn walk(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {
+        // SAFETY: the caller's.
+        unsafe { self.heap.walk(|cell| each(cell.start(), kind_of(cell.class()))) };
+    }
+
+    fn usage(&self) -> Usage {
+        let stats = self.heap.managed_stats();
+        Usage { held_bytes: self.heap.stats().managed, spans: stats.spans, doomed: stats.doomed }
+    }
+}

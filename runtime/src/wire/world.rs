@@ -1,0 +1,182 @@
+//! [`Procs`]: who mutates the collected heap. gc-core's `World` with sched-core's Ps.
+//!
+//! A goroutine's local state is that of the P it runs on, found by the P's number and used inside the
+//! runtime, where the P cannot be taken away. A thread without a P has a state of its own, as with
+//! gc-core alone. How many guards a task holds is a thread-local: the goroutine's own.
+//!
+//! # Making a local state
+//!
+//! A P's first use finds none. Making one allocates, which must not happen inside the runtime; so the
+//! caller leaves, makes it, comes back, perhaps on another P, and offers it there. If that has one
+//! by now, the new one is dropped, again outside.
+//!
+//! Local states are never freed: a P's number is used again, and the counters of a dead P belong to
+//! guards that may be left on another one.
+
+use std::fmt;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::Duration;
+
+use gc_core::local::Local;
+use gc_core::space::Space;
+use gc_core::world::threads::Threads;
+use gc_core::world::{Nesting, World};
+use sched_core::entry;
+
+use super::proc::{Numbers, ProcLocal};
+use super::space::Cells;
+use crate::current;
+
+const CHUNK: usize = 256;
+
+type State = Local<Cells>;
+type Chunk = [AtomicPtr<State>; CHUNK];
+
+/// Local states by number. Grows, never shrinks.
+struct Table {
+    chunks: [AtomicPtr<Chunk>; Numbers::LIMIT / CHUNK],
+}
+
+impl Table {
+    fn get(&self, number: usize) -> Option<&State> {
+        // Acquire: brings the state; pairs with the Release in `put`.
+        let state = self.chunk(number / CHUNK)?[number % CHUNK].load(Ordering::Acquire);
+        // SAFETY: null, or a box that `put` leaked.
+        unsafe { state.as_ref() }
+    }
+
+    fn chunk(&self, index: usize) -> Option<&Chunk> {
+        // Acquire: brings the chunk; pairs with the Release in `grow`.
+        let chunk = self.chunks[index].load(Ordering::Acquire);
+        // SAFETY: null, or a box that `grow` leaked.
+        unsafe { chunk.as_ref() }
+    }
+
+    /// Makes sure that the chunk of `number` is there. Allocates.
+    fn grow(&self, number: usize) {
+        let place = &self.chunks[number / CHUNK];
+        if !place.load(Ordering::Relaxed).is_null() {
+            return;
+        }
+        let chunk: Box<Chunk> = Box::new([const { AtomicPtr::new(ptr::null_mut()) }; CHUNK]);
+        let chunk = Box::into_raw(chunk);
+        let empty = ptr::null_mut();
+        // Release: publishes the chunk; pairs with `chunk`. Relaxed: the loser looks at nothing.
+        if place.compare_exchange(empty, chunk, Ordering::Release, Ordering::Relaxed).is_err() {
+            // SAFETY: made above, and nobody has seen it.
+            drop(unsafe { Box::from_raw(chunk) });
+        }
+    }
+
+    /// Puts a state where there is none; gives it back where there is one, or no chunk.
+    fn put(&self, number: usize, state: Box<State>) -> Option<Box<State>> {
+        let Some(chunk) = self.chunk(number / CHUNK) else { return Some(state) };
+        let (state, empty) = (Box::into_raw(state), ptr::null_mut());
+        let place = &chunk[number % CHUNK];
+        // Release: publishes the state; pairs with `get`. Relaxed: the loser looks at nothing.
+        match place.compare_exchange(empty, state, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => None,
+            // SAFETY: made from a box above, and nobody has seen it.
+            Err(_) => Some(unsafe { Box::from_raw(state) }),
+        }
+    }
+
+    fn each(&self, f: &mut dyn FnMut(&State)) {
+        for index in 0..self.chunks.len() {
+            let Some(chunk) = self.chunk(index) else { continue };
+            for place in 0..chunk.len() {
+                if let Some(state) = self.get(index * CHUNK + place) {
+                    f(state);
+                }
+            }
+        }
+    }
+}
+
+/// The Ps of all runtimes, and the threads that have none.
+pub struct Procs {
+    procs: Table,
+    threads: Threads<Cells>,
+}
+
+impl fmt::Debug for Procs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Procs").field("threads", &self.threads).finish_non_exhaustive()
+    }
+}
+
+impl Procs {
+    pub(crate) fn new() -> Self {
+        let chunks = [const { AtomicPtr::new(ptr::null_mut()) }; Numbers::LIMIT / CHUNK];
+        Procs { procs: Table { chunks }, threads: Threads::new() }
+    }
+
+    /// Makes a local state for the P that the caller runs on.
+    #[cold]
+    fn make(&self, space: &Cells) {
+        let number = ProcLocal::here(&entry::enter()).map(ProcLocal::number);
+        number.into_iter().for_each(|number| self.procs.grow(number));
+        let state = Box::new(State::new(space));
+        let unneeded = {
+            let inside = entry::enter();
+            match ProcLocal::here(&inside) {
+                Some(proc) => self.procs.put(proc.number(), state),
+                None => Some(state),
+            }
+        };
+        drop(unneeded);
+    }
+}
+
+// SAFETY:
+// 1. A P has one goroutine inside the runtime at a time, and sched-core orders one after the other;
+//    numbers are unique among living Ps, and `Numbers` orders a dead P's last use before the next
+//    one's first. Threads without a P: `Threads` promises it.
+// 2. A state is put into the table before it is first given, and never removed. Whoever is counted in
+//    it passes the barrier after that and before its guard counts, so an `each` after the other
+//    side of the barrier finds it, or the guard counts in the new epoch.
+// 3. The barrier is the default one.
+unsafe impl World<Cells> for Procs {
+    #[inline]
+    fn with<R>(&self, space: &Cells, f: impl FnOnce(&State) -> R) -> R {
+        loop {
+            let inside = entry::enter();
+            let Some(proc) = ProcLocal::here(&inside) else {
+                drop(inside);
+                return self.threads.with(space, f);
+            };
+            if let Some(state) = self.procs.get(proc.number()) {
+                return f(state);
+            }
+            drop(inside);
+            self.make(space);
+        }
+    }
+
+    fn each(&self, f: &mut dyn FnMut(&State)) {
+        self.procs.each(f);
+        self.threads.each(f);
+    }
+
+    #[inline]
+    fn nesting<R>(&self, f: impl FnOnce(&Nesting) -> R) -> R {
+        current::nesting(f)
+    }
+
+    fn nap(&self, time: Duration) {
+        if time.is_zero() {
+            crate::yield_now();
+        } else {
+            crate::sleep(time);
+        }
+    }
+}
+
+const _: () = {
+    // `Local` is shared between Ps and the collector.
+    const fn shared<T: Send + Sync>() {}
+    shared::<State>();
+    const fn space<T: Space>() {}
+    space::<Cells>();
+};
