@@ -124,7 +124,6 @@ impl<S: PageSource> Heap<S> {
 
     /// A run of pages, not known to anyone yet.
     pub(crate) fn take(&self, pages: usize, align: usize, kind: Kind) -> Result<Taken, Error> {
-        self.counters.takes.add(1);
         self.pages().take(&self.parts(), pages, align, kind)
     }
 
@@ -337,9 +336,10 @@ impl<S: PageSource> Heap<S> {
 
     /// What the heap holds now.
     pub fn stats(&self) -> Stats {
-        let (committed, dirty, used) = {
+        let (committed, dirty, used, takes) = {
             let pages = self.pages();
-            (pages.committed * PAGE, pages.dirty * PAGE, pages.used.map(|pages| pages * PAGE))
+            let used = pages.used.map(|pages| pages * PAGE);
+            (pages.committed * PAGE, pages.dirty * PAGE, used, pages.takes)
         };
         let in_use: usize = used.iter().sum();
         let (stacks, metadata) = (self.counters.stacks.get(), self.meta.bytes());
@@ -354,7 +354,7 @@ impl<S: PageSource> Heap<S> {
             metadata,
             refills: self.counters.refills.get(),
             claims: self.counters.claims.get(),
-            takes: self.counters.takes.get(),
+            takes,
             releases: self.counters.releases.get(),
         }
     }

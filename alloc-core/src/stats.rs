@@ -56,7 +56,6 @@ pub struct Stats {
 pub(crate) struct Counters {
     pub(crate) refills: Counter,
     pub(crate) claims: Counter,
-    pub(crate) takes: Counter,
     pub(crate) releases: Counter,
     pub(crate) stacks: Counter,
 }
@@ -67,7 +66,6 @@ impl Counters {
             Counters {
                 refills: Counter::new(),
                 claims: Counter::new(),
-                takes: Counter::new(),
                 releases: Counter::new(),
                 stacks: Counter::new(),
             }

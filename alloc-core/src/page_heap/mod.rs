@@ -54,6 +54,8 @@ pub(crate) struct Pages {
     pub(crate) dirty: usize,
     /// Pages in use, by kind of span.
     pub(crate) used: [usize; 5],
+    /// Runs ever taken.
+    pub(crate) takes: usize,
 }
 
 /// A run that was just taken.
@@ -73,6 +75,7 @@ impl Pages {
             committed: 0,
             dirty: 0,
             used: [0; 5],
+            takes: 0,
         }
     }
 
@@ -133,6 +136,7 @@ impl Pages {
         let clean = parts.map.set_dirty(first..first + span.pages());
         self.dirty += clean;
         self.used[kind as usize] += span.pages();
+        self.takes += 1;
         Taken { span, zeroed: clean == span.pages() }
     }
 
