@@ -86,6 +86,8 @@ pub(super) struct Keys {
     pub(super) specific: usize,
     /// The first of these blocks, which is part of the header.
     pub(super) first: usize,
+    /// A byte: 1 once the thread has given a key a value.
+    pub(super) used: usize,
 }
 
 /// libc's private functions that we call.
@@ -228,7 +230,7 @@ fn keys(samples: &Samples) -> Result<Keys, Reason> {
         && debugger_offset(c"_thread_db_pthread_key_struct_destr")? == 8
         && debugger_offset(c"_thread_db_pthread_key_data_data")? == 8;
     if two_words {
-        Ok(Keys { table, specific, first: samples.first_values })
+        Ok(Keys { table, specific, first: samples.first_values, used: samples.keys_used })
     } else {
         Err("pthread keys look unfamiliar")
     }

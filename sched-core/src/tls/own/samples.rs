@@ -3,6 +3,7 @@
 
 use core::ffi::{c_int, c_void};
 use core::mem::{MaybeUninit, zeroed};
+use core::ops::Range;
 use core::ptr::null_mut;
 
 use super::glibc::{Reason, debugger_offset, private, thread_pointer};
@@ -18,6 +19,8 @@ pub(super) struct Samples {
     pub(super) resolver: (isize, usize),
     /// The first block of values of pthread keys.
     pub(super) first_values: usize,
+    /// The byte that libc sets when a key gets a value.
+    pub(super) keys_used: usize,
     /// The stack given to `own`.
     stack: usize,
     own: Vec<u8>,
@@ -32,6 +35,17 @@ struct Sample {
     words: isize,
     resolver: usize,
     first_values: usize,
+    /// A key to set, and the byte that changed when it was set.
+    key: libc::pthread_key_t,
+    keys_used: Option<usize>,
+}
+
+/// The bytes right behind the values of pthread keys: `specific_used`, the mark of a user's stack,
+/// and others.
+fn flags() -> Result<Range<usize>, Reason> {
+    const KEY_BLOCKS: usize = 32;
+    let flags = debugger_offset(c"_thread_db_pthread_specific")? + KEY_BLOCKS * 8;
+    Ok(flags..flags + 8)
 }
 
 impl Samples {
@@ -48,6 +62,7 @@ impl Samples {
             words: own.words,
             resolver: (resp, own.resolver),
             first_values: own.first_values,
+            keys_used: own.keys_used.ok_or("libc does not note that a thread has used a key")?,
             stack: stack.0,
             own: own.header,
             plain: plain.header,
@@ -67,12 +82,9 @@ impl Samples {
         }
     }
 
-    /// Where and how the header says that the stack is the user's: in the flags right behind the
-    /// values of pthread keys.
+    /// Where and how the header says that the stack is the user's.
     pub(super) fn user_stack(&self) -> Result<(usize, u8), Reason> {
-        const KEY_BLOCKS: usize = 32;
-        let flags = debugger_offset(c"_thread_db_pthread_specific")? + KEY_BLOCKS * 8;
-        let mut found = (flags..flags + 8).filter(|&at| self.own.get(at) != self.plain.get(at));
+        let mut found = flags()?.filter(|&at| self.own.get(at) != self.plain.get(at));
         match (found.next(), found.next()) {
             (Some(at), None) => Ok((at, self.own[at])),
             _ => Err("a thread with a stack of its own is not marked as such"),
@@ -82,8 +94,12 @@ impl Samples {
 
 impl Sample {
     fn run(pthread_bytes: usize, resp: isize, stack: Option<&Stack>) -> Result<Sample, Reason> {
-        let header = vec![0; pthread_bytes];
-        let mut sample = Sample { resp, tp: 0, header, words: 0, resolver: 0, first_values: 0 };
+        let mut key = 0;
+        // SAFETY: a key of our own, without a destructor.
+        if unsafe { libc::pthread_key_create(&mut key, None) } != 0 {
+            return Err("no pthread key for a probe");
+        }
+        let mut sample = Sample { key, ..Sample::blank(pthread_bytes, resp) };
         // SAFETY: plain data, which `pthread_attr_init` fills in.
         let mut attr = unsafe { zeroed::<libc::pthread_attr_t>() };
         let mut thread = MaybeUninit::uninit();
@@ -101,7 +117,9 @@ impl Sample {
                 (&raw mut sample).cast::<c_void>(),
             );
             libc::pthread_attr_destroy(&mut attr);
-            made != 0 || libc::pthread_join(thread.assume_init(), null_mut()) != 0
+            let failed = made != 0 || libc::pthread_join(thread.assume_init(), null_mut()) != 0;
+            libc::pthread_key_delete(key);
+            failed
         };
         if failed {
             return Err("a thread could not be started");
@@ -113,9 +131,23 @@ impl Sample {
         Ok(sample)
     }
 
-    /// What must be the same in all threads: the words, the resolver's state, values of keys.
-    fn places(&self) -> (isize, usize, usize) {
-        (self.words, self.resolver, self.first_values)
+    fn blank(pthread_bytes: usize, resp: isize) -> Sample {
+        Sample {
+            resp,
+            tp: 0,
+            header: vec![0; pthread_bytes],
+            words: 0,
+            resolver: 0,
+            first_values: 0,
+            key: 0,
+            keys_used: None,
+        }
+    }
+
+    /// What must be the same in all threads: the words, the resolver's state, values of keys, and
+    /// the mark that there are some.
+    fn places(&self) -> (isize, usize, usize, Option<usize>) {
+        (self.words, self.resolver, self.first_values, self.keys_used)
     }
 }
 
@@ -130,8 +162,26 @@ extern "C" fn look(sample: *mut c_void) -> *mut c_void {
         sample.words = (core::ptr::from_ref(words()) as isize).wrapping_sub(tp as isize);
         let state = *(tp.wrapping_add_signed(sample.resp) as *const usize);
         sample.resolver = state.wrapping_sub(tp);
+        sample.keys_used = change_by_a_key(sample, tp);
     }
     null_mut()
+}
+
+/// Gives a key a value: the one flag behind the keys that went from 0 to 1.
+///
+/// # Safety
+///
+/// On the sample's thread, whose header has just been copied.
+unsafe fn change_by_a_key(sample: &Sample, tp: usize) -> Option<usize> {
+    // SAFETY: the sample's own key; the value only has to be something.
+    unsafe { libc::pthread_setspecific(sample.key, core::ptr::dangling()) };
+    // SAFETY: within the header.
+    let byte = |at: usize| unsafe { ((tp + at) as *const u8).read_volatile() };
+    let mut changed = flags().ok()?.filter(|&at| sample.header.get(at) != Some(&byte(at)));
+    match (changed.next(), changed.next()) {
+        (Some(at), None) if byte(at) == 1 => Some(at),
+        _ => None,
+    }
 }
 
 /// A stack that is given back when the thread on it is gone.
