@@ -49,6 +49,7 @@ use crate::{
     machine::{Machine, Order},
     proc::Proc,
     scheduler::Shared,
+    sync::now,
     tls::{self, Words},
 };
 
@@ -149,18 +150,27 @@ pub(crate) fn request_preempt(shared: &Shared, m: &Machine) {
 }
 
 /// An urgent goroutine waits in the woken lane: if no P is idle, the oldest slice ends.
+///
+/// Whether that slice is too young, or its goroutine just then inside the runtime: after a moment
+/// the timer thread looks again, until nobody waits.
 #[cold]
 pub(crate) fn make_room(shared: &Shared) {
-    if shared.idle.idle_procs() != 0 || shared.idle.spinning() != 0 {
+    if !shared.global.has_woken() || shared.idle.idle_procs() + shared.idle.spinning() != 0 {
         return;
     }
-    let running = shared.machines().filter(|m| !m.task().is_null());
-    let oldest = running
-        .filter_map(|m| m.proc().map(|proc| (shared.clock.since(proc.slice_start()), m)))
-        .filter(|(age, _)| *age >= PROTECTED)
-        .max_by_key(|(age, _)| *age);
-    if let Some((_, m)) = oldest {
+    if let Some(m) = oldest_slice(shared) {
         request_preempt(shared, m);
         crate::glue::signal(shared, m);
     }
+    shared.timers.look_again(now() + PROTECTED);
+}
+
+/// The M whose goroutine has had its P longest, and long enough.
+fn oldest_slice(shared: &Shared) -> Option<&Machine> {
+    let running = shared.machines().filter(|m| !m.task().is_null());
+    running
+        .filter_map(|m| m.proc().map(|proc| (shared.clock.since(proc.slice_start()), m)))
+        .filter(|(age, _)| *age >= PROTECTED)
+        .max_by_key(|(age, _)| *age)
+        .map(|(_, m)| m)
 }

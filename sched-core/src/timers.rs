@@ -18,7 +18,9 @@
 //!
 //! # Urgency
 //!
-//! What a timer wakes does not wait for slices to end: [`worker::unpark_urgently`].
+//! What a timer wakes does not wait for slices to end: [`worker::unpark_urgently`]. Where a P could
+//! not be had at once, the timer thread itself is to look again a little later: an entry of its own
+//! kind in the heap, of which there is one at most.
 
 use std::thread;
 
@@ -26,9 +28,10 @@ use crate::{
     driver::Driver,
     entry::enter,
     error::Error,
+    handoff,
     scheduler::Shared,
     service::NoUnwind,
-    sync::now,
+    sync::{AtomicBool, Ordering, now},
     task::TaskRef,
     timer::{Storage, Timed},
     worker,
@@ -37,25 +40,34 @@ use crate::{
 /// Room for so many sleepers at first.
 const ROOM: usize = 64;
 
-/// A goroutine that waits with a deadline.
+/// What is to be done at a point in time.
 #[derive(Debug)]
-pub(crate) struct Sleeper(TaskRef);
+enum Alarm {
+    /// Unpark a goroutine.
+    Goroutine(TaskRef),
+    /// Look whether woken goroutines still wait for a P.
+    Look,
+}
 
-impl Timed for Sleeper {
+impl Timed for Alarm {
     fn set_place(&self, place: Option<usize>) {
-        self.0.set_timer_place(place);
+        if let Alarm::Goroutine(task) = self {
+            task.set_timer_place(place);
+        }
     }
 }
 
 /// The deadlines of one scheduler.
 #[derive(Debug)]
 pub(crate) struct Timers {
-    driver: Driver<Sleeper>,
+    driver: Driver<Alarm>,
+    /// There is an [`Alarm::Look`].
+    looking: AtomicBool,
 }
 
 impl Timers {
     pub(crate) fn new() -> Self {
-        Self { driver: Driver::new(Storage::new(ROOM)) }
+        Self { driver: Driver::new(Storage::new(ROOM)), looking: AtomicBool::new(false) }
     }
 
     /// Starts the timer thread.
@@ -63,9 +75,31 @@ impl Timers {
         let shared = shared.arc();
         let run = move || {
             let _whole = NoUnwind("the timer thread");
-            shared.timers.driver.run(now, |sleeper| worker::unpark_urgently(&sleeper.0));
+            shared.timers.driver.run(now, |alarm| shared.timers.ring(alarm, &shared));
         };
         thread::Builder::new().name("sched-timer".into()).spawn(run).map_err(Error::Threads)
+    }
+
+    fn ring(&self, alarm: Alarm, shared: &Shared) {
+        match alarm {
+            Alarm::Goroutine(task) => worker::unpark_urgently(&task),
+            Alarm::Look => {
+                // Relaxed: who finds the old value asks for a look that comes now.
+                self.looking.store(false, Ordering::Relaxed);
+                let _entered = enter();
+                handoff::make_room(shared);
+            }
+        }
+    }
+
+    /// Has the timer thread look for waiting goroutines at `at`, inside the runtime.
+    pub(crate) fn look_again(&self, at: u64) {
+        // Relaxed: at most one look is asked for; which of two askers it is does not matter.
+        let asked = self.looking.swap(true, Ordering::Relaxed);
+        if !asked && self.driver.add(at, Alarm::Look).is_err() {
+            // No room: the next deadline, or the monitor, sees to it.
+            self.looking.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Ends the timer thread.
@@ -84,16 +118,16 @@ impl Timers {
     }
 
     fn add(&self, task: &TaskRef, deadline: u64) {
-        let mut sleeper = Sleeper(task.clone());
+        let mut alarm = Alarm::Goroutine(task.clone());
         loop {
             let (refused, room) = {
                 let _entered = enter();
-                match self.driver.add(deadline, sleeper) {
+                match self.driver.add(deadline, alarm) {
                     Ok(()) => return,
                     Err(refused) => (refused, self.driver.occupancy().1),
                 }
             };
-            sleeper = refused;
+            alarm = refused;
             let larger = Storage::new(room * 2);
             let smaller = {
                 let _entered = enter();

@@ -314,7 +314,9 @@ fn settle_park(m: &Machine, run: Run) {
     match run.task().state.commit_park() {
         // Whoever unparks it makes the reference anew.
         CommitPark::Parked => drop_reference(run),
-        CommitPark::Notified => requeue(m, run),
+        // It was unparked while it parked. The M has found something else to do by now, and what
+        // that is may run for long.
+        CommitPark::Notified => push_woken(m.shared(), run),
     }
 }
 
@@ -323,18 +325,13 @@ fn drop_reference(run: Run) {
     let _ = run.into_raw();
 }
 
-/// A goroutine that was unparked while it parked: it runs soon.
-fn requeue(m: &Machine, run: Run) {
-    match m.held() {
-        Some(held) => held.queue().push_back(run, &m.shared().global),
-        None => m.shared().global.push(run, Lane::Woken),
-    }
-    m.shared().notify();
-}
-
 fn settle_yield(m: &Machine, run: Run) {
     run.task().state.commit_yield();
-    requeue(m, run);
+    match m.held() {
+        Some(held) => held.queue().push_back(run, &m.shared().global),
+        None => m.shared().global.push(run, Lane::Plain),
+    }
+    m.shared().notify();
 }
 
 /// Behind those that were woken: the local queue if it has room, else the global one.

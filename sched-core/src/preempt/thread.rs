@@ -14,8 +14,10 @@ use core::marker::PhantomData;
 use core::mem::{MaybeUninit, zeroed};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
 use crate::context::ThreadId;
@@ -194,13 +196,20 @@ pub fn cpu_time(thread: ThreadId) -> Option<u64> {
 pub struct StatFile(File);
 
 impl StatFile {
-    /// Opens the line of a thread of this process.
+    /// Opens the line of a thread of this process. Allocates nothing: a monitor that waited for the
+    /// allocator's lock would wait for the goroutine that it is about to free.
     ///
     /// # Errors
     ///
     /// No /proc, no thread, no file descriptor.
     pub fn open(thread: ThreadId) -> io::Result<StatFile> {
-        File::open(format!("/proc/self/task/{}/stat", thread.tid())).map(StatFile)
+        let mut path = [0; 48];
+        let mut rest = &mut path[..];
+        write!(rest, "/proc/self/task/{}/stat", thread.tid())?;
+        let spare = rest.len();
+        let length = path.len() - spare;
+        // Short paths are made into C strings on the stack.
+        File::open(OsStr::from_bytes(&path[..length])).map(StatFile)
     }
 
     /// `R` running, `S` sleeping, `D` in the kernel for good, …; `None` if the thread is no more.

@@ -1,0 +1,124 @@
+//! A goroutine that blocks in the kernel does not keep its P.
+
+mod common;
+
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+use common::{in_both_modes, watched};
+use sched_core::{blocking, current, park, yield_now};
+
+const SLICE: Duration = Duration::from_millis(10);
+
+#[test]
+fn a_goroutine_in_read_loses_its_p() {
+    watched(1, SLICE, |scheduler| {
+        let (mut reader, mut writer) = UnixStream::pair().expect("a socket pair");
+        let blocked = scheduler.spawn(move || {
+            let mut byte = [0];
+            reader.read_exact(&mut byte).map(|()| byte[0])
+        });
+        // There is one P: this runs only after it was taken from the reader.
+        let other = scheduler.spawn(move || writer.write_all(&[42])).expect("open");
+        other.join().expect("no panic").expect("it is written");
+        assert_eq!(blocked.expect("open").join().expect("no panic").expect("it is read"), 42);
+    });
+}
+
+#[test]
+fn the_p_is_taken_exactly_when_the_goroutine_is_blocked() {
+    in_both_modes(1, |scheduler| {
+        let monitor = scheduler.monitor();
+        let (mut reader, mut writer) = UnixStream::pair().expect("a socket pair");
+        let blocked = scheduler.spawn(move || {
+            let mut byte = [0];
+            reader.read_exact(&mut byte).expect("it is written");
+            yield_now();
+            current().is_some()
+        });
+        let mut views = Vec::new();
+        // Until the goroutine is in user code there is nothing to take.
+        let taken = loop {
+            monitor.snapshot(&mut views);
+            if let Some(view) = views.iter().find(|view| monitor.try_take(view)) {
+                break *view;
+            }
+            thread::yield_now();
+        };
+        assert!(!monitor.try_take(&taken), "it has no P any more");
+        assert!(monitor.load().is_idle() || monitor.load().runnable == 0);
+        writer.write_all(&[1]).expect("the reader waits");
+        assert!(blocked.expect("open").join().expect("no panic"), "it went on, with a P again");
+        assert_eq!(scheduler.stats().handoffs, 1);
+    });
+}
+
+#[test]
+fn many_blocked_goroutines_get_as_many_threads() {
+    watched(2, SLICE, |scheduler| {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..40).map(|_| mpsc::channel()).unzip();
+        let handles: Vec<_> = receivers
+            .into_iter()
+            .map(|receiver: mpsc::Receiver<usize>| {
+                // The standard library's channel blocks the thread.
+                scheduler.spawn(move || receiver.recv().expect("the sender lives")).expect("open")
+            })
+            .collect();
+        let send = move || {
+            for (n, sender) in senders.iter().enumerate() {
+                sender.send(n).expect("the receiver lives");
+            }
+        };
+        scheduler.spawn(send).expect("open").join().expect("no panic");
+        let sum: usize = handles.into_iter().map(|handle| handle.join().expect("no panic")).sum();
+        assert_eq!(sum, 40 * 39 / 2);
+        assert!(scheduler.stats().handoffs > 0);
+    });
+}
+
+#[test]
+fn blocking_gives_the_p_away_at_once() {
+    in_both_modes(1, |scheduler| {
+        // Nobody watches: only the announcement lets the second goroutine run.
+        let (sender, receiver) = mpsc::channel();
+        let first = scheduler.spawn(move || blocking(|| receiver.recv().expect("it is sent")));
+        let second = scheduler.spawn(move || sender.send(7).expect("it is received"));
+        second.expect("open").join().expect("no panic");
+        assert_eq!(first.expect("open").join().expect("no panic"), 7);
+    });
+}
+
+#[test]
+fn a_std_mutex_may_be_held_across_a_park() {
+    watched(1, SLICE, |scheduler| {
+        let shared = Arc::new(Mutex::new(0));
+        let (inside, go) = mpsc::channel();
+        let theirs = Arc::clone(&shared);
+        let holder = scheduler.spawn(move || {
+            let mut value = theirs.lock().expect("no panic");
+            inside.send(park::current()).expect("the test listens");
+            park::park(park::WaitReason::Park);
+            *value += 1;
+        });
+        let waiter = go.recv().expect("the holder holds");
+        let others: Vec<_> = (0..3)
+            .map(|_| {
+                let shared = Arc::clone(&shared);
+                // Blocks the thread until the holder goes on.
+                scheduler.spawn(move || *shared.lock().expect("no panic") += 1).expect("open")
+            })
+            .collect();
+        let unpark = scheduler.spawn(move || waiter.unpark()).expect("open");
+        unpark.join().expect("no panic");
+        holder.expect("open").join().expect("no panic");
+        for other in others {
+            other.join().expect("no panic");
+        }
+        assert_eq!(*shared.lock().expect("no panic"), 4);
+    });
+}

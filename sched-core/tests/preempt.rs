@@ -1,0 +1,141 @@
+//! A goroutine that computes for ever does not keep its P, and never notices that it lost it.
+
+mod common;
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use common::watched;
+use sched_core::{Config, current};
+
+#[test]
+fn a_loop_gives_way() {
+    watched(1, Duration::from_millis(1), |scheduler| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let hog = scheduler.spawn(move || {
+            let mut turns = 0u64;
+            while !seen.load(Ordering::Relaxed) {
+                turns += 1;
+            }
+            turns
+        });
+        // There is one P: this runs only if the loop is interrupted.
+        let other = scheduler.spawn(move || stop.store(true, Ordering::Relaxed)).expect("open");
+        other.join().expect("no panic");
+        assert!(hog.expect("open").join().expect("no panic") > 0);
+        assert!(scheduler.stats().preemptions > 0);
+    });
+}
+
+#[test]
+fn without_signals_a_goroutine_gives_way_where_it_enters() {
+    for thread_mode in common::MODES {
+        let scheduler = common::with(Config {
+            procs: 1,
+            thread_mode,
+            signal_preemption: false,
+            ..Config::default()
+        });
+        let watch = common::Watch::start(&scheduler, Duration::from_millis(1));
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let hog = scheduler.spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                drop(sched_core::entry::enter());
+            }
+        });
+        let other = scheduler.spawn(move || stop.store(true, Ordering::Relaxed)).expect("open");
+        other.join().expect("no panic");
+        hog.expect("open").join().expect("no panic");
+        watch.stop();
+        assert_eq!(scheduler.shutdown(None).left, 0);
+    }
+}
+
+thread_local! {
+    static MINE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Work of many kinds with a result that is known.
+fn work(seed: u64) -> u64 {
+    MINE.set(seed);
+    let mut text = String::new();
+    let mut map = HashMap::new();
+    let mut sum = 0f64;
+    for n in 0..400u64 {
+        let _ = write!(text, "{n}:{:.3};", (n as f64).sqrt());
+        map.insert(n, vec![n; (n % 17) as usize]);
+        sum += (n as f64).sin();
+        // SAFETY: the location is the calling thread's, which is the goroutine.
+        unsafe { *libc::__errno_location() = n as i32 };
+        assert_eq!(MINE.get(), seed, "a thread-local moved");
+        // SAFETY: as above.
+        assert_eq!(unsafe { *libc::__errno_location() }, n as i32, "errno moved");
+    }
+    let lengths: usize = map.values().map(Vec::len).sum();
+    let bytes: u64 = text.bytes().map(u64::from).sum();
+    bytes + lengths as u64 + (sum * 1e6) as u64 + seed
+}
+
+#[test]
+fn a_storm_of_preemptions_changes_no_result() {
+    let expected = work(0);
+    watched(2, Duration::from_micros(10), |scheduler| {
+        let goroutines = if scheduler.mode().is_own_tls() { 200 } else { 40 };
+        let handles: Vec<_> = (0..goroutines)
+            .map(|n| {
+                let run = move || {
+                    assert!(current().is_some());
+                    (0..5).map(|round| work(n * 5 + round) - (n * 5 + round)).collect::<Vec<_>>()
+                };
+                scheduler.spawn(run).expect("open")
+            })
+            .collect();
+        for handle in handles {
+            let results = handle.join().expect("no panic");
+            assert!(results.iter().all(|&result| result == expected), "{results:?}");
+        }
+        assert!(scheduler.stats().preemptions > 0, "the storm did not blow");
+    });
+}
+
+#[test]
+fn a_sleeper_is_not_kept_waiting_by_hogs() {
+    use sched_core::park::{WaitReason, Woken, park_until};
+    use std::time::Instant;
+    // Nobody watches: only the timer's own signal can end a hog's slice.
+    common::in_both_modes(2, |scheduler| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let (awake, started) = std::sync::mpsc::channel();
+        let sleeper = scheduler.spawn(move || {
+            awake.send(()).expect("the test listens");
+            for _ in 0..20 {
+                let until = Instant::now() + Duration::from_millis(1);
+                while park_until(WaitReason::Sleep, until) == Woken::Unparked {}
+            }
+            told.store(true, Ordering::Relaxed);
+        });
+        started.recv().expect("the sleeper runs");
+        let hogs: Vec<_> = (0..4)
+            .map(|_| {
+                let stop = Arc::clone(&stop);
+                let hog = move || while !stop.load(Ordering::Relaxed) {};
+                scheduler.spawn(hog).expect("open")
+            })
+            .collect();
+        sleeper.expect("open").join().expect("no panic");
+        for hog in hogs {
+            hog.join().expect("no panic");
+        }
+    });
+}
