@@ -16,6 +16,8 @@ use sched_core::monitor::{KernelState, MachineView, Monitor, StateFile};
 use sched_core::{Config, NoHooks, Scheduler};
 
 const GOROUTINES: usize = 24;
+/// More than there ever are.
+const MACHINES: usize = 1000;
 const PASS: Duration = Duration::from_micros(200);
 
 fn rounds() -> usize {
@@ -50,15 +52,17 @@ impl Look {
     }
 }
 
-/// Interrupts and takes until `done`.
+/// Interrupts and takes until `done`. Allocates before it begins only: a preempted goroutine may
+/// hold a lock of malloc's, and get on only if this thread does.
 fn harass(monitor: &Monitor, done: &AtomicBool) {
-    let mut views = Vec::new();
+    let mut views = Vec::with_capacity(MACHINES);
     let mut looks = Vec::<Look>::new();
+    looks.resize_with(MACHINES, Look::default);
     while !done.load(Ordering::Relaxed) {
         thread::sleep(PASS);
         monitor.snapshot(&mut views);
+        assert!(views.capacity() == MACHINES, "more Ms than anybody needs");
         for view in views.iter().filter(|view| view.running) {
-            looks.resize_with(looks.len().max(view.id + 1), Look::default);
             looks[view.id].at(monitor, view);
         }
     }
