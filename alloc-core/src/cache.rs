@@ -32,10 +32,11 @@
 //!
 //! [`Remote::push`]: crate::remote::Remote::push
 
-use core::{alloc::Layout, fmt, mem, ptr, ptr::NonNull};
+use core::{alloc::Layout, fmt, mem, ptr::NonNull};
 
 use crate::{
     Error, Heap,
+    owned::{collect, has_local, pop},
     pages::PageSource,
     remote::State,
     size_class::{CLASSES, PAGE, TABLE, class_for},
@@ -369,53 +370,6 @@ impl<'h, S: PageSource> Cache<'h, S> {
         unsafe { self.heap.free_remote(span, block) };
     }
 
-    /// Changes the size of a block, in place if its class or its pages allow.
-    ///
-    /// The first `min(old, new)` bytes are kept. The alignment stays that of `layout`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Cache::alloc`]; the old block is then as it was.
-    ///
-    /// # Safety
-    ///
-    /// As [`Cache::free`]; `layout` is the one that the block was allocated or last resized with.
-    pub unsafe fn realloc(
-        &mut self,
-        block: NonNull<u8>,
-        layout: Layout,
-        new_size: usize,
-    ) -> Result<NonNull<u8>, Error> {
-        let Ok(wanted) = Layout::from_size_align(new_size, layout.align()) else {
-            return Err(Error::TooLarge);
-        };
-        if self.fits_in_place(block, wanted) {
-            return Ok(block);
-        }
-        let moved = self.alloc(wanted)?;
-        // SAFETY: both blocks are live and distinct, and have at least that many bytes.
-        unsafe {
-            ptr::copy_nonoverlapping(block.as_ptr(), moved.as_ptr(), layout.size().min(new_size));
-            self.free(block);
-        }
-        Ok(moved)
-    }
-
-    /// True if the block now serves `wanted` where it lies.
-    fn fits_in_place(&self, block: NonNull<u8>, wanted: Layout) -> bool {
-        let Some(span) = self.heap.map.get(block.as_ptr() as usize) else { return false };
-        let class = class_for(wanted.size(), wanted.align());
-        match (span.kind(), class) {
-            // Up to a quarter less stays: moving costs more than the rest of the cell.
-            (Kind::Small, Some(class)) => {
-                let (cell, new) = (span.cell(), TABLE[class].size as usize);
-                new == cell || (new < cell && new >= cell - cell / 4)
-            }
-            (Kind::Large, None) => self.heap.resize_large(span, wanted.size()),
-            _ => false,
-        }
-    }
-
     /// Leaves all spans to the centrals and the page heap: what other caches can then use.
     ///
     /// The cache stays usable, and is as empty as a new one.
@@ -446,37 +400,3 @@ impl<S: PageSource> Drop for Cache<'_, S> {
 // SAFETY: a cache refers to its spans by number and lists, not to any thread; whoever moves it to
 // another thread synchronises, and the heap is shared.
 unsafe impl<S: PageSource + Sync> Send for Cache<'_, S> {}
-
-/// Takes a free cell of a span that the caller owns; also tells whether it reads as zero.
-#[inline(always)]
-fn pop(span: SpanPtr) -> Option<(NonNull<u8>, bool)> {
-    if let Some(cell) = NonNull::new(span.local.get()) {
-        // SAFETY: a free cell begins with a pointer to the next, written when it was freed.
-        span.local.set(unsafe { cell.cast::<*mut u8>().read() });
-        span.used.set(span.used.get() + 1);
-        return Some((cell, false));
-    }
-    let untouched = span.untouched.get();
-    if untouched == span.capacity() {
-        return None;
-    }
-    span.untouched.set(untouched + 1);
-    span.used.set(span.used.get() + 1);
-    let cell = NonNull::new(span.cell_at(untouched as usize) as *mut u8)?;
-    Some((cell, span.zeroed.get()))
-}
-
-/// True if the owner's part of a span has a free cell.
-fn has_local(span: SpanPtr) -> bool {
-    !span.local.get().is_null() || span.untouched.get() < span.capacity()
-}
-
-/// Takes the cells that others freed into a span without local ones; `false` if there are none.
-fn collect(span: SpanPtr) -> bool {
-    debug_assert!(span.local.get().is_null(), "the list would be lost");
-    let Some(list) = span.remote.take() else { return false };
-    let Some(head) = list.head() else { return false };
-    span.local.set(span.cell_at(head as usize) as *mut u8);
-    span.used.set(span.used.get() - list.count());
-    true
-}

@@ -16,7 +16,8 @@
 //! says that their destructors have run.
 //!
 //! The bits of a span are in `part`, who may touch a span in [`sweepgen`], the lists in `class`,
-//! the per-thread part in `cache`.
+//! where spans come from and go to in `supply`, the per-thread part in `cache`, what the collector sees
+//! of a cell in `cell`.
 //!
 //! # Locks
 //!
@@ -26,28 +27,27 @@
 //! Source: Go's `mcentral.go`, `mgcsweep.go`, `mbitmap.go`; we differ where Go stops the world.
 
 mod cache;
+mod cell;
 mod class;
 pub(crate) mod part;
+mod supply;
 pub mod sweepgen;
 
 use core::{fmt, marker::PhantomData, ptr, ptr::NonNull};
 
 pub use cache::{ManagedCache, Taken};
+pub use cell::{CellRef, Doomed};
 pub use class::{ClassRef, ClassSpec};
 
 use crate::{
-    Error, Heap, page_heap,
+    Error, Heap,
     pages::PageSource,
-    span::{Kind, SpanPtr},
     stats::Counter,
     sync::{AtomicPtr, AtomicU64, Lock, Ordering, const_fn},
 };
 use class::Class;
-use part::{Bits, Part, PartPtr, Swept};
+use part::{PartPtr, Swept};
 use sweepgen::Generation;
-
-/// Unswept spans that a taker sweeps before it asks for a fresh one; as Go's `spanBudget`.
-const TAKER_SWEEPS: usize = 100;
 
 /// Pools of records by the power of two of their words.
 const POOLS: usize = 5;
@@ -251,159 +251,12 @@ impl<S: PageSource> Heap<S> {
         self.managed.waiting.sub(1);
     }
 
-    /// A span of `class` for a cache that allocates in `now`.
-    fn cached_part(&self, class: ClassRef<'_>, now: Generation) -> Result<PartPtr, Error> {
-        if let Some(part) = claim_partial(class, now) {
-            return Ok(part);
-        }
-        if self.managed.may_sweep(now) {
-            for _ in 0..TAKER_SWEEPS {
-                let Some((part, swept)) = self.sweep_one(class, now) else { break };
-                self.relist(class, part, swept, now);
-                if let Some(part) = claim_partial(class, now) {
-                    return Ok(part);
-                }
-            }
-        }
-        self.fresh_part(class, now)
-    }
-
-    /// Gives up a span that a cache took in `then`.
-    fn uncache(&self, class: ClassRef<'_>, part: PartPtr, then: Generation) {
-        let mut spans = class.record().spans.lock();
-        if spans.now != then || !part.state.uncache(then) {
-            // A cycle has begun since. The span is in the hands of its sweepers.
-            return;
-        }
-        if part.unreserve() {
-            spans.offer(part);
-        }
-    }
-
-    fn fresh_part(&self, class: ClassRef<'_>, now: Generation) -> Result<PartPtr, Error> {
-        let record = class.record();
-        let geometry = &record.geometry;
-        let words = geometry.words();
-        let at = self.part_memory(words)?;
-        let taken = self.take(geometry.pages, geometry.align, Kind::Managed);
-        let span = match taken {
-            Ok(page_heap::Taken { span, .. }) => span,
-            Err(error) => {
-                self.pool_memory(at, words);
-                return Err(error);
-            }
-        };
-        span.set_owner(0);
-        span.set_cells(0, geometry.cell, geometry.magic, geometry.capacity);
-        // SAFETY: `at` is memory of a record for so many words, and no live record.
-        let part = unsafe { Part::create(at, words, span, class.as_non_null(), now) };
-        // Release: publishes the record to whoever finds it by a wild pointer; pairs with `part_of`.
-        span.part.store(part.as_non_null().as_ptr(), Ordering::Release);
-        span.set_kind(Kind::Managed);
-        self.map_all(span);
-        self.managed.spans.add(1);
-        self.list_fresh(class, part, now);
-        Ok(part)
-    }
-
-    fn list_fresh(&self, class: ClassRef<'_>, part: PartPtr, now: Generation) {
-        let mut spans = class.record().spans.lock();
-        spans.total += 1;
-        if now < spans.now {
-            // The caller acts on the cycle before: the span is stale at birth.
-            spans.unswept.push(part);
-            class.record().unswept.add(1);
-            self.managed.waiting.add(1);
-        } else {
-            spans.list(part, false);
-        }
-    }
-
-    fn free_part(&self, part: PartPtr) {
-        let span = part.span();
-        self.managed.spans.sub(1);
-        // Relaxed: nobody holds a cell of the span any more.
-        span.part.store(ptr::null_mut(), Ordering::Relaxed);
-        self.pool_memory(part.as_non_null(), part.words());
-        self.free_span(span);
-    }
-
-    fn part_memory(&self, words: usize) -> Result<NonNull<Part>, Error> {
-        let mut registry = self.managed.registry.lock();
-        let pool = &mut registry.pools[words.trailing_zeros() as usize];
-        if let Some(part) = *pool {
-            *pool = part.next.take();
-            return Ok(part.as_non_null());
-        }
-        let at = self.meta.alloc(self.source(), part::bytes(words), align_of::<Part>());
-        at.map(NonNull::cast).ok_or(Error::OutOfMemory)
-    }
-
-    fn pool_memory(&self, at: NonNull<Part>, words: usize) {
-        let mut registry = self.managed.registry.lock();
-        // SAFETY: a record of this heap; its link is the pool's from here on.
-        let part = unsafe { PartPtr::from_raw(at) };
-        part.prev.set(None);
-        part.next.set(registry.pools[words.trailing_zeros() as usize].replace(part));
-    }
-
     /// Notes that a span has newly doomed cells.
     fn doom(&self, part: PartPtr, cells: usize) {
         self.managed.doomed_cells.add(cells);
         let mut list = self.managed.doomed.lock();
         if !part.in_doomed.replace(true) {
             part.doomed_next.set(list.replace(part));
-        }
-    }
-
-    /// Hands out the doomed cells of one span: objects that are dead and wait for their destructor.
-    ///
-    /// What else is doomed in this span comes after these are freed; other spans may be served by
-    /// other threads meanwhile.
-    pub fn doomed(&self) -> Option<Doomed<'_, S>> {
-        let part = {
-            let mut list = self.managed.doomed.lock();
-            let part = (*list)?;
-            *list = part.doomed_next.take();
-            part
-        };
-        Some(Doomed { heap: self, part, cells: part.doomed_cells() })
-    }
-
-    /// The collected cell that `address` points to or into.
-    ///
-    /// # Safety
-    ///
-    /// The cell is allocated and stays so while the result is used, or no span is swept
-    /// meanwhile.
-    #[inline]
-    pub unsafe fn find(&self, address: usize) -> Option<CellRef<'_>> {
-        let span = self.map.get(address)?;
-        let part = part_of(span)?;
-        if !(span.base()..span.end()).contains(&address) {
-            return None;
-        }
-        let index = span.index(address);
-        (index < span.capacity() as usize).then_some(CellRef { part, index, heap: PhantomData })
-    }
-
-    /// Calls `each` for every cell that is allocated and not doomed.
-    ///
-    /// # Safety
-    ///
-    /// Nobody takes or sweeps meanwhile, nor does `each`.
-    pub unsafe fn walk(&self, mut each: impl FnMut(CellRef<'_>)) {
-        for class in self.classes() {
-            let spans = class.record().spans.lock();
-            for list in [&spans.unswept, &spans.partial, &spans.rest] {
-                let mut at = list.first();
-                while let Some(part) = at {
-                    for_each(&part.live(), |index| {
-                        each(CellRef { part, index, heap: PhantomData });
-                    });
-                    at = part.next.get();
-                }
-            }
         }
     }
 
@@ -414,40 +267,6 @@ impl<S: PageSource> Heap<S> {
             unswept: self.managed.waiting.get(),
             doomed: self.managed.doomed_cells.get(),
             classes: self.managed.registry.lock().classes,
-        }
-    }
-}
-
-/// Takes a swept span with free cells for a cache.
-fn claim_partial(class: ClassRef<'_>, now: Generation) -> Option<PartPtr> {
-    let mut spans = class.record().spans.lock();
-    if spans.now != now {
-        return None;
-    }
-    let part = spans.partial.first()?;
-    spans.partial.remove(part);
-    let cached = part.state.cache(now);
-    debug_assert!(cached, "spans with free cells are swept and in no cache");
-    spans.list(part, false);
-    Some(part)
-}
-
-fn part_of(span: SpanPtr) -> Option<PartPtr> {
-    if span.kind() != Kind::Managed {
-        return None;
-    }
-    // Acquire: pairs with the Release in `fresh_part`.
-    let part = NonNull::new(span.part.load(Ordering::Acquire))?;
-    // SAFETY: span records point to records of their own heap.
-    Some(unsafe { PartPtr::from_raw(part) })
-}
-
-fn for_each(bits: &Bits, mut each: impl FnMut(usize)) {
-    for (word, &bits) in bits.iter().enumerate() {
-        let mut left = bits;
-        while left != 0 {
-            each(word * 64 + left.trailing_zeros() as usize);
-            left &= left - 1;
         }
     }
 }
@@ -474,117 +293,5 @@ impl<'h> Iterator for Classes<'h> {
         // Relaxed: constant, and published with the record.
         self.next = class.record().older.load(Ordering::Relaxed);
         Some(class)
-    }
-}
-
-/// A collected cell.
-#[derive(Clone, Copy)]
-pub struct CellRef<'h> {
-    part: PartPtr,
-    index: usize,
-    heap: PhantomData<&'h Class>,
-}
-
-impl fmt::Debug for CellRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CellRef").field("start", &self.start()).finish_non_exhaustive()
-    }
-}
-
-impl<'h> CellRef<'h> {
-    /// The first byte of the cell.
-    pub fn start(&self) -> NonNull<u8> {
-        let address = self.part.span().cell_at(self.index);
-        // SAFETY: cells lie in mapped pages, never at address zero.
-        unsafe { NonNull::new_unchecked(address as *mut u8) }
-    }
-
-    /// The cell's class.
-    pub fn class(&self) -> ClassRef<'h> {
-        // SAFETY: a record's class is a class of the same heap, never null.
-        unsafe { ClassRef::from_raw(NonNull::new_unchecked(self.part.class_ptr())) }
-    }
-
-    /// Sets the mark; true if it was clear: for one caller per cell and cycle.
-    ///
-    /// The marks order nothing; the object is published by other means.
-    pub fn mark(&self) -> bool {
-        self.part.mark(self.index)
-    }
-
-    /// Whether the mark is set.
-    pub fn is_marked(&self) -> bool {
-        self.part.is_marked(self.index)
-    }
-
-    /// Whether the cell's span was swept or made for `cycle`.
-    pub fn is_of_cycle(&self, cycle: u64) -> bool {
-        self.part.state.is_of(Generation::of(cycle))
-    }
-}
-
-/// The doomed cells of a span, while their destructors run.
-///
-/// Sweeps may go on beside. If it is dropped without [`Doomed::free`], the cells stay allocated for
-/// ever, and so do those of the same span that are doomed later.
-#[must_use = "cells that are not freed stay allocated for ever"]
-pub struct Doomed<'h, S> {
-    heap: &'h Heap<S>,
-    part: PartPtr,
-    cells: Bits,
-}
-
-impl<S> fmt::Debug for Doomed<'_, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Doomed").field("cells", &self.cells).finish_non_exhaustive()
-    }
-}
-
-impl<'h, S: PageSource> Doomed<'h, S> {
-    /// The class of all these cells.
-    pub fn class(&self) -> ClassRef<'h> {
-        // SAFETY: the class of a record of this heap; the cells keep the record alive.
-        unsafe { ClassRef::from_raw(NonNull::new_unchecked(self.part.class_ptr())) }
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.cells.iter().map(|word| word.count_ones() as usize).sum()
-    }
-
-    /// True if there are none.
-    pub fn is_empty(&self) -> bool {
-        self.cells.iter().all(|&word| word == 0)
-    }
-
-    /// Calls `each` with the first byte of each cell.
-    pub fn for_each(&self, mut each: impl FnMut(NonNull<u8>)) {
-        let (part, heap) = (self.part, PhantomData);
-        for_each(&self.cells, |index| each(CellRef { part, index, heap }.start()));
-    }
-
-    /// Frees the cells.
-    ///
-    /// # Safety
-    ///
-    /// Each cell's destructor has run, or need not, and nobody uses the cells any more.
-    pub unsafe fn free(self) {
-        let class = self.class();
-        let (managed, part) = (&self.heap.managed, self.part);
-        managed.doomed_cells.sub(self.len());
-        {
-            let mut list = managed.doomed.lock();
-            part.free_doomed(&self.cells, |more| {
-                part.in_doomed.set(more);
-                if more {
-                    part.doomed_next.set(list.replace(part));
-                }
-            });
-        }
-        let mut spans = class.record().spans.lock();
-        // The sweeper may have freed the span since, and another class may have the record.
-        if ptr::eq(part.class_ptr(), class.record()) {
-            spans.offer(part);
-        }
     }
 }

@@ -1,0 +1,137 @@
+//! Spans for caches, and where they go: from the class's list, from a sweep, from the page heap.
+//!
+//! A cache that runs dry asks in this order: a swept span with free cells; some unswept spans of the
+//! class, swept on the spot if this cycle permits; fresh pages. It gives a span up by
+//! returning what it had reserved; if a cycle has begun since, the span is a sweeper's, and the cache
+//! only forgets it.
+//!
+//! The records of spans come from pools by the size of their bitmaps and stay what they are.
+
+use core::{ptr, ptr::NonNull};
+
+use super::{
+    class::ClassRef,
+    part::{self, Part, PartPtr},
+    sweepgen::Generation,
+};
+use crate::{Error, Heap, page_heap, pages::PageSource, span::Kind, sync::Ordering};
+
+/// Unswept spans that a taker sweeps before it asks for a fresh one; as Go's `spanBudget`.
+const TAKER_SWEEPS: usize = 100;
+
+impl<S: PageSource> Heap<S> {
+    /// A span of `class` for a cache that allocates in `now`.
+    pub(super) fn cached_part(
+        &self,
+        class: ClassRef<'_>,
+        now: Generation,
+    ) -> Result<PartPtr, Error> {
+        if let Some(part) = claim_partial(class, now) {
+            return Ok(part);
+        }
+        if self.managed.may_sweep(now) {
+            for _ in 0..TAKER_SWEEPS {
+                let Some((part, swept)) = self.sweep_one(class, now) else { break };
+                self.relist(class, part, swept, now);
+                if let Some(part) = claim_partial(class, now) {
+                    return Ok(part);
+                }
+            }
+        }
+        self.fresh_part(class, now)
+    }
+
+    /// Gives up a span that a cache took in `then`.
+    pub(super) fn uncache(&self, class: ClassRef<'_>, part: PartPtr, then: Generation) {
+        let mut spans = class.record().spans.lock();
+        if spans.now != then || !part.state.uncache(then) {
+            // A cycle has begun since. The span is in the hands of its sweepers.
+            return;
+        }
+        if part.unreserve() {
+            spans.offer(part);
+        }
+    }
+
+    fn fresh_part(&self, class: ClassRef<'_>, now: Generation) -> Result<PartPtr, Error> {
+        let record = class.record();
+        let geometry = &record.geometry;
+        let words = geometry.words();
+        let at = self.part_memory(words)?;
+        let taken = self.take(geometry.pages, geometry.align, Kind::Managed);
+        let span = match taken {
+            Ok(page_heap::Taken { span, .. }) => span,
+            Err(error) => {
+                self.pool_memory(at, words);
+                return Err(error);
+            }
+        };
+        span.set_owner(0);
+        span.set_cells(0, geometry.cell, geometry.magic, geometry.capacity);
+        // SAFETY: `at` is memory of a record for so many words, and no live record.
+        let part = unsafe { Part::create(at, words, span, class.as_non_null(), now) };
+        // Release: publishes the record to whoever finds it by a wild pointer; pairs with `part_of`.
+        span.part.store(part.as_non_null().as_ptr(), Ordering::Release);
+        span.set_kind(Kind::Managed);
+        self.map_all(span);
+        self.managed.spans.add(1);
+        self.list_fresh(class, part, now);
+        Ok(part)
+    }
+
+    fn list_fresh(&self, class: ClassRef<'_>, part: PartPtr, now: Generation) {
+        let mut spans = class.record().spans.lock();
+        spans.total += 1;
+        if now < spans.now {
+            // The caller acts on the cycle before: the span is stale at birth.
+            spans.unswept.push(part);
+            class.record().unswept.add(1);
+            self.managed.waiting.add(1);
+        } else {
+            spans.list(part, false);
+        }
+    }
+
+    /// Gives a span back that holds no cell any more.
+    pub(super) fn free_part(&self, part: PartPtr) {
+        let span = part.span();
+        self.managed.spans.sub(1);
+        // Relaxed: nobody holds a cell of the span any more.
+        span.part.store(ptr::null_mut(), Ordering::Relaxed);
+        self.pool_memory(part.as_non_null(), part.words());
+        self.free_span(span);
+    }
+
+    fn part_memory(&self, words: usize) -> Result<NonNull<Part>, Error> {
+        let mut registry = self.managed.registry.lock();
+        let pool = &mut registry.pools[words.trailing_zeros() as usize];
+        if let Some(part) = *pool {
+            *pool = part.next.take();
+            return Ok(part.as_non_null());
+        }
+        let at = self.meta.alloc(self.source(), part::bytes(words), align_of::<Part>());
+        at.map(NonNull::cast).ok_or(Error::OutOfMemory)
+    }
+
+    fn pool_memory(&self, at: NonNull<Part>, words: usize) {
+        let mut registry = self.managed.registry.lock();
+        // SAFETY: a record of this heap; its link is the pool's from here on.
+        let part = unsafe { PartPtr::from_raw(at) };
+        part.prev.set(None);
+        part.next.set(registry.pools[words.trailing_zeros() as usize].replace(part));
+    }
+}
+
+/// Takes a swept span with free cells for a cache.
+fn claim_partial(class: ClassRef<'_>, now: Generation) -> Option<PartPtr> {
+    let mut spans = class.record().spans.lock();
+    if spans.now != now {
+        return None;
+    }
+    let part = spans.partial.first()?;
+    spans.partial.remove(part);
+    let cached = part.state.cache(now);
+    debug_assert!(cached, "spans with free cells are swept and in no cache");
+    spans.list(part, false);
+    Some(part)
+}
