@@ -10,7 +10,7 @@ use crate::runtime::Runtime;
 /// Settings of a [`Runtime`].
 ///
 /// It begins with what the environment says (`GOMAXPROCS`, `GOGC`, and in `GODEBUG`: `schedtrace`,
-/// `gctrace`, `preempt`); what is set here in code comes before that.
+/// `gctrace`, `preempt`, `threadmode`); what is set here in code comes before that.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,6 +33,7 @@ pub struct Builder {
     pub(crate) preempt: Preempt,
     pub(crate) schedtrace: Option<Duration>,
     pub(crate) gctrace: bool,
+    pub(crate) kernel_threads: bool,
 }
 
 /// How long a goroutine may run while others wait; Go's number.
@@ -60,6 +61,7 @@ impl Builder {
             preempt: env.preempt.unwrap_or(Preempt::After(SLICE)),
             schedtrace: env.schedtrace,
             gctrace: env.gctrace,
+            kernel_threads: env.kernel_threads,
         }
     }
 
@@ -162,6 +164,20 @@ impl Builder {
     #[must_use]
     pub fn gctrace(mut self, on: bool) -> Self {
         self.gctrace = on;
+        self
+    }
+
+    /// Gives each goroutine a kernel thread of its own, also where that is not needed. Slower, but
+    /// debuggers, sanitizers and profilers then see goroutines as what they know.
+    ///
+    /// ```
+    /// let rt = runtime::Builder::new().kernel_threads(true).build().unwrap();
+    /// assert!(!rt.mode().is_own_tls());
+    /// assert_eq!(rt.run(|| 1 + 1), 2);
+    /// ```
+    #[must_use]
+    pub fn kernel_threads(mut self, on: bool) -> Self {
+        self.kernel_threads = on;
         self
     }
 

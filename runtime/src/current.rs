@@ -4,6 +4,7 @@
 //! thread mode the goroutine *is* a thread.)
 
 use std::cell::Cell;
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, Weak};
 
@@ -16,6 +17,9 @@ use crate::wire::Numbers;
 
 /// Whether an allocation ever came through [`Alloc`](crate::Alloc).
 pub(crate) static ALLOC_IS_OURS: AtomicBool = AtomicBool::new(false);
+
+/// Whether it was said that goroutines are slow on this machine.
+pub(crate) static SLOW_MODE: Once = Once::new();
 
 /// The numbers of all Ps of all runtimes.
 pub(crate) static NUMBERS: Numbers = Numbers::new();

@@ -8,6 +8,7 @@ use sched_core::{Config, Scheduler};
 
 use crate::builder::{BuildError, Builder};
 use crate::config::Preempt;
+use crate::current;
 use crate::scope::{self, Scope};
 use crate::spawn::{GoError, JoinHandle};
 use crate::stats::Stats;
@@ -205,6 +206,10 @@ impl Runtime {
             return Err(BuildError::ForeignBinding);
         }
         let scheduler = Scheduler::new(config(settings), wire::hooks())?;
+        if let (Mode::Threads { why }, false) = (scheduler.mode(), settings.kernel_threads) {
+            current::SLOW_MODE
+                .call_once(|| eprintln!("runtime: a kernel thread per goroutine: {why}"));
+        }
         let attendants = Attendants::start(&scheduler, settings).map_err(BuildError::Thread)?;
         Ok(Runtime { scheduler, attendants, ended: false })
     }
@@ -231,6 +236,7 @@ fn config(settings: &Builder) -> Config {
             Preempt::Off => default.slice,
         },
         signal_preemption: settings.preempt != Preempt::Off,
+        thread_mode: settings.kernel_threads,
         ..default
     }
 }

@@ -12,6 +12,7 @@
 //! | `gctrace` | `1` | write a line about each collection |
 //! | `preempt` | `1ms`, `100us`, `off` | how long a goroutine may run while others wait |
 //! | `asyncpreemptoff` | `1` | as `preempt=off`, Go's name |
+//! | `threadmode` | `1` | a kernel thread for each goroutine |
 //!
 //! As in Go, a value that makes no sense is ignored, and so are names that are not listed: a variable
 //! meant for another program must not stop this one.
@@ -27,6 +28,7 @@ pub(crate) struct Environment {
     pub(crate) schedtrace: Option<Duration>,
     pub(crate) gctrace: bool,
     pub(crate) preempt: Option<Preempt>,
+    pub(crate) kernel_threads: bool,
 }
 
 /// How long a goroutine may run while others wait.
@@ -64,6 +66,7 @@ impl Environment {
     fn debug(&mut self, name: &str, value: &str) {
         match (name, value) {
             ("gctrace", value) => self.gctrace = value != "0",
+            ("threadmode", value) => self.kernel_threads = value != "0",
             ("asyncpreemptoff", "1") | ("preempt", "off") => self.preempt = Some(Preempt::Off),
             ("preempt", value) => {
                 self.preempt = duration(value).map(Preempt::After).or(self.preempt);
@@ -114,7 +117,7 @@ mod tests {
         let found = parse(&[
             ("GOMAXPROCS", " 3"),
             ("GOGC", "250"),
-            ("GODEBUG", "gctrace=1, schedtrace=1000,preempt=100us,madvdontneed=1"),
+            ("GODEBUG", "gctrace=1, schedtrace=1000,preempt=100us,threadmode=1,madvdontneed=1"),
         ]);
         let expected = Environment {
             procs: Some(3),
@@ -122,6 +125,7 @@ mod tests {
             schedtrace: Some(Duration::from_secs(1)),
             gctrace: true,
             preempt: Some(Preempt::After(Duration::from_micros(100))),
+            kernel_threads: true,
         };
         assert_eq!(found, expected);
         assert_eq!(parse(&[("GOGC", "off")]).gogc, Some(None));
