@@ -154,6 +154,7 @@ impl Scheduler {
     pub fn new(config: Config, hooks: Arc<dyn Hooks>) -> Result<Self, Error> {
         config.check()?;
         tls::barrier().probe();
+        tls::forget_at_fork();
         let mode = config.mode();
         glue::install(&config)?;
         let shared = Arc::new(Shared::new(config, mode, hooks));

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{in_both_modes, scheduler};
+use common::{in_both_modes, scheduler, watched};
 use sched_core::{
     Scheduler, current,
     park::{self, WaitReason, Waiter, Woken},
@@ -57,7 +57,8 @@ impl Slot {
 
 #[test]
 fn goroutines_and_threads_exchange_values() {
-    in_both_modes(2, |scheduler| {
+    // Watched, as goroutines block their threads here: in the locks of the cell.
+    watched(2, Duration::from_millis(10), |scheduler| {
         let rounds = if scheduler.mode().is_own_tls() { 2_000 } else { 200 };
         let slot = Arc::new(Slot::default());
         let sum = Arc::new(AtomicU64::new(0));

@@ -112,8 +112,8 @@ fn a_storm_of_preemptions_changes_no_result() {
 fn a_sleeper_is_not_kept_waiting_by_hogs() {
     use sched_core::park::{WaitReason, Woken, park_until};
     use std::time::Instant;
-    // Nobody watches: only the timer's own signal can end a hog's slice.
-    common::in_both_modes(2, |scheduler| {
+    // The watch ends no slice: only the timer's own signal does.
+    watched(2, Duration::from_secs(3600), |scheduler| {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let (awake, started) = std::sync::mpsc::channel();

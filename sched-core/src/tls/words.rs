@@ -39,7 +39,7 @@ use core::sync::atomic::AtomicI32;
 use core::sync::atomic::AtomicPtr;
 #[cfg(own_tls)]
 use core::sync::atomic::Ordering;
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 use super::Mode;
 use crate::entry::{EntryWords, ProbedBarrier};
@@ -102,6 +102,9 @@ static BARRIER: ProbedBarrier = ProbedBarrier::new();
 /// Records of threads that have ended, to be used by others. They are never freed.
 static FREE_PARKERS: Lock<FreeParkers> = Lock::new(FreeParkers::new());
 
+/// The handler for forked children is registered once.
+static FORK: Once = Once::new();
+
 /// The probe's answer, once per process.
 pub(super) static MODE: OnceLock<Mode> = OnceLock::new();
 
@@ -115,6 +118,24 @@ pub(crate) fn barrier() -> &'static ProbedBarrier {
 /// destructors have run it is a new one at each call.
 pub(crate) fn thread_parker(fresh: fn() -> ThreadRef) -> ThreadRef {
     PARKER.try_with(|parker| parker.get_or_init(fresh).clone()).unwrap_or_else(|_| fresh())
+}
+
+/// Has forked children forget their scheduler: the one thread of a child is a plain thread, which
+/// allocates and enters without a P.
+pub(crate) fn forget_at_fork() {
+    FORK.call_once(|| {
+        // SAFETY: the handler touches the running block's words alone.
+        let error = unsafe { libc::pthread_atfork(None, None, Some(forget)) };
+        debug_assert_eq!(error, 0, "there is memory for a handler");
+    });
+}
+
+extern "C" fn forget() {
+    let words = words();
+    words.entry.reset();
+    // Relaxed, both: the child has one thread.
+    words.m.store(null_mut(), Ordering::Relaxed);
+    words.g.store(null_mut(), Ordering::Relaxed);
 }
 
 /// Records of threads that have ended.

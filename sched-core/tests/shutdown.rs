@@ -1,0 +1,131 @@
+//! The end of a scheduler: it waits, it reports, and it leaves nothing behind.
+//!
+//! One test: it counts the threads of the process.
+
+mod common;
+
+use std::{
+    fs,
+    sync::{Arc, atomic::AtomicUsize, atomic::Ordering, mpsc},
+    thread,
+    time::Duration,
+};
+
+use common::{MODES, scheduler};
+use sched_core::{
+    Config, Hooks, Scheduler, current,
+    park::{self, WaitReason},
+};
+
+fn threads() -> usize {
+    fs::read_dir("/proc/self/task").expect("/proc is mounted").count()
+}
+
+/// The kernel shows a thread for a moment after it was joined.
+fn until_threads_are(count: usize) {
+    while threads() != count {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn ends_of_schedulers() {
+    for mode in MODES {
+        // The first one may leave what belongs to the process.
+        assert_eq!(scheduler(1, mode).shutdown(None).left, 0);
+        let before = threads();
+        no_thread_is_left(mode);
+        until_threads_are(before);
+        a_dropped_scheduler_ends_by_itself(mode);
+        until_threads_are(before);
+        who_does_not_end_is_reported(mode);
+        until_threads_are(before);
+        a_goroutine_may_shut_its_own_scheduler_down(mode);
+        until_threads_are(before);
+        hooks_see_every_p_start_and_stop(mode);
+        until_threads_are(before);
+    }
+}
+
+fn no_thread_is_left(mode: bool) {
+    let scheduler = scheduler(3, mode);
+    let handles: Vec<_> =
+        (0..50).map(|n| scheduler.spawn(move || n * 2).expect("it is open")).collect();
+    assert_eq!(scheduler.shutdown(None).left, 0);
+    assert!(handles.iter().all(|handle| handle.is_finished()));
+    let sum: i32 = handles.into_iter().map(|handle| handle.join().expect("no panic")).sum();
+    assert_eq!(sum, 49 * 50);
+}
+
+fn a_dropped_scheduler_ends_by_itself(mode: bool) {
+    let scheduler = scheduler(2, mode);
+    let (tell, told) = mpsc::channel();
+    let goroutine = move || {
+        tell.send(park::current()).expect("the test listens");
+        park::park(WaitReason::Park);
+        current().map(|scheduler: Scheduler| scheduler.procs())
+    };
+    let handle = scheduler.spawn(goroutine).expect("it is open");
+    let waiter = told.recv().expect("the goroutine runs");
+    drop(scheduler);
+    waiter.unpark();
+    assert_eq!(handle.join().expect("no panic"), Some(2));
+}
+
+fn who_does_not_end_is_reported(mode: bool) {
+    let scheduler = scheduler(2, mode);
+    let (tell, told) = mpsc::channel();
+    let goroutine = move || {
+        tell.send(park::current()).expect("the test listens");
+        park::park(WaitReason::Park);
+    };
+    let handle = scheduler.spawn(goroutine).expect("it is open");
+    let waiter = told.recv().expect("the goroutine runs");
+    assert_eq!(scheduler.shutdown(Some(Duration::from_millis(1))).left, 1);
+    waiter.unpark();
+    assert_eq!(scheduler.shutdown(None).left, 0);
+    handle.join().expect("no panic");
+}
+
+fn a_goroutine_may_shut_its_own_scheduler_down(mode: bool) {
+    let scheduler = scheduler(2, mode);
+    let other = scheduler.spawn(|| 1).expect("it is open");
+    let own = scheduler.spawn(|| current().map(|scheduler| scheduler.shutdown(None).left));
+    let left = own.expect("it is open").join().expect("no panic");
+    assert_eq!(left, Some(1), "the caller itself");
+    assert!(other.is_finished());
+    assert_eq!(scheduler.shutdown(None).left, 0);
+}
+
+#[derive(Default)]
+struct Count {
+    started: AtomicUsize,
+    stopped: AtomicUsize,
+}
+
+impl Hooks for Count {
+    fn proc_start(&self, index: usize) -> *mut () {
+        self.started.fetch_add(1, Ordering::Relaxed);
+        core::ptr::without_provenance_mut(index + 1)
+    }
+
+    fn proc_stop(&self, index: usize, local: *mut ()) {
+        assert_eq!(local.addr(), index + 1);
+        self.stopped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn hooks_see_every_p_start_and_stop(mode: bool) {
+    let hooks = Arc::new(Count::default());
+    let config = Config { procs: 3, thread_mode: mode, ..Config::default() };
+    let scheduler = Scheduler::new(config, hooks.clone()).expect("the system gives threads");
+    let local = scheduler.spawn(|| {
+        let entered = sched_core::entry::enter();
+        (entered.proc_local().addr(), entered.proc_index())
+    });
+    let (local, index) = local.expect("it is open").join().expect("no panic");
+    assert_eq!(Some(local), index.map(|index| index + 1));
+    assert_eq!(scheduler.shutdown(None).left, 0);
+    assert_eq!(hooks.started.load(Ordering::Relaxed), 3);
+    assert_eq!(hooks.stopped.load(Ordering::Relaxed), 3);
+}
