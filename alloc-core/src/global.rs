@@ -30,7 +30,7 @@
 //!
 //! Handlers take all locks before a fork and release them in parent and child, so that the child's
 //! one thread finds every structure whole. Caches of threads that the child does not have are lost
-//! to it, with what they hold.
+//! to it, with what they hold. Locks of collected spans are left out: no collector runs in a child.
 
 extern crate std;
 
@@ -265,8 +265,8 @@ unsafe extern "C" fn unbind(pooled: *mut libc::c_void) {
 }
 
 unsafe extern "C" fn before_fork() {
-    EMERGENCY.acquire();
     POOL.acquire();
+    EMERGENCY.acquire();
     EMERGENCY_HEAP.lock_all();
     HEAP.lock_all();
 }
@@ -276,8 +276,8 @@ unsafe extern "C" fn after_fork() {
     unsafe {
         HEAP.unlock_all();
         EMERGENCY_HEAP.unlock_all();
-        POOL.release();
         EMERGENCY.release();
+        POOL.release();
     }
 }
 

@@ -127,8 +127,6 @@ fn run(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
     #[test]
     fn blocks_lie_where_the_model_says(steps in prop::collection::vec(step(), 1..200)) {
         let heap = Heap::new(Os::new());

@@ -25,7 +25,7 @@ impl World {
 
 #[test]
 fn one_thread_at_a_time_holds_the_lock() {
-    model("lock", 3, || {
+    model("lock", 2, || {
         let world = Arc::new(World { lock: Lock::new(()), turns: UnsafeCell::new(0) });
         let holders: Vec<_> = [false, true]
             .into_iter()

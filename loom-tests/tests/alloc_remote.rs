@@ -87,7 +87,7 @@ impl Span {
 
 #[test]
 fn the_owner_finds_each_freed_cell_once() {
-    model("remote, take", 3, || {
+    model("remote, take", 2, || {
         let span = Span::new();
         let frees: Vec<_> = (0..2)
             .map(|cell| {
@@ -112,7 +112,7 @@ fn the_owner_finds_each_freed_cell_once() {
 
 #[test]
 fn a_full_span_is_put_back_once_and_loses_no_cell() {
-    model("remote, put back", 3, || {
+    model("remote, put back", 2, || {
         let span = Span::new();
         let frees: Vec<_> = (0..2)
             .map(|cell| {
@@ -145,7 +145,7 @@ fn a_full_span_is_put_back_once_and_loses_no_cell() {
 
 #[test]
 fn one_of_adopter_and_remote_free_takes_the_full_span() {
-    model("remote, adopt", 3, || {
+    model("remote, adopt", 2, || {
         let span = Span::new();
         let last = {
             let span = span.clone();
@@ -183,7 +183,7 @@ fn one_of_adopter_and_remote_free_takes_the_full_span() {
 
 #[test]
 fn the_last_free_of_a_listed_span_says_that_it_is_empty() {
-    model("remote, list", 3, || {
+    model("remote, list", 2, || {
         let span = Span::new();
         let frees: Vec<_> = (0..2)
             .map(|cell| {

@@ -66,7 +66,7 @@ impl World {
 
 #[test]
 fn each_element_is_taken_once_with_what_was_written_before() {
-    model("set", 3, || {
+    model("set", 2, || {
         let world = Arc::new(World { set: SpanSet::new(), nodes: [Node::new(), Node::new()] });
         let pushers: Vec<_> = (0..2)
             .map(|node| {
@@ -86,7 +86,7 @@ fn each_element_is_taken_once_with_what_was_written_before() {
 
 #[test]
 fn an_element_comes_back_after_it_was_taken() {
-    model("set, again", 3, || {
+    model("set, again", 2, || {
         let world = Arc::new(World { set: SpanSet::new(), nodes: [Node::new(), Node::new()] });
         world.push(0);
         let other = {

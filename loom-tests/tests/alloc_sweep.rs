@@ -57,7 +57,7 @@ impl Span {
 
 #[test]
 fn one_sweeper_gets_the_span_and_a_cache_sees_its_bits() {
-    model("sweep, claim", 3, || {
+    model("sweep, claim", 2, || {
         let span = Span::new();
         assert!(span.word.uncache(Generation::of(0)));
         let sweepers: Vec<_> = (0..2)
@@ -80,7 +80,7 @@ fn one_sweeper_gets_the_span_and_a_cache_sees_its_bits() {
 
 #[test]
 fn a_stale_span_is_swept_once_whoever_gives_it_up() {
-    model("sweep, stale", 3, || {
+    model("sweep, stale", 2, || {
         let span = Span::new();
         let sweepers: Vec<_> = (0..2)
             .map(|_| {
@@ -105,7 +105,7 @@ fn a_stale_span_is_swept_once_whoever_gives_it_up() {
 
 #[test]
 fn a_span_is_in_one_cache_at_most() {
-    model("sweep, cache", 3, || {
+    model("sweep, cache", 2, || {
         let span = Span::new();
         assert!(span.sweep(1));
         let caches: Vec<_> = [false, true]
@@ -132,7 +132,7 @@ fn a_span_is_in_one_cache_at_most() {
 
 #[test]
 fn the_span_of_a_sleeping_cache_is_swept_once() {
-    model("sweep, asleep", 3, || {
+    model("sweep, asleep", 2, || {
         let span = Span::new();
         let sweepers: Vec<_> = (0..2)
             .map(|_| {
