@@ -46,7 +46,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gc_core::{Gc, GcCell, Guard, Heap, Root, Slice, Trace};
+use runtime::gc::{self, Gc, GcCell, Guard, Root, Slice, Trace};
 
 use crate::read::Counts;
 
@@ -91,7 +91,6 @@ pub(crate) struct Document<'g> {
 
 /// The root of an index, and what is counted outside of the heap.
 pub(crate) struct Index {
-    heap: Heap,
     table: Root<Table<'static>>,
     hasher: RandomState,
     terms: AtomicU64,
@@ -99,13 +98,13 @@ pub(crate) struct Index {
 
 impl Index {
     /// An index with nothing in it.
-    pub(crate) fn new(heap: Heap) -> Self {
+    pub(crate) fn new() -> Self {
         let table = {
-            let guard = heap.enter();
+            let guard = gc::enter();
             let trunks = guard.alloc_slice((0..TRUNKS).map(|_| GcCell::null()));
             guard.root(guard.alloc(Table { trunks }))
         };
-        Self { heap, table, hasher: RandomState::new(), terms: AtomicU64::new(0) }
+        Self { table, hasher: RandomState::new(), terms: AtomicU64::new(0) }
     }
 
     /// The number of different words.
@@ -114,17 +113,12 @@ impl Index {
         self.terms.load(Ordering::Relaxed)
     }
 
-    /// A guard for [`find`](Self::find). Not to be held while files are read.
-    pub(crate) fn enter(&self) -> Guard<'_> {
-        self.heap.enter()
-    }
-
     /// Enters a file's words, linked in both directions.
     pub(crate) fn add(&self, path: &Path, counts: &Counts) {
         let document = self.add_document(path);
         let mut words = counts.table.iter().peekable();
         while words.peek().is_some() {
-            let guard = self.heap.enter();
+            let guard = gc::enter();
             let document = document.get(&guard);
             for (word, &count) in words.by_ref().take(BATCH) {
                 let term = self.find_or_insert(&guard, word);
@@ -134,7 +128,7 @@ impl Index {
     }
 
     fn add_document(&self, path: &Path) -> Root<Document<'static>> {
-        let guard = self.heap.enter();
+        let guard = gc::enter();
         let path = guard.alloc_slice(path.as_os_str().as_bytes().iter().copied());
         guard.root(guard.alloc(Document { path, postings: GcCell::null() }))
     }
@@ -262,13 +256,6 @@ impl std::fmt::Debug for Index {
     }
 }
 
-/// The heap of this program's tests: a process has one.
-#[cfg(test)]
-pub(crate) fn test_heap() -> Heap {
-    static HEAP: std::sync::OnceLock<Heap> = std::sync::OnceLock::new();
-    HEAP.get_or_init(|| Heap::new().expect("the first heap of the process")).clone()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -287,7 +274,7 @@ mod tests {
 
     /// Path and count of each document with the word.
     fn found(index: &Index, word: &str) -> BTreeMap<String, u64> {
-        let guard = index.enter();
+        let guard = gc::enter();
         let term = index.find(&guard, word.as_bytes());
         let postings = term.into_iter().flat_map(|term| term.get().postings());
         let name = |posting: Gc<'_, Posting<'_>>| {
@@ -298,7 +285,7 @@ mod tests {
 
     #[test]
     fn words_lead_to_documents() {
-        let index = Index::new(test_heap());
+        let index = Index::new();
         index.add(Path::new("x"), &counts("a b a"));
         index.add(Path::new("y"), &counts("b c"));
         assert_eq!(found(&index, "a"), [("x".into(), 2)].into());
@@ -310,7 +297,7 @@ mod tests {
     #[test]
     fn what_threads_add_at_once_is_all_there_and_links_back() {
         const FILES: usize = 40;
-        let index = Index::new(test_heap());
+        let index = Index::new();
         let text = |file: usize| -> String {
             (0..3000).map(|number| format!("w{} ", number * (file % 3 + 1))).collect()
         };
@@ -333,7 +320,7 @@ mod tests {
             let names: BTreeMap<_, _> = expected.map(|file| (file.to_string(), 1)).collect();
             assert_eq!(found(&index, &format!("w{number}")), names);
         }
-        let guard = index.enter();
+        let guard = gc::enter();
         let term = index.find(&guard, b"w0").unwrap();
         assert_eq!(term.documents(), FILES as u64);
         for posting in term.get().postings() {

@@ -34,8 +34,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use gc_core::{Collector, Heap};
-use runtime::Runtime;
+use runtime::{Runtime, gc};
 
 use cli::{Refusal, Request};
 use report::{Answer, Facts};
@@ -67,13 +66,9 @@ fn search(request: &Request) -> Result<ExitCode, String> {
         builder = builder.procs(procs);
     }
     let runtime = builder.build().map_err(|error| error.to_string())?;
-    let heap = Heap::new().map_err(|error| error.to_string())?;
-    let collector = Collector::start(&heap).map_err(|error| error.to_string())?;
-    let outcome = runtime
-        .run(|| search::run(request, &heap))
-        .map_err(|error| explain(&request.dir, &error))?;
-    drop(collector);
-    let answer = answer(outcome, &runtime, &heap);
+    let outcome =
+        runtime.run(|| search::run(request)).map_err(|error| explain(&request.dir, &error))?;
+    let answer = answer(outcome, &runtime);
     write(&answer, request.json).map_err(|error| format!("cannot write the answer: {error}"))?;
     if !request.json {
         eprintln!("{}", answer.summary());
@@ -92,8 +87,8 @@ fn explain(dir: &Path, error: &io::Error) -> String {
     }
 }
 
-fn answer(outcome: Outcome, runtime: &Runtime, heap: &Heap) -> Answer {
-    let (scheduler, collector) = (runtime.stats(), heap.stats());
+fn answer(outcome: Outcome, runtime: &Runtime) -> Answer {
+    let (scheduler, collector) = (runtime.stats(), gc::stats());
     let facts = Facts {
         goroutines: scheduler.goroutines_created,
         threads: scheduler.threads,
@@ -102,7 +97,7 @@ fn answer(outcome: Outcome, runtime: &Runtime, heap: &Heap) -> Answer {
         preemptions: scheduler.preemptions,
         collections: collector.cycles,
         longest_mutator_delay_us: collector.longest_delay.as_micros() as u64,
-        heap_live_bytes: heap.live_bytes(),
+        heap_live_bytes: gc::heap().live_bytes(),
         peak_rss_bytes: report::peak_rss(),
         index_seconds: outcome.index_seconds,
         query_seconds: outcome.query_seconds,

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use gc_core::Gc;
+use runtime::gc::{self, Gc};
 
 use crate::index::{Document, Index, Term};
 use crate::report::Hit;
@@ -22,7 +22,7 @@ type Candidates<'g> = HashMap<Gc<'g, Document<'g>>, (usize, u64)>;
 ///
 /// The words are distinct. The guard is held from beginning to end: the candidates are pointers.
 pub(crate) fn search(index: &Index, words: &[Word]) -> Vec<Hit> {
-    let guard = index.enter();
+    let guard = gc::enter();
     let terms = words.iter().map(|word| index.find(&guard, word)).collect::<Option<Vec<_>>>();
     let Some(mut terms) = terms else { return Vec::new() };
     terms.sort_by_key(|term| term.documents());
@@ -64,11 +64,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::index::test_heap;
     use crate::read::Counts;
 
     fn index(files: &[(&str, &[(&str, u64)])]) -> Index {
-        let index = Index::new(test_heap());
+        let index = Index::new();
         for (path, words) in files {
             let table = words.iter().map(|(word, count)| (word.as_bytes().into(), *count));
             let counts = Counts { table: table.collect(), ..Counts::default() };

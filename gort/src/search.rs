@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use gc_core::Heap;
 use runtime::chan;
 
 use crate::cli::Request;
@@ -38,13 +37,13 @@ pub(crate) struct Outcome {
 }
 
 /// Searches. On a goroutine; fails if the directory cannot be walked.
-pub(crate) fn run(request: &Request, heap: &Heap) -> std::io::Result<Outcome> {
+pub(crate) fn run(request: &Request) -> std::io::Result<Outcome> {
     let progress = Progress::new();
     let began = Instant::now();
-    let mut built = build(&request.dir, heap, &progress, true)?;
+    let mut built = build(&request.dir, &progress, true)?;
     for _ in 1..request.repeat {
         drop(built);
-        built = build(&request.dir, heap, &progress, false)?;
+        built = build(&request.dir, &progress, false)?;
     }
     progress.finish();
     let index_seconds = began.elapsed().as_secs_f64();
@@ -57,14 +56,9 @@ pub(crate) fn run(request: &Request, heap: &Heap) -> std::io::Result<Outcome> {
 }
 
 /// Indexes everything under `dir`. Troubles are named on stderr if `loud`.
-fn build(
-    dir: &Path,
-    heap: &Heap,
-    progress: &Progress,
-    loud: bool,
-) -> std::io::Result<(Index, Totals)> {
+fn build(dir: &Path, progress: &Progress, loud: bool) -> std::io::Result<(Index, Totals)> {
     let walk = Walk::new(dir)?;
-    let build = Build { index: Index::new(heap.clone()), tally: Tally::default(), progress, loud };
+    let build = Build { index: Index::new(), tally: Tally::default(), progress, loud };
     let (take_place, free_place) = chan::bounded(IN_FLIGHT);
     runtime::scope(|scope| {
         for found in walk {
