@@ -57,11 +57,25 @@
 //! | handing values over | [`chan`], [`select!`] |
 //! | locks and counters | [`sync`] |
 //! | time | [`sleep`], [`sleep_until`] |
+//! | objects that point at each other as they like | [`gc`](mod@gc): guards, edges, roots |
+//! | one allocator for all of it | [`Alloc`] |
 //! | a runtime as a value | [`Runtime`], [`Builder`], [`Stats`] |
 //!
 //! # Environment
 //!
-//! `GOMAXPROCS=4`; `GOGC=200` or `off`; `GODEBUG=schedtrace=1000,gctrace=1,preempt=1ms`.
+//! `GOMAXPROCS=4`; `GOGC=200` or `off`; `GODEBUG=schedtrace=1000,gctrace=1,preempt=1ms,threadmode=1`.
+//! What [`Builder`] is told in code comes before these.
+//!
+//! # What to know
+//!
+//! * A system call may return `EINTR` where it would not on a plain thread: the monitor interrupts
+//!   goroutines that compute. std retries where that is right; raw calls of libc must be prepared.
+//! * What the kernel knows of threads (signal masks, affinity, credentials of one thread, priority)
+//!   belongs to the thread under a goroutine, which changes.
+//! * A panic in a goroutine is its handle's `Err`. With `panic = "abort"` it ends the process.
+//! * Stacks do not grow: 256 KiB unless [`Builder::stack_bytes`] says otherwise, each with a guard
+//!   page. Overflow ends the process with a message, as with threads.
+//! * Destructors of collected objects run on the collector's thread: keep them short.
 
 mod attribute;
 mod builder;
@@ -84,6 +98,7 @@ mod wire;
 #[doc(hidden)]
 pub use attribute::{main_with, test_with};
 pub use builder::{BuildError, Builder};
+pub use gc::collect as gc;
 pub use runtime::{Mode, Runtime, Shutdown};
 pub use runtime_macros::{main, test};
 pub use scope::{Scope, ScopedJoinHandle, scope};

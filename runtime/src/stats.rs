@@ -1,6 +1,10 @@
 //! [`Stats`]: what a runtime has done, in numbers.
 
+use std::time::Duration;
+
 use sched_core::Scheduler;
+
+use crate::gc;
 
 /// Counters of a [`Runtime`](crate::Runtime), read while others run.
 ///
@@ -25,11 +29,17 @@ pub struct Stats {
     pub handoffs: u64,
     /// Goroutines that gave way because they were asked to, or interrupted.
     pub preemptions: u64,
+    /// Collections of the process's heap.
+    pub collections: u64,
+    /// The longest time for which the collector held anyone up, so far.
+    pub longest_mutator_delay: Duration,
+    /// Bytes in collected objects; the dead are included until a collection has found them.
+    pub heap_live_bytes: u64,
 }
 
 impl Stats {
     pub(crate) fn read(scheduler: &Scheduler) -> Self {
-        let of = scheduler.stats();
+        let (of, collector) = (scheduler.stats(), gc::stats());
         Stats {
             goroutines_created: of.created,
             goroutines_finished: of.finished,
@@ -37,6 +47,9 @@ impl Stats {
             steals: of.steals,
             handoffs: of.handoffs,
             preemptions: of.preemptions,
+            collections: collector.cycles,
+            longest_mutator_delay: collector.longest_delay,
+            heap_live_bytes: gc::heap().live_bytes(),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::chan::{Chan, Look, Receiver, RecvError, SendError, Sender, Side};
 use crate::wait::Node;
 use sched_core::lock::{Guard as LockGuard, Lock};
 
-/// A case without its type of value, as [`run`](super::run()) takes it.
+/// A case without its type of value, as `run` takes it.
 #[derive(Clone, Copy)]
 pub struct Case<'a>(pub(super) &'a dyn Operate);
 

@@ -1,7 +1,7 @@
 //! [`select!`](crate::select!): waiting on several channels at once.
 //!
-//! The macro turns each arm into a *case* ([`RecvCase`], [`SendCase`]): a channel and a slot on the
-//! stack. [`run`] decides which case wins, see its file for the algorithm; then the arm of the
+//! The macro turns each arm into a *case* (`RecvCase`, `SendCase`): a channel and a slot on the
+//! stack. `run` decides which case wins, see its file for the algorithm; then the arm of the
 //! winner takes its result out of the slot and runs. What the macro uses is public but hidden, as
 //! every macro's inside must be; only the macro itself is meant to be called.
 
