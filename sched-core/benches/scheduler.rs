@@ -21,11 +21,7 @@ use sched_core::{
 };
 
 /// Runs `work(turns)` in a goroutine and says how long it took there.
-fn timed(
-    scheduler: &Scheduler,
-    turns: u64,
-    work: impl FnOnce(u64) + Send + 'static,
-) -> Duration {
+fn timed(scheduler: &Scheduler, turns: u64, work: impl FnOnce(u64) + Send + 'static) -> Duration {
     let run = move || {
         let start = Instant::now();
         work(turns);

@@ -188,8 +188,13 @@ fn yields_share_one_processor_fairly() {
                     .map(|n| {
                         let turns = Arc::clone(&turns);
                         let work = move || {
+                            turns[n].store(1, Ordering::Relaxed);
+                            // One may have to wait for its stack: the race begins when all are here.
+                            while turns.iter().any(|t| t.load(Ordering::Relaxed) == 0) {
+                                yield_now();
+                            }
                             let mut ahead = 0;
-                            for turn in 1..=TURNS {
+                            for turn in 2..=TURNS {
                                 turns[n].store(turn, Ordering::Relaxed);
                                 let least = turns.iter().map(|t| t.load(Ordering::Relaxed)).min();
                                 ahead = ahead.max(turn - least.unwrap_or(turn));
