@@ -28,7 +28,7 @@
 //! | `machine`, `proc` | the M and the P |
 //! | [`park`], `timers` | waiting, for goroutines and plain threads alike; deadlines |
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
-//! | `handoff`, [`monitor`] | who takes Ps, when, and who watches |
+//! | `handoff`, [`monitor`], [`bell`] | who takes Ps, when, who watches, and who wakes the watcher |
 //! | [`idle`], [`queue`], [`parker`], [`lock`] | who sleeps and who looks for work; run queues; a thread's sleep; the runtime's lock |
 //! | `service` | threads and stacks made ahead of need |
 //! | [`tls`], [`context`], [`stack`] | TLS blocks, the switch, stacks |
@@ -38,6 +38,7 @@
 //! The protocol modules hold no statics and are generic over what they carry, so that the models in
 //! `loom-tests` run the same code. Modules that touch the operating system are left out of a model.
 
+pub mod bell;
 pub mod driver;
 pub mod entry;
 pub mod idle;

@@ -26,9 +26,7 @@
 //! # Sleeping for ever
 //!
 //! When every P is idle there is nothing to watch. [`Monitor::wait`] then sleeps without a time
-//! limit, and whoever takes a P from the idle list rings the [`Bell`]. The handshake is the usual
-//! one: the monitor arms the bell and then looks; the other takes the P and then looks at the bell;
-//! a full fence lies between the two steps on both sides, so one of them sees the other.
+//! limit, and whoever takes a P from the idle list rings the [`Bell`](crate::bell::Bell).
 
 use core::{fmt, time::Duration};
 use std::sync::Arc;
@@ -37,10 +35,8 @@ use crate::{
     context::ThreadId,
     handoff,
     machine::Machine,
-    parker::Parker,
     preempt::{self, StatFile},
     scheduler::Shared,
-    sync::{AtomicBool, Ordering, fence, now},
 };
 
 /// The eye and the hand of a monitor. Use it from one thread.
@@ -202,7 +198,7 @@ impl Monitor {
 
     /// Ends a [`wait`](Self::wait), now or when it is called.
     pub fn wake(&self) {
-        self.shared.bell.parker.unpark();
+        self.shared.bell.wake();
     }
 
     /// The scheduler has stopped: nothing will happen any more.
@@ -214,50 +210,5 @@ impl Monitor {
 impl fmt::Debug for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Monitor").field("load", &self.load()).finish()
-    }
-}
-
-/// Wakes a monitor that sleeps because all Ps are idle.
-#[derive(Debug)]
-pub(crate) struct Bell {
-    armed: AtomicBool,
-    parker: Parker,
-}
-
-impl Bell {
-    pub(crate) fn new() -> Self {
-        Self { armed: AtomicBool::new(false), parker: Parker::new() }
-    }
-
-    /// A P has left the idle list, or the scheduler stops.
-    pub(crate) fn ring(&self) {
-        // SeqCst: the P was taken before this looks at the bell; partner: the fence in `wait`.
-        fence(Ordering::SeqCst);
-        // Relaxed: ordered by the fence.
-        if self.armed.load(Ordering::Relaxed) {
-            // Relaxed: the parker publishes.
-            self.armed.store(false, Ordering::Relaxed);
-            self.parker.unpark();
-        }
-    }
-
-    fn wait(&self, limit: Option<Duration>, idle: impl FnOnce() -> bool) {
-        // Relaxed: ordered by the fence.
-        self.armed.store(true, Ordering::Relaxed);
-        // SeqCst: the bell is armed before this looks at the Ps; partner: the fence in `ring`.
-        fence(Ordering::SeqCst);
-        let idle = idle();
-        if !idle {
-            // Relaxed: a ring that comes before this is harmless.
-            self.armed.store(false, Ordering::Relaxed);
-        }
-        match limit {
-            Some(limit) => {
-                let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-                let _ = self.parker.park_until(now().saturating_add(nanos));
-            }
-            None if idle => self.parker.park(),
-            None => {}
-        }
     }
 }

@@ -35,6 +35,7 @@ use std::{
 };
 
 use crate::{
+    bell::Bell,
     clock::Clock,
     entry::enter,
     error::{Error, SpawnError},
@@ -43,7 +44,7 @@ use crate::{
     idle::{Host, Idle, Wake},
     lock::Lock,
     machine::{Machine, Order},
-    monitor::{Bell, Monitor},
+    monitor::Monitor,
     park::{self, WaitReason, Waiter},
     proc::{Held, Proc},
     queue::inject::{Inject, Lane, List},

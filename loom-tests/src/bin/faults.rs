@@ -201,20 +201,22 @@ impl fmt::Display for Verdict {
 /// The scratch copy of the workspace, and where it is built.
 struct Lab {
     tree: PathBuf,
+    /// A folder of its own: cargo names what it builds by paths relative to the workspace, so in a
+    /// common one the copy's faulty crates would pass for the workspace's own.
     target: PathBuf,
     log: PathBuf,
 }
 
 impl Lab {
     fn new(workspace: &Path) -> Result<Self> {
-        let target = match std::env::var_os("CARGO_TARGET_DIR") {
+        let folder = match std::env::var_os("CARGO_TARGET_DIR") {
             Some(chosen) => std::path::absolute(chosen)?,
             None => workspace.join("target-loom"),
         };
-        let tree = target.join("faults/tree");
+        let folder = folder.join("faults");
+        let tree = folder.join("tree");
         mirror(workspace, &tree)?;
-        let log = target.join("faults/last.log");
-        Ok(Self { tree, target, log })
+        Ok(Self { tree, target: folder.join("target"), log: folder.join("last.log") })
     }
 
     fn try_fault(&self, fault: &Fault) -> Result<Verdict> {
