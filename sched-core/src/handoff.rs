@@ -49,12 +49,16 @@ use crate::{
     machine::{Machine, Order},
     proc::Proc,
     scheduler::Shared,
+    service::{self, Waiting},
     sync::now,
     tls::{self, Words},
 };
 
 /// Nanoseconds of its slice that a goroutine may keep when an urgent one waits.
 const PROTECTED: u64 = 100_000;
+
+/// Nanoseconds between two looks at Ps that wait for a thread.
+pub(crate) const ESCAPE: u64 = 2_000_000;
 
 /// Runs `f`, which will block the thread, and lets others have the P meanwhile.
 ///
@@ -163,6 +167,29 @@ pub(crate) fn make_room(shared: &Shared) {
         crate::glue::signal(shared, m);
     }
     shared.timers.look_again(now() + PROTECTED);
+}
+
+/// While Ps wait for threads: gives them to such as have come to rest, and, if nothing happens for
+/// long, interrupts the goroutines that hold no P, which are blocked. See [`service`].
+///
+/// [`service`]: crate::service
+pub(crate) fn escape(shared: &Shared) {
+    match shared.service.waiting() {
+        Waiting::Nobody => return,
+        Waiting::Some => {}
+        Waiting::Stuck => interrupt_blocked(shared),
+    }
+    shared.timers.look_again(now() + ESCAPE);
+}
+
+fn interrupt_blocked(shared: &Shared) {
+    if service::give_to_sleepers(shared) {
+        return;
+    }
+    for m in shared.machines().filter(|m| !m.task().is_null() && m.proc().is_none()) {
+        request_preempt(shared, m);
+        crate::glue::signal(shared, m);
+    }
 }
 
 /// The M whose goroutine has had its P longest, and long enough.

@@ -40,6 +40,7 @@ use crate::{
     entry::enter,
     error::{Error, SpawnError},
     glue,
+    handoff::ESCAPE,
     hooks::Hooks,
     idle::{Host, Idle, Wake},
     lock::Lock,
@@ -52,7 +53,7 @@ use crate::{
     service::Service,
     stack::{Slot, Slots, SlotsConfig},
     stats::{SharedCounters, Stats},
-    sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence},
+    sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence, now},
     task::{Run, join::JoinHandle, raw},
     timers::Timers,
     tls::{self, Mode, Surplus},
@@ -438,7 +439,10 @@ impl Shared {
                 Some(machine) => machine.wake(order),
                 None => crate::error::fatal(format_args!("thread {id} rests before it exists")),
             },
-            Host::New => return self.service.order(order),
+            Host::New => {
+                self.service.order(order);
+                return self.timers.look_again(now() + ESCAPE);
+            }
         }
         if self.idle.census().sleeping < self.config.spare_threads {
             self.service.rouse();

@@ -88,6 +88,7 @@ impl Timers {
                 self.looking.store(false, Ordering::Relaxed);
                 let _entered = enter();
                 handoff::make_room(shared);
+                handoff::escape(shared);
             }
         }
     }

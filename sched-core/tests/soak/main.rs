@@ -104,3 +104,23 @@ fn whatever_threads_do_with_own_tls() {
 fn whatever_threads_do_in_thread_mode() {
     soak(Config { procs: 2, thread_mode: true, ..Config::default() });
 }
+
+/// Goroutines that are preempted while they hold the lock that starting a thread needs: all Ms are
+/// soon blocked on it, the service thread too, and nobody but the monitor and the timer thread is
+/// left to get the holder to run.
+#[test]
+fn threads_that_start_threads_do_not_block_each_other_for_ever() {
+    let config = Config { procs: 2, spare_threads: 1, ..Config::default() };
+    let scheduler = Scheduler::new(config, Arc::new(NoHooks)).expect("it can be had");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (monitor, done) = (scheduler.monitor(), &done);
+        scope.spawn(move || harass(&monitor, done));
+        let start_threads = || (0..rounds() * 100).for_each(|_| assert_eq!(work::threads(), 21));
+        let handles = [(); 16].map(|()| scheduler.spawn(start_threads).expect("a goroutine"));
+        let results = handles.map(|handle| handle.join());
+        done.store(true, Ordering::Relaxed);
+        assert!(results.iter().all(Result::is_ok));
+    });
+    assert_eq!(scheduler.shutdown(None).left, 0);
+}

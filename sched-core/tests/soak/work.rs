@@ -158,7 +158,7 @@ fn backtraces() -> u64 {
     text.contains("backtraces").into()
 }
 
-fn threads() -> u64 {
+pub(crate) fn threads() -> u64 {
     let numbers = [1, 2, 3];
     thread::scope(|scope| {
         let sums = [0, 1, 2].map(|add| scope.spawn(move || numbers.iter().sum::<u64>() + add));
