@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use runtime::sync::{Mutex, WaitGroup};
 use runtime::{GoError, Runtime, chan, select};
 
-fn with_procs(procs: usize) -> Runtime {
-    Runtime::builder().procs(procs).build().unwrap()
-}
+use super::with_procs;
 
 #[test]
 fn ten_thousand_goroutines_on_each_number_of_procs() {
@@ -189,16 +187,20 @@ fn many_selects_on_few_procs() {
 
 #[test]
 fn a_sleep_is_not_early_and_lets_others_run() {
-    let rt = with_procs(1);
-    rt.run(|| {
-        let start = Instant::now();
-        let others: Vec<_> =
-            (0..100).map(|_| runtime::go(|| runtime::sleep(Duration::from_millis(10)))).collect();
-        others.into_iter().for_each(|other| other.join().unwrap());
-        let passed = start.elapsed();
-        assert!(passed >= Duration::from_millis(10));
-        assert!(passed < Duration::from_millis(900), "not one after the other: {passed:?}");
+    const NAP: Duration = Duration::from_millis(10);
+    let (asleep, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    with_procs(1).scope(|s| {
+        for _ in 0..100 {
+            s.go(|| {
+                let start = Instant::now();
+                most.fetch_max(asleep.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                runtime::sleep(NAP);
+                asleep.fetch_sub(1, Ordering::Relaxed);
+                assert!(start.elapsed() >= NAP);
+            });
+        }
     });
+    assert!(most.into_inner() > 1, "they slept one after the other");
 }
 
 #[test]

@@ -1,13 +1,11 @@
-//! `runtime::Alloc` as the global allocator: goroutines allocate from caches of Ps while they are
-//! preempted, migrate and block.
+//! Goroutines allocate from the caches of Ps while they are preempted, migrate and block.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use runtime::{Runtime, chan};
+use runtime::chan;
 
-#[global_allocator]
-static ALLOC: runtime::Alloc = runtime::Alloc::new();
+use super::{builder, with_procs};
 
 /// Allocates, frees and checks: each block holds its own number.
 fn churn(seed: u64, rounds: u64) -> u64 {
@@ -31,11 +29,7 @@ fn churn(seed: u64, rounds: u64) -> u64 {
 fn goroutines_allocate_under_preemption() {
     let expected: Vec<u64> = (0..16).map(|seed| churn(seed, 2000)).collect();
     for procs in [1, 2, 3] {
-        let rt = Runtime::builder()
-            .procs(procs)
-            .preempt_after(Duration::from_micros(200))
-            .build()
-            .unwrap();
+        let rt = builder(procs).preempt_after(Duration::from_micros(200)).build().unwrap();
         let got: Vec<u64> = rt.scope(|s| {
             let all: Vec<_> = (0..16).map(|seed| s.go(move || churn(seed, 2000))).collect();
             all.into_iter().map(|one| one.join().unwrap()).collect()
@@ -46,7 +40,7 @@ fn goroutines_allocate_under_preemption() {
 
 #[test]
 fn blocks_are_freed_by_other_goroutines_and_threads() {
-    let rt = Runtime::builder().procs(2).build().unwrap();
+    let rt = with_procs(2);
     let (tx, rx) = chan::bounded::<Vec<u64>>(16);
     let from_threads = tx.clone();
     let makers: Vec<_> = (0..4_u64)

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use runtime::{Runtime, chan};
+use runtime::chan;
+
+use super::with_procs;
 
 #[test]
 fn a_spinning_goroutine_is_preempted_on_the_only_proc() {
-    let rt = Runtime::builder().procs(1).build().unwrap();
+    let rt = with_procs(1);
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
     let spinner = rt.go(move || {
@@ -25,7 +27,7 @@ fn a_spinning_goroutine_is_preempted_on_the_only_proc() {
 
 #[test]
 fn goroutines_blocked_in_the_kernel_do_not_keep_their_proc() {
-    let rt = Runtime::builder().procs(1).build().unwrap();
+    let rt = with_procs(1);
     let (tx, rx) = chan::bounded(0);
     let (mut reader, writer) = std::io::pipe().unwrap();
     // Blocks in read(2) until the writer is dropped, which the next goroutine does.
@@ -41,7 +43,7 @@ fn goroutines_blocked_in_the_kernel_do_not_keep_their_proc() {
 
 #[test]
 fn a_ticker_ticks_beside_sixty_four_sleepers_and_a_hog() {
-    let rt = Runtime::builder().procs(1).build().unwrap();
+    let rt = with_procs(1);
     let stop = Arc::new(AtomicBool::new(false));
     let hog = Arc::clone(&stop);
     rt.go(move || while !hog.load(Ordering::Relaxed) {});
