@@ -16,6 +16,24 @@
 //!
 //! plants them in a copy of the source, one at a time, and fails if a model overlooks one.
 //!
+//! | model | promise |
+//! |---|---|
+//! | `alloc_lock` | one holder at a time, who sees what the last one wrote |
+//! | `alloc_remote` | a cell freed by another thread is found once, with its content |
+//! | `alloc_set` | a span that is put back is taken once |
+//! | `alloc_sweep` | one sweeper per span and cycle |
+//! | `gc_cycle` | nobody reaches a cell that sweep has freed |
+//! | `gc_handshake` | a handshake ends when every guard from before it is gone |
+//! | `sched_bell` | a monitor does not sleep beside a P that is taken |
+//! | `sched_entry` | a P has one holder, whoever takes it and wherever its goroutine goes |
+//! | `sched_idle` | no goroutine lies in a queue while all Ms sleep |
+//! | `sched_park` | who is made ready runs once, after its context was saved; joins; an M's sleep |
+//! | `sched_queue` | each goroutine comes out of its queue once |
+//! | `sched_timer` | an earlier deadline wakes the timer thread; a timer fires or is cancelled |
+//! | `sysmon_alarm` | a monitor does not sleep beside an active machine |
+//!
+//! `docs/orderings.md` lists the handshakes, each with its words, its fences and its model.
+//!
 //! Without `--cfg loom` the models are left out, and one test says how to run them.
 
 /// Runs `body` under loom in every interleaving with at most `preemptions` involuntary switches.
