@@ -106,3 +106,8 @@ pub use spawn::{GoError, JoinHandle, go, try_go, yield_now};
 pub use stats::Stats;
 pub use time::{sleep, sleep_until};
 pub use wire::Alloc;
+
+/// The README's example, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
