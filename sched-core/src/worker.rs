@@ -171,15 +171,19 @@ pub(crate) fn yield_now() {
     drop(entered);
 }
 
-/// Switches to another goroutine if one is at hand, with a commit that queues this one.
+/// Switches to another goroutine if one is at hand, with a commit that queues this one. If none is,
+/// it goes on with a new slice.
 fn give_way(words: &Words, commit: fn(Run) -> Commit) {
     let (m, task) = here(words);
     let Some(held) = m.held() else { return };
-    if let Some(next) = next_at_hand(m, held) {
-        // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
-        let run = unsafe { Run::from_raw(NonNull::from(task)) };
-        m.owe(commit(run));
-        switch_away(m, task, Some(next));
+    match next_at_hand(m, held) {
+        Some(next) => {
+            // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
+            let run = unsafe { Run::from_raw(NonNull::from(task)) };
+            m.owe(commit(run));
+            switch_away(m, task, Some(next));
+        }
+        None => held.begin_slice(),
     }
 }
 

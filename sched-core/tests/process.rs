@@ -1,4 +1,4 @@
-//! What concerns the whole process: a stack overflow, a forked child.
+//! What concerns the whole process: a stack overflow, the cap of threads, a forked child.
 
 mod common;
 
@@ -6,12 +6,15 @@ use std::{
     env,
     os::unix::process::ExitStatusExt,
     process::{Command, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
 };
 
-use common::{MODES, in_both_modes, scheduler};
+use common::{MODES, Watch, in_both_modes, scheduler};
+use sched_core::Config;
 
-/// Set in the child that overflows: which mode.
-const CHILD: &str = "SCHED_TEST_OVERFLOW";
+/// Set in a child that is to abort: which mode.
+const CHILD: &str = "SCHED_TEST_CHILD";
 
 #[inline(never)]
 fn deep(level: u64) -> u64 {
@@ -27,17 +30,49 @@ fn an_overflow_names_the_goroutine_and_aborts() {
         unreachable!("an overflow is survived by nobody");
     }
     for mode in MODES {
-        let child = Command::new(env::current_exe().expect("a test has a path"))
-            .args(["an_overflow_names_the_goroutine_and_aborts", "--exact", "--nocapture"])
-            .env(CHILD, mode.to_string())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .output()
-            .expect("the test can be run again");
-        let said = String::from_utf8_lossy(&child.stderr);
-        assert_eq!(child.status.signal(), Some(libc::SIGABRT), "{said}");
+        let said = abort_of("an_overflow_names_the_goroutine_and_aborts", mode);
         assert!(said.contains("goroutine 1 has overflowed its stack"), "{said}");
     }
+}
+
+#[test]
+fn at_the_cap_of_threads_the_process_says_what_to_do() {
+    if let Some(mode) = env::var_os(CHILD) {
+        let config =
+            Config { procs: 1, max_threads: 4, thread_mode: mode == "true", ..Config::default() };
+        let scheduler = common::with(config);
+        let _watch = Watch::start(&scheduler, Duration::from_secs(3600));
+        let (_sender, receiver) = mpsc::channel::<()>();
+        let receiver = Arc::new(Mutex::new(receiver));
+        // The first blocks in the channel, all others in the lock.
+        let block = |n| {
+            let receiver = Arc::clone(&receiver);
+            scheduler.spawn(move || (n, receiver.lock().expect("no panic").recv().is_ok()))
+        };
+        let blocked: Vec<_> = (0..8).map(block).collect();
+        for handle in blocked {
+            let _ = handle.expect("it is open").join();
+        }
+        unreachable!("nobody sends");
+    }
+    for mode in MODES {
+        let said = abort_of("at_the_cap_of_threads_the_process_says_what_to_do", mode);
+        assert!(said.contains("all 4 threads are blocked in the kernel"), "{said}");
+    }
+}
+
+/// Runs a test of this file again, as a child that aborts; gives what it said.
+fn abort_of(test: &str, mode: bool) -> String {
+    let child = Command::new(env::current_exe().expect("a test has a path"))
+        .args([test, "--exact", "--nocapture"])
+        .env(CHILD, mode.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .expect("the test can be run again");
+    let said = String::from_utf8_lossy(&child.stderr).into_owned();
+    assert_eq!(child.status.signal(), Some(libc::SIGABRT), "{said}");
+    said
 }
 
 #[test]
