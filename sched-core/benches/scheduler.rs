@@ -20,6 +20,9 @@ use sched_core::{
     yield_now,
 };
 
+/// What is measured, and under which name.
+type Row = (&'static str, fn(u64));
+
 /// Runs `work(turns)` in a goroutine and says how long it took there.
 fn timed(scheduler: &Scheduler, turns: u64, work: impl FnOnce(u64) + Send + 'static) -> Duration {
     let run = move || {
@@ -91,7 +94,7 @@ fn benches(criterion: &mut Criterion) {
         let config = Config { procs, ..Config::default() };
         let scheduler = Scheduler::new(config, Arc::new(NoHooks)).expect("threads and stacks");
         let mut group = criterion.benchmark_group(format!("procs {procs}"));
-        let rows: [(&str, fn(u64)); 3] =
+        let rows: [Row; 3] =
             [("spawn+join", spawn_join), ("yield", yields), ("ping-pong", ping_pong)];
         for (name, work) in rows {
             group.bench_function(name, |bencher| {

@@ -15,11 +15,11 @@ use core::{fmt, marker::PhantomData};
 
 use crate::{
     entry::Entry,
+    goroutine,
     machine::Machine,
     proc::Held,
     sync::Ordering,
     tls::{self, Words},
-    worker,
 };
 
 /// The caller is inside the runtime until this is dropped. See the [module](self).
@@ -43,7 +43,7 @@ pub fn enter() -> Entered<'static> {
     let words = tls::words();
     let entry = words.entry.enter(tls::barrier());
     if entry.pending() {
-        worker::answer(words);
+        goroutine::answer(words);
     }
     Entered { words, entry, not_send: PhantomData }
 }

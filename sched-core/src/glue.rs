@@ -5,13 +5,15 @@
 //! are the same for all schedulers of the process, as the records they look into are.
 
 use crate::{
+    config::Config,
     context::ThreadId,
     error::Error,
+    goroutine,
     machine::Machine,
     preempt::{self, AltStack, Glue, MThread, Stack, Stderr},
-    scheduler::{Config, Shared},
+    shared::Shared,
     task::Task,
-    tls, worker,
+    tls,
 };
 
 /// The scheduler's answers.
@@ -57,7 +59,7 @@ unsafe fn stack(g: *mut ()) -> Stack {
 }
 
 unsafe extern "C" fn yield_now() {
-    worker::preempted();
+    goroutine::preempted();
 }
 
 unsafe fn overflow(g: *mut ()) {

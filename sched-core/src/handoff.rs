@@ -48,8 +48,8 @@ use crate::{
     idle::Release,
     machine::{Machine, Order},
     proc::Proc,
-    scheduler::Shared,
     service::{self, Waiting},
+    shared::Shared,
     sync::now,
     tls::{self, Words},
 };

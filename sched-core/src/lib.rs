@@ -22,8 +22,9 @@
 //!
 //! | room | its job |
 //! |---|---|
-//! | [`scheduler`] | the handle, what Ms share, birth and end |
-//! | `worker` | the loop of an M, switches, parking: start reading here |
+//! | [`scheduler`], `config` | the handle: birth, spawning, the end |
+//! | `shared`, `crew`, `supply`, `gate` | what Ms share: tables of Ps and Ms, stacks, who is inside |
+//! | `worker`, `switch`, `goroutine` | the loop of an M, the switch, what goroutines call: start reading here |
 //! | [`task`], `registry` | the G: state, closure and result, handle; where records live |
 //! | `machine`, `proc` | the M and the P |
 //! | [`park`], `timers` | waiting, for goroutines and plain threads alike; deadlines |
@@ -52,13 +53,21 @@ pub mod timer;
 #[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
+mod config;
+#[cfg(not(loom))]
 pub mod context;
+#[cfg(not(loom))]
+mod crew;
 #[cfg(not(loom))]
 mod entered;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod gate;
+#[cfg(not(loom))]
 mod glue;
+#[cfg(not(loom))]
+mod goroutine;
 #[cfg(not(loom))]
 mod handoff;
 #[cfg(not(loom))]
@@ -80,9 +89,15 @@ pub mod scheduler;
 #[cfg(not(loom))]
 mod service;
 #[cfg(not(loom))]
+mod shared;
+#[cfg(not(loom))]
 pub mod stack;
 #[cfg(not(loom))]
 mod stats;
+#[cfg(not(loom))]
+mod supply;
+#[cfg(not(loom))]
+mod switch;
 #[cfg(not(loom))]
 mod timers;
 #[cfg(not(loom))]
@@ -92,10 +107,11 @@ mod worker;
 
 #[cfg(not(loom))]
 pub use {
+    config::Config,
     error::{Error, SpawnError},
     handoff::blocking,
     hooks::{Hooks, NoHooks},
-    scheduler::{Config, Scheduler, Shutdown, current},
+    scheduler::{Scheduler, Shutdown, current},
     stats::Stats,
     task::{TaskId, join::JoinHandle},
 };
@@ -103,5 +119,5 @@ pub use {
 /// Lets other goroutines run first, if any wait. On a plain thread: `std::thread::yield_now`.
 #[cfg(not(loom))]
 pub fn yield_now() {
-    worker::yield_now();
+    goroutine::yield_now();
 }

@@ -31,7 +31,7 @@ use crate::{
     parker::Parker,
     preempt::MThread,
     proc::{Held, Proc},
-    scheduler::Shared,
+    shared::Shared,
     stats::MachineCounters,
     sync::{AtomicPtr, AtomicU64, Ordering},
     task::{Run, Task},

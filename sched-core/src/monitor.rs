@@ -36,7 +36,7 @@ use crate::{
     handoff,
     machine::Machine,
     preempt::{self, StatFile},
-    scheduler::Shared,
+    shared::Shared,
 };
 
 /// The eye and the hand of a monitor. Use it from one thread.

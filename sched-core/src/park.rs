@@ -46,10 +46,11 @@ use core::{fmt, ptr::NonNull, time::Duration};
 use std::time::Instant;
 
 use crate::{
+    goroutine,
     parker::{self, Parker},
     sync::{AtomicPtr, AtomicU32, Ordering, fence, now},
     task::TaskRef,
-    tls, worker,
+    tls,
 };
 
 /// Why a goroutine waits, for dumps and for those who diagnose deadlocks.
@@ -100,7 +101,7 @@ enum Who {
 
 /// The waiter that the calling goroutine or thread is.
 pub fn current() -> Waiter {
-    match worker::current_task() {
+    match goroutine::current_task() {
         Some(task) => Waiter(Who::Goroutine(task)),
         None => Waiter(Who::Thread(ThreadRef::current())),
     }
@@ -111,8 +112,8 @@ pub fn current() -> Waiter {
 ///
 /// Must not be called while an [`Entered`](crate::entry::Entered) of the caller is alive.
 pub fn park(reason: WaitReason) {
-    if worker::on_goroutine() {
-        worker::park(reason);
+    if goroutine::on_goroutine() {
+        goroutine::park(reason);
     } else {
         ThreadRef::current().park(None);
     }
@@ -122,8 +123,8 @@ pub fn park(reason: WaitReason) {
 /// timer thread: a few tens of microseconds late on an idle machine.
 pub fn park_until(reason: WaitReason, deadline: Instant) -> Woken {
     let at = nanos(deadline);
-    let unparked = if worker::on_goroutine() {
-        worker::park_until(reason, at)
+    let unparked = if goroutine::on_goroutine() {
+        goroutine::park_until(reason, at)
     } else {
         ThreadRef::current().park(Some(at))
     };
@@ -143,7 +144,7 @@ impl Waiter {
     /// nothing once the goroutine or thread has ended. Never blocks.
     pub fn unpark(&self) {
         match &self.0 {
-            Who::Goroutine(task) => worker::unpark(task),
+            Who::Goroutine(task) => goroutine::unpark(task),
             Who::Thread(thread) => thread.unpark(),
         }
     }

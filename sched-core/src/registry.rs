@@ -34,7 +34,7 @@ use std::sync::Arc;
 use crate::{
     entry::enter,
     lock::Lock,
-    scheduler::Shared,
+    shared::Shared,
     sync::{AtomicU64, Ordering},
     task::{Task, TaskId},
 };

@@ -52,7 +52,7 @@ use crate::{
     lock::Lock,
     machine::{Machine, Order},
     parker::Parker,
-    scheduler::Shared,
+    shared::Shared,
     sync::{AtomicU64, AtomicUsize, Ordering, now},
     tls, worker,
 };

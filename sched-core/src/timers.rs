@@ -18,7 +18,7 @@
 //!
 //! # Urgency
 //!
-//! What a timer wakes does not wait for slices to end: [`worker::unpark_urgently`]. Where a P could
+//! What a timer wakes does not wait for slices to end: [`goroutine::unpark_urgently`]. Where a P could
 //! not be had at once, the timer thread itself is to look again a little later: an entry of its own
 //! kind in the heap, of which there is one at most.
 
@@ -28,13 +28,12 @@ use crate::{
     driver::Driver,
     entry::enter,
     error::Error,
-    handoff,
-    scheduler::Shared,
+    goroutine, handoff,
     service::NoUnwind,
+    shared::Shared,
     sync::{AtomicBool, Ordering, now},
     task::TaskRef,
     timer::{Storage, Timed},
-    worker,
 };
 
 /// Room for so many sleepers at first.
@@ -82,7 +81,7 @@ impl Timers {
 
     fn ring(&self, alarm: Alarm, shared: &Shared) {
         match alarm {
-            Alarm::Goroutine(task) => worker::unpark_urgently(&task),
+            Alarm::Goroutine(task) => goroutine::unpark_urgently(&task),
             Alarm::Look => {
                 // Relaxed: who finds the old value asks for a look that comes now.
                 self.looking.store(false, Ordering::Relaxed);

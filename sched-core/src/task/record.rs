@@ -10,7 +10,7 @@ use crate::{
         inject::{Link, Linked},
     },
     registry,
-    scheduler::Shared,
+    shared::Shared,
     stack::Slot,
     sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };

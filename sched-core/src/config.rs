@@ -1,0 +1,77 @@
+//! How a scheduler is built: values, their defaults, and their bounds.
+
+use core::{num::NonZero, time::Duration};
+use std::thread;
+
+use crate::{
+    error::Error,
+    tls::{self, Mode, Surplus},
+};
+
+/// How a scheduler is built. [`Config::default`] suits most programs.
+///
+/// ```
+/// use sched_core::Config;
+/// let config = Config { procs: 2, ..Config::default() };
+/// assert!(config.max_threads > config.procs);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How many goroutines run at once. Default: what the process may use of the machine.
+    pub procs: usize,
+    /// Address space of a goroutine's stack in bytes, TLS and guard included; 256 KiB.
+    pub stack_bytes: usize,
+    /// Threads at most; 10,000. Needing more aborts the process, as it would hang otherwise.
+    pub max_threads: usize,
+    /// Sleeping threads kept in reserve for goroutines that block; 2.
+    pub spare_threads: usize,
+    /// How long a goroutine may run while others wait; 10 ms.
+    pub slice: Duration,
+    /// Whether goroutines are preempted by a signal (`SIGURG`); else only where they enter the
+    /// runtime.
+    pub signal_preemption: bool,
+    /// Whether stacks keep room for libraries that are loaded later and have static TLS; see
+    /// [`Surplus`]. The first scheduler of the process decides.
+    pub surplus: Surplus,
+    /// Gives each goroutine a kernel thread of its own even where own TLS would work.
+    pub thread_mode: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            procs: thread::available_parallelism().map_or(1, NonZero::get),
+            stack_bytes: 256 << 10,
+            max_threads: 10_000,
+            spare_threads: 2,
+            slice: Duration::from_millis(10),
+            signal_preemption: true,
+            surplus: Surplus::Take,
+            thread_mode: false,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let limit = 1 << 16;
+        if self.procs == 0 || self.procs > limit {
+            return Err(Error::Config("procs must be 1 to 65,536"));
+        }
+        if self.max_threads <= self.procs || self.max_threads > 1 << 20 {
+            return Err(Error::Config("max_threads must exceed procs, up to 1,048,576"));
+        }
+        Ok(())
+    }
+
+    /// How goroutines will run.
+    pub(crate) fn mode(&self) -> Mode {
+        let mode = tls::probe(self.surplus);
+        match mode {
+            Mode::OwnTls(_) if self.thread_mode => {
+                Mode::Threads { why: "the configuration says so" }
+            }
+            mode => mode,
+        }
+    }
+}

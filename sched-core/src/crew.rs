@@ -1,0 +1,160 @@
+//! The crew: the tables of Ps and Ms, and who wakes whom.
+//!
+//! Both tables only grow, and their entries live as long as the scheduler. So a thief, a monitor or
+//! a handler may follow a number or a pointer into them without a lock.
+//!
+//! Work that was published is somebody's to find: [`notify`](Shared::notify) asks
+//! [`idle`](crate::idle) whether anybody looks for it, and carries out the order to wake an M if
+//! not. Whoever takes a P from the idle list rings the monitor's bell.
+
+use crate::{
+    handoff::ESCAPE,
+    idle::{Host, Wake},
+    machine::{Machine, Order},
+    proc::{Held, Proc},
+    shared::Shared,
+    sync::{AtomicPtr, Ordering, fence, now},
+};
+
+impl Shared {
+    /// A number for a new M; `None` at the cap.
+    pub(crate) fn new_machine_id(&self) -> Option<usize> {
+        // Relaxed: the service thread alone makes Ms.
+        let id = self.machine_count.load(Ordering::Relaxed);
+        (id < self.machines.0.len()).then(|| {
+            self.machine_count.store(id + 1, Ordering::Relaxed);
+            id
+        })
+    }
+
+    /// The number last given out was not used.
+    pub(crate) fn forget_machine_id(&self) {
+        // Relaxed: as above.
+        self.machine_count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Enters an M into the table.
+    pub(crate) fn register(&self, machine: Box<Machine>) -> &Machine {
+        let id = machine.id();
+        let machine = Box::into_raw(machine);
+        // Release: the M's fields; pairs with the Acquire in `machine`.
+        self.machines.0[id].store(machine, Ordering::Release);
+        // SeqCst: the M is in the table before it looks whether the scheduler stops; partner: the
+        // fence in `stop`. Either it sees that, or it is found there and woken.
+        fence(Ordering::SeqCst);
+        // SAFETY: entries are freed with the table only.
+        unsafe { &*machine }
+    }
+
+    /// The M with this number, if it has started.
+    pub(crate) fn machine(&self, id: usize) -> Option<&Machine> {
+        // Acquire: pairs with the Release in `register`.
+        // SAFETY: entries are freed with the table only.
+        self.machines.0.get(id).and_then(|m| unsafe { m.load(Ordering::Acquire).as_ref() })
+    }
+
+    /// All Ms that have started.
+    pub(crate) fn machines(&self) -> impl Iterator<Item = &Machine> {
+        // Relaxed: an M that is missed is one that has just begun.
+        let count = self.machine_count.load(Ordering::Relaxed);
+        (0..count).filter_map(|id| self.machine(id))
+    }
+
+    /// Work was published: sees to it that somebody looks for it.
+    #[inline]
+    pub(crate) fn notify(&self) {
+        if let Some(wake) = self.idle.notify() {
+            self.carry_out(wake);
+        }
+    }
+
+    /// Has an M hold a P.
+    #[cold]
+    pub(crate) fn carry_out(&self, wake: Wake) {
+        let order = Order { proc: wake.proc, spinning: Some(wake.spinning) };
+        self.host(wake.host, order);
+    }
+
+    /// Has `host` carry out `order`.
+    pub(crate) fn host(&self, host: Host, order: Order) {
+        self.bell.ring();
+        match host {
+            Host::Sleeper(id) => match self.machine(id) {
+                Some(machine) => machine.wake(order),
+                None => crate::error::fatal(format_args!("thread {id} rests before it exists")),
+            },
+            Host::New => {
+                self.service.order(order);
+                return self.timers.look_again(now() + ESCAPE);
+            }
+        }
+        if self.idle.census().sleeping < self.config.spare_threads {
+            self.service.rouse();
+        }
+    }
+
+    /// Takes an idle P for `m`, if there is one.
+    pub(crate) fn acquire_idle(&self, m: &Machine) -> bool {
+        let Some(proc) = self.idle.take_proc() else { return false };
+        self.bell.ring();
+        self.give_proc(m, proc);
+        true
+    }
+
+    /// `m`, the caller's own, holds P `proc` from now on.
+    pub(crate) fn give_proc(&self, m: &Machine, proc: usize) {
+        m.hold(&self.procs[proc]);
+        if let Some(held) = m.held() {
+            held.begin_slice();
+        }
+    }
+
+    /// All Ps but `but`, each once, from a random one on.
+    pub(crate) fn others(&self, held: Held<'_>) -> impl Iterator<Item = &Proc> {
+        let n = self.procs.len();
+        let random = held.random() as usize;
+        let stride = self.strides[random % self.strides.len()];
+        let but = held.proc().index();
+        (0..n)
+            .map(move |i| (random / 7 + i * stride) % n)
+            .filter(move |&index| index != but)
+            .map(|index| &self.procs[index])
+    }
+
+    /// Whether there is anything to run in any queue.
+    pub(crate) fn any_work(&self) -> bool {
+        !self.global.is_empty() || self.procs.iter().any(|proc| !proc.queue.is_empty())
+    }
+
+    /// Calls the embedding's hook: the P goes idle.
+    pub(crate) fn proc_idle(&self, proc: &Proc) {
+        self.hooks.proc_idle(proc.index(), proc.local());
+    }
+}
+
+/// Places for Ms, filled from the front; an entry that is not null stays.
+pub(crate) struct Machines(Box<[AtomicPtr<Machine>]>);
+
+impl Machines {
+    pub(crate) fn new(places: usize) -> Self {
+        Self((0..places).map(|_| AtomicPtr::default()).collect())
+    }
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        for machine in &mut self.0 {
+            let machine = *machine.get_mut();
+            if !machine.is_null() {
+                // SAFETY: `register` leaked it from a box; the threads have ended, as each holds a
+                // count of the scheduler, and so have those of all stacks.
+                drop(unsafe { Box::from_raw(machine) });
+            }
+        }
+    }
+}
+
+/// The greatest common divisor: Euclid.
+pub(crate) fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

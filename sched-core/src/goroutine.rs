@@ -1,0 +1,193 @@
+//! What a goroutine does with the scheduler: it begins, parks, wakes others, gives way, ends.
+//!
+//! Every function here runs on a goroutine's own stack, but for the wakings, which anybody may do.
+//!
+//! # The slow path of an entry
+//!
+//! [`answer`] runs when an entry finds a request, and on behalf of the preemption signal. It decides
+//! from the M's P, under the take lock, and not from the request's bits: a taker that is in the
+//! middle of its decision is waited for, and a stray bit costs one look.
+
+use core::ptr::NonNull;
+
+use crate::{
+    context::Context,
+    entry::{Request, enter},
+    machine::{Commit, Machine},
+    park::WaitReason,
+    queue::{Handle, inject::Lane},
+    switch::{aim, give_way, here, leave, machine, next_at_hand, push_woken, running, settle},
+    sync::Ordering,
+    task::{
+        Run, Task, TaskRef, raw,
+        state::{BeginPark, Complete, Finish, Unpark},
+    },
+    tls::{self, Words},
+};
+
+/// Whether the caller is a goroutine.
+#[inline]
+pub(crate) fn on_goroutine() -> bool {
+    // Relaxed: written before this block was first resumed, and never while it runs.
+    !tls::words().g.load(Ordering::Relaxed).is_null()
+}
+
+/// The goroutine that the caller is, by a further reference.
+pub(crate) fn current_task() -> Option<TaskRef> {
+    running(tls::words()).map(TaskRef::of)
+}
+
+/// Parks the calling goroutine, unless there is a permit.
+pub(crate) fn park(reason: WaitReason) {
+    let entered = enter();
+    let words = tls::words();
+    let (m, task) = here(words);
+    if task.state.begin_park() == BeginPark::Park {
+        task.set_reason(Some(reason));
+        m.counters.parks.bump();
+        // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
+        leave(m, Commit::Park(unsafe { Run::from_raw(NonNull::from(task)) }));
+        task.set_reason(None);
+    }
+    drop(entered);
+}
+
+/// As [`park`], until `deadline` (of [`now`](crate::sync::now)). False if it came first.
+pub(crate) fn park_until(reason: WaitReason, deadline: u64) -> bool {
+    let task = current_task().expect("the caller is a goroutine");
+    task.shared().timers.wait(&task, deadline, || park(reason))
+}
+
+/// Lets others run first. Returns at once if there are none.
+pub(crate) fn yield_now() {
+    if !on_goroutine() {
+        std::thread::yield_now();
+        return;
+    }
+    let entered = enter();
+    let words = tls::words();
+    give_way(words, Commit::Yield);
+    drop(entered);
+}
+
+/// Leaves a permit for `task`, and queues it if it was parked.
+pub(crate) fn unpark(task: &TaskRef) {
+    if task.state.unpark() == Unpark::Schedule {
+        // SAFETY: the state says that the goroutine is parked and that nobody else schedules it.
+        ready(unsafe { Run::from_raw(NonNull::from(&**task)) });
+    }
+}
+
+/// As [`unpark`], from the timer thread: the goroutine shall not wait for a slice to end.
+pub(crate) fn unpark_urgently(task: &TaskRef) {
+    if task.state.unpark() == Unpark::Schedule {
+        let _entered = enter();
+        // SAFETY: the state says that the goroutine is parked and that nobody else schedules it.
+        let run = unsafe { Run::from_raw(NonNull::from(&**task)) };
+        push_woken(task.shared(), run);
+    }
+}
+
+/// Puts a goroutine where it will run: next on this P, or with those that were woken.
+fn ready(run: Run) {
+    let entered = enter();
+    let shared = NonNull::from(run.task().shared());
+    // SAFETY: the caller holds a reference to the record besides `run`, or is the scheduler itself.
+    let shared = unsafe { shared.as_ref() };
+    match entered.machine().filter(|m| m.serves(shared)).and_then(|m| m.held()) {
+        Some(held) => held.queue().push_next(run, &shared.global),
+        None => shared.global.push(run, Lane::Woken),
+    }
+    shared.notify();
+}
+
+/// Gives a fresh slot its errand: `task` from first to last.
+///
+/// # Safety
+///
+/// `slot` is not armed, and will be `task`'s.
+pub(crate) unsafe fn arm(slot: &mut crate::stack::Slot, task: &Task) {
+    let argument = core::ptr::from_ref(task).cast_mut().cast();
+    // SAFETY: the caller's claim. Both functions fit the record, which lives to the end, and abort
+    // instead of unwinding; `finish` obeys the rules of the switch.
+    unsafe { slot.arm(body, finish, argument) };
+}
+
+/// The first code of a goroutine, inside the runtime.
+unsafe extern "C" fn body(task: *mut ()) {
+    let words = tls::words();
+    settle(words);
+    // SAFETY: `arm` passed the goroutine's record, which lives to its end.
+    let task = unsafe { &*task.cast::<Task>() };
+    words.entry.leave();
+    // SAFETY: this is the goroutine, and it runs its packet once.
+    unsafe { raw::run_packet(task.packet()) };
+    // SAFETY: as above; the packet is not given up yet.
+    let packet = unsafe { task.packet() };
+    match task.state.complete() {
+        Complete::Kept => {}
+        // SAFETY: the handle is gone, so the packet is the goroutine's.
+        Complete::Detached => unsafe { raw::free_packet(packet) },
+    }
+}
+
+/// The last code of a goroutine: wakes the joiner and says where the M goes.
+unsafe extern "C" fn finish(task: *mut ()) -> *const Context {
+    // The runtime is not left again: the stack is switched away from for good.
+    core::mem::forget(enter());
+    let words = tls::words();
+    let (m, own) = here(words);
+    debug_assert!(core::ptr::eq(own, task.cast::<Task>()), "a goroutine ends as itself");
+    if own.state.finish() == Finish::WakeJoiner {
+        // SAFETY: the state gave us the joiner's place.
+        let joiner = unsafe { own.take_joiner() };
+        joiner.expect("a joiner is stored before it is announced").unpark();
+    }
+    let next = m.held().and_then(|held| next_at_hand(m, held));
+    // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
+    m.owe(Commit::End(unsafe { Run::from_raw(NonNull::from(own)) }));
+    aim(m, next).as_ptr()
+}
+
+/// The slow path of an entry: somebody wants something of the caller.
+#[cold]
+#[inline(never)]
+pub(crate) fn answer(words: &Words) {
+    let Some(m) = machine(words) else {
+        words.entry.clear(Request::TAKE | Request::PREEMPT);
+        return;
+    };
+    let (requests, held) = {
+        // A taker that is in the middle of its decision is waited for.
+        let _taking = m.shared().take.lock();
+        (words.entry.clear(Request::TAKE | Request::PREEMPT), m.held())
+    };
+    if held.is_none() {
+        recover(m, words);
+    } else if requests.contains(Request::PREEMPT) {
+        give_way(words, Commit::Preempted);
+    }
+}
+
+/// Comes by a P again: an idle one, or by waiting for a turn.
+fn recover(m: &Machine, words: &Words) {
+    if m.shared().acquire_idle(m) {
+        return;
+    }
+    if let Some(task) = running(words) {
+        m.counters.displaced.bump();
+        // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
+        leave(m, Commit::Displaced(unsafe { Run::from_raw(NonNull::from(task)) }));
+    }
+}
+
+/// What a preemption signal has the goroutine do, inside the runtime, at any point of user code.
+pub(crate) fn preempted() {
+    let words = tls::words();
+    // SAFETY: errno is the running block's own; a system call in here may change it under code
+    // that is about to read it.
+    let errno = unsafe { &mut *libc::__errno_location() };
+    let before = *errno;
+    answer(words);
+    *errno = before;
+}

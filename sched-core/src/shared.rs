@@ -1,0 +1,176 @@
+//! What the Ms of one scheduler share: one struct, and the rooms that work on it.
+//!
+//! | room | its part of [`Shared`] |
+//! |---|---|
+//! | `crew` | Ps and Ms: tables, waking, handing over |
+//! | `supply` | stacks for goroutines that have none yet |
+//! | `gate` | how many goroutines live, who may come in, the end |
+//! | `registry` | G records |
+//! | `service`, `timers` | the two threads that are no Ms |
+//!
+//! # Who keeps it alive
+//!
+//! The handles, its threads, the monitor, and every G record that somebody names
+//! ([`registry`](crate::registry)) each hold a count of [`Shared`]. So the tables of Ps and Ms and
+//! the stacks are there for whoever looks at them without a lock.
+//!
+//! The order of the fields is the order in which they are dropped: stacks before Ms, as a stack's
+//! thread may still receive a signal that looks for its M.
+
+use core::fmt;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use crate::{
+    bell::Bell,
+    clock::Clock,
+    config::Config,
+    crew::{Machines, gcd},
+    error::Error,
+    hooks::Hooks,
+    idle::Idle,
+    lock::Lock,
+    park::Waiter,
+    proc::{Held, Proc},
+    queue::inject::{Inject, List},
+    registry::Registry,
+    service::Service,
+    stack::{Slots, SlotsConfig},
+    stats::{SharedCounters, Stats},
+    sync::{AtomicBool, AtomicUsize},
+    task::Run,
+    timers::Timers,
+    tls::Mode,
+};
+
+/// What the Ms of one scheduler share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) mode: Mode,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) clock: Clock,
+
+    /// Never changes: Ps live as long as this.
+    pub(crate) procs: Box<[Proc]>,
+    /// Steps that visit all Ps from any start: the numbers coprime to `procs.len()`.
+    pub(crate) strides: Box<[usize]>,
+    pub(crate) machine_count: AtomicUsize,
+
+    pub(crate) global: Inject<Run>,
+    pub(crate) idle: Idle,
+    /// The one take lock: see [`handoff`](crate::handoff).
+    pub(crate) take: Lock<()>,
+    pub(crate) bell: Bell,
+
+    pub(crate) slots: Slots,
+    /// Freed after the stacks: in thread mode a late signal finds its M through a stack's thread.
+    pub(crate) machines: Machines,
+    /// Goroutines that wait for a stack.
+    pub(crate) starving: Lock<List<Run>>,
+    pub(crate) starving_len: AtomicUsize,
+    pub(crate) registry: Registry,
+    pub(crate) service: Service,
+    pub(crate) timers: Timers,
+
+    pub(crate) gate: AtomicUsize,
+    /// Whoever waits in [`Shared::wait_until_empty`].
+    pub(crate) closer: Lock<Option<Waiter>>,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) end: Mutex<End>,
+    pub(crate) handles: AtomicUsize,
+    pub(crate) counters: SharedCounters,
+}
+
+/// What only the end needs: the threads that are not Ms.
+#[derive(Debug, Default)]
+pub(crate) struct End {
+    pub(crate) threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, mode: Mode, hooks: Arc<dyn Hooks>) -> Self {
+        let procs = config.procs;
+        let slots = SlotsConfig { stack_bytes: config.stack_bytes, ..SlotsConfig::default() };
+        Self {
+            mode,
+            clock: Clock::new(),
+            procs: (0..procs).map(|i| Proc::new(i, hooks.proc_start(i))).collect(),
+            strides: (1..=procs).filter(|&step| gcd(step, procs) == 1).collect(),
+            machines: Machines::new(config.max_threads),
+            machine_count: AtomicUsize::new(0),
+            global: Inject::new(),
+            idle: Idle::new(procs, config.max_threads),
+            take: Lock::new(()),
+            bell: Bell::new(),
+            slots: Slots::new(slots, mode),
+            starving: Lock::new(List::new()),
+            starving_len: AtomicUsize::new(0),
+            registry: Registry::new(),
+            service: Service::new(procs),
+            timers: Timers::new(),
+            gate: AtomicUsize::new(0),
+            closer: Lock::new(None),
+            stopping: AtomicBool::new(false),
+            end: Mutex::new(End::default()),
+            handles: AtomicUsize::new(0),
+            counters: SharedCounters::default(),
+            config,
+            hooks,
+        }
+    }
+
+    /// A count of this scheduler.
+    pub(crate) fn arc(&self) -> Arc<Shared> {
+        let this: *const Shared = self;
+        // SAFETY: a `Shared` lives in an Arc, made by `Scheduler::new` alone, and is alive while it
+        // is borrowed.
+        unsafe {
+            Arc::increment_strong_count(this);
+            Arc::from_raw(this)
+        }
+    }
+
+    pub(crate) fn start(&self) -> Result<(), Error> {
+        for proc in 0..self.procs.len() {
+            // Nobody has submitted anything yet, so nobody needs the P to look around.
+            let _idle = self.idle.release(proc, None, || false);
+        }
+        self.slots.prepare(1).map_err(Error::Stacks)?;
+        let threads = [Service::start(self)?, Timers::start(self)?];
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).threads.extend(threads);
+        Ok(())
+    }
+
+    /// The last M has left its role: gives back what the Ps had, outside the runtime.
+    pub(crate) fn retire_procs(&self) {
+        for proc in &self.procs {
+            // SAFETY: no M runs any more, so nobody else holds a P.
+            let held = unsafe { Held::new(proc) };
+            held.cache(|cache| cache.give_back(self, 0));
+            self.hooks.proc_stop(proc.index(), proc.local());
+        }
+    }
+
+    /// Counters so far.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            handoffs: self.counters.handoffs.get(),
+            thread_errors: self.counters.thread_errors.get(),
+            stack_errors: self.counters.stack_errors.get(),
+            ..Stats::default()
+        };
+        for machine in self.machines() {
+            stats.add(&machine.counters);
+        }
+        stats.created = stats.finished + self.living() as u64;
+        stats
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("idle", &self.idle).finish_non_exhaustive()
+    }
+}

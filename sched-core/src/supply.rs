@@ -1,0 +1,82 @@
+//! Stacks for goroutines that run for the first time.
+//!
+//! A goroutine that has not run costs a G record and its closure. It gets a slot (stack, TLS block,
+//! context) when an M is about to run it for the first time, and the slot goes back with the commit
+//! of its end, when nothing runs on it any more. If the stock is empty the goroutine *starves*: it
+//! waits in a list while others run, and the service thread makes more.
+//!
+//! Nobody starves beside a full stock: a goroutine is put into the list before the service thread is
+//! roused, which looks at both after each rousing; and a stack that comes back feeds one at once.
+
+use crate::{
+    goroutine,
+    queue::inject::{Lane, List},
+    shared::Shared,
+    stack::Slot,
+    sync::Ordering,
+    task::Run,
+};
+
+impl Shared {
+    /// Sees to it that `run` has a stack. `None`: it waits for one.
+    pub(crate) fn give_stack(&self, run: Run) -> Option<Run> {
+        // SAFETY: the run reference has the G.
+        let place = unsafe { run.task().slot() };
+        if place.is_some() {
+            return Some(run);
+        }
+        match self.slots.take() {
+            Some(mut slot) => {
+                // SAFETY: just taken from the stock, for this goroutine.
+                unsafe { goroutine::arm(&mut slot, run.task()) };
+                *place = Some(slot);
+                Some(run)
+            }
+            None => {
+                self.starve(run);
+                None
+            }
+        }
+    }
+
+    #[cold]
+    fn starve(&self, run: Run) {
+        let mut starving = self.starving.lock();
+        starving.push(run);
+        // Relaxed: written under the lock; a hint elsewhere.
+        self.starving_len.store(starving.len(), Ordering::Relaxed);
+        drop(starving);
+        self.service.rouse();
+    }
+
+    /// How many goroutines wait for a stack.
+    pub(crate) fn starving(&self) -> usize {
+        // Relaxed: a hint; the service thread looks again after each request.
+        self.starving_len.load(Ordering::Relaxed)
+    }
+
+    /// Queues up to `count` of the goroutines that wait for a stack.
+    pub(crate) fn feed(&self, count: usize) {
+        let fed: List<Run> = {
+            let mut starving = self.starving.lock();
+            let fed = core::iter::from_fn(|| starving.pop()).take(count).collect();
+            // Relaxed: as in `starve`.
+            self.starving_len.store(starving.len(), Ordering::Relaxed);
+            fed
+        };
+        if !fed.is_empty() {
+            self.global.append(fed, Lane::Plain);
+            self.notify();
+        }
+    }
+
+    /// Takes the stack of a goroutine that has ended.
+    pub(crate) fn take_back(&self, slot: Slot) {
+        self.slots.give(slot);
+        if !self.mode.is_own_tls() {
+            self.service.rouse();
+        } else if self.starving() != 0 {
+            self.feed(1);
+        }
+    }
+}

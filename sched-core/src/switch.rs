@@ -1,0 +1,199 @@
+//! The switch: leaving one goroutine for another, and the commit on arrival.
+//!
+//! The protocol is told in [`worker`](crate::worker). In the order of its steps: [`leave`] and
+//! [`give_way`] find the next goroutine and say what the present one is owed; [`aim`] publishes where
+//! the M is going; [`settle`] does what is owed, wherever the switch arrives.
+
+use core::ptr::NonNull;
+
+use crate::{
+    context::{self, Context},
+    handoff,
+    machine::{Commit, Machine},
+    proc::Held,
+    queue::{Handle, inject::Lane},
+    shared::Shared,
+    sync::Ordering,
+    task::{Run, Task, state::CommitPark},
+    tls::{self, Words},
+};
+
+/// The goroutine that `words` belong to, from its own stack.
+pub(crate) fn running(words: &Words) -> Option<&Task> {
+    // Relaxed: as in `on_goroutine`.
+    // SAFETY: a goroutine's record outlives its run, and only the goroutine itself asks.
+    unsafe { words.g.load(Ordering::Relaxed).cast::<Task>().as_ref() }
+}
+
+/// The M in whose role the caller runs, inside the runtime; `None` on a plain thread.
+pub(crate) fn machine(words: &Words) -> Option<&Machine> {
+    // Relaxed: written by the M that resumed this block.
+    // SAFETY: null, or the M that runs this block; Ms outlive their goroutines.
+    unsafe { words.m.load(Ordering::Relaxed).cast::<Machine>().as_ref() }
+}
+
+/// The M and the goroutine of a caller that is one.
+pub(crate) fn here(words: &Words) -> (&Machine, &Task) {
+    match (machine(words), running(words)) {
+        (Some(m), Some(task)) => (m, task),
+        _ => crate::error::fatal(format_args!("a goroutine lost its M or its record")),
+    }
+}
+
+/// Switches to another goroutine if one is at hand, with a commit that queues this one. If none is,
+/// it goes on with a new slice.
+pub(crate) fn give_way(words: &Words, commit: fn(Run) -> Commit) {
+    let (m, task) = here(words);
+    let Some(held) = m.held() else { return };
+    match next_at_hand(m, held) {
+        Some(next) => {
+            // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
+            let run = unsafe { Run::from_raw(NonNull::from(task)) };
+            m.owe(commit(run));
+            switch_away(m, task, Some(next));
+        }
+        None => held.begin_slice(),
+    }
+}
+
+/// Leaves the running goroutine, and comes back when it is resumed, on whatever M.
+pub(crate) fn leave(m: &Machine, commit: Commit) {
+    let task = match &commit {
+        Commit::Park(run) | Commit::Yield(run) | Commit::Preempted(run) => run.task(),
+        Commit::Displaced(run) | Commit::End(run) => run.task(),
+    };
+    let task = NonNull::from(task);
+    let next = m.held().and_then(|held| next_at_hand(m, held));
+    m.owe(commit);
+    // SAFETY: the caller's own record, which outlives its run.
+    switch_away(m, unsafe { task.as_ref() }, next);
+}
+
+/// The next goroutine from the queues at hand, with a stack to run on.
+pub(crate) fn next_at_hand(m: &Machine, held: Held<'_>) -> Option<Run> {
+    let shared = m.shared();
+    loop {
+        let run = held.pick(&shared.global, shared.procs.len())?;
+        match shared.give_stack(run) {
+            Some(run) => return Some(run),
+            None => continue,
+        }
+    }
+}
+
+/// Switches from `task` to `next`, or to the M's own stack. What is owed is settled on arrival.
+pub(crate) fn switch_away(m: &Machine, task: &Task, next: Option<Run>) {
+    // SAFETY: the running goroutine has itself, and a slot while it runs.
+    let from = unsafe { context_of(task) };
+    let to = aim(m, next);
+    // SAFETY: `from` is the running goroutine's. `to` is suspended or new, and ours: its run
+    // reference came from a queue, or it is the M's own stack, which waits for this switch. Both
+    // sides are inside the runtime. Contexts stay where they are while their slots are taken.
+    unsafe { context::switch(from, to.as_ref()) };
+    settle(tls::words());
+}
+
+/// Publishes where the M is about to go, and gives the context to switch to.
+pub(crate) fn aim(m: &Machine, next: Option<Run>) -> NonNull<Context> {
+    match next {
+        Some(run) => {
+            let task = NonNull::from(run.task());
+            run.task().state.resume();
+            // The run reference is now in the M's hands; it is found again through `words.g`.
+            let _ = run.into_raw();
+            // SAFETY: we had the G until now, and nobody else has it before the switch.
+            let task = unsafe { task.as_ref() };
+            // SAFETY: as above; `give_stack` gave it a slot.
+            let slot = unsafe { task.slot() }.as_ref().expect("a goroutine runs on a stack");
+            m.switched_to(Some((task, slot.words(), slot.context().thread())));
+            NonNull::from(slot.context())
+        }
+        None => {
+            m.switched_to(None);
+            NonNull::from(m.own())
+        }
+    }
+}
+
+/// The context of a goroutine.
+///
+/// # Safety
+///
+/// The caller has the G, which has a slot.
+unsafe fn context_of(task: &Task) -> &Context {
+    // SAFETY: the caller's claim.
+    unsafe { task.slot() }.as_ref().expect("a goroutine runs on a stack").context()
+}
+
+/// Does what is owed to the goroutine that the M has just left.
+pub(crate) fn settle(words: &Words) {
+    let Some(m) = machine(words) else {
+        crate::error::fatal(format_args!("a switch arrived on no M"));
+    };
+    match m.owed() {
+        None => {}
+        Some(Commit::Park(run)) => settle_park(m, run),
+        Some(Commit::Yield(run)) => settle_yield(m, run),
+        Some(Commit::Preempted(run)) => settle_preempted(m, run),
+        Some(Commit::Displaced(run)) => {
+            run.task().state.commit_yield();
+            push_woken(m.shared(), run);
+        }
+        Some(Commit::End(run)) => settle_end(m, run),
+    }
+}
+
+fn settle_park(m: &Machine, run: Run) {
+    match run.task().state.commit_park() {
+        // Whoever unparks it makes the reference anew.
+        CommitPark::Parked => drop_reference(run),
+        // It was unparked while it parked. The M has found something else to do by now, and what
+        // that is may run for long.
+        CommitPark::Notified => push_woken(m.shared(), run),
+    }
+}
+
+/// The run reference of a parked goroutine is in its state: it is nobody's variable.
+fn drop_reference(run: Run) {
+    let _ = run.into_raw();
+}
+
+fn settle_yield(m: &Machine, run: Run) {
+    run.task().state.commit_yield();
+    match m.held() {
+        Some(held) => held.queue().push_back(run, &m.shared().global),
+        None => m.shared().global.push(run, Lane::Plain),
+    }
+    m.shared().notify();
+}
+
+/// Behind those that were woken: the local queue if it has room, else the global one.
+fn settle_preempted(m: &Machine, run: Run) {
+    run.task().state.commit_yield();
+    m.counters.preemptions.bump();
+    let global = &m.shared().global;
+    match m.held().map(Held::queue) {
+        Some(queue) if queue.room() > 0 => queue.push_back(run, global),
+        _ => global.push(run, Lane::Plain),
+    }
+    m.shared().notify();
+}
+
+fn settle_end(m: &Machine, run: Run) {
+    let shared = m.shared();
+    // SAFETY: the goroutine has switched away for the last time; the run reference has the G.
+    let slot = unsafe { run.task().slot() }.take();
+    if let Some(slot) = slot {
+        shared.take_back(slot);
+    }
+    m.counters.finished.bump();
+    drop(run.end());
+    shared.one_less();
+}
+
+/// Queues a goroutine that shall not wait for a slice to end.
+pub(crate) fn push_woken(shared: &Shared, run: Run) {
+    shared.global.push(run, Lane::Woken);
+    shared.notify();
+    handoff::make_room(shared);
+}
