@@ -22,7 +22,8 @@ use crate::{
     tls::{self, Words},
 };
 
-/// The caller is inside the runtime until this is dropped. See the [module](self).
+/// The caller is inside the runtime until this is dropped: it keeps its P, and calls nothing that may
+/// wait for user code.
 #[must_use = "the runtime is left as soon as this is dropped"]
 pub struct Entered<'a> {
     words: &'a Words,

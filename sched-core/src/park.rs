@@ -33,7 +33,7 @@
 //! # How
 //!
 //! A goroutine parks by switching away; what publishes it as parked runs after the switch
-//! ([`worker`](crate::worker)). A thread parks on a futex word of its own. The record of a thread's
+//! (`worker`). A thread parks on a futex word of its own. The record of a thread's
 //! permit must live as long as any `Waiter` that names it, so it is counted, and it is recycled and
 //! not freed: the last `Waiter` may be dropped inside the runtime, where no allocator is called.
 //!
@@ -68,7 +68,7 @@ pub enum WaitReason {
     Receive,
     /// Any of several channels.
     Select,
-    /// A lock of [`runtime`'s](https://docs.rs) kind: a mutex, a semaphore, a condition.
+    /// A lock that parks: a mutex, a semaphore, a condition.
     Lock,
     /// A group of goroutines.
     Group,

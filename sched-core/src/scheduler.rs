@@ -6,7 +6,7 @@
 //!
 //! # The end
 //!
-//! [`shutdown`](Scheduler::shutdown) closes the [gate](crate::gate) and waits until nobody is
+//! [`shutdown`](Scheduler::shutdown) closes the gate (`gate.rs`) and waits until nobody is
 //! inside. Only then it stops: wakes all Ms, which find nothing to do and end; joins all threads.
 //! With goroutines left (computing, parked for ever, blocked in the kernel) at the deadline nothing
 //! is taken from them: others may point into their stacks. Called by one of its own goroutines, a

@@ -24,7 +24,7 @@
 //! # References
 //!
 //! One reference is the *run reference*: it travels with the G through queues and Ms, as a bare
-//! pointer, and dies with the commit of the goroutine's end. The others are [`TaskRef`]s.
+//! pointer, and dies with the commit of the goroutine's end. The others are `TaskRef`s.
 //!
 //! # Rooms
 //!
