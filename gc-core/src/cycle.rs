@@ -92,13 +92,15 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         self.world.each(&mut |local| unsafe { local.log.drain(|_| ()) });
     }
 
-    /// Step 1.
-    pub fn on(&mut self) {
+    /// Steps 1 to 3.
+    pub fn start(&mut self) {
         self.engine.phase.switch_on();
+        self.handshake(); // hand 1
+        self.handshake(); // hand 2
     }
 
     /// Steps 2, 3, 6 and 8: waits until every guard from before the call is gone.
-    pub fn handshake(&mut self) {
+    fn handshake(&mut self) {
         let handshake = self.engine.epoch.raise(|| self.world.heavy());
         let mut asked = 0;
         while !self.is_complete(&handshake) {
@@ -113,27 +115,28 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         })
     }
 
-    /// Step 4.
-    pub fn roots(&mut self) {
+    /// Step 4, and the word of step 5.
+    pub fn shade_roots(&mut self) {
         let marker = &mut *self.marker;
         self.engine.roots.scan(|cell| marker.shade(cell));
-    }
-
-    /// Step 5, the word.
-    pub fn begin_mark(&mut self) {
         self.engine.phase.begin_mark();
     }
 
+    /// Step 5, one slice: marks up to `budget` objects.
+    pub fn mark_slice(&mut self, budget: usize) -> bool {
+        // SAFETY: the steps are called in order; what is shaded came from roots, logs and edges,
+        // all of them objects that no sweep touches before step 8.
+        unsafe { self.marker.drain(self.engine, budget) }
+    }
+
     /// Step 5, the work: drains logs and marks until nothing is grey.
-    pub fn mark(&mut self) {
+    fn mark(&mut self) {
         loop {
             self.drain_logs();
             if self.marker.is_empty() {
                 break;
             }
-            // SAFETY: the steps are called in order; what is shaded came from roots, logs and
-            // edges, all of them objects that no sweep touches before step 8.
-            while !unsafe { self.marker.drain(self.engine, self.slice) } {
+            while !self.mark_slice(self.slice) {
                 (self.pause)(Pause::Slice);
             }
         }
@@ -150,7 +153,7 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
             if self.engine.phase.read().dirty() {
                 continue;
             }
-            self.handshake();
+            self.handshake(); // hand 3
             self.mark();
             if let Some(cycle) = self.engine.phase.finish() {
                 return (cycle, rounds);
@@ -164,8 +167,9 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         unsafe { self.engine.space.open(cycle) };
     }
 
-    /// After step 8: sweep may begin.
-    pub fn permit(&mut self) {
+    /// Step 8; then sweep may begin.
+    pub fn end(&mut self) {
+        self.handshake(); // hand 4
         // SAFETY: we are the driver, and hand 4 is complete.
         unsafe { self.engine.space.permit() };
     }

@@ -252,12 +252,9 @@ impl<H: Tag> Core<H> {
         record.sweep = watch.lap();
         self.pace.begin();
         let at_begin = self.pace.live();
-        cycle.on();
-        cycle.handshake();
-        cycle.handshake();
+        cycle.start();
         record.hands = watch.lap();
-        cycle.roots();
-        cycle.begin_mark();
+        cycle.shade_roots();
         let at_mark = self.pace.live();
         let (number, rounds) = cycle.mark_to_the_end();
         cycle.open(number);
@@ -265,8 +262,7 @@ impl<H: Tag> Core<H> {
         if self.checkmark {
             self.check(number);
         }
-        cycle.handshake();
-        cycle.permit();
+        cycle.end();
         record.last_hand = watch.lap();
         let (objects, marked) = marker.take_counts();
         let at_end = self.pace.live();

@@ -1,0 +1,466 @@
+//! The cycle on a heap of a few cells, with production's phase word, barrier, guards, logs, marker and
+//! driver: nobody ever reaches a cell that sweep has freed.
+//!
+//! A whole cycle with two mutators that run freely is too long: it did not finish in minutes. So it is
+//! cut in three: the start (hands 1 and 2, grey allocation), the end of marking (hand 3, the dirty bit,
+//! the deletion barrier) and the change of cycles (hand 4, one reading, colour of new objects). Each
+//! begins where its part begins, and runs the driver to the end of the sweep. A second mutator is
+//! scripted: it does its part when the driver waits for the first one. The shapes are those that the
+//! explicit-state search found: `r → A → B` and a second root `C`, which the marker sees first.
+//!
+//! A cell's body is a loom cell: it is read by whoever follows a pointer to it, and written by sweep,
+//! so a missing ordering shows as well as a missing step.
+#![cfg(loom)]
+
+use core::ptr::NonNull;
+use core::sync::atomic as plain;
+use core::time::Duration;
+use gc_core::cycle::{Cycle, Pause};
+use gc_core::engine::{Engine, Link, Refused, Slot};
+use gc_core::handshake::Pin;
+use gc_core::local::Local;
+use gc_core::mark::Marker;
+use gc_core::space::{Exhausted, Kind, Marked, Space, Taken, Usage};
+use gc_core::trace::Tracer;
+use gc_core::world::{Nesting, World};
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering, fence};
+use loom::thread;
+use loom_tests::model;
+
+/// A cell, and the object in it.
+struct Cell {
+    next: Slot,
+    alive: UnsafeCell<bool>,
+    mark: AtomicUsize,
+    /// The cycle it may be allocated in; 0 when it is free. Bookkeeping of the model, no protocol.
+    stamp: plain::AtomicU64,
+}
+
+// SAFETY: whether threads exclude each other on the body is what loom checks.
+unsafe impl Send for Cell {}
+// SAFETY: as above.
+unsafe impl Sync for Cell {}
+
+impl Cell {
+    fn new(next: Link, stamp: u64) -> Box<Cell> {
+        Box::new(Cell {
+            next: Slot::new(next),
+            alive: UnsafeCell::new(stamp != 0),
+            mark: AtomicUsize::new(0),
+            stamp: plain::AtomicU64::new(stamp),
+        })
+    }
+
+    fn address(&self) -> NonNull<u8> {
+        NonNull::from(self).cast()
+    }
+}
+
+/// # Safety
+///
+/// `address` is a cell's of a space that lives.
+unsafe fn cell<'a>(address: NonNull<u8>) -> &'a Cell {
+    // SAFETY: the caller's; cells are only ever shared.
+    unsafe { address.cast().as_ref() }
+}
+
+unsafe fn trace(address: NonNull<u8>, tracer: &mut Tracer) {
+    // SAFETY: the marker passes cells of the model's space.
+    if let Some(next) = unsafe { cell(address) }.next.load() {
+        tracer.edge(next);
+    }
+}
+
+static KIND: Kind = Kind { name: || "cell", align: 8, trace: Some(trace), drop: None };
+
+/// A fixed heap. Cells that are free at the start are taken in order; freed ones are not used again,
+/// so that whoever meets one knows.
+struct Tiny {
+    cells: Vec<Box<Cell>>,
+    cycle: plain::AtomicU64,
+    permitted: plain::AtomicBool,
+}
+
+const PLAIN: plain::Ordering = plain::Ordering::SeqCst;
+
+// SAFETY: cells stay in place, `take` gives each once with the stamp asked for, sweep frees what is
+// stamped before the cycle and not marked, when permitted.
+unsafe impl Space for Tiny {
+    type Cache = ();
+
+    fn cache(&self) {}
+
+    unsafe fn take(
+        &self,
+        _: &mut (),
+        _: &'static Kind,
+        _: usize,
+        cycle: u64,
+    ) -> Result<Taken, Exhausted> {
+        let free = self.cells.iter().find(|cell| cell.stamp.load(PLAIN) == 0).ok_or(Exhausted)?;
+        free.stamp.store(cycle, PLAIN);
+        Ok(Taken { cell: free.address(), bytes: 8, slow: None })
+    }
+
+    unsafe fn kind(&self, _: NonNull<u8>) -> &'static Kind {
+        &KIND
+    }
+
+    unsafe fn mark(&self, address: NonNull<u8>) -> Option<Marked> {
+        // SAFETY: the caller's.
+        let old = unsafe { cell(address) }.mark.swap(1, Ordering::Relaxed);
+        (old == 0).then_some(Marked { kind: &KIND, bytes: 8 })
+    }
+
+    unsafe fn is_marked(&self, address: NonNull<u8>) -> bool {
+        // SAFETY: the caller's.
+        unsafe { cell(address) }.mark.load(Ordering::Relaxed) != 0
+    }
+
+    unsafe fn is_of_cycle(&self, address: NonNull<u8>, cycle: u64) -> bool {
+        // SAFETY: the caller's.
+        unsafe { cell(address) }.stamp.load(PLAIN) == cycle
+    }
+
+    unsafe fn open(&self, cycle: u64) {
+        self.cycle.store(cycle, PLAIN);
+        self.permitted.store(false, PLAIN);
+    }
+
+    unsafe fn permit(&self) {
+        self.permitted.store(true, PLAIN);
+    }
+
+    fn sweep(&self, _: usize) -> bool {
+        let cycle = self.cycle.load(PLAIN);
+        for cell in &self.cells {
+            let stamp = cell.stamp.load(PLAIN);
+            if stamp == 0 || stamp >= cycle || !self.permitted.load(PLAIN) {
+                continue;
+            }
+            cell.stamp.store(cycle, PLAIN);
+            if cell.mark.swap(0, Ordering::Relaxed) == 0 {
+                // SAFETY: nobody can reach the cell, says the collector; loom checks it.
+                cell.alive.with_mut(|alive| unsafe { *alive = false });
+            }
+        }
+        true
+    }
+
+    fn destruct(&self, _: &mut dyn FnMut(NonNull<u8>, &'static Kind)) -> usize {
+        0
+    }
+
+    unsafe fn walk(&self, _: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {}
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+/// Local states that the model hands out itself.
+struct Hands(Vec<Local<Tiny>>);
+
+// SAFETY: the model gives each local state to one thread.
+unsafe impl World<Tiny> for Hands {
+    fn with<R>(&self, _: &Tiny, f: impl FnOnce(&Local<Tiny>) -> R) -> R {
+        f(&self.0[0])
+    }
+
+    fn each(&self, f: &mut dyn FnMut(&Local<Tiny>)) {
+        self.0.iter().for_each(f);
+    }
+
+    fn nesting<R>(&self, f: impl FnOnce(&Nesting) -> R) -> R {
+        f(&Nesting::new())
+    }
+
+    fn nap(&self, _: Duration) {
+        thread::yield_now();
+    }
+}
+
+struct Heap {
+    engine: Engine<Tiny>,
+    world: Hands,
+}
+
+/// Positions of the cells; `B` is the first.
+const A: usize = 1;
+const C: usize = 2;
+
+impl Heap {
+    /// `r → A → B → more`, a second root `C`, free cells, and so many local states.
+    fn new(more: bool, free: usize, locals: usize) -> Arc<Heap> {
+        let end = Cell::new(None, 1);
+        let b = Cell::new(more.then(|| end.address()), 1);
+        let a = Cell::new(Some(b.address()), 1);
+        let mut cells = vec![b, a, Cell::new(None, 1), end];
+        cells.extend((0..free).map(|_| Cell::new(None, 0)));
+        let (cycle, permitted) = (plain::AtomicU64::new(1), plain::AtomicBool::new(true));
+        let engine = Engine::new(Tiny { cells, cycle, permitted });
+        let world = Hands((0..locals).map(|_| Local::new(&engine.space)).collect());
+        Arc::new(Heap { engine, world })
+    }
+
+    fn cell(&self, index: usize) -> NonNull<u8> {
+        self.engine.space.cells[index].address()
+    }
+
+    /// A driver. `script` is called whenever it has to wait, before others get their turn.
+    fn cycle<'a>(
+        &'a self,
+        marker: &'a mut Marker,
+        mut script: impl FnMut(Pause),
+    ) -> Cycle<'a, Tiny, Hands, impl FnMut(Pause)> {
+        let pause = move |pause| {
+            script(pause);
+            thread::yield_now();
+        };
+        // SAFETY: each model drives one cycle, in order, with the world whose local states it uses.
+        unsafe { Cycle::new(&self.engine, &self.world, marker, 8, pause) }
+    }
+}
+
+/// Runs `body` on a thread of its own, with a local state.
+fn mutate(
+    heap: &Arc<Heap>,
+    local: usize,
+    body: impl FnOnce(Mutator<'_>) + Send + 'static,
+) -> thread::JoinHandle<()> {
+    let heap = heap.clone();
+    thread::spawn(move || body(Mutator { heap: &heap, local: &heap.world.0[local] }))
+}
+
+/// A thread with a local state.
+struct Mutator<'a> {
+    heap: &'a Heap,
+    local: &'a Local<Tiny>,
+}
+
+impl Mutator<'_> {
+    fn enter(&self) -> Pin {
+        self.heap.engine.enter(self.local, || fence(Ordering::SeqCst))
+    }
+
+    fn leave(&self, pin: Pin) {
+        self.heap.engine.leave(self.local, pin);
+    }
+
+    fn guard(&self, body: impl FnOnce()) {
+        let pin = self.enter();
+        body();
+        self.leave(pin);
+    }
+
+    /// Follows a pointer: the object must be there.
+    fn look(&self, address: NonNull<u8>) {
+        // SAFETY: cells stay in place; whether the object does is what is checked.
+        let alive = unsafe { cell(address) }.alive.with(|alive| unsafe { *alive });
+        assert!(alive, "a pointer leads to a cell that was freed");
+    }
+
+    fn load(&self, from: NonNull<u8>) -> Link {
+        self.look(from);
+        // SAFETY: as in `look`.
+        unsafe { cell(from) }.next.load()
+    }
+
+    fn swap(&self, place: NonNull<u8>, new: Link) -> Link {
+        self.look(place);
+        // SAFETY: the local state is this thread's, a guard is held, and the place is as in `look`.
+        let old = unsafe { self.heap.engine.swap(self.local, &cell(place).next, new) };
+        old.expect("the logs of a model are long enough")
+    }
+
+    fn set(&self, place: NonNull<u8>, new: Link) {
+        self.look(place);
+        // SAFETY: as in `swap`.
+        if !unsafe { self.heap.engine.store_if_off(&cell(place).next, new) } {
+            self.swap(place, new);
+        }
+    }
+
+    fn alloc(&self) -> NonNull<u8> {
+        let write = |address: NonNull<u8>| {
+            // SAFETY: a free cell, taken for this object.
+            unsafe { cell(address) }.alive.with_mut(|alive| unsafe { *alive = true });
+        };
+        // SAFETY: the local state is this thread's, and a guard is held.
+        let taken = unsafe { self.heap.engine.allocate(self.local, &KIND, 8, write) };
+        match taken {
+            Ok(taken) => taken.cell,
+            Err(Refused::LogFull | Refused::Exhausted) => unreachable!("the model has room"),
+        }
+    }
+}
+
+/// Whatever is reachable from `C` is alive.
+fn look_behind_c(heap: &Arc<Heap>) {
+    let mutator = Mutator { heap, local: &heap.world.0[0] };
+    mutator.guard(|| {
+        let mut at = Some(heap.cell(C));
+        while let Some(address) = at {
+            mutator.look(address);
+            at = mutator.load(address);
+        }
+    });
+}
+
+fn root(heap: &Heap) {
+    // The marker's stack turns the order round: it looks into `C` first.
+    heap.engine.roots.add(heap.cell(A));
+    heap.engine.roots.add(heap.cell(C));
+}
+
+/// Steps 5 to 9, from wherever marking stands.
+fn mark_and_sweep(cycle: &mut Cycle<'_, Tiny, Hands, impl FnMut(Pause)>, heap: &Heap) {
+    let (number, _) = cycle.mark_to_the_end();
+    cycle.open(number);
+    cycle.end();
+    heap.engine.space.sweep(usize::MAX);
+}
+
+/// A whole cycle, with a script for the driver's waits.
+fn collect(heap: &Heap, script: impl FnMut(Pause)) {
+    let mut marker = Marker::default();
+    let mut cycle = heap.cycle(&mut marker, script);
+    cycle.start();
+    cycle.shade_roots();
+    mark_and_sweep(&mut cycle, heap);
+}
+
+/// The start: a mutator acts on a reading from before step 1, and moves `B` from `A` to `C`.
+#[test]
+fn start_with_an_old_guard() {
+    model("start with an old guard", 2, || {
+        let heap = Heap::new(false, 0, 1);
+        root(&heap);
+        let old = mutate(&heap, 0, |me| {
+            me.guard(|| {
+                let b = me.swap(me.heap.cell(A), None);
+                me.set(me.heap.cell(C), b);
+            });
+        });
+        collect(&heap, |_| ());
+        old.join().unwrap();
+        look_behind_c(&heap);
+    });
+}
+
+/// The start: one mutator acts on a reading from before step 1, the other began after it.
+///
+/// The first takes `B` out of `A` and forgets it. The second, scripted, enters while hand 1 waits, finds
+/// `B`, and puts it behind `C` when the next handshake waits for it.
+#[test]
+fn start_with_an_old_and_a_new_guard() {
+    model("start with an old and a new guard", 2, || {
+        let heap = Heap::new(false, 0, 2);
+        root(&heap);
+        let old = mutate(&heap, 0, |me| {
+            me.guard(|| {
+                me.swap(me.heap.cell(A), None);
+            });
+        });
+        let new = Mutator { heap: &heap, local: &heap.world.0[1] };
+        let (mut hands, mut held) = (0, None);
+        collect(&heap, |pause| {
+            hands += usize::from(pause == Pause::Handshake(0));
+            if hands == 1 && held.is_none() {
+                let pin = new.enter();
+                held = Some((pin, new.load(heap.cell(A))));
+            } else if hands == 2
+                && let Some((pin, b)) = held.take()
+            {
+                new.set(heap.cell(C), b);
+                new.leave(pin);
+            }
+        });
+        if let Some((pin, _)) = held {
+            new.leave(pin);
+        }
+        old.join().unwrap();
+        look_behind_c(&heap);
+    });
+}
+
+/// The start: a new object is made by one who sees the barrier (scripted, while hand 1 waits), and gets
+/// its edge from one who does not.
+#[test]
+fn start_with_a_new_object() {
+    model("start with a new object", 2, || {
+        let heap = Heap::new(false, 1, 2);
+        root(&heap);
+        let old = mutate(&heap, 0, |me| {
+            me.guard(|| {
+                let b = me.swap(me.heap.cell(A), None);
+                if let Some(new) = me.load(me.heap.cell(C)) {
+                    me.set(new, b);
+                }
+            });
+        });
+        let new = Mutator { heap: &heap, local: &heap.world.0[1] };
+        let mut made = false;
+        collect(&heap, |_| {
+            if !std::mem::replace(&mut made, true) {
+                new.guard(|| new.set(heap.cell(C), Some(new.alloc())));
+            }
+        });
+        old.join().unwrap();
+        look_behind_c(&heap);
+    });
+}
+
+/// The end of marking: `C` is black, `A` is not yet. A mutator moves `B`, and then what is behind it,
+/// from `A` to `C`, in two guards.
+#[test]
+fn end_of_marking() {
+    model("end of marking", 2, || {
+        let heap = Heap::new(true, 0, 1);
+        root(&heap);
+        let mut marker = Marker::default();
+        let mut cycle = heap.cycle(&mut marker, |_| ());
+        cycle.start();
+        cycle.shade_roots();
+        cycle.mark_slice(1);
+        let mover = mutate(&heap, 0, |me| {
+            let (a, c) = (me.heap.cell(A), me.heap.cell(C));
+            me.guard(|| {
+                let b = me.swap(a, None);
+                me.set(c, b);
+            });
+            me.guard(|| {
+                let b = me.load(c).expect("only this thread changes it");
+                let end = me.swap(b, None);
+                me.set(c, end);
+            });
+        });
+        mark_and_sweep(&mut cycle, &heap);
+        mover.join().unwrap();
+        look_behind_c(&heap);
+    });
+}
+
+/// The change of cycles: everything old is marked; a mutator makes an object and puts it behind `C`.
+#[test]
+fn allocation_at_the_end() {
+    model("allocation at the end", 2, || {
+        let heap = Heap::new(false, 1, 1);
+        root(&heap);
+        let mut marker = Marker::default();
+        let mut cycle = heap.cycle(&mut marker, |_| ());
+        cycle.start();
+        cycle.shade_roots();
+        let maker = mutate(&heap, 0, |me| {
+            me.guard(|| {
+                let object = me.alloc();
+                me.set(me.heap.cell(C), Some(object));
+            });
+        });
+        mark_and_sweep(&mut cycle, &heap);
+        maker.join().unwrap();
+        look_behind_c(&heap);
+    });
+}
