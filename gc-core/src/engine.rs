@@ -263,7 +263,8 @@ impl<S: Space> Engine<S> {
         let pin = self.epoch.enter(&local.counters, light);
         // SAFETY: the caller's occupancy, and the guard just entered.
         let outcome = unsafe { self.swap(local, slot, None) };
-        self.epoch.leave(&local.counters, pin);
+        // SAFETY: entered above, left once.
+        unsafe { self.epoch.leave(&local.counters, pin) };
         outcome.map(drop)
     }
 
@@ -274,8 +275,14 @@ impl<S: Space> Engine<S> {
     }
 
     /// Counts the end of a guard.
+    ///
+    /// # Safety
+    ///
+    /// `pin` came from [`enter`](Self::enter) of this engine, on a local state of the same world,
+    /// and is left once.
     #[inline]
-    pub fn leave(&self, local: &Local<S>, pin: Pin) {
-        self.epoch.leave(&local.counters, pin);
+    pub unsafe fn leave(&self, local: &Local<S>, pin: Pin) {
+        // SAFETY: the caller's.
+        unsafe { self.epoch.leave(&local.counters, pin) };
     }
 }

@@ -46,6 +46,9 @@ pub enum HeapError {
     TagInUse,
     /// The caller holds a guard: the collection would wait for it, and it for the collection.
     InsideGuard,
+    /// A driver panicked in the middle of a cycle: its `pause`, a user's pacer, or checkmark. The
+    /// heap can be used, and is never collected again.
+    Broken,
 }
 
 impl fmt::Display for HeapError {
@@ -53,6 +56,7 @@ impl fmt::Display for HeapError {
         f.write_str(match self {
             HeapError::TagInUse => "a heap with this tag is alive",
             HeapError::InsideGuard => "collect() was called inside a guard",
+            HeapError::Broken => "a cycle of this heap ended in a panic",
         })
     }
 }

@@ -30,7 +30,8 @@ use std::sync::Arc;
 /// [`Heap::enter`](crate::Heap::enter).
 pub struct Guard<'h, H: Tag = crate::Plain> {
     core: &'h Arc<Core<H>>,
-    pin: Pin,
+    /// None only while `repin` is outside.
+    pin: Option<Pin>,
     /// The guard is counted for its task; it stays there.
     not_send: PhantomData<*mut ()>,
 }
@@ -39,7 +40,7 @@ impl<'h, H: Tag> Guard<'h, H> {
     pub(crate) fn enter(core: &'h Arc<Core<H>>) -> Self {
         let pin = core.pin();
         core.world.nesting(|nesting| nesting.push(pin.epoch()));
-        Self { core, pin, not_send: PhantomData }
+        Self { core, pin: Some(pin), not_send: PhantomData }
     }
 
     /// Leaves and enters again, so that a cycle need not wait for a long-lived guard.
@@ -56,12 +57,20 @@ impl<'h, H: Tag> Guard<'h, H> {
     /// assert_eq!(*answer, 42);
     /// ```
     pub fn repin(&mut self) {
-        let core = self.core;
-        core.unpin(self.pin);
-        core.world.nesting(|nesting| nesting.pop());
-        core.relieve();
-        self.pin = core.pin();
-        core.world.nesting(|nesting| nesting.push(self.pin.epoch()));
+        self.leave();
+        self.core.relieve();
+        let pin = self.core.pin();
+        self.pin = Some(pin);
+        self.core.world.nesting(|nesting| nesting.push(pin.epoch()));
+    }
+
+    /// Counts the guard out, unless it is out already: waiting in `repin` may unwind.
+    fn leave(&mut self) {
+        if let Some(pin) = self.pin.take() {
+            // SAFETY: the pin came from `pin` of this core, and is taken out: it is left once.
+            unsafe { self.core.unpin(pin) };
+            self.core.world.nesting(|nesting| nesting.pop());
+        }
     }
 
     /// Moves a value into the heap.
@@ -244,13 +253,12 @@ impl<H: Tag> Core<H> {
 
 impl<H: Tag> Drop for Guard<'_, H> {
     fn drop(&mut self) {
-        self.core.unpin(self.pin);
-        self.core.world.nesting(|nesting| nesting.pop());
+        self.leave();
     }
 }
 
 impl<H: Tag> fmt::Debug for Guard<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").field("epoch", &self.pin.epoch()).finish_non_exhaustive()
+        f.debug_struct("Guard").field("pin", &self.pin).finish_non_exhaustive()
     }
 }

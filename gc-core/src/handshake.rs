@@ -146,8 +146,13 @@ impl Epoch {
     }
 
     /// Counts the end of a guard, on whatever local state the caller occupies now.
+    ///
+    /// # Safety
+    ///
+    /// `pin` came from [`enter`](Self::enter) of this epoch on counters of the same world, and
+    /// is left once: a surplus exit would stand for a guard that is held.
     #[inline]
-    pub fn leave(&self, counters: &Counters, pin: Pin) {
+    pub unsafe fn leave(&self, counters: &Counters, pin: Pin) {
         counters.note_exit(pin.0 & 1);
     }
 

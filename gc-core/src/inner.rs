@@ -130,9 +130,14 @@ impl<H: Tag> Core<H> {
     }
 
     /// Counts a guard's end.
+    ///
+    /// # Safety
+    ///
+    /// `pin` came from [`pin`](Self::pin) and is left once.
     #[inline]
-    pub(crate) fn unpin(&self, pin: Pin) {
-        self.with(|local| self.engine.leave(local, pin));
+    pub(crate) unsafe fn unpin(&self, pin: Pin) {
+        // SAFETY: the caller's.
+        self.with(|local| unsafe { self.engine.leave(local, pin) });
     }
 
     /// Asks for a cycle. Called outside `with`.
@@ -218,7 +223,7 @@ impl<H: Tag> Core<H> {
         if self.is_inside_guard() {
             return Err(HeapError::InsideGuard);
         }
-        let mut driver = self.become_driver(pause);
+        let mut driver = self.become_driver(pause)?;
         let record = self.drive(&mut driver, pause);
         *lock(&self.ended) = Instant::now();
         drop(driver);
@@ -228,12 +233,17 @@ impl<H: Tag> Core<H> {
         Ok(record)
     }
 
-    fn become_driver(&self, pause: &mut dyn FnMut(Pause)) -> MutexGuard<'_, Driver> {
+    /// Waits for its turn to drive. Never again after a driver has unwound: nobody knows how far
+    /// its cycle came, so the barrier stays as it is, and nothing more is freed.
+    fn become_driver(
+        &self,
+        pause: &mut dyn FnMut(Pause),
+    ) -> Result<MutexGuard<'_, Driver>, HeapError> {
         let mut asked = 0;
         loop {
             match self.driver.try_lock() {
-                Ok(driver) => return driver,
-                Err(TryLockError::Poisoned(driver)) => return driver.into_inner(),
+                Ok(driver) => return Ok(driver),
+                Err(TryLockError::Poisoned(_)) => return Err(HeapError::Broken),
                 Err(TryLockError::WouldBlock) => pause(Pause::Busy(asked)),
             }
             asked += 1;

@@ -15,9 +15,9 @@ use crossbeam_utils::CachePadded;
 /// The state of one place where mutators run. See the [module](self).
 pub struct Local<S: Space> {
     /// Entries and exits of guards.
-    pub counters: CachePadded<Counters>,
+    pub(crate) counters: CachePadded<Counters>,
     /// Addresses to shade.
-    pub log: Log,
+    pub(crate) log: Log,
     /// Used by the occupant alone.
     cache: UnsafeCell<S::Cache>,
     /// Bytes taken here since the heap began. Written by the occupant.

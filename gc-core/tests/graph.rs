@@ -194,3 +194,24 @@ fn a_collection_inside_a_guard_is_an_error() {
     drop(second);
     assert_eq!(heap.collect().unwrap().cycle, 1);
 }
+
+#[test]
+fn a_cycle_that_unwinds_is_the_last_one() {
+    gc_core::tag! { struct Unwinds; }
+    let heap = Heap::<Unwinds>::new().unwrap();
+    let root = {
+        let guard = heap.enter();
+        guard.root(guard.alloc(7u64))
+    };
+    let outcome = std::thread::scope(|scope| {
+        let guard = heap.enter();
+        let driver = scope.spawn(|| heap.collect_with(|_| panic!("no patience")).is_ok());
+        let outcome = driver.join();
+        drop(guard);
+        outcome
+    });
+    assert!(outcome.is_err());
+    assert_eq!(heap.collect(), Err(HeapError::Broken));
+    let guard = heap.enter();
+    assert_eq!((*root.get(&guard), *guard.alloc(8u64)), (7, 8));
+}

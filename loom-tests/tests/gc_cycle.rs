@@ -246,7 +246,8 @@ impl Mutator<'_> {
     }
 
     fn leave(&self, pin: Pin) {
-        self.heap.engine.leave(self.local, pin);
+        // SAFETY: the pin is of `enter`, and each is left once.
+        unsafe { self.heap.engine.leave(self.local, pin) };
     }
 
     fn guard(&self, body: impl FnOnce()) {

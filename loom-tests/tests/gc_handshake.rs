@@ -38,7 +38,8 @@ impl World {
     fn read(&self, enter: usize, leave: usize) {
         let pin = self.epoch.enter(&self.locals[enter], || fence(Ordering::SeqCst));
         self.look();
-        self.epoch.leave(&self.locals[leave], pin);
+        // SAFETY: entered above, left once.
+        unsafe { self.epoch.leave(&self.locals[leave], pin) };
     }
 
     fn look(&self) {
@@ -87,7 +88,8 @@ fn a_late_guard_does_not_stand_for_an_early_one() {
             let world = world.clone();
             move || {
                 world.look();
-                world.epoch.leave(&world.locals[0], held);
+                // SAFETY: entered above, left once.
+                unsafe { world.epoch.leave(&world.locals[0], held) };
             }
         });
         let late = thread::spawn({
