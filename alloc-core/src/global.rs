@@ -220,7 +220,10 @@ fn key() -> Option<libc::pthread_key_t> {
             if libc::pthread_key_create(&mut key, Some(unbind)) != 0 {
                 return None;
             }
-            libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(after_fork));
+            if libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(after_fork)) != 0 {
+                libc::pthread_key_delete(key);
+                return None;
+            }
         }
         pool.key = Some(key);
     }
