@@ -1,6 +1,7 @@
 //! What `#[runtime::main]` and `#[runtime::test]` call.
 
 use std::panic;
+use std::process::{ExitCode, Termination};
 use std::time::Duration;
 
 use crate::runtime::Runtime;
@@ -10,21 +11,21 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs `main` on a goroutine. When it returns the program ends, as in Go: nobody waits for other
 /// goroutines, and their threads end with the process.
-pub fn main_with<T: Send + 'static>(main: impl FnOnce() -> T + Send + 'static) -> T {
+pub fn main_with<T: Termination + 'static>(main: fn() -> T) -> ExitCode {
     let runtime = start();
-    let result = runtime.go(main).join();
+    let result = runtime.go(move || main().report()).join();
     std::mem::forget(runtime);
     result.unwrap_or_else(|payload| panic::resume_unwind(payload))
 }
 
 /// Runs a test on a goroutine, and fails if others are left some seconds after its end.
-pub fn test_with<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+pub fn test_with<T: Termination + 'static>(test: fn() -> T) -> ExitCode {
     let runtime = start();
-    match runtime.go(test).join() {
-        Ok(value) => {
+    match runtime.go(move || test().report()).join() {
+        Ok(code) => {
             let left = runtime.shutdown(Some(GRACE)).left;
             assert!(left == 0, "{left} goroutines are left {GRACE:?} after the test's end");
-            value
+            code
         }
         Err(payload) => {
             // What the panic left waiting is of no interest.

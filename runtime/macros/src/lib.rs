@@ -1,12 +1,12 @@
 //! `#[runtime::main]` and `#[runtime::test]`.
 //!
-//! Both leave a function its name and its return type, and run its body on a goroutine. Use them
-//! through the `runtime` crate.
+//! Both put a function of the same name around the one that was written, and run that on a
+//! goroutine. Use them through the `runtime` crate.
 
 use proc_macro::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, ItemFn, parse_macro_input};
+use syn::{Error, ItemFn, ReturnType, parse_macro_input};
 
 /// Runs `main` on a goroutine.
 ///
@@ -46,7 +46,10 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand(arguments, &function, "a test", &quote!(::runtime::test_with), &attribute)
 }
 
-/// The same function, with its body handed to `run`.
+/// A function of the same name, which hands the one that was written to `run`.
+///
+/// The result is turned into an exit code on the goroutine, so it need not be `Send`: `main` may
+/// return a `Result<(), Box<dyn Error>>`.
 fn expand(
     arguments: TokenStream,
     function: &ItemFn,
@@ -58,8 +61,22 @@ fn expand(
         return error.into_compile_error().into();
     }
     let ItemFn { attrs, vis, sig, block } = function;
-    let body = quote_spanned!(block.span()=> #run(move || #block));
-    quote!(#attribute #(#attrs)* #vis #sig { #body }).into()
+    let name = &sig.ident;
+    let call = quote_spanned!(block.span()=> #run(#name));
+    // `#[should_panic]` wants a test without a result to stay one.
+    let (output, call) = match sig.output {
+        ReturnType::Default => (quote!(), quote!(let _ = #call;)),
+        ReturnType::Type(..) => (quote!(-> ::std::process::ExitCode), call),
+    };
+    quote! {
+        #attribute
+        #(#attrs)*
+        #vis fn #name() #output {
+            #sig #block
+            #call
+        }
+    }
+    .into()
 }
 
 /// What cannot be run on a goroutine by itself.
