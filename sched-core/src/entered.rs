@@ -62,6 +62,11 @@ impl Entered<'_> {
         self.held().map(|held| held.proc().index())
     }
 
+    /// Whether the caller was in user code before.
+    pub(crate) fn is_outermost(&self) -> bool {
+        self.entry.outermost()
+    }
+
     /// The M that runs the caller; `None` on a plain thread.
     #[inline]
     pub(crate) fn machine(&self) -> Option<&Machine> {

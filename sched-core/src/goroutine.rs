@@ -40,6 +40,7 @@ pub(crate) fn current_task() -> Option<TaskRef> {
 /// Parks the calling goroutine, unless there is a permit.
 pub(crate) fn park(reason: WaitReason) {
     let entered = enter();
+    debug_assert!(entered.is_outermost(), "a goroutine parks with the runtime entered");
     let words = tls::words();
     let (m, task) = here(words);
     if task.state.begin_park() == BeginPark::Park {

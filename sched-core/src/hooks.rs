@@ -9,8 +9,8 @@
 //! | call | when | where |
 //! |---|---|---|
 //! | [`proc_start`](Hooks::proc_start) | once per P, before it runs anything | on the thread that builds the scheduler |
-//! | [`proc_idle`](Hooks::proc_idle) | the P found no work and goes to the idle list | inside the runtime, on the M that held it |
-//! | [`proc_stop`](Hooks::proc_stop) | once per P, after the last M has ended | on the thread that drops the scheduler |
+//! | [`proc_idle`](Hooks::proc_idle) | the P found no work and goes to the idle list | inside the runtime, by whoever holds it then: an M, or a taker |
+//! | [`proc_stop`](Hooks::proc_stop) | once per P, after the last M has ended | on a plain thread of the scheduler's |
 //!
 //! `proc_idle` is bound by the rules inside the runtime: no allocation through a foreign allocator,
 //! no lock that user code can hold, no parking; a panic aborts the process.
