@@ -30,7 +30,7 @@
 //! when the last receiver goes, senders are refused, get their value back, and what lies in the ring
 //! is dropped there and then. Go's panics on a closed channel cannot be written down.
 
-use std::cell::UnsafeCell;
+use std::cell::{OnceCell, UnsafeCell};
 use std::mem::{self, MaybeUninit};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,6 +59,42 @@ pub(crate) enum Failure {
     Closed,
     /// It would have to wait, or has waited long enough.
     Busy,
+}
+
+/// What a look came to, with all that follows it.
+#[must_use]
+enum Step {
+    Moved,
+    Refused,
+    /// It would have to wait, and is not queued.
+    Busy,
+    Queued,
+}
+
+/// Where a waiter's ticket and node lie, once it has to wait: on its own stack.
+#[derive(Debug, Default)]
+struct Place {
+    ticket: OnceCell<Ticket>,
+    node: OnceCell<Node>,
+}
+
+impl Place {
+    fn is_prepared(&self) -> bool {
+        self.node.get().is_some()
+    }
+
+    /// The node, made at the first call. The place does not move any more.
+    fn prepare(&self, slot: *mut ()) -> &Node {
+        self.node.get_or_init(|| Node::new(self.ticket.get_or_init(Ticket::new), 0, slot))
+    }
+
+    /// The ticket and node of a place that is queued.
+    fn queued(&self) -> (&Ticket, &Node) {
+        match (self.ticket.get(), self.node.get()) {
+            (Some(ticket), Some(node)) => (ticket, node),
+            _ => unreachable!("a place is prepared before it is queued"),
+        }
+    }
 }
 
 /// The part under the lock.
@@ -202,17 +238,16 @@ impl<T> Chan<T> {
         unsafe { &mut *self.state.get() }
     }
 
-    /// One look at the channel, and what follows it outside the lock.
-    ///
-    /// `queue` is the node to append when it would have to wait.
+    /// One look at the channel, and what follows it outside the lock. With a `place`, one that would
+    /// have to wait is queued in the same critical section, if the place can be prepared there.
     ///
     /// # Safety
     ///
-    /// `slot` fits `side` as [`State::send`] and [`State::recv`] demand, and `queue` points to the
-    /// same slot and stays in place as [`List::push_back`] demands.
-    unsafe fn look(&self, side: Side, slot: *mut T, queue: Option<&Node>) -> Look {
+    /// `slot` fits `side` as [`State::send`] and [`State::recv`] demand. After [`Step::Queued`] place
+    /// and slot stay as [`List::push_back`] demands.
+    unsafe fn look(&self, side: Side, slot: *mut T, place: Option<&Place>) -> Step {
         // Kept until the partner is woken: no preemption between the unlock and the wake-up.
-        let _inside = entry::enter();
+        let inside = entry::enter();
         let held = self.lock.lock();
         // SAFETY: the lock is held, and the reference ends with this function.
         let state = unsafe { self.state(&held) };
@@ -222,17 +257,22 @@ impl<T> Chan<T> {
             // SAFETY: the lock is held, and the slot is an empty place, says the caller.
             Side::Recv => unsafe { state.recv(slot) },
         };
-        if let (Look::Wait, Some(node)) = (&look, queue) {
-            // SAFETY: the lock is held; the node stays, says the caller.
-            unsafe { state.list(side).push_back(node) };
-        }
-        drop(held);
-        match look {
-            Look::Moved(Some(partner)) => {
-                partner.finish(true);
-                Look::Moved(None)
+        match (look, place) {
+            (Look::Moved(partner), _) => {
+                drop(held);
+                if let Some(partner) = partner {
+                    partner.finish(true);
+                }
+                Step::Moved
             }
-            other => other,
+            (Look::Refused, _) => Step::Refused,
+            // Whoever holds a P is a goroutine, whose record is there: nothing is allocated.
+            (Look::Wait, Some(place)) if inside.proc_index().is_some() || place.is_prepared() => {
+                // SAFETY: the lock is held; the place stays, says the caller.
+                unsafe { state.list(side).push_back(place.prepare(slot.cast())) };
+                Step::Queued
+            }
+            (Look::Wait, _) => Step::Busy,
         }
     }
 
@@ -242,32 +282,27 @@ impl<T> Chan<T> {
     ///
     /// As [`State::send`] or [`State::recv`], by `side`. On success the value has moved.
     unsafe fn transfer(&self, side: Side, slot: *mut T, patience: Patience) -> Result<(), Failure> {
-        // SAFETY: the caller's promise about the slot, here and below.
-        match unsafe { self.look(side, slot, None) } {
-            Look::Moved(_) => return Ok(()),
-            Look::Refused => return Err(Failure::Closed),
-            Look::Wait if matches!(patience, Patience::None) => return Err(Failure::Busy),
-            Look::Wait => {}
-        }
-        let ticket = Ticket::new();
-        let node = Node::new(&ticket, 0, slot.cast());
-        // SAFETY: node and ticket stay on this frame until the ticket is done, or withdrawn and the
-        // node removed, which `await_turn` sees to.
-        match unsafe { self.look(side, slot, Some(&node)) } {
-            Look::Moved(_) => Ok(()),
-            Look::Refused => Err(Failure::Closed),
-            Look::Wait => self.await_turn(side, &ticket, &node, patience),
+        let place = Place::default();
+        let waits = !matches!(patience, Patience::None);
+        loop {
+            // SAFETY: the slot is as the caller promises. The place stays on this frame until the
+            // ticket is done, or withdrawn and the node removed, which `await_turn` sees to.
+            match unsafe { self.look(side, slot, waits.then_some(&place)) } {
+                Step::Moved => return Ok(()),
+                Step::Refused => return Err(Failure::Closed),
+                Step::Busy if !waits => return Err(Failure::Busy),
+                // A plain thread: its record may have to be allocated, so not under the lock.
+                Step::Busy => {
+                    place.prepare(slot.cast());
+                }
+                Step::Queued => return self.await_turn(side, &place, patience),
+            }
         }
     }
 
     /// Parks a queued node until it has been served, refused, or its time is over.
-    fn await_turn(
-        &self,
-        side: Side,
-        ticket: &Ticket,
-        node: &Node,
-        patience: Patience,
-    ) -> Result<(), Failure> {
+    fn await_turn(&self, side: Side, place: &Place, patience: Patience) -> Result<(), Failure> {
+        let (ticket, node) = place.queued();
         let outcome = match patience {
             Patience::Until(deadline) => ticket.wait_until(side.reason(), deadline),
             Patience::None | Patience::Forever => Some(ticket.wait(side.reason())),
