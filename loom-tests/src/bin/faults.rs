@@ -282,12 +282,14 @@ impl Lab {
     }
 }
 
-/// Makes `to` a copy of `from`, and touches no file that is the same already.
+/// Makes `to` a copy of `from`, and touches no file that is the same already. Left out are what cargo
+/// has built (it marks its folders by a `CACHEDIR.TAG`), the history, and `bench`, a workspace of its
+/// own.
 fn mirror(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     let kept = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        !name.starts_with("target") && name != ".git" && name != "bench"
+        name != ".git" && name != "bench" && !path.join("CACHEDIR.TAG").exists()
     };
     let sources: Vec<_> = sorted(from)?.into_iter().filter(kept).collect();
     let names: BTreeSet<_> = sources.iter().filter_map(|path| path.file_name()).collect();
@@ -349,6 +351,7 @@ mod tests {
         let (from, to) = (root.join("from"), root.join("to"));
         fs::create_dir_all(from.join("sub")).expect("the temporary folder is writable");
         fs::create_dir_all(from.join("target")).expect("as above");
+        fs::write(from.join("target/CACHEDIR.TAG"), "").expect("as above");
         fs::write(from.join("sub/a"), "1").expect("as above");
         mirror(&from, &to).expect("copies");
         fs::write(to.join("sub/stale"), "2").expect("as above");
