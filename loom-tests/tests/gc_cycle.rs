@@ -414,33 +414,72 @@ fn start_with_a_new_object() {
     });
 }
 
-/// The end of marking: `C` is black, `A` is not yet. A mutator moves `B`, and then what is behind it,
-/// from `A` to `C`, in two guards.
+/// The start: an object is made between hand 2 and step 5, and put behind `C` late.
 #[test]
-fn end_of_marking() {
-    model("end of marking", 2, || {
-        let heap = Heap::new(true, 0, 1);
+fn start_with_an_allocation() {
+    model("start with an allocation", 2, || {
+        let heap = Heap::new(false, 1, 1);
         root(&heap);
-        let mut marker = Marker::default();
-        let mut cycle = heap.cycle(&mut marker, |_| ());
-        cycle.start();
-        cycle.shade_roots();
-        cycle.mark_slice(1);
-        let mover = mutate(&heap, 0, |me| {
-            let (a, c) = (me.heap.cell(A), me.heap.cell(C));
+        let maker = mutate(&heap, 0, |me| {
             me.guard(|| {
-                let b = me.swap(a, None);
-                me.set(c, b);
-            });
-            me.guard(|| {
-                let b = me.load(c).expect("only this thread changes it");
-                let end = me.swap(b, None);
-                me.set(c, end);
+                let object = me.alloc();
+                me.swap(me.heap.cell(C), Some(object));
             });
         });
-        mark_and_sweep(&mut cycle, &heap);
-        mover.join().unwrap();
+        collect(&heap, |_| ());
+        maker.join().unwrap();
         look_behind_c(&heap);
+    });
+}
+
+/// Marks `C`, lets `mover` begin, and runs the cycle to its end.
+fn end_of_marking(heap: &Arc<Heap>, mover: impl FnOnce(Mutator<'_>) + Send + 'static) {
+    root(heap);
+    let mut marker = Marker::default();
+    let mut cycle = heap.cycle(&mut marker, |_| ());
+    cycle.start();
+    cycle.shade_roots();
+    cycle.mark_slice(1);
+    let mover = mutate(heap, 0, mover);
+    // A switch here is no involuntary one, so it does not count.
+    thread::yield_now();
+    mark_and_sweep(&mut cycle, heap);
+    mover.join().unwrap();
+    look_behind_c(heap);
+}
+
+/// The end of marking: `C` is black, `A` is not yet, and a mutator moves `B` from one to the other.
+#[test]
+fn end_with_a_move() {
+    model("end with a move", 2, || {
+        let heap = Heap::new(false, 0, 1);
+        end_of_marking(&heap, |me| {
+            me.guard(|| {
+                let b = me.swap(me.heap.cell(A), None);
+                me.swap(me.heap.cell(C), b);
+            });
+        });
+    });
+}
+
+/// The end of marking: the same, and then a second guard moves what is behind `B`. The log of the first
+/// move is full news only after hand 3, and the second move's is later still.
+#[test]
+fn end_with_two_moves() {
+    model("end with two moves", 2, || {
+        let heap = Heap::new(true, 0, 1);
+        end_of_marking(&heap, |me| {
+            let (a, c) = (me.heap.cell(A), me.heap.cell(C));
+            let mut b = None;
+            me.guard(|| {
+                b = me.swap(a, None);
+                me.swap(c, b);
+            });
+            me.guard(|| {
+                let end = b.and_then(|b| me.swap(b, None));
+                me.swap(c, end);
+            });
+        });
     });
 }
 
