@@ -139,11 +139,13 @@ impl<'h, H: Tag> Guard<'h, H> {
     /// [`AllocError`] with the items.
     pub fn try_alloc_slice<'g, T>(
         &'g self,
-        mut items: Vec<T>,
+        items: Vec<T>,
     ) -> Result<Gc<'g, Slice<T>, H>, SliceError<T>>
     where
         T: Trace<H> + Rebind<At<'g> = T>,
     {
+        // From `write` on the items are the cell's, also if a waker unwinds after it.
+        let mut items = ManuallyDrop::new(items);
         let write = |cell: NonNull<u8>| {
             // SAFETY: the cell has room for the slice; the items are forgotten below.
             unsafe { Slice::write(cell, &items) }
@@ -152,9 +154,12 @@ impl<'h, H: Tag> Guard<'h, H> {
             // SAFETY: `write` makes an object of this kind and size.
             unsafe { self.place(KindOf::<T, H>::SLICE, bytes, write) }
         });
-        let Some(cell) = placed else { return Err(AllocError::new(items)) };
+        let Some(cell) = placed else {
+            return Err(AllocError::new(ManuallyDrop::into_inner(items)));
+        };
         // SAFETY: the items have moved into the cell; the vector keeps its buffer only.
         unsafe { items.set_len(0) };
+        drop(ManuallyDrop::into_inner(items));
         // SAFETY: a slice was just written there, and this guard keeps it for `'g`.
         Ok(unsafe { Gc::from_cell(cell) })
     }

@@ -181,3 +181,31 @@ fn a_leaked_guard_leaks_the_heap() {
     assert_eq!(count.load(Ordering::Relaxed), 0);
     assert!(Heap::<Leaked>::new().is_err(), "nothing overrules a guard");
 }
+
+#[test]
+fn a_waker_that_unwinds_out_of_an_allocation_does_not_double_a_destructor() {
+    use gc_core::pacer::Every;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    gc_core::tag! { struct Wakes; }
+
+    #[derive(Trace)]
+    #[trace(heap = Wakes)]
+    struct Leaf(
+        #[leaf]
+        #[expect(dead_code, reason = "dropped")]
+        Count,
+    );
+
+    let heap = Heap::<Wakes>::new().unwrap();
+    heap.set_pacer(Every(1));
+    heap.set_waker(Some(Arc::new(|| panic!("not now"))));
+    let count = Arc::new(AtomicUsize::new(0));
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let guard = heap.enter();
+        guard.alloc_slice((0..10).map(|_| Leaf(Count(count.clone()))));
+    }));
+    assert!(outcome.is_err());
+    heap.collect().unwrap();
+    heap.run_destructors(usize::MAX);
+    assert_eq!(count.load(Ordering::Relaxed), 10, "each item was dropped once");
+}
