@@ -24,8 +24,8 @@ use gc_core::space::{Exhausted, Kind, Marked, Space, Taken, Usage};
 use gc_core::trace::Tracer;
 use gc_core::world::{Nesting, World};
 use loom::cell::UnsafeCell;
-use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering, fence};
+use loom::sync::{Arc, Notify};
 use loom::thread;
 use loom_tests::model;
 
@@ -185,6 +185,9 @@ unsafe impl World<Tiny> for Hands {
 struct Heap {
     engine: Engine<Tiny>,
     world: Hands,
+    /// A guard was left. The driver waits for this and does not yield: loom runs a thread that has
+    /// yielded only when no other can go on, which would hide what is looked for.
+    left: Notify,
 }
 
 /// Positions of the cells; `B` is the first.
@@ -202,7 +205,7 @@ impl Heap {
         let (cycle, permitted) = (plain::AtomicU64::new(1), plain::AtomicBool::new(true));
         let engine = Engine::new(Tiny { cells, cycle, permitted });
         let world = Hands((0..locals).map(|_| Local::new(&engine.space)).collect());
-        Arc::new(Heap { engine, world })
+        Arc::new(Heap { engine, world, left: Notify::new() })
     }
 
     fn cell(&self, index: usize) -> NonNull<u8> {
@@ -217,7 +220,7 @@ impl Heap {
     ) -> Cycle<'a, Tiny, Hands, impl FnMut(Pause)> {
         let pause = move |pause| {
             script(pause);
-            thread::yield_now();
+            self.left.wait();
         };
         // SAFETY: each model drives one cycle, in order, with the world whose local states it uses.
         unsafe { Cycle::new(&self.engine, &self.world, marker, 8, pause) }
@@ -248,6 +251,7 @@ impl Mutator<'_> {
     fn leave(&self, pin: Pin) {
         // SAFETY: the pin is of `enter`, and each is left once.
         unsafe { self.heap.engine.leave(self.local, pin) };
+        self.heap.left.notify();
     }
 
     fn guard(&self, body: impl FnOnce()) {
@@ -440,9 +444,16 @@ fn end_of_marking(heap: &Arc<Heap>, mover: impl FnOnce(Mutator<'_>) + Send + 'st
     cycle.start();
     cycle.shade_roots();
     cycle.mark_slice(1);
-    let mover = mutate(heap, 0, mover);
-    // A switch here is no involuntary one, so it does not count.
-    thread::yield_now();
+    let begun = Arc::new(Notify::new());
+    let mover = mutate(heap, 0, {
+        let begun = begun.clone();
+        move |me| {
+            begun.notify();
+            mover(me);
+        }
+    });
+    // The switch to the mover is no involuntary one, so it does not count.
+    begun.wait();
     mark_and_sweep(&mut cycle, heap);
     mover.join().unwrap();
     look_behind_c(heap);
