@@ -13,7 +13,8 @@ use std::{
 use common::{in_both_modes, watched};
 use sched_core::{blocking, current, park, yield_now};
 
-const SLICE: Duration = Duration::from_millis(10);
+/// The watch takes Ps and preempts nobody: a preemption would end a blocking call as well.
+const SLICE: Duration = Duration::from_secs(3600);
 
 #[test]
 fn a_goroutine_in_read_loses_its_p() {
@@ -60,24 +61,31 @@ fn the_p_is_taken_exactly_when_the_goroutine_is_blocked() {
 
 #[test]
 fn many_blocked_goroutines_get_as_many_threads() {
+    const GOROUTINES: usize = 40;
     watched(2, SLICE, |scheduler| {
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..40).map(|_| mpsc::channel()).unzip();
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..GOROUTINES).map(|_| mpsc::channel()).unzip();
+        let (tell, told) = mpsc::channel();
         let handles: Vec<_> = receivers
             .into_iter()
             .map(|receiver: mpsc::Receiver<usize>| {
+                let tell = tell.clone();
                 // The standard library's channel blocks the thread.
-                scheduler.spawn(move || receiver.recv().expect("the sender lives")).expect("open")
+                let block = move || {
+                    tell.send(()).expect("the test listens");
+                    receiver.recv().expect("the sender lives")
+                };
+                scheduler.spawn(block).expect("open")
             })
             .collect();
-        let send = move || {
-            for (n, sender) in senders.iter().enumerate() {
-                sender.send(n).expect("the receiver lives");
-            }
-        };
-        scheduler.spawn(send).expect("open").join().expect("no panic");
+        // Nobody is sent anything before all have begun: two Ps have gone from one to the next.
+        (0..GOROUTINES).for_each(|_| told.recv().expect("each begins"));
+        assert!(scheduler.stats().handoffs >= GOROUTINES as u64 - 2);
+        for (n, sender) in senders.iter().enumerate() {
+            sender.send(n).expect("the receiver lives");
+        }
         let sum: usize = handles.into_iter().map(|handle| handle.join().expect("no panic")).sum();
-        assert_eq!(sum, 40 * 39 / 2);
-        assert!(scheduler.stats().handoffs > 0);
+        assert_eq!(sum, GOROUTINES * (GOROUTINES - 1) / 2);
     });
 }
 
