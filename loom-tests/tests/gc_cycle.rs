@@ -315,9 +315,8 @@ fn look_behind_c(heap: &Arc<Heap>) {
 }
 
 fn root(heap: &Heap) {
-    // The marker's stack turns the order round: it looks into `C` first.
-    heap.engine.roots.add(heap.cell(A));
     heap.engine.roots.add(heap.cell(C));
+    heap.engine.roots.add(heap.cell(A));
 }
 
 /// Steps 5 to 9, from wherever marking stands.
@@ -444,6 +443,9 @@ fn end_of_marking(heap: &Arc<Heap>, mover: impl FnOnce(Mutator<'_>) + Send + 'st
     cycle.start();
     cycle.shade_roots();
     cycle.mark_slice(1);
+    // SAFETY: both are objects of the model's space.
+    let black = |index| unsafe { heap.engine.space.is_marked(heap.cell(index)) };
+    assert!(black(C) && !black(A), "the marker looks into `C` first");
     let begun = Arc::new(Notify::new());
     let mover = mutate(heap, 0, {
         let begun = begun.clone();
