@@ -21,13 +21,16 @@ fn a_loop_gives_way() {
     watched(1, Duration::from_millis(1), |scheduler| {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
+        let (tell, told) = std::sync::mpsc::channel();
         let hog = scheduler.spawn(move || {
+            tell.send(()).expect("the test listens");
             let mut turns = 0u64;
             while !seen.load(Ordering::Relaxed) {
                 turns += 1;
             }
             turns
         });
+        told.recv().expect("the loop begins");
         // There is one P: this runs only if the loop is interrupted.
         let other = scheduler.spawn(move || stop.store(true, Ordering::Relaxed)).expect("open");
         other.join().expect("no panic");
