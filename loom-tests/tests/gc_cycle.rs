@@ -78,6 +78,7 @@ static KIND: Kind = Kind { name: || "cell", align: 8, trace: Some(trace), drop: 
 /// A fixed heap. Cells that are free at the start are taken in order; freed ones are not used again,
 /// so that whoever meets one knows.
 struct Tiny {
+    #[expect(clippy::vec_box, reason = "cells know each other by address")]
     cells: Vec<Box<Cell>>,
     cycle: plain::AtomicU64,
     permitted: plain::AtomicBool,
