@@ -49,7 +49,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    Ok(current()?.spawn(f)?)
+    Ok(sched_core::spawn(f).ok_or(GoError::NoRuntime)??)
 }
 
 /// Lets others run. On a plain thread it yields to other threads.
@@ -70,11 +70,7 @@ where
 /// # });
 /// ```
 pub fn yield_now() {
-    if sched_core::current().is_some() {
-        sched_core::yield_now();
-    } else {
-        std::thread::yield_now();
-    }
+    sched_core::yield_now();
 }
 
 /// The scheduler of the calling goroutine.

@@ -37,6 +37,11 @@ pub(crate) fn current_task() -> Option<TaskRef> {
     running(tls::words()).map(TaskRef::of)
 }
 
+/// Calls `f` with the goroutine that the caller is, if it is one.
+pub(crate) fn with_own<R>(f: impl FnOnce(&Task) -> R) -> Option<R> {
+    running(tls::words()).map(f)
+}
+
 /// Parks the calling goroutine, unless there is a permit.
 pub(crate) fn park(reason: WaitReason) {
     let entered = enter();

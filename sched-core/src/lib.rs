@@ -111,7 +111,7 @@ pub use {
     error::{Error, SpawnError},
     handoff::blocking,
     hooks::{Hooks, NoHooks},
-    scheduler::{Scheduler, Shutdown, current},
+    scheduler::{Scheduler, Shutdown, current, spawn},
     stats::Stats,
     task::{TaskId, join::JoinHandle},
 };

@@ -54,6 +54,35 @@ pub fn current() -> Option<Scheduler> {
     Some(Scheduler::of(task.shared()))
 }
 
+/// Starts a goroutine of the scheduler that the caller runs on. As `current()?.spawn(f)`, but no
+/// handle is made and dropped on the way, which takes six atomic additions. `None` on a plain
+/// thread; `f` is dropped.
+///
+/// ```
+/// assert!(sched_core::spawn(|| 1).is_none()); // no scheduler here
+/// ```
+pub fn spawn<T, F>(f: F) -> Option<Result<JoinHandle<T>, SpawnError>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    goroutine::with_own(|task| spawn_on(task.shared(), f))
+}
+
+fn spawn_on<T, F>(shared: &Shared, f: F) -> Result<JoinHandle<T>, SpawnError>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    if !shared.one_more() {
+        return Err(SpawnError::ShutDown);
+    }
+    let packet = raw::pack(f);
+    let task = shared.launch(packet);
+    // SAFETY: the packet was packed with this `T`, and this is its goroutine's one handle.
+    Ok(unsafe { JoinHandle::new(task, packet) })
+}
+
 impl Scheduler {
     /// Builds a scheduler and starts its threads.
     ///
@@ -113,13 +142,7 @@ impl Scheduler {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        if !self.shared.one_more() {
-            return Err(SpawnError::ShutDown);
-        }
-        let packet = raw::pack(f);
-        let task = self.shared.launch(packet);
-        // SAFETY: the packet was packed with this `T`, and this is its goroutine's one handle.
-        Ok(unsafe { JoinHandle::new(task, packet) })
+        spawn_on(&self.shared, f)
     }
 
     /// Counters so far.
