@@ -16,7 +16,7 @@
 //! | 1 | there are none |
 //! | 2 | bad input: no such directory, no word; or a file could not be read, was named, and the rest was searched |
 //!
-//! The path of a word: [`walk`] finds a file, [`read`] cuts it into words by [`tokenize`], [`search`]
+//! The path of a word: [`walk`] finds a file, [`read`] cuts it into words by [`tokenize`], [`mod@search`]
 //! puts them into the [`index`] from many goroutines, [`query`] asks it, [`report`] writes the answer.
 
 mod cli;
