@@ -293,3 +293,26 @@ unsafe impl Space for Blocks {
         self.lock().usage()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    static BYTES: Kind = Kind { name: || "bytes", align: 1, trace: None, drop: None };
+
+    /// Between the two halves of step 7, one allocator has read the new cycle, another acts on the
+    /// old one and may sweep.
+    #[test]
+    fn a_block_of_the_cycle_to_come_is_not_swept_for_this_one() {
+        let blocks = Blocks::new();
+        let (mut ahead, mut behind) = (blocks.cache(), blocks.cache());
+        // SAFETY: nothing is marked or swept but by these two calls.
+        let (new, old) = unsafe {
+            (blocks.take(&mut ahead, &BYTES, 64, 2), blocks.take(&mut behind, &BYTES, 64, 1))
+        };
+        let (new, old) = (new.unwrap().cell, old.unwrap().cell);
+        assert_ne!(Block::of(new), Block::of(old), "a block in use was freed and given again");
+        // SAFETY: the cell was taken above.
+        assert!(unsafe { blocks.is_of_cycle(new, 2) });
+    }
+}

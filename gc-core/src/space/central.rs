@@ -14,7 +14,9 @@
 //!
 //! All blocks of a class stand in one list; those before `next` are swept. `open` sets `next` to
 //! the start, which is all that step 7 does, whatever the size of the heap. A block that was made
-//! in the current cycle is passed over when `next` reaches it.
+//! in the current cycle is passed over when `next` reaches it; and so is one of the cycle to come.
+//! Such blocks exist between the two halves of step 7: the phase word says the new number, `open`
+//! has not been called, and sweep is still permitted to allocators that read the old one.
 
 use super::block::{BLOCK, Block, each_bit};
 use crate::space::{Kind, Usage};
@@ -217,7 +219,7 @@ impl Central {
     unsafe fn sweep_block(&mut self, block: NonNull<Block>) -> Swept {
         // SAFETY: the caller's.
         let header = unsafe { block.as_ref() };
-        if header.cycle.load(Ordering::Relaxed) == self.cycle {
+        if header.cycle.load(Ordering::Relaxed) >= self.cycle {
             return Swept::Fresh;
         }
         for word in 0..header.words() {
