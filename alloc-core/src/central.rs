@@ -18,7 +18,6 @@
 use core::ptr::NonNull;
 
 use crate::{
-    remote::State,
     span::{Span, SpanPtr},
     span_list::SpanList,
     span_set::SpanSet,
@@ -44,6 +43,7 @@ impl Central {
         let mut list = self.list.lock();
         self.receive(&mut list);
         let span = list.pop_front()?;
+        span.set_listed(None);
         span.remote.claim();
         span.set_owner(owner);
         Some(span)
@@ -55,6 +55,7 @@ impl Central {
         let mut list = self.list.lock();
         span.set_owner(0);
         span.remote.list(span.used.get());
+        span.set_listed(Some(span.class()));
         list.push_front(span);
         span.remote.snapshot().is_empty()
     }
@@ -71,13 +72,14 @@ impl Central {
     pub(crate) fn reap(&self, span: SpanPtr, class: usize) -> Option<SpanPtr> {
         let mut list = self.list.try_lock()?;
         self.receive(&mut list);
-        // The record may have had another life since the caller freed its cell. Under our lock a
-        // listed span of our class is on our list and stays there, whoever it is.
-        let now = span.remote.snapshot();
-        if now.state() != State::Listed || !now.is_empty() || span.class() != class {
+        // The record may have had another life since the caller freed its cell, and may be in the
+        // middle of a third. What is marked as listed by us is on our list and stays there while we
+        // hold the lock, whoever it is; state and class, read one after the other, prove nothing.
+        if !span.is_listed(class) || !span.remote.snapshot().is_empty() {
             return None;
         }
         list.remove(span);
+        span.set_listed(None);
         span.remote.claim();
         Some(span)
     }
@@ -90,6 +92,7 @@ impl Central {
         while let Some(span) = at {
             if span.remote.snapshot().is_empty() {
                 list.remove(span);
+                span.set_listed(None);
                 span.remote.claim();
                 return Some(span);
             }
@@ -104,6 +107,7 @@ impl Central {
             // SAFETY: only records of this heap are pushed.
             let span = unsafe { SpanPtr::from_raw(element) };
             span.remote.arrive();
+            span.set_listed(Some(span.class()));
             list.push_back(span);
         }
     }

@@ -78,6 +78,9 @@ pub(crate) struct Span {
     pub(crate) zeroed: Cell<bool>,
     /// The span is on its owner's list of full spans.
     pub(crate) in_full: Cell<bool>,
+    /// Class + 1 of the central on whose list the span is, 0 for none. That number is written and
+    /// taken away under that central's lock, so whoever holds the lock reads it exactly.
+    listed: AtomicU8,
 
     /// Cells freed by others, and whether anyone owns the span.
     pub(crate) remote: Remote,
@@ -121,6 +124,7 @@ impl Span {
             class: AtomicU8::new(0),
             zeroed: Cell::new(false),
             in_full: Cell::new(false),
+            listed: AtomicU8::new(0),
             remote: Remote::new(),
             stacked: AtomicPtr::new(ptr::null_mut()),
             prev: Cell::new(None),
@@ -188,6 +192,18 @@ impl Span {
     /// Release: publishes the geometry written before; pairs with the Acquire in [`Span::kind`].
     pub(crate) fn set_kind(&self, kind: Kind) {
         self.kind.store(kind as u8, Ordering::Release);
+    }
+
+    /// True if the span is on the list of the central of `class`, whose lock the caller holds.
+    pub(crate) fn is_listed(&self, class: usize) -> bool {
+        // Relaxed: the lock orders it, see the field.
+        usize::from(self.listed.load(Ordering::Relaxed)) == class + 1
+    }
+
+    /// Notes that the span comes onto the list of `class`, or leaves its list. Under that lock.
+    pub(crate) fn set_listed(&self, class: Option<usize>) {
+        // Relaxed: as in `is_listed`.
+        self.listed.store(class.map_or(0, |class| class as u8 + 1), Ordering::Relaxed);
     }
 
     /// Sets where the run lies.
