@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Half a minute of every size, alignment and hand-over there is, with an oracle that reports two
+# live blocks at one address at once: the heap as a value, then as the allocator of goroutines that
+# are preempted every millisecond.
+set -euo pipefail
+export ALLOC_STRESS_SECONDS=${ALLOC_STRESS_SECONDS:-30}
+timeout --kill-after=10 300 cargo test --package alloc-core --test stress
+timeout --kill-after=10 300 cargo test --package runtime --test alloc_stress

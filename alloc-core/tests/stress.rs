@@ -1,0 +1,105 @@
+//! The allocator under stress, with an oracle that reports two live blocks at one address at once.
+//!
+//! More threads than cores, which come and go; blocks of every size and alignment that move
+//! between them; caches that are flushed, dropped and handed to another thread; frees without a
+//! cache; pages that go back to the system meanwhile. `ALLOC_STRESS_SECONDS` sets how long (1 by
+//! default; CI takes 30).
+
+mod mixer;
+
+use std::{
+    alloc::Layout,
+    ptr::NonNull,
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use alloc_core::{Cache, Heap, pages::os::Os};
+use mixer::{Memory, Mixer, Shared, oracle::Random};
+
+/// A cache that now and then is another one, and frees that now and then need none.
+struct Caches<'a> {
+    heap: &'static Heap<Os>,
+    cache: Cache<'static, Os>,
+    /// Caches that somebody left for somebody.
+    left: &'a Mutex<Vec<Cache<'static, Os>>>,
+    without: bool,
+}
+
+impl Memory for Caches<'_> {
+    fn alloc(&mut self, layout: Layout, zeroed: bool) -> Option<NonNull<u8>> {
+        if zeroed { self.cache.alloc_zeroed(layout).ok() } else { self.cache.alloc(layout).ok() }
+    }
+
+    unsafe fn realloc(
+        &mut self,
+        block: NonNull<u8>,
+        layout: Layout,
+        size: usize,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: passed on.
+        unsafe { self.cache.realloc(block, layout, size).ok() }
+    }
+
+    unsafe fn free(&mut self, block: NonNull<u8>, _layout: Layout) {
+        if self.without {
+            // SAFETY: passed on.
+            unsafe { self.heap.free(block) }
+        } else {
+            // SAFETY: passed on.
+            unsafe { self.cache.free(block) }
+        }
+    }
+
+    fn turn(&mut self, random: &mut Random) {
+        self.without = random.once_in(16);
+        match random.below(20_000) {
+            0..=9 => self.cache.flush(),
+            10..=19 => self.cache = self.heap.cache(),
+            20..=39 => {
+                let mut left = self.left.lock().unwrap();
+                let other = left.pop().unwrap_or_else(|| self.heap.cache());
+                left.push(std::mem::replace(&mut self.cache, other));
+            }
+            40 => drop(self.heap.release()),
+            41 => drop(self.heap.stats()),
+            _ => {}
+        }
+    }
+}
+
+fn seconds() -> Duration {
+    let seconds = std::env::var("ALLOC_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(1))
+}
+
+#[test]
+fn live_blocks_never_overlap_and_keep_their_contents() {
+    let heap: &'static Heap<Os> = Box::leak(Box::new(Heap::new(Os::new())));
+    let (shared, left) = (Shared::new(), Mutex::new(Vec::new()));
+    let end = Instant::now() + seconds();
+    let mut round = 0;
+    while round == 0 || Instant::now() < end {
+        round += 1;
+        thread::scope(|scope| {
+            for n in 0..6 {
+                let (shared, left) = (&shared, &left);
+                let memory = Caches { heap, cache: heap.cache(), left, without: false };
+                let mut mixer = Mixer::new(shared, memory, round * 100 + n);
+                scope.spawn(move || {
+                    (0..20_000)
+                        .for_each(|_| if n == 0 { mixer.only_receive() } else { mixer.step() });
+                    mixer.end();
+                });
+            }
+        });
+        let memory = Caches { heap, cache: heap.cache(), left: &left, without: false };
+        assert!(Mixer::new(&shared, memory, 1).end(), "every block that was entered was freed");
+    }
+    drop(left);
+    heap.release();
+    let stats = heap.stats();
+    assert_eq!((stats.small, stats.large, stats.free), (0, 0, 0), "{stats:?}");
+    assert_eq!(stats.mapped, stats.released + stats.metadata);
+}
