@@ -20,15 +20,25 @@ pub enum Error {
     TooLarge,
     /// The kernel refused a guard page; the stacks would be unguarded.
     Guard,
+    /// The kernel is too old for guards without mappings of their own, and one more would come near
+    /// its limit for a process, which other mappings need as well.
+    Mappings {
+        /// The limit: `vm.max_map_count`.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Error::OutOfMemory => "out of memory",
-            Error::TooLarge => "size or alignment too large",
-            Error::Guard => "no guard page could be installed",
-        })
+        match self {
+            Error::OutOfMemory => f.write_str("out of memory"),
+            Error::TooLarge => f.write_str("size or alignment too large"),
+            Error::Guard => f.write_str("no guard page could be installed"),
+            Error::Mappings { limit } => write!(
+                f,
+                "this kernel needs a mapping per guard page, and vm.max_map_count is {limit}"
+            ),
+        }
     }
 }
 

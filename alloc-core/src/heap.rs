@@ -34,6 +34,7 @@ use crate::{
     size_class::{CLASSES, PAGE, TABLE},
     span::{Kind, Span, SpanPtr},
     span_set::SpanSet,
+    stack::Guards,
     stats::Counters,
     sync::{AtomicUsize, Lock, LockGuard, Ordering, array_of, const_fn},
 };
@@ -64,6 +65,7 @@ pub struct Heap<S> {
     /// Number of the last cache. Any thread adds.
     caches: AtomicUsize,
     pub(crate) counters: Counters,
+    pub(crate) guards: Guards,
     pub(crate) managed: Managed,
 }
 
@@ -86,6 +88,7 @@ impl<S> Heap<S> {
                 deferred: SpanSet::new(),
                 caches: AtomicUsize::new(0),
                 counters: Counters::new(),
+                guards: Guards::new(),
                 managed: Managed::new(),
             }
         }

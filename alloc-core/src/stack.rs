@@ -1,141 +1,259 @@
-//! Slabs of guarded stacks: address space for many stacks in one mapping, on the heap's account.
+//! Stacks: address space in slabs, from the heap's own source and on its account.
+//!
+//! # Problem
+//!
+//! A million stacks want a million pieces of address space, each with a guard page, and memory only
+//! where they were touched. A scheduler cuts them up, pools them and knows when one is needed; what
+//! it lacks is an owner for the memory. That is the heap: the same [`PageSource`], so that what
+//! limits or counts the one sees the other, and the same [`Stats`](crate::Stats).
+//!
+//! # How
 //!
 //! ```text
-//!   ┌───────┬──────────────────┬───────┬──────────────────┬─
-//!   │ guard │ slot 0           │ guard │ slot 1           │ …      stacks grow down to their guard
-//!   └───────┴──────────────────┴───────┴──────────────────┴─
+//!   a slab   ┌───────┬──────────────────┬───────┬──────────────────┬─
+//!            │ guard │ stack            │ guard │ stack            │ …     cut up by the caller
+//!            └───────┴──────────────────┴───────┴──────────────────┴─
 //! ```
 //!
-//! A slab is one `MAP_NORESERVE` mapping: a page has memory once it is touched. Huge pages are
-//! refused before the first touch, else one touched byte would make a whole slot resident. Each slot
-//! starts with one guard page, made by `MADV_GUARD_INSTALL` (Linux 6.13), which keeps the slab one
-//! mapping; on older kernels by `mprotect`, which splits it, until `vm.max_map_count` is near.
-//! Then the slab is refused: a stack is never silently unguarded.
+//! A slab is a reservation of its own, committed as a whole, so that its pages come at their first
+//! touch. Huge pages are refused before that, else one touched byte would make a whole stack resident.
+//! Nothing is guarded unasked: [`Stacks::guard`] is called as a stack is made, since each guard is a
+//! system call, and a slab has room for many stacks that nobody may ever want.
 //!
-//! A scheduler's own type wraps a [`Slab`] and pools its slots; this file knows neither.
+//! A guard is a mark in the page table (Linux 6.13), or else a mapping of its own. The second kind
+//! splits the slab, two mappings more for each, and the limit of a process (`vm.max_map_count`) is
+//! shared with everything else it maps: from three quarters of it on a guard is an error. A stack
+//! without a guard is never an answer.
+//!
+//! # Rejected
+//!
+//! * *A run of the page heap per slab.* Its pages may hold memory, lie in the middle of an arena
+//!   whose huge pages others want, and would come back with holes where the guards were. A
+//!   mapping of its own has none of this, and vanishes whole.
+//! * *A slab that guards itself when it is made*: 64 system calls before the first stack.
 
-use core::{fmt, ops::Range, ptr};
+use core::{fmt, ptr::NonNull};
 
-use crate::{Error, Heap, pages::PageSource};
+use crate::{
+    Error, Heap,
+    pages::{Guard, PageSource},
+    size_class::PAGE,
+    stats::Counter,
+    sync::{AtomicUsize, Ordering, const_fn},
+};
 
-/// `MADV_GUARD_INSTALL`, which libc does not name yet.
-const MADV_GUARD_INSTALL: libc::c_int = 102;
+/// What Linux has allowed for as long as there was a limit.
+const DEFAULT_MAX_MAP_COUNT: usize = 65_530;
 
-/// A mapping of equal slots, each with a guard page at its low end.
+/// The part of a heap that stacks come from.
 ///
 /// ```
-/// use alloc_core::{Heap, pages::os::Os, stack::Slab};
+/// use alloc_core::{Heap, pages::os::Os};
+///
 /// let heap = Heap::new(Os::new());
-/// let slab = Slab::new(&heap, 4, 64 << 10).unwrap();
-/// let slot = slab.slot(3);
-/// assert!(slot.len() < 64 << 10 && slot.end % 16 == 0);
-/// assert_eq!(heap.stats().stacks, 4 * (64 << 10));
-/// drop(slab);
+/// let slab = heap.stacks().reserve(16 << 20)?;
+/// // SAFETY: a page of the slab, which nobody uses yet.
+/// unsafe { heap.stacks().guard(slab)? };
+/// assert_eq!(heap.stats().stacks, 16 << 20);
+/// // SAFETY: nobody uses it, and one page was guarded.
+/// unsafe { heap.stacks().release(slab, 16 << 20, 1) };
 /// assert_eq!(heap.stats().stacks, 0);
+/// # Ok::<(), alloc_core::Error>(())
 /// ```
-pub struct Slab<'h, S> {
+pub struct Stacks<'h, S> {
     heap: &'h Heap<S>,
-    base: usize,
-    slots: usize,
-    slot_bytes: usize,
-    guard: usize,
 }
 
-impl<S> fmt::Debug for Slab<'_, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slab")
-            .field("base", &(self.base as *const u8))
-            .field("slots", &self.slots)
-            .field("slot_bytes", &self.slot_bytes)
-            .finish_non_exhaustive()
+impl<S> Clone for Stacks<'_, S> {
+    fn clone(&self) -> Self {
+        *self
     }
 }
 
-impl<'h, S: PageSource> Slab<'h, S> {
-    /// Maps `slots` slots of `slot_bytes` bytes each, the guard page included.
+impl<S> Copy for Stacks<'_, S> {}
+
+impl<S> fmt::Debug for Stacks<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stacks").field("bytes", &self.heap.counters.stacks.get()).finish()
+    }
+}
+
+impl<S: PageSource> Heap<S> {
+    /// Where stacks come from.
+    pub fn stacks(&self) -> Stacks<'_, S> {
+        Stacks { heap: self }
+    }
+}
+
+impl<S: PageSource> Stacks<'_, S> {
+    /// A slab of `bytes`, rounded up to whole pages of the heap (8 KiB): readable, writable, zeroed,
+    /// and without memory until it is touched.
     ///
-    /// `slot_bytes` is rounded up to whole pages, and to two at least.
+    /// Takes no lock of the heap's. Slabs must be released before the heap is destroyed.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`] without address space, [`Error::Guard`] if a guard page is refused.
-    pub fn new(heap: &'h Heap<S>, slots: usize, slot_bytes: usize) -> Result<Self, Error> {
-        let guard = page_bytes();
-        let slot_bytes = slot_bytes.checked_next_multiple_of(guard).ok_or(Error::TooLarge)?;
-        let slot_bytes = slot_bytes.max(2 * guard);
-        let bytes = slot_bytes.checked_mul(slots).ok_or(Error::TooLarge)?;
-        let base = map(bytes)?;
-        heap.counters.stacks.add(bytes);
-        // From here on, dropping the slab undoes the mapping.
-        let slab = Slab { heap, base, slots, slot_bytes, guard };
-        (0..slots).try_for_each(|slot| install_guard(base + slot * slot_bytes, guard))?;
+    /// [`Error::OutOfMemory`] if the source refuses, [`Error::TooLarge`] if no source could.
+    pub fn reserve(&self, bytes: usize) -> Result<NonNull<u8>, Error> {
+        let bytes = whole_pages(bytes).ok_or(Error::TooLarge)?;
+        let source = self.heap.source();
+        let slab = source.reserve(bytes, PAGE).ok_or(Error::OutOfMemory)?;
+        // SAFETY: reserved by the line above, and known to nobody else.
+        unsafe {
+            if !source.commit(slab, bytes) {
+                source.release(slab, bytes);
+                return Err(Error::OutOfMemory);
+            }
+            source.touch_singly(slab, bytes);
+        }
+        self.heap.counters.stacks.add(bytes);
         Ok(slab)
     }
-}
 
-impl<S> Slab<'_, S> {
-    /// Number of slots.
-    pub fn slots(&self) -> usize {
-        self.slots
-    }
-
-    /// The usable addresses of a slot, without its guard page.
+    /// Makes one page of the machine, at `page`, inaccessible until its slab is released.
     ///
-    /// # Panics
+    /// A system call, of some 0.5 µs with marks in the page table.
     ///
-    /// If there is no such slot.
-    pub fn slot(&self, slot: usize) -> Range<usize> {
-        assert!(slot < self.slots, "slot {slot} of {}", self.slots);
-        let start = self.base + slot * self.slot_bytes;
-        start + self.guard..start + self.slot_bytes
-    }
-
-    /// Gives the memory behind part of a slot back; it reads as zero when it is touched again.
+    /// # Errors
+    ///
+    /// [`Error::Guard`] if the source refuses, [`Error::Mappings`] near the kernel's limit.
     ///
     /// # Safety
     ///
-    /// `range` lies in one slot of this slab, starts and ends at a page, and nobody needs its
-    /// contents.
-    pub unsafe fn discard(&self, range: Range<usize>) {
-        // SAFETY: promised by the caller. A failure leaves the memory where it is.
-        unsafe { libc::madvise(range.start as *mut _, range.len(), libc::MADV_DONTNEED) };
+    /// The page lies in a slab that [`reserve`](Self::reserve) gave, and nobody uses it.
+    pub unsafe fn guard(&self, page: NonNull<u8>) -> Result<(), Error> {
+        let (source, bytes) = (self.heap.source(), page_bytes());
+        // SAFETY: passed on.
+        let install = |how| unsafe { source.guard(page, bytes, how) };
+        self.heap.guards.install(install, max_map_count)
     }
-}
 
-impl<S> Drop for Slab<'_, S> {
-    fn drop(&mut self) {
-        let bytes = self.slots * self.slot_bytes;
+    /// Gives a slab back, with its guards.
+    ///
+    /// # Safety
+    ///
+    /// `slab` came from [`reserve`](Self::reserve) with these `bytes`, `guards` pages of it were
+    /// guarded, and nobody uses it.
+    pub unsafe fn release(&self, slab: NonNull<u8>, bytes: usize, guards: usize) {
+        // `reserve` has rounded the same figure.
+        let bytes = whole_pages(bytes).unwrap_or(bytes);
         self.heap.counters.stacks.sub(bytes);
-        // SAFETY: the mapping was made by `new` and is ours; slots are only handed out as addresses,
-        // whose users vouch for them.
-        unsafe { libc::munmap(self.base as *mut _, bytes) };
+        // SAFETY: the caller's promise.
+        unsafe { self.heap.source().release(slab, bytes) };
+        self.heap.guards.forget(guards);
     }
 }
 
-fn map(bytes: usize) -> Result<usize, Error> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
-    let access = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: the kernel picks a free range, so no mapping is replaced.
-    let at = unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, -1, 0) };
-    if at == libc::MAP_FAILED {
-        return Err(Error::OutOfMemory);
-    }
-    // SAFETY: advice on the mapping just made; kernels without huge pages refuse it, rightly.
-    unsafe { libc::madvise(at, bytes, libc::MADV_NOHUGEPAGE) };
-    Ok(at as usize)
+/// How guards are made, and how many have mappings of their own.
+#[derive(Debug)]
+pub(crate) struct Guards {
+    mappings: Counter,
+    /// 0 before the first refusal of a mark; then the limit, and marks are not tried again.
+    limit: AtomicUsize,
 }
 
-fn install_guard(at: usize, bytes: usize) -> Result<(), Error> {
-    // SAFETY: the page lies in a fresh slab that nobody uses yet.
-    let guarded = unsafe {
-        libc::madvise(at as *mut _, bytes, MADV_GUARD_INSTALL) == 0
-            || libc::mprotect(at as *mut _, bytes, libc::PROT_NONE) == 0
-    };
-    if guarded { Ok(()) } else { Err(Error::Guard) }
+impl Guards {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Guards { mappings: Counter::new(), limit: AtomicUsize::new(0) }
+        }
+    }
+
+    /// Makes a guard with `install`, by a mark if it can be. `limit` tells how many mappings the
+    /// process may have; asked once.
+    fn install(
+        &self,
+        install: impl Fn(Guard) -> bool,
+        limit: impl FnOnce() -> usize,
+    ) -> Result<(), Error> {
+        // Relaxed, both: a figure that is written once, the same by everybody.
+        let mut known = self.limit.load(Ordering::Relaxed);
+        if known == 0 {
+            if install(Guard::Mark) {
+                return Ok(());
+            }
+            known = limit().max(1);
+            self.limit.store(known, Ordering::Relaxed);
+        }
+        if 2 * self.mappings.get() >= known / 4 * 3 {
+            return Err(Error::Mappings { limit: known });
+        }
+        if !install(Guard::Mapping) {
+            return Err(Error::Guard);
+        }
+        self.mappings.add(1);
+        Ok(())
+    }
+
+    fn forget(&self, guards: usize) {
+        // Relaxed: as in `install`. With marks nothing was counted.
+        if self.limit.load(Ordering::Relaxed) != 0 {
+            self.mappings.sub(guards.min(self.mappings.get()));
+        }
+    }
+}
+
+fn whole_pages(bytes: usize) -> Option<usize> {
+    bytes.checked_next_multiple_of(PAGE).filter(|&bytes| bytes <= isize::MAX as usize)
 }
 
 /// Bytes of a page of the kernel's, asked at run time.
 fn page_bytes() -> usize {
     // SAFETY: the call has no preconditions.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// How many mappings the kernel gives a process.
+fn max_map_count() -> usize {
+    let mut text = [0; 24];
+    // SAFETY: the path ends with a zero, and the kernel writes at most the length of the buffer.
+    let read = unsafe {
+        let file = libc::open(c"/proc/sys/vm/max_map_count".as_ptr(), libc::O_RDONLY);
+        let read = libc::read(file, text.as_mut_ptr().cast(), text.len());
+        if file >= 0 {
+            libc::close(file);
+        }
+        read
+    };
+    let text = usize::try_from(read).ok().and_then(|length| text.get(..length));
+    let number = text.and_then(|text| core::str::from_utf8(text).ok()?.trim().parse().ok());
+    number.unwrap_or(DEFAULT_MAX_MAP_COUNT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_not_counted_and_have_no_limit() {
+        let guards = Guards::new();
+        for _ in 0..1000 {
+            let made = guards.install(|how| how == Guard::Mark, || unreachable!());
+            assert_eq!(made, Ok(()));
+        }
+        assert_eq!(guards.mappings.get(), 0);
+    }
+
+    #[test]
+    fn mappings_end_at_three_quarters_and_come_back_with_their_slab() {
+        let guards = Guards::new();
+        let install = || guards.install(|how| how == Guard::Mapping, || 40);
+        assert_eq!((0..15).try_for_each(|_| install()), Ok(()));
+        assert_eq!(install(), Err(Error::Mappings { limit: 40 }));
+        guards.forget(2);
+        assert_eq!((install(), install()), (Ok(()), Ok(())));
+        assert_eq!(install(), Err(Error::Mappings { limit: 40 }));
+    }
+
+    #[test]
+    fn a_refusal_of_both_is_an_error_and_counts_nothing() {
+        let guards = Guards::new();
+        assert_eq!(guards.install(|_| false, || 40), Err(Error::Guard));
+        assert_eq!(guards.mappings.get(), 0);
+    }
+
+    #[test]
+    fn the_kernel_tells_its_limit() {
+        assert!(max_map_count() > 1000);
+    }
 }

@@ -1,7 +1,15 @@
-//! Slots of a slab are usable to the last byte, their guards are not, and giving memory back keeps
-//! the slot.
+//! A slab of stacks is usable to its last byte but for its guards, is on the heap's account, and
+//! every refusal of the source is an error that leaves nothing behind.
 
-use alloc_core::{Heap, pages::os::Os, stack::Slab};
+use core::{ops::Range, ptr::NonNull};
+
+use alloc_core::{
+    Error, Heap,
+    pages::{Guard, PageSource, fail::Fail, fixed::Fixed, os::Os},
+};
+
+const SLOT: usize = 64 << 10;
+const SLAB: usize = 16 * SLOT;
 
 /// Whether the byte can be read: the kernel tells, by refusing to copy it into a pipe.
 fn readable(address: usize) -> bool {
@@ -16,30 +24,102 @@ fn readable(address: usize) -> bool {
     }
 }
 
+/// The kernel's pages, before 6.13: no marks.
+struct Old(Os);
+
+// SAFETY: passed on to `Os`, or refused.
+unsafe impl PageSource for Old {
+    fn addresses(&self) -> Range<usize> {
+        self.0.addresses()
+    }
+    fn arena_bytes(&self) -> usize {
+        self.0.arena_bytes()
+    }
+    fn reserve(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        self.0.reserve(bytes, align)
+    }
+    unsafe fn commit(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: passed on.
+        unsafe { self.0.commit(at, bytes) }
+    }
+    unsafe fn decommit(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: passed on.
+        unsafe { self.0.decommit(at, bytes) }
+    }
+    unsafe fn release(&self, at: NonNull<u8>, bytes: usize) {
+        // SAFETY: passed on.
+        unsafe { self.0.release(at, bytes) }
+    }
+    unsafe fn guard(&self, at: NonNull<u8>, bytes: usize, how: Guard) -> bool {
+        // SAFETY: passed on.
+        how == Guard::Mapping && unsafe { self.0.guard(at, bytes, how) }
+    }
+}
+
+/// Uses every byte of a slab that is guarded at the low end of each slot.
+fn guards_hold<S: PageSource>(source: S) {
+    let heap = Heap::new(source);
+    let slab = heap.stacks().reserve(SLAB).unwrap();
+    assert_eq!(heap.stats().stacks, SLAB);
+    let starts = (0..SLAB / SLOT).map(|slot| slab.as_ptr() as usize + slot * SLOT);
+    for start in starts.clone() {
+        // SAFETY: in the slab, which is ours and not used yet.
+        unsafe { heap.stacks().guard(NonNull::new(start as *mut u8).unwrap()).unwrap() };
+    }
+    for start in starts {
+        assert!(!readable(start) && !readable(start + 4095), "the guard at {start:x}");
+        // SAFETY: the rest of the slot is ours, readable and writable.
+        unsafe {
+            assert_eq!(((start + 4096) as *const u8).read(), 0);
+            ((start + 4096) as *mut u8).write_bytes(1, SLOT - 4096);
+        }
+    }
+    // SAFETY: nobody uses it any more.
+    unsafe { heap.stacks().release(slab, SLAB, SLAB / SLOT) };
+    assert_eq!(heap.stats().stacks, 0);
+    assert!(!readable(slab.as_ptr() as usize + 4096), "the address space is gone");
+}
+
 #[test]
 fn each_slot_has_a_guard_below_and_nothing_else_in_the_way() {
-    let heap = Heap::new(Os::new());
-    let slab = Slab::new(&heap, 100, 64 << 10).unwrap();
-    for slot in (0..slab.slots()).map(|slot| slab.slot(slot)) {
-        assert!(!readable(slot.start - 1), "the guard of {slot:x?}");
-        assert!(readable(slot.start) && readable(slot.end - 1));
-        // SAFETY: the slot is ours and mapped.
-        unsafe { (slot.start as *mut u8).write_bytes(1, slot.len()) };
+    guards_hold(Os::new());
+}
+
+#[test]
+fn old_kernels_have_guards_as_well() {
+    guards_hold(Old(Os::new()));
+}
+
+#[test]
+fn every_refusal_of_the_source_is_an_error() {
+    let heap = Heap::new(Fail::after(Os::new(), 0));
+    assert_eq!(heap.stacks().reserve(SLAB), Err(Error::OutOfMemory), "no address space");
+    heap.source().allow(1);
+    assert_eq!(heap.stacks().reserve(SLAB), Err(Error::OutOfMemory), "no memory");
+    assert_eq!(heap.stats().stacks, 0);
+    heap.source().allow(2);
+    let slab = heap.stacks().reserve(SLAB).unwrap();
+    // SAFETY: a page of the slab, which nobody uses; then the slab itself.
+    unsafe {
+        assert_eq!(heap.stacks().guard(slab), Err(Error::Guard), "no guard");
+        heap.stacks().release(slab, SLAB, 0);
     }
-    let slot = slab.slot(50);
-    // SAFETY: nobody needs the contents.
-    unsafe { slab.discard(slot.start..slot.end) };
-    // SAFETY: the slot is ours and mapped.
-    assert_eq!(unsafe { ((slot.end - 8) as *const u64).read() }, 0);
-    assert!(!readable(slot.start - 1), "the guard is still there");
-    // SAFETY: as above.
-    assert_eq!(unsafe { ((slab.slot(49).end - 1) as *const u8).read() }, 1);
+    assert_eq!(heap.stats().stacks, 0);
 }
 
 #[test]
 fn a_slab_without_address_space_is_an_error() {
     let heap = Heap::new(Os::new());
-    assert!(Slab::new(&heap, 1 << 40, 1 << 20).is_err());
-    assert!(Slab::new(&heap, 1, usize::MAX).is_err());
+    assert_eq!(heap.stacks().reserve(1 << 50), Err(Error::OutOfMemory));
+    assert_eq!(heap.stacks().reserve(usize::MAX), Err(Error::TooLarge));
     assert_eq!(heap.stats().stacks, 0);
+}
+
+#[test]
+fn a_source_without_guards_has_no_stacks() {
+    let mut region = vec![core::mem::MaybeUninit::uninit(); 1 << 20];
+    let heap = Heap::new(Fixed::new(&mut region));
+    let slab = heap.stacks().reserve(SLOT).unwrap();
+    // SAFETY: a page of the slab, which nobody uses.
+    assert_eq!(unsafe { heap.stacks().guard(slab) }, Err(Error::Guard));
 }

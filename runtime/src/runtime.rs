@@ -114,7 +114,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// If the runtime is shutting down.
+    /// If the runtime is shutting down, or no stacks can be made and goroutines wait for one.
     ///
     /// ```
     /// let rt = runtime::Runtime::new().unwrap();
@@ -205,7 +205,7 @@ impl Runtime {
         if wire::is_foreign() {
             return Err(BuildError::ForeignBinding);
         }
-        let scheduler = Scheduler::new(config(settings), wire::hooks())?;
+        let scheduler = Scheduler::with_stacks(config(settings), wire::hooks(), wire::stacks())?;
         if let (Mode::Threads { why }, false) = (scheduler.mode(), settings.kernel_threads) {
             current::SLOW_MODE
                 .call_once(|| eprintln!("runtime: a kernel thread per goroutine: {why}"));

@@ -6,6 +6,7 @@ use std::fmt;
 use sched_core::{Scheduler, SpawnError};
 
 pub use sched_core::JoinHandle;
+pub use sched_core::stack::StackError;
 
 /// Runs `f` on a goroutine of the runtime that the caller runs on.
 ///
@@ -90,12 +91,15 @@ pub enum GoError {
     NoRuntime,
     /// The runtime is shutting down.
     ShutDown,
+    /// Goroutines wait for a stack, and no more can be made. Others that end make room.
+    Stacks(StackError),
 }
 
 impl From<SpawnError> for GoError {
     fn from(error: SpawnError) -> Self {
         match error {
             SpawnError::ShutDown => GoError::ShutDown,
+            SpawnError::Stacks(reason) => GoError::Stacks(reason),
             other => unreachable!("an error this version does not know: {other}"),
         }
     }
@@ -103,12 +107,13 @@ impl From<SpawnError> for GoError {
 
 impl fmt::Display for GoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        match self {
             GoError::NoRuntime => {
-                "not on a goroutine: start one with `Runtime::run` or `Runtime::go`"
+                f.write_str("not on a goroutine: start one with `Runtime::run` or `Runtime::go`")
             }
-            GoError::ShutDown => "the runtime is shutting down",
-        })
+            GoError::ShutDown => f.write_str("the runtime is shutting down"),
+            GoError::Stacks(reason) => write!(f, "no stack for a goroutine: {reason}"),
+        }
     }
 }
 

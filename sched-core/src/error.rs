@@ -52,17 +52,28 @@ impl core::error::Error for Error {
 pub enum SpawnError {
     /// [`Scheduler::shutdown`](crate::Scheduler::shutdown) was called before.
     ShutDown,
+    /// Goroutines wait for a stack, and no more can be made. It is tried again all the time, and
+    /// each stack that is given back helps.
+    Stacks(StackError),
 }
 
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SpawnError::ShutDown => f.write_str("the scheduler is shutting down"),
+            SpawnError::Stacks(error) => write!(f, "no stack for a goroutine: {error}"),
         }
     }
 }
 
-impl core::error::Error for SpawnError {}
+impl core::error::Error for SpawnError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            SpawnError::ShutDown => None,
+            SpawnError::Stacks(error) => Some(error),
+        }
+    }
+}
 
 /// Writes one line to standard error and aborts the process.
 #[cold]

@@ -28,6 +28,7 @@ use crate::{
     hooks::Hooks,
     monitor::Monitor,
     shared::Shared,
+    stack::{Mmap, StackSource},
     stats::Stats,
     sync::Ordering,
     task::{join::JoinHandle, raw},
@@ -74,6 +75,9 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    if let Some(reason) = shared.no_stacks() {
+        return Err(SpawnError::Stacks(reason));
+    }
     if !shared.one_more() {
         return Err(SpawnError::ShutDown);
     }
@@ -84,18 +88,45 @@ where
 }
 
 impl Scheduler {
-    /// Builds a scheduler and starts its threads.
+    /// Builds a scheduler and starts its threads. Its stacks come from [`Mmap`].
     ///
     /// # Errors
     ///
     /// [`Error::Config`] for a value out of range; else what the operating system refused.
     pub fn new(config: Config, hooks: Arc<dyn Hooks>) -> Result<Self, Error> {
+        Self::with_stacks(config, hooks, Box::new(Mmap::new()))
+    }
+
+    /// As [`new`](Self::new), with stacks from a source of the caller's.
+    ///
+    /// The source is asked by a thread of the scheduler that is no goroutine, so it may wait for
+    /// locks and for the kernel.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and [`Error::Stacks`] if the source refuses the first one.
+    ///
+    /// ```
+    /// use sched_core::{Config, NoHooks, Scheduler, stack::Mmap};
+    /// # use std::sync::Arc;
+    /// // As on a kernel before 6.13.
+    /// let stacks = Box::new(Mmap::with_mprotect(65_530));
+    /// let scheduler = Scheduler::with_stacks(Config::default(), Arc::new(NoHooks), stacks)?;
+    /// assert_eq!(scheduler.spawn(|| 7)?.join().unwrap(), 7);
+    /// # scheduler.shutdown(None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_stacks(
+        config: Config,
+        hooks: Arc<dyn Hooks>,
+        stacks: Box<dyn StackSource>,
+    ) -> Result<Self, Error> {
         config.check()?;
         tls::barrier().probe();
         tls::forget_at_fork();
         let mode = config.mode();
         glue::install(&config)?;
-        let shared = Arc::new(Shared::new(config, mode, hooks));
+        let shared = Arc::new(Shared::new(config, mode, hooks, stacks));
         let scheduler = Scheduler { shared };
         scheduler.shared.handles.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = scheduler.shared.start() {
@@ -136,7 +167,8 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// [`SpawnError::ShutDown`] after a shutdown has begun; `f` is dropped.
+    /// [`SpawnError::ShutDown`] after a shutdown has begun, [`SpawnError::Stacks`] while no stacks can
+    /// be made and other goroutines wait for one already; `f` is dropped.
     pub fn spawn<T, F>(&self, f: F) -> Result<JoinHandle<T>, SpawnError>
     where
         F: FnOnce() -> T + Send + 'static,

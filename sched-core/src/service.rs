@@ -299,6 +299,7 @@ fn make_stacks(shared: &Shared) -> bool {
         let wanted = shared.starving().clamp(BATCH.start, BATCH.end);
         let made = shared.slots.prepare(wanted);
         shared.feed(shared.slots.stock());
+        shared.note_refusal(made.err());
         if let Err(error) = made {
             shared.counters.stack_errors.bump_shared();
             shared.service.report("cannot prepare stacks", &error);

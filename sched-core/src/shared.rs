@@ -37,7 +37,7 @@ use crate::{
     queue::inject::{Inject, List},
     registry::Registry,
     service::Service,
-    stack::{Slots, SlotsConfig},
+    stack::{Slots, SlotsConfig, StackError, StackSource},
     stats::{SharedCounters, Stats},
     sync::{AtomicBool, AtomicUsize},
     task::Run,
@@ -70,6 +70,8 @@ pub(crate) struct Shared {
     /// Goroutines that wait for a stack.
     pub(crate) starving: Lock<List<Run>>,
     pub(crate) starving_len: AtomicUsize,
+    /// Why no more stacks could be made, the last time that somebody tried.
+    pub(crate) refusal: Lock<Option<StackError>>,
     pub(crate) registry: Registry,
     pub(crate) service: Service,
     pub(crate) timers: Timers,
@@ -90,7 +92,12 @@ pub(crate) struct End {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, mode: Mode, hooks: Arc<dyn Hooks>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        mode: Mode,
+        hooks: Arc<dyn Hooks>,
+        stacks: Box<dyn StackSource>,
+    ) -> Self {
         let procs = config.procs;
         let slots = SlotsConfig { stack_bytes: config.stack_bytes, ..SlotsConfig::default() };
         Self {
@@ -104,9 +111,10 @@ impl Shared {
             idle: Idle::new(procs, config.max_threads),
             take: Lock::new(()),
             bell: Bell::new(),
-            slots: Slots::new(slots, mode),
+            slots: Slots::with_source(slots, mode, stacks),
             starving: Lock::new(List::new()),
             starving_len: AtomicUsize::new(0),
+            refusal: Lock::new(None),
             registry: Registry::new(),
             service: Service::new(procs),
             timers: Timers::new(),

@@ -5,14 +5,18 @@
 //! of its end, when nothing runs on it any more. If the stock is empty the goroutine *starves*: it
 //! waits in a list while others run, and the service thread makes more.
 //!
+//! While stacks cannot be made and somebody starves, a spawn is refused ([`Shared::no_stacks`]): a
+//! program that starts goroutines without end learns of it before its memory is full of them.
+//!
 //! Nobody starves beside a full stock: a goroutine is put into the list before the service thread is
 //! roused, which looks at both after each rousing; and a stack that comes back feeds one at once.
 
 use crate::{
+    entry::enter,
     goroutine,
     queue::inject::{Lane, List},
     shared::Shared,
-    stack::Slot,
+    stack::{Slot, StackError},
     sync::Ordering,
     task::Run,
 };
@@ -53,6 +57,22 @@ impl Shared {
     pub(crate) fn starving(&self) -> usize {
         // Relaxed: a hint; the service thread looks again after each request.
         self.starving_len.load(Ordering::Relaxed)
+    }
+
+    /// Why a goroutine that is spawned now would have to wait for a stack, who knows how long.
+    #[inline]
+    pub(crate) fn no_stacks(&self) -> Option<StackError> {
+        if self.starving() == 0 {
+            return None;
+        }
+        let _entered = enter();
+        *self.refusal.lock()
+    }
+
+    /// Notes how the last attempt to make stacks went.
+    pub(crate) fn note_refusal(&self, refusal: Option<StackError>) {
+        let _entered = enter();
+        *self.refusal.lock() = refusal;
     }
 
     /// Queues up to `count` of the goroutines that wait for a stack.

@@ -2,13 +2,13 @@
 
 use core::{ops::Range, ptr::NonNull};
 
-use super::PageSource;
+use super::{Guard, PageSource};
 use crate::sync::{AtomicUsize, Ordering};
 
 /// Passes calls on to another source until the n-th, which fails, as do all after it.
 ///
-/// Calls of [`reserve`](PageSource::reserve) and [`commit`](PageSource::commit) count; giving
-/// memory back never fails.
+/// Calls of [`reserve`](PageSource::reserve), [`commit`](PageSource::commit) and
+/// [`guard`](PageSource::guard) count; giving memory back never fails.
 ///
 /// ```
 /// use std::alloc::Layout;
@@ -67,5 +67,13 @@ unsafe impl<S: PageSource> PageSource for Fail<S> {
     unsafe fn release(&self, at: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's promise is passed on.
         unsafe { self.inner.release(at, bytes) }
+    }
+    unsafe fn touch_singly(&self, at: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.inner.touch_singly(at, bytes) }
+    }
+    unsafe fn guard(&self, at: NonNull<u8>, bytes: usize, how: Guard) -> bool {
+        // SAFETY: the caller's promise is passed on.
+        self.permit() && unsafe { self.inner.guard(at, bytes, how) }
     }
 }

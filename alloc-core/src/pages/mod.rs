@@ -12,6 +12,15 @@ pub mod os;
 
 use core::{ops::Range, ptr::NonNull};
 
+/// How a page is made inaccessible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// By a mark in the page table: the mapping stays one. Linux 6.13 has it.
+    Mark,
+    /// By a mapping of its own, of which the kernel gives a process a limited number.
+    Mapping,
+}
+
 /// Gives address space and memory to a heap.
 ///
 /// # Safety
@@ -26,6 +35,8 @@ use core::{ops::Range, ptr::NonNull};
 ///    `true`, it reads as zero until it is written again.
 /// 4. No method allocates from a heap that uses this source, and none unwinds.
 /// 5. [`addresses`](Self::addresses) and [`arena_bytes`](Self::arena_bytes) never change.
+/// 6. After [`guard`](Self::guard) said `true` every access to the range faults, until the whole
+///    reservation is released.
 pub unsafe trait PageSource {
     /// All reservations lie in here. The page map has eight bytes for each 64 MiB of it.
     fn addresses(&self) -> Range<usize>;
@@ -60,6 +71,24 @@ pub unsafe trait PageSource {
     ///
     /// `at` and `bytes` are those of one call of [`reserve`](Self::reserve), and nobody uses it.
     unsafe fn release(&self, at: NonNull<u8>, bytes: usize);
+
+    /// Asks that pages of the range get memory one by one, each at its first touch: no huge pages.
+    /// A source that has none need do nothing.
+    ///
+    /// # Safety
+    ///
+    /// The range is committed, and has not been touched.
+    unsafe fn touch_singly(&self, _at: NonNull<u8>, _bytes: usize) {}
+
+    /// Makes the range inaccessible; `false` if that cannot be done in this way, and then nothing
+    /// has changed. A source that says nothing about it has no guards.
+    ///
+    /// # Safety
+    ///
+    /// The range is committed, consists of whole pages of the machine, and nobody uses it.
+    unsafe fn guard(&self, _at: NonNull<u8>, _bytes: usize, _how: Guard) -> bool {
+        false
+    }
 }
 
 // SAFETY: a reference forwards to an implementation that keeps the rules.
@@ -84,5 +113,13 @@ unsafe impl<S: PageSource + ?Sized> PageSource for &S {
     unsafe fn release(&self, at: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's promise is passed on.
         unsafe { (**self).release(at, bytes) }
+    }
+    unsafe fn touch_singly(&self, at: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { (**self).touch_singly(at, bytes) }
+    }
+    unsafe fn guard(&self, at: NonNull<u8>, bytes: usize, how: Guard) -> bool {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { (**self).guard(at, bytes, how) }
     }
 }

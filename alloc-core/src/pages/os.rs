@@ -11,8 +11,11 @@
 
 use core::{ops::Range, ptr::NonNull};
 
-use super::PageSource;
+use super::{Guard, PageSource};
 use crate::sync::{AtomicUsize, Ordering, const_fn};
+
+/// `MADV_GUARD_INSTALL`, which libc does not name yet.
+const MADV_GUARD_INSTALL: libc::c_int = 102;
 
 const ARENA: usize = 64 << 20;
 const FIRST_HINT: usize = 0x00c0_0000_0000;
@@ -99,7 +102,7 @@ unsafe fn unmap(at: usize, bytes: usize) {
 
 // SAFETY: the kernel gives each range to one caller (1), fresh anonymous pages read as zero (2), and
 // so do those behind MADV_DONTNEED (3); system calls neither allocate here nor unwind (4); the
-// two figures are constants (5).
+// two figures are constants (5); both kinds of guard fault and last as long as the mapping (6).
 unsafe impl PageSource for Os {
     fn addresses(&self) -> Range<usize> {
         0..1 << 48
@@ -128,5 +131,22 @@ unsafe impl PageSource for Os {
     unsafe fn release(&self, at: NonNull<u8>, bytes: usize) {
         // SAFETY: passed on.
         unsafe { unmap(at.as_ptr() as usize, bytes) }
+    }
+
+    unsafe fn touch_singly(&self, at: NonNull<u8>, bytes: usize) {
+        // SAFETY: advice on a range of the caller's; kernels without huge pages refuse it, rightly.
+        unsafe { libc::madvise(at.as_ptr().cast(), bytes, libc::MADV_NOHUGEPAGE) };
+    }
+
+    unsafe fn guard(&self, at: NonNull<u8>, bytes: usize, how: Guard) -> bool {
+        let at = at.as_ptr().cast();
+        // SAFETY: nobody uses the range, says the caller; the kernel does it whole or not at all.
+        let refusal = unsafe {
+            match how {
+                Guard::Mark => libc::madvise(at, bytes, MADV_GUARD_INSTALL),
+                Guard::Mapping => libc::mprotect(at, bytes, libc::PROT_NONE),
+            }
+        };
+        refusal == 0
     }
 }

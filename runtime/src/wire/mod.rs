@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`alloc`] | `Binding`, alloc-core | entering sched-core's runtime, the caches of its Ps |
 //! | [`proc`] | `Hooks`, sched-core | what the allocator and the collector keep per P |
+//! | [`stacks`] | `StackSource`, sched-core | alloc-core's slabs of stacks |
 //! | [`space`] | `Space`, gc-core | alloc-core's collected cells |
 //! | [`world`] | `World`, gc-core | sched-core's Ps, and threads without one |
 //! | [`monitor`] | `Machine`, sysmon | sched-core's `Monitor` |
@@ -16,6 +17,7 @@ mod desk;
 mod monitor;
 mod proc;
 mod space;
+mod stacks;
 mod world;
 
 pub use alloc::Alloc;
@@ -28,8 +30,10 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use alloc_core::global;
 use sched_core::Hooks;
 use sched_core::Scheduler;
+use sched_core::stack::StackSource;
 use sysmon::{Limits, SystemClock};
 
 use crate::builder::Builder;
@@ -41,6 +45,11 @@ use monitor::Watched;
 /// What each P carries.
 pub(crate) fn hooks() -> Arc<dyn Hooks> {
     Arc::new(proc::ProcHooks)
+}
+
+/// Where stacks come from: the heap of the process, whether or not it is the global allocator.
+pub(crate) fn stacks() -> Box<dyn StackSource> {
+    Box::new(stacks::HeapStacks::new(global::heap()))
 }
 
 /// The threads of a runtime that run no goroutines: the monitor, and the attendant behind the desk.

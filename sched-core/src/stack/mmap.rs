@@ -48,7 +48,10 @@ impl Mmap {
         Mmap { light_guards: AtomicBool::new(false), max_map_count, ..Mmap::new() }
     }
 
-    fn guard_by_mprotect(&self, page: NonNull<u8>) -> Result<(), StackError> {
+    /// # Safety
+    ///
+    /// As [`StackSource::guard`].
+    unsafe fn guard_by_mprotect(&self, page: NonNull<u8>) -> Result<(), StackError> {
         // Relaxed: a count; the limit is approximate anyway.
         let mappings = 2 * self.heavy_guards.fetch_add(1, Ordering::Relaxed);
         if mappings >= self.max_map_count / 4 * 3 {
@@ -56,7 +59,7 @@ impl Mmap {
             self.heavy_guards.fetch_sub(1, Ordering::Relaxed);
             return Err(StackError::TooManyMappings { limit: self.max_map_count });
         }
-        // SAFETY: the page is of a slab that the caller reserved and uses alone.
+        // SAFETY: the caller's page, unused.
         let failed = unsafe { libc::mprotect(page.as_ptr().cast(), self.page, libc::PROT_NONE) };
         if failed == 0 { Ok(()) } else { Err(StackError::NoGuard) }
     }
@@ -84,23 +87,29 @@ unsafe impl StackSource for Mmap {
         NonNull::new(slab.cast()).ok_or(StackError::NoMemory)
     }
 
-    fn guard(&self, page: NonNull<u8>) -> Result<(), StackError> {
+    unsafe fn guard(&self, page: NonNull<u8>) -> Result<(), StackError> {
         // Relaxed: a hint that changes once; the kernel has the last word.
         if self.light_guards.load(Ordering::Relaxed) {
             let at = page.as_ptr().cast::<c_void>();
-            // SAFETY: the page is of a slab that the caller reserved and uses alone.
+            // SAFETY: the caller's page, unused.
             if unsafe { libc::madvise(at, self.page, MADV_GUARD_INSTALL) } == 0 {
                 return Ok(());
             }
             // Relaxed: as above.
             self.light_guards.store(false, Ordering::Relaxed);
         }
-        self.guard_by_mprotect(page)
+        // SAFETY: the caller's promise.
+        unsafe { self.guard_by_mprotect(page) }
     }
 
-    unsafe fn release(&self, slab: NonNull<u8>, bytes: usize) {
+    unsafe fn release(&self, slab: NonNull<u8>, bytes: usize, guards: usize) {
         // SAFETY: the caller's mapping, unused.
         unsafe { libc::munmap(slab.as_ptr().cast(), bytes) };
+        // Relaxed, both: a count. With light guards nothing was counted.
+        if !self.light_guards.load(Ordering::Relaxed) {
+            let less = |count: usize| Some(count.saturating_sub(guards));
+            let _ = self.heavy_guards.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
     }
 }
 

@@ -46,16 +46,18 @@ pub use slots::{Slots, SlotsConfig};
 /// 1. `reserve` returns `bytes` of memory that is readable, writable, zeroed, aligned to a page,
 ///    and nobody else's until it is released.
 /// 2. After `guard` returned `Ok`, any access to that page faults, until the slab is released.
-/// 3. `release` is not called by others than the caller of `reserve`, who does it at most once.
+/// 3. No method unwinds.
 ///
 /// ```
 /// use sched_core::stack::{Mmap, StackSource};
 ///
 /// let source = Mmap::new();
 /// let slab = source.reserve(1 << 20)?;
-/// source.guard(slab)?;
-/// // SAFETY: nobody uses it.
-/// unsafe { source.release(slab, 1 << 20) };
+/// // SAFETY: nobody uses the slab, and one page of it is guarded.
+/// unsafe {
+///     source.guard(slab)?;
+///     source.release(slab, 1 << 20, 1);
+/// }
 /// # Ok::<(), sched_core::stack::StackError>(())
 /// ```
 pub unsafe trait StackSource: Send + Sync {
@@ -63,14 +65,19 @@ pub unsafe trait StackSource: Send + Sync {
     fn reserve(&self, bytes: usize) -> Result<NonNull<u8>, StackError>;
 
     /// Makes the page at `page` inaccessible.
-    fn guard(&self, page: NonNull<u8>) -> Result<(), StackError>;
+    ///
+    /// # Safety
+    ///
+    /// The page lies in a slab that came from `reserve`, and nobody uses it.
+    unsafe fn guard(&self, page: NonNull<u8>) -> Result<(), StackError>;
 
     /// Gives a slab back.
     ///
     /// # Safety
     ///
-    /// `slab` came from `reserve(bytes)`, and nobody uses it any more.
-    unsafe fn release(&self, slab: NonNull<u8>, bytes: usize);
+    /// `slab` came from `reserve(bytes)`, `guards` pages of it are guarded, and nobody uses it any
+    /// more.
+    unsafe fn release(&self, slab: NonNull<u8>, bytes: usize, guards: usize);
 }
 
 /// Why a stack could not be made.

@@ -26,6 +26,8 @@ struct Slab {
     base: NonNull<u8>,
     /// Slots made in it so far; the first `made` are furnished.
     made: usize,
+    /// Whether the slot after those has its guard: it could not be furnished.
+    ahead: bool,
 }
 
 /// Makes slots.
@@ -72,15 +74,20 @@ impl Maker {
     pub(super) fn make(&mut self) -> Result<NonNull<Record>, StackError> {
         if self.slabs.last().is_none_or(|slab| slab.made == self.slots_per_slab) {
             let base = self.source.reserve(self.slot_bytes * self.slots_per_slab)?;
-            self.slabs.push(Slab { base, made: 0 });
+            self.slabs.push(Slab { base, made: 0, ahead: false });
         }
-        let slab = self.slabs.last().ok_or(StackError::NoMemory)?;
+        let slab = self.slabs.last_mut().ok_or(StackError::NoMemory)?;
         // SAFETY: `made` is less than the number of slots in the slab.
         let lo = unsafe { slab.base.add(slab.made * self.slot_bytes) };
-        self.source.guard(lo)?;
+        if !slab.ahead {
+            // SAFETY: the first page of a slot that nobody uses, of a slab of this source.
+            unsafe { self.source.guard(lo)? };
+            slab.ahead = true;
+        }
         let record = self.furnish(lo)?;
         if let Some(slab) = self.slabs.last_mut() {
             slab.made += 1;
+            slab.ahead = false;
         }
         Ok(record)
     }
@@ -173,8 +180,9 @@ impl Maker {
                     self.vacate(record.as_ref());
                 }
             }
+            let (bytes, guards) = (self.slot_bytes * self.slots_per_slab, slab.made);
             // SAFETY: ours, and nothing in it is used any more.
-            unsafe { self.source.release(slab.base, self.slot_bytes * self.slots_per_slab) };
+            unsafe { self.source.release(slab.base, bytes, guards + usize::from(slab.ahead)) };
         }
     }
 

@@ -42,17 +42,18 @@ unsafe impl StackSource for Limited {
         self.source.reserve(bytes)
     }
 
-    fn guard(&self, page: NonNull<u8>) -> Result<(), StackError> {
+    unsafe fn guard(&self, page: NonNull<u8>) -> Result<(), StackError> {
         if self.guarded.fetch_add(1, Ordering::Relaxed) >= self.guards {
             return Err(StackError::NoGuard);
         }
-        self.source.guard(page)
+        // SAFETY: our caller's promise.
+        unsafe { self.source.guard(page) }
     }
 
-    unsafe fn release(&self, slab: NonNull<u8>, bytes: usize) {
+    unsafe fn release(&self, slab: NonNull<u8>, bytes: usize, guards: usize) {
         self.released.fetch_add(1, Ordering::Relaxed);
         // SAFETY: our caller's promise.
-        unsafe { self.source.release(slab, bytes) };
+        unsafe { self.source.release(slab, bytes, guards) };
     }
 }
 

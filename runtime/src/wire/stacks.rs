@@ -1,0 +1,137 @@
+//! [`HeapStacks`]: goroutines' stacks from the allocator's heap.
+//!
+//! sched-core cuts slabs into slots and pools these; alloc-core owns the memory. So stacks, blocks
+//! and collected objects come from one [`PageSource`], stand in one account
+//! ([`Stats::stacks`](alloc_core::Stats::stacks)), and whatever refuses memory to the one refuses it
+//! to the others.
+//!
+//! The two agree on what a slab is: untouched memory that is had page by page, where single pages can
+//! be guarded. sched-core guards each slot as it makes it, and says at the end how many it guarded.
+
+use std::ptr::NonNull;
+
+use alloc_core::Heap;
+use alloc_core::pages::PageSource;
+use sched_core::stack::{StackError, StackSource};
+
+/// Slabs from a heap.
+#[derive(Debug)]
+pub(crate) struct HeapStacks<'h, S> {
+    heap: &'h Heap<S>,
+}
+
+impl<'h, S> HeapStacks<'h, S> {
+    pub(crate) fn new(heap: &'h Heap<S>) -> Self {
+        HeapStacks { heap }
+    }
+}
+
+// SAFETY: 1. a slab of a heap is fresh, zeroed, at a page, and its taker's alone. 2. its guards fault
+// until it is released. 3. nothing in alloc-core unwinds.
+unsafe impl<S: PageSource + Send + Sync> StackSource for HeapStacks<'_, S> {
+    fn reserve(&self, bytes: usize) -> Result<NonNull<u8>, StackError> {
+        self.heap.stacks().reserve(bytes).map_err(reason)
+    }
+
+    unsafe fn guard(&self, page: NonNull<u8>) -> Result<(), StackError> {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.heap.stacks().guard(page) }.map_err(reason)
+    }
+
+    unsafe fn release(&self, slab: NonNull<u8>, bytes: usize, guards: usize) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.heap.stacks().release(slab, bytes, guards) }
+    }
+}
+
+/// The scheduler's word for it.
+fn reason(error: alloc_core::Error) -> StackError {
+    match error {
+        alloc_core::Error::Guard => StackError::NoGuard,
+        alloc_core::Error::Mappings { limit } => StackError::TooManyMappings { limit },
+        _ => StackError::NoMemory,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use alloc_core::pages::{fail::Fail, os::Os};
+    use sched_core::park::{self, WaitReason, Waiter};
+    use sched_core::{Config, Error, NoHooks, Scheduler, SpawnError};
+
+    use super::*;
+
+    type Failing = Heap<Fail<Os>>;
+
+    /// A heap whose source serves `calls` calls. Leaked: a scheduler's stacks are.
+    fn heap(calls: usize) -> &'static Failing {
+        Box::leak(Box::new(Heap::new(Fail::after(Os::new(), calls))))
+    }
+
+    fn scheduler(heap: &'static Failing, thread_mode: bool) -> Result<Scheduler, Error> {
+        let config = Config { procs: 1, thread_mode, ..Config::default() };
+        Scheduler::with_stacks(config, Arc::new(NoHooks), Box::new(HeapStacks::new(heap)))
+    }
+
+    /// A goroutine that tells who it is and parks.
+    fn parks(tell: &mpsc::Sender<Waiter>) -> impl FnOnce() + Send + 'static {
+        let tell = tell.clone();
+        move || {
+            tell.send(park::current()).expect("the test listens");
+            park::park(WaitReason::Park);
+        }
+    }
+
+    #[test]
+    fn stacks_are_in_the_heaps_account_while_their_scheduler_lives() {
+        for thread_mode in [false, true] {
+            let heap = heap(usize::MAX);
+            let scheduler = scheduler(heap, thread_mode).expect("the system gives stacks");
+            let before = heap.stats();
+            assert!(before.stacks > 0 && before.mapped >= before.stacks);
+            let (tell, told) = mpsc::channel();
+            let all: Vec<_> =
+                (0..100).map(|_| scheduler.spawn(parks(&tell)).expect("it is open")).collect();
+            let waiters: Vec<_> = told.iter().take(100).collect();
+            assert!(heap.stats().stacks >= 100 * Config::default().stack_bytes);
+            waiters.into_iter().for_each(|waiter| waiter.unpark());
+            all.into_iter().for_each(|one| one.join().expect("no panic"));
+            assert_eq!(scheduler.shutdown(None).left, 0);
+            drop(scheduler);
+            assert_eq!(heap.stats().stacks, 0, "the last handle gave all back");
+        }
+    }
+
+    #[test]
+    fn a_source_that_gives_nothing_makes_no_scheduler() {
+        assert!(matches!(scheduler(heap(0), false), Err(Error::Stacks(StackError::NoMemory))));
+        // Address space and memory, but no guard.
+        assert!(matches!(scheduler(heap(2), false), Err(Error::Stacks(StackError::NoGuard))));
+    }
+
+    #[test]
+    fn a_source_that_gives_out_is_an_error_of_spawn_until_it_recovers() {
+        let heap = heap(usize::MAX);
+        let scheduler = scheduler(heap, false).expect("the system gives stacks");
+        heap.source().allow(0);
+        let (tell, told) = mpsc::channel();
+        let mut all = Vec::new();
+        let refusal = loop {
+            match scheduler.spawn(parks(&tell)) {
+                Ok(handle) => all.push(handle),
+                Err(refusal) => break refusal,
+            }
+            std::thread::yield_now();
+        };
+        assert!(matches!(refusal, SpawnError::Stacks(_)), "{refusal}");
+        heap.source().allow(usize::MAX);
+        // Those that were let in run all the same, and then others are let in.
+        told.iter().take(all.len()).for_each(|waiter| waiter.unpark());
+        all.into_iter().for_each(|one| one.join().expect("no panic"));
+        let next = scheduler.spawn(|| 7).expect("there are stacks again");
+        assert_eq!(next.join().expect("no panic"), 7);
+        assert_eq!(scheduler.shutdown(None).left, 0);
+    }
+}
