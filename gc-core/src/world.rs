@@ -15,7 +15,10 @@
 //!   than it entered them on.
 //! - *Nesting* ([`Nesting`]): how many guards the current task holds, since which epoch.
 
+mod barrier;
 pub mod threads;
+
+pub use self::barrier::Barrier;
 
 use crate::{local::Local, space::Space, sync::fence};
 use core::{
@@ -81,7 +84,8 @@ impl Nesting {
 ///    of every `each` that starts later.
 /// 3. `light` and `heavy` are two sides of one barrier: for any call of each, either everything
 ///    before the `light` is visible after the `heavy`, or everything before the `heavy` is
-///    visible after the `light`. Two `fence(SeqCst)` are that, and are the default.
+///    visible after the `light`. Two `fence(SeqCst)` are that, and are the default; a [`Barrier`]
+///    that was probed before the first guard is that, too.
 pub unsafe trait World<S: Space>: Send + Sync + 'static {
     /// Occupies the caller's local state during `f`. `f` runs no user code, does not unwind,
     /// and does not call `with` again.

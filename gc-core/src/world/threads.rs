@@ -9,7 +9,7 @@
 //! whose thread-locals are gone (a destructor of another thread-local drops a root), a shared
 //! state under a lock takes over.
 
-use super::{Nesting, World};
+use super::{Barrier, Nesting, World};
 use crate::{local::Local, space::Space};
 use std::{
     cell::{Cell, RefCell},
@@ -82,6 +82,7 @@ static WORLDS: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug)]
 pub struct Threads<S: Space = crate::space::blocks::Blocks> {
     number: u64,
+    barrier: Barrier,
     members: Mutex<Vec<Arc<Member<S>>>>,
     /// For threads without thread-locals.
     spare: Mutex<Option<Arc<Member<S>>>>,
@@ -98,7 +99,8 @@ impl<S: Space> Threads<S> {
     pub fn new() -> Self {
         // Relaxed: the number only has to be unique.
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
-        Self { number, members: Mutex::default(), spare: Mutex::default() }
+        let barrier = Barrier::probe();
+        Self { number, barrier, members: Mutex::default(), spare: Mutex::default() }
     }
 
     /// How many local states there are, those without a thread included.
@@ -163,6 +165,32 @@ impl<S: Space> Threads<S> {
         let mut spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         (Arc::as_ptr(spare.get_or_insert_with(|| self.join(space))), Some(spare))
     }
+
+    /// The calling thread's place: its local state, for as long as the value is kept. For worlds that
+    /// have threads beside something else; a caller takes one place at a time.
+    #[inline]
+    pub fn place(&self, space: &S) -> Place<'_, S> {
+        let joined = self.joined().or_else(|| self.register(space));
+        let (member, turn) = joined.map_or_else(|| self.spare(space), |own| (own, None));
+        // SAFETY: `members` holds a share of it.
+        let local = unsafe { &(*member).local };
+        Place { local, _turn: turn }
+    }
+}
+
+/// The occupancy of a thread's local state. See [`Threads::place`].
+#[derive(Debug)]
+pub struct Place<'a, S: Space> {
+    local: &'a Local<S>,
+    _turn: Option<Turn<'a, S>>,
+}
+
+impl<'a, S: Space> Place<'a, S> {
+    /// The local state.
+    #[inline(always)]
+    pub fn local(&self) -> &'a Local<S> {
+        self.local
+    }
 }
 
 // SAFETY:
@@ -171,18 +199,14 @@ impl<S: Space> Threads<S> {
 //    lock order one thread's use before the next one's.
 // 2. Members are pushed under the lock that `each` takes, before they are first given, and
 //    never removed.
-// 3. The barrier is the default one.
+// 3. The barrier was probed when the world was made.
 unsafe impl<S: Space> World<S> for Threads<S> {
     #[inline]
     fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R {
-        let joined = self.joined().or_else(|| self.register(space));
-        let (member, _turn) = joined.map_or_else(|| self.spare(space), |own| (own, None));
+        let place = self.place(space);
         // One call, which is inlined: handed to a function of its own in the rare case, `f` would
         // keep what it captures, such as a new object's value, in memory in the common one.
-        //
-        // SAFETY: the member is this thread's, by its memberships or for its turn, and `members`
-        // holds a share of it.
-        f(unsafe { &(*member).local })
+        f(place.local())
     }
 
     fn each(&self, f: &mut dyn FnMut(&Local<S>)) {
@@ -195,6 +219,15 @@ unsafe impl<S: Space> World<S> for Threads<S> {
             Some(member) => f(unsafe { &(*member).nesting }),
             None => f(&Nesting::new()),
         }
+    }
+
+    #[inline(always)]
+    fn light(&self) {
+        self.barrier.light();
+    }
+
+    fn heavy(&self) {
+        self.barrier.heavy();
     }
 
     fn nap(&self, time: Duration) {

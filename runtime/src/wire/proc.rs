@@ -13,12 +13,15 @@ use alloc_core::global::{self, GlobalCache};
 use sched_core::Hooks;
 use sched_core::entry::Entered;
 
+use super::world::State;
 use crate::current;
 
 /// The record behind a P's pointer. Used by whoever holds the P.
 #[repr(align(128))]
 pub(crate) struct ProcLocal {
     number: usize,
+    /// What the process's collected heap keeps for this number, once it was asked for.
+    state: Cell<Option<&'static State>>,
     cache: UnsafeCell<GlobalCache>,
     /// Whether the cache is in use.
     occupied: Cell<bool>,
@@ -30,6 +33,7 @@ impl ProcLocal {
     fn new() -> Self {
         ProcLocal {
             number: current::NUMBERS.take(),
+            state: Cell::new(None),
             cache: UnsafeCell::new(global::heap().cache()),
             occupied: Cell::new(false),
             entered: Cell::new(None),
@@ -48,6 +52,17 @@ impl ProcLocal {
     /// The P's number, below [`Numbers::LIMIT`].
     pub(crate) fn number(&self) -> usize {
         self.number
+    }
+
+    /// The collected heap's state for this P, if it was [remembered](Self::remember).
+    #[inline(always)]
+    pub(super) fn state(&self) -> Option<&'static State> {
+        self.state.get()
+    }
+
+    /// Notes the state, for good: a number's state is never replaced.
+    pub(super) fn remember(&self, state: &'static State) {
+        self.state.set(Some(state));
     }
 
     /// Takes the cache, unless it is in use.

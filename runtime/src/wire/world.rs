@@ -1,7 +1,7 @@
 //! [`Procs`]: who mutates the collected heap. gc-core's `World` with sched-core's Ps.
 //!
-//! A goroutine's local state is that of the P it runs on, found by the P's number and used inside the
-//! runtime, where the P cannot be taken away. A thread without a P has a state of its own, as with
+//! A goroutine's local state is that of the P it runs on, found through the P's record and used inside
+//! the runtime, where the P cannot be taken away. A thread without a P has a state of its own, as with
 //! gc-core alone. How many guards a task holds is a thread-local: the goroutine's own.
 //!
 //! # Making a local state
@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use gc_core::local::Local;
 use gc_core::space::Space;
-use gc_core::world::threads::Threads;
-use gc_core::world::{Nesting, World};
-use sched_core::entry;
+use gc_core::world::threads::{Place, Threads};
+use gc_core::world::{Barrier, Nesting, World};
+use sched_core::entry::{self, Entered};
 
 use super::proc::{Numbers, ProcLocal};
 use super::space::Cells;
@@ -30,7 +30,7 @@ use crate::current;
 
 const CHUNK: usize = 256;
 
-type State = Local<Cells>;
+pub(super) type State = Local<Cells>;
 type Chunk = [AtomicPtr<State>; CHUNK];
 
 /// Local states by number. Grows, never shrinks.
@@ -39,10 +39,10 @@ struct Table {
 }
 
 impl Table {
-    fn get(&self, number: usize) -> Option<&State> {
+    fn get(&self, number: usize) -> Option<&'static State> {
         // Acquire: brings the state; pairs with the Release in `put`.
         let state = self.chunk(number / CHUNK)?[number % CHUNK].load(Ordering::Acquire);
-        // SAFETY: null, or a box that `put` leaked.
+        // SAFETY: null, or a box that `put` leaked for good.
         unsafe { state.as_ref() }
     }
 
@@ -98,6 +98,16 @@ impl Table {
 pub struct Procs {
     procs: Table,
     threads: Threads<Cells>,
+    barrier: Barrier,
+}
+
+/// The occupancy of a local state.
+struct Seat<'a> {
+    state: &'a State,
+    /// Keeps the P; means nothing on a thread without one.
+    _inside: Entered<'static>,
+    /// Of a thread without a P.
+    _place: Option<Place<'a, Cells>>,
 }
 
 impl fmt::Debug for Procs {
@@ -109,7 +119,25 @@ impl fmt::Debug for Procs {
 impl Procs {
     pub(crate) fn new() -> Self {
         let chunks = [const { AtomicPtr::new(ptr::null_mut()) }; Numbers::LIMIT / CHUNK];
-        Procs { procs: Table { chunks }, threads: Threads::new() }
+        Procs { procs: Table { chunks }, threads: Threads::new(), barrier: Barrier::probe() }
+    }
+
+    /// Takes the caller's seat, which its P does not know, or which is no P's.
+    #[cold]
+    fn find(&self, space: &Cells, mut inside: Entered<'static>) -> Seat<'_> {
+        loop {
+            let Some(proc) = ProcLocal::here(&inside) else {
+                let place = self.threads.place(space);
+                return Seat { state: place.local(), _inside: inside, _place: Some(place) };
+            };
+            if let Some(state) = self.procs.get(proc.number()) {
+                proc.remember(state);
+                return Seat { state, _inside: inside, _place: None };
+            }
+            drop(inside);
+            self.make(space);
+            inside = entry::enter();
+        }
     }
 
     /// Makes a local state for the P that the caller runs on.
@@ -136,22 +164,17 @@ impl Procs {
 // 2. A state is put into the table before it is first given, and never removed. Whoever is counted in
 //    it passes the barrier after that and before its guard counts, so an `each` after the other
 //    side of the barrier finds it, or the guard counts in the new epoch.
-// 3. The barrier is the default one.
+// 3. The barrier was probed when the world was made, and there is one world in the process.
 unsafe impl World<Cells> for Procs {
-    #[inline]
+    #[inline(always)]
     fn with<R>(&self, space: &Cells, f: impl FnOnce(&State) -> R) -> R {
-        loop {
-            let inside = entry::enter();
-            let Some(proc) = ProcLocal::here(&inside) else {
-                drop(inside);
-                return self.threads.with(space, f);
-            };
-            if let Some(state) = self.procs.get(proc.number()) {
-                return f(state);
-            }
-            drop(inside);
-            self.make(space);
-        }
+        let inside = entry::enter();
+        let seat = match ProcLocal::here(&inside).and_then(ProcLocal::state) {
+            Some(state) => Seat { state, _inside: inside, _place: None },
+            None => self.find(space, inside),
+        };
+        // One call of `f`, so that it is inlined: see `Threads`.
+        f(seat.state)
     }
 
     fn each(&self, f: &mut dyn FnMut(&State)) {
@@ -162,6 +185,15 @@ unsafe impl World<Cells> for Procs {
     #[inline]
     fn nesting<R>(&self, f: impl FnOnce(&Nesting) -> R) -> R {
         current::nesting(f)
+    }
+
+    #[inline(always)]
+    fn light(&self) {
+        self.barrier.light();
+    }
+
+    fn heavy(&self) {
+        self.barrier.heavy();
     }
 
     fn nap(&self, time: Duration) {

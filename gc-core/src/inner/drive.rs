@@ -1,0 +1,184 @@
+//! The driver: one whole cycle, from the pacer's numbers before it to those after, and destructors.
+//!
+//! One driver at a time: it has the driver's lock from step 0 to step 8. Whoever finds it taken waits
+//! as it waits for anything else, by its own pause, so that a goroutine does not keep a P.
+
+use super::{Core, lock};
+use crate::{
+    cycle::{Cycle, Pause},
+    error::HeapError,
+    heap::Tag,
+    mark::Marker,
+    pacer::{Facts, Pacer},
+    space::{Kind, Space},
+    stats::{Record, Stopwatch},
+    world::World,
+};
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr::NonNull,
+    sync::{MutexGuard, TryLockError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+/// What only the driver of a cycle uses.
+pub(super) struct Driver {
+    pacer: Box<dyn Pacer>,
+    marker: Marker,
+}
+
+impl Driver {
+    pub(super) fn new(pacer: Box<dyn Pacer>) -> Self {
+        Self { pacer, marker: Marker::default() }
+    }
+}
+
+impl<H: Tag> Core<H> {
+    /// The usual way to wait: let others run at once the first times, then nap.
+    pub(crate) fn pause(&self, pause: Pause) {
+        match pause {
+            Pause::Slice => {}
+            Pause::Handshake(asked) | Pause::Busy(asked) => {
+                let microseconds = if asked < 10 { 0 } else { 50 };
+                self.world.nap(Duration::from_micros(microseconds));
+            }
+        }
+    }
+
+    /// Steps 0 to 8.
+    pub(crate) fn cycle(&self, pause: &mut dyn FnMut(Pause)) -> Result<Record, HeapError> {
+        if self.is_inside_guard() {
+            return Err(HeapError::InsideGuard);
+        }
+        let mut driver = self.become_driver(pause)?;
+        let record = self.drive(&mut driver, pause);
+        *lock(&self.ended) = Instant::now();
+        drop(driver);
+        if let Some(report) = &self.report {
+            report(&record);
+        }
+        Ok(record)
+    }
+
+    /// Waits for its turn to drive. Never again after a driver has unwound: nobody knows how far
+    /// its cycle came, so the barrier stays as it is, and nothing more is freed.
+    fn become_driver(
+        &self,
+        pause: &mut dyn FnMut(Pause),
+    ) -> Result<MutexGuard<'_, Driver>, HeapError> {
+        let mut asked = 0;
+        loop {
+            match self.driver.try_lock() {
+                Ok(driver) => return Ok(driver),
+                Err(TryLockError::Poisoned(_)) => return Err(HeapError::Broken),
+                Err(TryLockError::WouldBlock) => pause(Pause::Busy(asked)),
+            }
+            asked += 1;
+        }
+    }
+
+    fn drive(&self, driver: &mut Driver, pause: &mut dyn FnMut(Pause)) -> Record {
+        let mut record = Record { heap_before: self.pace.live(), ..Record::default() };
+        let mut watch = Stopwatch::start();
+        let Driver { pacer, marker } = driver;
+        // SAFETY: the driver's lock makes us the only one, the world is the engine's, no guard is
+        // held by this task, and the steps below are in order.
+        let mut cycle =
+            unsafe { Cycle::new(&self.engine, &self.world, &mut *marker, self.slice, pause) };
+        cycle.prepare();
+        record.sweep = watch.lap();
+        self.pace.begin();
+        let at_begin = self.pace.live();
+        cycle.start();
+        record.hands = watch.lap();
+        cycle.shade_roots();
+        let at_mark = self.pace.live();
+        let (number, rounds) = cycle.mark_to_the_end();
+        cycle.open(number);
+        record.mark = watch.lap();
+        if self.checkmark {
+            self.check(number);
+        }
+        cycle.end();
+        record.last_hand = watch.lap();
+        let (objects, marked) = marker.take_counts();
+        let at_end = self.pace.live();
+        let facts = Facts { marked, scanned: marked, grown: at_end.saturating_sub(at_begin) };
+        if let Some(new) = lock(&self.pacer).take() {
+            *pacer = new;
+        }
+        let target = pacer.next(facts);
+        // What was allocated before `begin_mark` and survived is among the marked.
+        self.pace.end(at_mark, marked, target);
+        let record = Record {
+            cycle: number - 1,
+            rounds,
+            heap_after: at_end,
+            heap_live: self.pace.live(),
+            marked_objects: objects,
+            marked_bytes: marked,
+            goal: target.goal,
+            trigger: target.trigger,
+            longest_delay: self.longest_delay(),
+            ..record
+        };
+        lock(&self.stats).add(&record);
+        record
+    }
+
+    fn longest_delay(&self) -> Duration {
+        let mut longest = Duration::ZERO;
+        self.world.each(&mut |local| longest = longest.max(local.take_longest_delay()));
+        longest
+    }
+
+    /// Checkmark: marks again from the roots with a set and no barrier, and compares. Between
+    /// steps 7 and 8, when nothing is swept, everything reachable is marked or newer.
+    fn check(&self, cycle: u64) {
+        let space = &self.engine.space;
+        let mut seen = HashSet::new();
+        let mut stack = crate::trace::Tracer::default();
+        self.engine.roots.scan(|cell| stack.edge(cell));
+        while let Some(cell) = stack.pop() {
+            if !seen.insert(cell) {
+                continue;
+            }
+            // SAFETY: the cell was reached from a root after step 7, and nobody sweeps before
+            // step 8 is over.
+            let (kind, fine) = unsafe {
+                (space.kind(cell), space.is_marked(cell) || space.is_of_cycle(cell, cycle))
+            };
+            assert!(fine, "checkmark: {} at {cell:p} is reachable and white", (kind.name)());
+            if let Some(trace) = kind.trace {
+                // SAFETY: the object is of the cell's kind.
+                unsafe { trace(cell, &mut stack) };
+            }
+        }
+    }
+
+    pub(crate) fn run_destructors(&self, at_least: usize) -> usize {
+        let mut ran = 0;
+        while ran < at_least {
+            match self.engine.space.destruct(&mut |cell, kind| self.destruct(cell, kind)) {
+                0 => break,
+                some => ran += some,
+            }
+        }
+        // Relaxed: a statistic.
+        self.destructed.fetch_add(ran as u64, Ordering::Relaxed);
+        ran
+    }
+
+    pub(super) fn destruct(&self, cell: NonNull<u8>, kind: &Kind) {
+        let Some(drop) = kind.drop else { return };
+        // SAFETY: the space hands out each dead cell once, and nobody can reach it any more.
+        let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { drop(cell) }));
+        if let Err(payload) = outcome {
+            // Relaxed: a statistic.
+            self.panics.fetch_add(1, Ordering::Relaxed);
+            // A payload's destructor may panic as well; it is not worth a second catch.
+            std::mem::forget(payload);
+        }
+    }
+}
