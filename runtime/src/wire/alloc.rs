@@ -24,7 +24,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
-use alloc_core::global::{self, Binding, CacheRef, ThreadBinding};
+use alloc_core::global::{self, Binding, CacheRef, StdPlace, ThreadBinding};
 use sched_core::entry;
 
 use super::proc::ProcLocal;
@@ -95,6 +95,8 @@ pub(crate) struct ProcBinding;
 // entered; the hand-over of a P synchronises. 2. a handler finds the record occupied and gets no cache.
 // 3. neither entering nor the record allocates. Without a P: as `ThreadBinding`.
 unsafe impl Binding for ProcBinding {
+    type Place = StdPlace;
+
     #[inline]
     fn enter() -> Option<CacheRef> {
         note_use();

@@ -1,0 +1,313 @@
+//! A cache for each thread: from a pool at its first allocation, back to it at its end.
+//!
+//! # The thread's words
+//!
+//! ```text
+//!   slot   the cache, if it is free to use; null while it is in use, or there is none
+//!   held   the cache of this thread, in use or not
+//! ```
+//!
+//! `enter` takes the pointer out of `slot`, `exit` puts it back. A signal handler that interrupts
+//! the allocator finds `slot` null and gets no cache. Both are plain loads and stores with compiler
+//! fences: only this thread and its handlers touch them. [`Words`] begin as zeros and need neither
+//! initialiser nor destructor, so they work before `main` and after all destructors of the thread.
+//!
+//! # The end of a thread
+//!
+//! A key of pthread's gives the cache back. Destructors of other keys may allocate, in any order, and
+//! may make themselves run again, for four rounds. So ours asks to be called again in each of the
+//! first three and acts in the last. What is allocated after that comes from the emergency heap.
+//!
+//! # Where the words lie
+//!
+//! In a thread-local of std's ([`StdPlace`]), save in a preloaded library: its thread-locals of the
+//! usual kind are found by a function of libc's that may call `malloc`. Such a library brings a
+//! [`Place`] of its own.
+
+use core::{
+    cell::Cell,
+    fmt,
+    marker::PhantomData,
+    ptr::{self, NonNull},
+    sync::atomic::{Ordering, compiler_fence},
+};
+
+use super::{Binding, CacheRef, GlobalCache, HEAP, KEY, LOCAL, POOL, fork};
+
+/// What the allocator knows of a thread. All zeros is a thread that never allocated.
+#[repr(C)]
+pub struct Words {
+    slot: Cell<*mut Pooled>,
+    held: Cell<*mut Pooled>,
+    state: Cell<State>,
+    /// Rounds of destructors that our key's has let pass.
+    rounds: Cell<u8>,
+    /// Emergency heaps that this thread is in the middle of.
+    pub(super) depth: Cell<u8>,
+    /// This thread forks, and holds all locks for that.
+    pub(super) forking: Cell<bool>,
+}
+
+impl Words {
+    /// The words of a thread that never allocated.
+    #[allow(
+        clippy::new_without_default,
+        reason = "only a thread-local is made of it, by a constant"
+    )]
+    pub const fn new() -> Self {
+        Words {
+            slot: Cell::new(ptr::null_mut()),
+            held: Cell::new(ptr::null_mut()),
+            state: Cell::new(State::New),
+            rounds: Cell::new(0),
+            depth: Cell::new(0),
+            forking: Cell::new(false),
+        }
+    }
+
+    /// True if this was called from a handler that interrupted the allocator in this thread.
+    pub(super) fn in_the_middle(&self) -> bool {
+        let in_cache = self.state.get() == State::Bound && self.slot.get().is_null();
+        in_cache || self.state.get() == State::Binding || self.depth.get() > 0
+    }
+}
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Words").finish_non_exhaustive()
+    }
+}
+
+/// How far a thread's binding has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum State {
+    New = 0,
+    Binding,
+    Bound,
+    /// The cache went back to the pool: never again.
+    Over,
+}
+
+/// Finds the words of the calling thread.
+///
+/// # Safety
+///
+/// 1. Each thread of execution has words of its own, which begin as [`Words::new`] or as zeros, are
+///    always the same, and stay in place until the thread has ended.
+/// 2. Finding them does not allocate and does not unwind, at any time of the thread's life.
+pub unsafe trait Place {
+    /// Runs `f` with the words.
+    fn with<R>(f: impl FnOnce(&Words) -> R) -> R;
+}
+
+/// In a thread-local of std's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StdPlace;
+
+// SAFETY: a thread-local with a constant initialiser and without destructor is there for all of the
+// thread's life (1), and in an executable is found relative to the thread pointer (2).
+unsafe impl Place for StdPlace {
+    #[inline(always)]
+    fn with<R>(f: impl FnOnce(&Words) -> R) -> R {
+        LOCAL.with(f)
+    }
+}
+
+/// A cache in the pool or in the hands of a thread. Never freed.
+pub(super) struct Pooled {
+    cache: GlobalCache,
+    /// Next in the pool.
+    next: Option<NonNull<Pooled>>,
+    /// Next of all that were ever made.
+    older: Option<NonNull<Pooled>>,
+    /// The words of the thread that has it; null in the pool.
+    words: *const Words,
+}
+
+/// All caches of threads.
+pub(super) struct Pool {
+    free: Option<NonNull<Pooled>>,
+    newest: Option<NonNull<Pooled>>,
+}
+
+// SAFETY: pooled caches are used by whoever took them out; the pool is only touched under its lock.
+unsafe impl Send for Pool {}
+
+impl Pool {
+    pub(super) const fn new() -> Self {
+        Pool { free: None, newest: None }
+    }
+
+    /// A cache for the thread with these words.
+    fn take(&mut self, words: &Words) -> Option<NonNull<Pooled>> {
+        let mut pooled = self.pop().or_else(|| self.make())?;
+        // SAFETY: out of the pool, it is ours.
+        unsafe { pooled.as_mut() }.words = words;
+        Some(pooled)
+    }
+
+    fn pop(&mut self) -> Option<NonNull<Pooled>> {
+        let mut pooled = self.free?;
+        // SAFETY: caches in the pool are nobody else's.
+        self.free = unsafe { pooled.as_mut() }.next.take();
+        Some(pooled)
+    }
+
+    fn make(&mut self) -> Option<NonNull<Pooled>> {
+        let (size, align) = (size_of::<Pooled>(), align_of::<Pooled>());
+        let at = HEAP.meta.alloc(HEAP.source(), size, align)?.cast::<Pooled>();
+        let pooled =
+            Pooled { cache: HEAP.cache(), next: None, older: self.newest, words: ptr::null() };
+        // SAFETY: fresh memory for a record, kept for ever.
+        unsafe { at.write(pooled) };
+        self.newest = Some(at);
+        Some(at)
+    }
+
+    fn give_back(&mut self, mut pooled: NonNull<Pooled>) {
+        // SAFETY: the caller gives the cache up.
+        let record = unsafe { pooled.as_mut() };
+        record.words = ptr::null();
+        record.next = self.free.replace(pooled);
+    }
+
+    /// In the child of a fork: empties and takes back the caches of the threads that it does not have.
+    ///
+    /// A cache that its thread was in the middle of using is lost, with what it holds. The child
+    /// sees of each thread what it had written up to some moment, so a full slot means a whole cache.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only thread, the child's, with the words `own`; no lock of the heap is held.
+    pub(super) unsafe fn adopt_orphans(&mut self, own: &Words) {
+        let mut next = self.newest;
+        while let Some(mut pooled) = next {
+            // SAFETY: records are never freed, and the threads that used them are not here.
+            let record = unsafe { pooled.as_mut() };
+            next = record.older;
+            if record.words.is_null() || ptr::eq(record.words, own) {
+                continue;
+            }
+            // SAFETY: libc keeps the stacks and thread-locals of the lost threads mapped until
+            // something reuses them, and nothing of this process ran since the fork.
+            let whole = unsafe { (*record.words).slot.get() } == pooled.as_ptr();
+            record.words = ptr::null();
+            if whole {
+                record.cache.flush();
+                record.next = self.free.replace(pooled);
+            }
+        }
+    }
+}
+
+/// Each thread has a cache of its own, from its first allocation to its end; its words lie in `P`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PerThread<P>(PhantomData<fn(P)>);
+
+/// [`PerThread`] with the words in a thread-local of std's.
+pub type ThreadBinding = PerThread<StdPlace>;
+
+// SAFETY: a cache out of the pool has one thread, the pool's lock synchronises its owners (1); it
+// is taken out of `slot` first, so a handler finds null (2); `bind` allocates from the heap's own
+// records only, and libc's functions while there is no cache to take (3).
+unsafe impl<P: Place> Binding for PerThread<P> {
+    type Place = P;
+
+    #[inline]
+    fn enter() -> Option<CacheRef> {
+        P::with(|words| {
+            let Some(cache) = NonNull::new(words.slot.get()) else { return bind::<P>(words) };
+            words.slot.set(ptr::null_mut());
+            // The slot is empty before the cache is touched, as a handler of this thread sees it.
+            compiler_fence(Ordering::SeqCst);
+            Some(CacheRef(cache.cast()))
+        })
+    }
+
+    #[inline]
+    fn exit() {
+        P::with(|words| {
+            // The cache is whole before the slot says so.
+            compiler_fence(Ordering::SeqCst);
+            words.slot.set(words.held.get());
+        });
+    }
+}
+
+/// Gives the thread a cache, unless it had one already: then it is in use, below us on the stack.
+#[cold]
+fn bind<P: Place>(words: &Words) -> Option<CacheRef> {
+    if words.state.get() != State::New {
+        return None;
+    }
+    words.state.set(State::Binding);
+    compiler_fence(Ordering::SeqCst);
+    let pooled = take_pooled::<P>(words);
+    words.held.set(pooled.map_or(ptr::null_mut(), NonNull::as_ptr));
+    compiler_fence(Ordering::SeqCst);
+    // Without a cache not for ever: memory may come back.
+    words.state.set(if pooled.is_some() { State::Bound } else { State::New });
+    pooled.map(|pooled| CacheRef(pooled.cast()))
+}
+
+/// A cache for this thread, which the thread's end will give back.
+fn take_pooled<P: Place>(words: &Words) -> Option<NonNull<Pooled>> {
+    let key = key::<P>()?;
+    let pooled = POOL.lock().take(words)?;
+    // SAFETY: the key was made, and is never deleted.
+    let failed = unsafe { libc::pthread_setspecific(key, pooled.as_ptr().cast()) } != 0;
+    if failed {
+        POOL.lock().give_back(pooled);
+        return None;
+    }
+    Some(pooled)
+}
+
+/// The key, made by the first caller, who also installs the fork handlers.
+fn key<P: Place>() -> Option<libc::pthread_key_t> {
+    let mut known = KEY.lock();
+    if known.is_none() {
+        let mut key = 0;
+        // SAFETY: `key` is written by the call; the destructor fits the values stored under it.
+        if unsafe { libc::pthread_key_create(&mut key, Some(unbind)) } != 0 {
+            return None;
+        }
+        if !fork::install::<P>() {
+            // SAFETY: nobody has the key yet.
+            unsafe { libc::pthread_key_delete(key) };
+            return None;
+        }
+        *known = Some(key);
+    }
+    *known
+}
+
+/// The thread ends: its cache goes to the pool, empty.
+unsafe extern "C" fn unbind(pooled: *mut libc::c_void) {
+    let Some(mut pooled) = NonNull::new(pooled.cast::<Pooled>()) else { return };
+    // SAFETY: the cache is this thread's own, so the words are in place; see `Place`.
+    let words = unsafe { &*pooled.as_ref().words };
+    if words.rounds.get() + 1 < ROUNDS && call_again(words, pooled) {
+        return;
+    }
+    words.state.set(State::Over);
+    words.slot.set(ptr::null_mut());
+    compiler_fence(Ordering::SeqCst);
+    // SAFETY: not in use: pthread runs destructors on the bare thread, and handlers find the slot
+    // empty from here on.
+    unsafe { pooled.as_mut() }.cache.flush();
+    words.held.set(ptr::null_mut());
+    POOL.lock().give_back(pooled);
+}
+
+/// Rounds of destructors that POSIX asks for at least (`PTHREAD_DESTRUCTOR_ITERATIONS`).
+const ROUNDS: u8 = 4;
+
+/// Asks for another call of [`unbind`] in the next round; `false` if that fails.
+fn call_again(words: &Words, pooled: NonNull<Pooled>) -> bool {
+    let Some(key) = *KEY.lock() else { return false };
+    words.rounds.set(words.rounds.get() + 1);
+    // SAFETY: the key was made, and is never deleted.
+    unsafe { libc::pthread_setspecific(key, pooled.as_ptr().cast()) == 0 }
+}
