@@ -36,6 +36,7 @@ use core::{alloc::Layout, fmt, mem, ptr::NonNull};
 
 use crate::{
     Error, Heap,
+    harden::Wait,
     owned::{collect, has_local, pop},
     pages::PageSource,
     remote::State,
@@ -171,6 +172,9 @@ impl<'h, S: PageSource> Cache<'h, S> {
     /// Finds a span with a free cell, makes it the current one, and takes the cell.
     #[cold]
     fn refill(&mut self, class: usize) -> Result<(NonNull<u8>, bool), Error> {
+        if let Some(hardened) = self.heap.hardened() {
+            return self.heap.hardened_cell(hardened, class);
+        }
         self.refills += 1;
         if let Some(span) = self.current[class] {
             if collect(span) {
@@ -271,7 +275,9 @@ impl<'h, S: PageSource> Cache<'h, S> {
     pub unsafe fn free(&mut self, block: NonNull<u8>) {
         // SAFETY: passed on.
         let known = unsafe { self.free_if_known(block) };
-        debug_assert!(known, "free of {block:p}, which is not a block of this heap");
+        if !known {
+            self.heap.free_odd(None, block, Wait::Briefly);
+        }
     }
 
     /// As [`Cache::free`], but leaves a block of another heap alone and returns `false`.
@@ -356,7 +362,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
         match span.kind() {
             Kind::Small => {}
             Kind::Large => return self.heap.free_span(span),
-            kind => return debug_assert!(false, "free of {block:p} in a span that is {kind:?}"),
+            _ => return self.heap.free_odd(Some(span), block, Wait::Briefly),
         }
         let class = span.class();
         let room = self.bins[class].partial.len() < partial_limit(class);

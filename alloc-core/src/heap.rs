@@ -25,6 +25,7 @@ use core::ptr::{self, NonNull};
 use crate::{
     Cache, Error, Stats,
     central::Central,
+    harden::{Hardened, Wait},
     managed::Managed,
     meta::Meta,
     page_heap::{Pages, Parts, Taken},
@@ -36,7 +37,7 @@ use crate::{
     span_set::SpanSet,
     stack::Guards,
     stats::Counters,
-    sync::{AtomicUsize, Lock, LockGuard, Ordering, array_of, const_fn},
+    sync::{AtomicPtr, AtomicUsize, Lock, LockGuard, Ordering, array_of, const_fn},
 };
 
 /// A heap over one source of pages.
@@ -67,6 +68,8 @@ pub struct Heap<S> {
     pub(crate) counters: Counters,
     pub(crate) guards: Guards,
     pub(crate) managed: Managed,
+    /// Null until the heap is hardened.
+    pub(crate) hardened: AtomicPtr<Hardened>,
 }
 
 impl<S> core::fmt::Debug for Heap<S> {
@@ -90,6 +93,7 @@ impl<S> Heap<S> {
                 counters: Counters::new(),
                 guards: Guards::new(),
                 managed: Managed::new(),
+                hardened: AtomicPtr::new(ptr::null_mut()),
             }
         }
     }
@@ -183,8 +187,11 @@ impl<S: PageSource> Heap<S> {
             return Err(Error::TooLarge);
         }
         let pages = size.div_ceil(PAGE).max(1);
-        if pages > u32::MAX as usize {
+        if pages >= u32::MAX as usize {
             return Err(Error::TooLarge);
+        }
+        if let Some(hardened) = self.hardened() {
+            return self.hardened_large(hardened, size, align);
         }
         let Taken { span, zeroed } = self.take(pages, align.div_ceil(PAGE), Kind::Large)?;
         span.set_owner(0);
@@ -216,6 +223,7 @@ impl<S: PageSource> Heap<S> {
         match span.kind() {
             Kind::Small => Some(span.cell()),
             Kind::Large => Some(span.bytes()),
+            Kind::Hardened => Some(self.hardened_size(span)),
             _ => None,
         }
     }
@@ -232,14 +240,13 @@ impl<S: PageSource> Heap<S> {
     /// As [`Cache::free`].
     pub unsafe fn free(&self, block: NonNull<u8>) {
         let Some(span) = self.map.get(block.as_ptr() as usize) else {
-            debug_assert!(false, "free of {block:p}, which is not a block of this heap");
-            return;
+            return self.free_odd(None, block, Wait::Never);
         };
         match span.kind() {
             // SAFETY: passed on; the span is the one that the block lies in.
             Kind::Small => unsafe { self.free_remote(span, block) },
             Kind::Large => self.free_span_later(span),
-            kind => debug_assert!(false, "free of {block:p} in a span that is {kind:?}"),
+            _ => self.free_odd(Some(span), block, Wait::Never),
         }
     }
 
@@ -366,6 +373,9 @@ impl<S: PageSource> Heap<S> {
     /// that it does not have.
     #[cfg_attr(not(feature = "global"), allow(dead_code, reason = "only the global heap forks"))]
     pub(crate) fn lock_all(&self) {
+        if let Some(hardened) = self.hardened() {
+            hardened.lock_all();
+        }
         for central in &self.centrals {
             central.acquire();
         }
@@ -386,6 +396,9 @@ impl<S: PageSource> Heap<S> {
             self.pages.release();
             for central in &self.centrals {
                 central.unlock();
+            }
+            if let Some(hardened) = self.hardened() {
+                hardened.unlock_all();
             }
         }
     }

@@ -67,6 +67,7 @@ mod central;
 mod error;
 #[cfg(feature = "global")]
 pub mod global;
+pub mod harden;
 mod heap;
 pub mod managed;
 mod meta;

@@ -29,6 +29,7 @@ use core::{
 };
 
 use crate::{
+    harden::record::Record,
     managed::part::Part,
     remote::Remote,
     size_class::{self, PAGE},
@@ -50,9 +51,12 @@ pub(crate) enum Kind {
     Large,
     /// Cells that a collector sweeps.
     Managed,
+    /// Cells, or one block, of a hardened heap. In the page heap's account they are small or large.
+    Hardened,
 }
 
-const KINDS: [Kind; 5] = [Kind::Dead, Kind::Free, Kind::Small, Kind::Large, Kind::Managed];
+const KINDS: [Kind; 6] =
+    [Kind::Dead, Kind::Free, Kind::Small, Kind::Large, Kind::Managed, Kind::Hardened];
 
 /// The record of a run of pages.
 #[repr(C, align(64))]
@@ -95,6 +99,8 @@ pub(crate) struct Span {
     pub(crate) weight: Cell<u32>,
     /// What only managed spans have.
     pub(crate) part: AtomicPtr<Part>,
+    /// What only hardened spans have.
+    pub(crate) record: AtomicPtr<Record>,
 }
 
 // SAFETY: the fields that are not atomic are touched by one thread at a time, as the essay says;
@@ -132,6 +138,7 @@ impl Span {
             longest: Cell::new(0),
             weight: Cell::new(0),
             part: AtomicPtr::new(ptr::null_mut()),
+            record: AtomicPtr::new(ptr::null_mut()),
         }
     }
 

@@ -64,6 +64,14 @@ unsafe impl<S: PageSource> PageSource for Fail<S> {
         // SAFETY: the caller's promise is passed on.
         unsafe { self.inner.decommit(at, bytes) }
     }
+    unsafe fn close(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise is passed on.
+        self.permit() && unsafe { self.inner.close(at, bytes) }
+    }
+    unsafe fn open(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.inner.open(at, bytes) }
+    }
     unsafe fn release(&self, at: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's promise is passed on.
         unsafe { self.inner.release(at, bytes) }

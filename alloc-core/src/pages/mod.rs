@@ -65,6 +65,28 @@ pub unsafe trait PageSource {
     /// The range is committed, and nobody needs its contents.
     unsafe fn decommit(&self, at: NonNull<u8>, bytes: usize) -> bool;
 
+    /// Makes pages fault when they are touched, their contents kept; `false` if the source cannot.
+    ///
+    /// Asked only by hardened heaps. The default cannot.
+    ///
+    /// # Safety
+    ///
+    /// The range is committed, and nobody uses it.
+    unsafe fn close(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        let _ = (at, bytes);
+        false
+    }
+
+    /// Undoes [`close`](Self::close), or does nothing to open pages; `false` if they stay closed.
+    ///
+    /// # Safety
+    ///
+    /// The range is committed and belongs to the caller.
+    unsafe fn open(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        let _ = (at, bytes);
+        false
+    }
+
     /// Gives a whole reservation back.
     ///
     /// # Safety
@@ -109,6 +131,14 @@ unsafe impl<S: PageSource + ?Sized> PageSource for &S {
     unsafe fn decommit(&self, at: NonNull<u8>, bytes: usize) -> bool {
         // SAFETY: the caller's promise is passed on.
         unsafe { (**self).decommit(at, bytes) }
+    }
+    unsafe fn close(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { (**self).close(at, bytes) }
+    }
+    unsafe fn open(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { (**self).open(at, bytes) }
     }
     unsafe fn release(&self, at: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's promise is passed on.

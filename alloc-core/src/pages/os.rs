@@ -128,6 +128,18 @@ unsafe impl PageSource for Os {
         unsafe { libc::madvise(at.as_ptr().cast(), bytes, libc::MADV_DONTNEED) == 0 }
     }
 
+    unsafe fn close(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: nobody uses the range, says the caller. It fails where the kernel has no room to
+        // split a mapping.
+        unsafe { libc::mprotect(at.as_ptr().cast(), bytes, libc::PROT_NONE) == 0 }
+    }
+
+    unsafe fn open(&self, at: NonNull<u8>, bytes: usize) -> bool {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the range is committed and the caller's.
+        unsafe { libc::mprotect(at.as_ptr().cast(), bytes, access) == 0 }
+    }
+
     unsafe fn release(&self, at: NonNull<u8>, bytes: usize) {
         // SAFETY: passed on.
         unsafe { unmap(at.as_ptr() as usize, bytes) }

@@ -1,0 +1,442 @@
+//! Hardening: a heap that finds its callers' mistakes and names them.
+//!
+//! A program that frees a block twice, or writes to it after it was freed, breaks far from the
+//! mistake. A heap that was told to [`Heap::harden`] reports the mistake itself, where it can be seen
+//! first, as a [`Violation`] with the address, the size class and the other free.
+//!
+//! | mistake | seen | by |
+//! |---|---|---|
+//! | double free | at the second free | the state of each cell, kept outside of it |
+//! | free of an interior pointer | at the free | division by the cell's size |
+//! | free of what this heap never gave | at the free | the page map |
+//! | write after free | when the cell is handed out again | poison in freed cells |
+//! | overflow of a large block | at the access | a guard page that the block ends at |
+//! | access to a freed large block | at the access | its pages, kept away for a while |
+//!
+//! # No cost when it is off
+//!
+//! The fast paths of a cache ask nothing. Hardened blocks live in spans of a kind of their own, which no
+//! cache owns: so an allocation finds no current span, a free finds no span of its own, and both are
+//! on their slow path, where the one question is asked. A heap may be hardened at any time;
+//! blocks from before stay what they were.
+//!
+//! # How
+//!
+//! A hardened span has a [`record`] with the state of each cell and the site of its last free. Which
+//! free cell is next is random, so that neighbours in time are not neighbours in space. A freed cell
+//! is filled with [`POISON`], waits until [`WAIT`] others of its class were freed, and is checked
+//! byte by byte before it is handed out. A large block has pages of its own and lies at their end,
+//! before a page that cannot be touched; when freed, all of it cannot be touched for a while.
+//!
+//! One lock guards all of it, so a hardened heap is as fast as one thread. It keeps its spans for their
+//! class, and leaks what a signal handler frees while that lock is held.
+//!
+//! # Turning it on
+//!
+//! * Own heap: [`Heap::harden`].
+//! * `#[global_allocator]`: `alloc_core::global::harden`, first in `main`.
+//! * From outside, also under `LD_PRELOAD`: `ALLOC_HARDEN=1` in the environment.
+//!
+//! Sources: OpenBSD's malloc (random order, junk, guard pages); Scudo (states, quarantine); Electric
+//! Fence (Perens 1987: blocks that end at a page that faults).
+
+mod large;
+pub(crate) mod record;
+mod shelf;
+mod site;
+
+use core::{
+    fmt::{self, Write},
+    ptr::NonNull,
+};
+
+pub use site::{FRAMES, Frames, Site};
+
+use crate::{
+    Error, Heap,
+    pages::PageSource,
+    size_class::{CLASSES, PAGE},
+    span::{Kind, SpanPtr},
+    sync::{Lock, Ordering},
+};
+use large::Larges;
+use record::{RecordPtr, state};
+use shelf::Shelf;
+
+/// What freed cells are filled with.
+pub const POISON: u8 = 0xdb;
+
+/// Frees of a class before a freed cell of it may be handed out again.
+pub const WAIT: usize = 64;
+
+/// What was done wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mistake {
+    /// A block was freed that was free already.
+    DoubleFree,
+    /// A pointer into a block was freed, not the block's own.
+    InteriorFree,
+    /// Something was freed that this heap never handed out.
+    ForeignFree,
+    /// A freed block was written to.
+    WriteAfterFree,
+    /// The bytes behind a large block were touched.
+    Overflow,
+    /// A large block was touched after it was freed.
+    UseAfterFree,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mistake::DoubleFree => "double free",
+            Mistake::InteriorFree => "free of an interior pointer",
+            Mistake::ForeignFree => "free of a foreign pointer",
+            Mistake::WriteAfterFree => "write after free",
+            Mistake::Overflow => "overflow",
+            Mistake::UseAfterFree => "use after free",
+        })
+    }
+}
+
+/// A block, as far as a report knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Where it begins.
+    pub start: usize,
+    /// Its bytes: those of its size class, or those asked for if it has pages of its own.
+    pub size: usize,
+    /// It is a cell of a size class.
+    pub small: bool,
+}
+
+/// A mistake of the program's, with what the heap knows about it.
+///
+/// ```
+/// use alloc_core::{Heap, harden::{Hardening, Mistake, Violation}, pages::os::Os};
+/// use std::{alloc::Layout, sync::Mutex};
+///
+/// static SEEN: Mutex<Vec<Violation>> = Mutex::new(Vec::new());
+/// let heap = Heap::new(Os::new());
+/// heap.harden(Hardening::new().on_violation(|found| SEEN.lock().unwrap().push(*found)))?;
+/// let mut cache = heap.cache();
+/// let block = cache.alloc(Layout::new::<[u64; 5]>())?;
+/// // SAFETY: the second free is the mistake that is to be found; a hardened heap ignores it.
+/// unsafe {
+///     cache.free(block);
+///     cache.free(block);
+/// }
+/// let found = SEEN.lock().unwrap()[0];
+/// assert_eq!((found.mistake, found.address), (Mistake::DoubleFree, block.as_ptr() as usize));
+/// assert_eq!(found.block.unwrap().size, 48);
+/// assert!(found.freed.is_some());
+/// # Ok::<(), alloc_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Violation {
+    /// What was done.
+    pub mistake: Mistake,
+    /// The pointer that was freed, or the first wrong byte.
+    pub address: usize,
+    /// The block that it belongs to, if it does.
+    pub block: Option<Block>,
+    /// Where the block was freed before.
+    pub freed: Option<Site>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "alloc-core: {} at {:#x}", self.mistake, self.address)?;
+        if let Some(Block { start, size, small }) = self.block {
+            let what = if small { "a block of size class" } else { "a large block of" };
+            let offset = self.address.wrapping_sub(start);
+            write!(f, ", byte {offset} of {what} {size} at {start:#x}")?;
+        }
+        if let Some(site) = &self.freed {
+            write!(f, "\n  freed before by {site}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How a heap is hardened.
+///
+/// ```
+/// use alloc_core::{Heap, harden::Hardening, pages::os::Os};
+/// let heap = Heap::new(Os::new());
+/// heap.harden(Hardening::new()).unwrap();
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a value that is given to `Heap::harden`"]
+pub struct Hardening {
+    on_violation: fn(&Violation),
+    frames: Option<Frames>,
+    seed: u64,
+}
+
+impl Hardening {
+    /// A violation is written to standard error and ends the process; no stacks are kept.
+    pub const fn new() -> Self {
+        Hardening { on_violation: abort, frames: None, seed: 0x9e37_79b9_7f4a_7c15 }
+    }
+
+    /// What to do about a violation instead. If it returns, what was freed wrongly is ignored, and a
+    /// cell that was written to is never handed out again.
+    ///
+    /// No lock of the heap is held when it is called, but the cache of the caller is in use.
+    pub const fn on_violation(mut self, then: fn(&Violation)) -> Self {
+        self.on_violation = then;
+        self
+    }
+
+    /// Walks the stack at each free, so that a report can tell where the other free was.
+    pub const fn frames(mut self, frames: Frames) -> Self {
+        self.frames = Some(frames);
+        self
+    }
+
+    /// Starts the random order of free cells; the same seed gives the same order.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed | 1;
+        self
+    }
+}
+
+impl Default for Hardening {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Text on its way to standard error, without an allocation and in one write.
+struct Line {
+    bytes: [u8; 1024],
+    len: usize,
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = &mut self.bytes[self.len..];
+        let n = text.len().min(room.len());
+        room[..n].copy_from_slice(&text.as_bytes()[..n]);
+        self.len += n;
+        Ok(())
+    }
+}
+
+/// Writes the report to standard error and ends the process.
+fn abort(found: &Violation) {
+    let mut line = Line { bytes: [0; 1024], len: 0 };
+    // A report that is too long loses its end.
+    let _ = writeln!(line, "{found}");
+    // SAFETY: the buffer has `len` bytes; what `write` says changes nothing now.
+    unsafe {
+        libc::write(2, line.bytes.as_ptr().cast(), line.len);
+        libc::abort()
+    }
+}
+
+/// The hardened part of a heap, in its own records; never freed.
+#[derive(Debug)]
+pub(crate) struct Hardened {
+    hardening: Hardening,
+    shelves: Lock<Shelves>,
+}
+
+/// Whether a free may wait for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The caller has a cache.
+    Briefly,
+    /// The caller may be a signal handler.
+    Never,
+}
+
+/// All hardened spans.
+#[derive(Debug)]
+struct Shelves {
+    random: u64,
+    by_class: [Shelf; CLASSES],
+    larges: Larges,
+}
+
+impl Shelves {
+    /// xorshift (Marsaglia 2003): unpredictable enough to scatter cells, not to keep a secret.
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+}
+
+impl Hardened {
+    fn report(&self, found: &Violation) {
+        (self.hardening.on_violation)(found);
+    }
+
+    /// Before a fork; see [`Heap::lock_all`].
+    pub(crate) fn lock_all(&self) {
+        self.shelves.acquire();
+    }
+
+    /// # Safety
+    ///
+    /// As [`Heap::unlock_all`].
+    pub(crate) unsafe fn unlock_all(&self) {
+        // SAFETY: passed on.
+        unsafe { self.shelves.release() }
+    }
+}
+
+impl<S> Heap<S> {
+    /// The hardened part, if there is one. Asked on slow paths only.
+    #[inline]
+    pub(crate) fn hardened(&self) -> Option<&Hardened> {
+        // Acquire: pairs with the Release in `harden`, so that the record is seen whole.
+        let hardened = self.hardened.load(Ordering::Acquire);
+        // SAFETY: null or a record that was written before and lives as long as the heap.
+        unsafe { hardened.as_ref() }
+    }
+}
+
+impl<S: PageSource> Heap<S> {
+    /// From now on, finds the mistakes of this heap's users and reports them (see
+    /// [`harden`](crate::harden)).
+    ///
+    /// Blocks allocated before are not covered, nor are free cells that caches hold now:
+    /// [`Cache::flush`](crate::Cache::flush) lets go of those. The first call decides; later ones
+    /// change nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`] if there is no room for the records; the heap is then as it was.
+    pub fn harden(&self, hardening: Hardening) -> Result<(), Error> {
+        let (size, align) = (size_of::<Hardened>(), align_of::<Hardened>());
+        let at = self.meta.alloc(self.source(), size, align).ok_or(Error::OutOfMemory)?;
+        let at = at.cast::<Hardened>();
+        let shelves = Shelves {
+            random: hardening.seed,
+            by_class: [const { Shelf::new() }; CLASSES],
+            larges: Larges::new(),
+        };
+        // SAFETY: fresh memory for one.
+        unsafe { at.write(Hardened { hardening, shelves: Lock::new(shelves) }) };
+        // Release: publishes the record; pairs with the Acquire in `hardened`. Relaxed on failure:
+        // another call was first, and its record stays.
+        let _ = self.hardened.compare_exchange(
+            core::ptr::null_mut(),
+            at.as_ptr(),
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        Ok(())
+    }
+
+    /// A cell of a class from a hardened span.
+    pub(crate) fn hardened_cell(
+        &self,
+        hardened: &Hardened,
+        class: usize,
+    ) -> Result<(NonNull<u8>, bool), Error> {
+        loop {
+            let cell = hardened.shelves.lock().take(self, class)?;
+            match cell.check() {
+                Ok(block) => return Ok((block, cell.fresh_and_zeroed)),
+                Err(found) => hardened.report(&found),
+            }
+        }
+    }
+
+    /// A large block with a guard behind it.
+    pub(crate) fn hardened_large(
+        &self,
+        hardened: &Hardened,
+        size: usize,
+        align: usize,
+    ) -> Result<(NonNull<u8>, bool), Error> {
+        large::alloc(self, hardened, size, align)
+    }
+
+    /// The bytes of each block of a hardened span.
+    pub(crate) fn hardened_size(&self, span: SpanPtr) -> usize {
+        RecordPtr::of(span).size()
+    }
+
+    /// A free that no fast path knows what to do with: into a hardened span, or into nowhere.
+    #[cold]
+    pub(crate) fn free_odd(&self, span: Option<SpanPtr>, block: NonNull<u8>, wait: Wait) {
+        let Some(hardened) = self.hardened() else {
+            return debug_assert!(false, "free of {block:p}, which is not a live block");
+        };
+        let address = block.as_ptr() as usize;
+        let record = span.filter(|span| span.kind() == Kind::Hardened).map(RecordPtr::of);
+        let Some(record) = record else {
+            let mistake = Mistake::ForeignFree;
+            return hardened.report(&Violation { mistake, address, block: None, freed: None });
+        };
+        let site = Site::here(hardened.hardening.frames);
+        match record.give_up(address, site) {
+            Err(found) => hardened.report(&found),
+            Ok(index) => self.retire(hardened, record, index, wait),
+        }
+    }
+
+    /// Poisons or protects a block that was just given up, and lets it wait.
+    fn retire(&self, hardened: &Hardened, record: RecordPtr, index: usize, wait: Wait) {
+        if record.class().is_some() {
+            record.poison(index);
+        } else {
+            large::close(self, record);
+        }
+        let shelves = match wait {
+            Wait::Briefly => Some(hardened.shelves.lock()),
+            Wait::Never => hardened.shelves.try_lock(),
+        };
+        let Some(mut shelves) = shelves else { return };
+        match record.class() {
+            Some(class) => shelves.by_class[class].put(record, index),
+            None => shelves.larges.put(self, record),
+        }
+    }
+
+    /// What an access to `address` that faulted was, if this heap is hardened and closed the page.
+    ///
+    /// For a handler of `SIGSEGV`: takes no lock.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, harden::{Hardening, Mistake}, pages::os::Os};
+    /// use std::alloc::Layout;
+    /// let heap = Heap::new(Os::new());
+    /// heap.harden(Hardening::new())?;
+    /// let block = heap.cache().alloc(Layout::new::<[u8; 100_000]>())?;
+    /// let behind = block.as_ptr() as usize + 100_000;
+    /// assert_eq!(heap.explain_fault(behind).unwrap().mistake, Mistake::Overflow);
+    /// assert!(heap.explain_fault(behind - 1).is_none());
+    /// # Ok::<(), alloc_core::Error>(())
+    /// ```
+    pub fn explain_fault(&self, address: usize) -> Option<Violation> {
+        self.hardened()?;
+        let span = self.map.get(address).filter(|span| span.kind() == Kind::Hardened)?;
+        let record = RecordPtr::of(span);
+        if record.class().is_some() {
+            return None;
+        }
+        let block = record.describe(0);
+        let (mistake, freed) = match record.state(0) {
+            state::LIVE if address >= span.end() - PAGE => (Mistake::Overflow, None),
+            state::WAITING => (Mistake::UseAfterFree, Some(record.site(0))),
+            _ => return None,
+        };
+        Some(Violation { mistake, address, block: Some(block), freed })
+    }
+
+    /// Reports a fault that [`Heap::explain_fault`] explains; returns if it does not.
+    pub fn report_fault(&self, address: usize) {
+        if let (Some(hardened), Some(found)) = (self.hardened(), self.explain_fault(address)) {
+            hardened.report(&found);
+        }
+    }
+}
