@@ -16,6 +16,8 @@ use core::fmt;
 pub enum Error {
     /// The page source gave no more address space or no more memory.
     OutOfMemory,
+    /// The heap's memory limit would be passed, and no free page had memory left to give back.
+    Limit,
     /// The size or the alignment cannot be served by any heap of this machine.
     TooLarge,
     /// The kernel refused a guard page; the stacks would be unguarded.
@@ -32,6 +34,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::OutOfMemory => f.write_str("out of memory"),
+            Error::Limit => f.write_str("memory limit reached"),
             Error::TooLarge => f.write_str("size or alignment too large"),
             Error::Guard => f.write_str("no guard page could be installed"),
             Error::Mappings { limit } => write!(

@@ -11,8 +11,8 @@
 //!
 //! # Locks
 //!
-//! Order: a central, then the page heap, then the records' area. No lock is held over a slow system
-//! call: `release` takes a run out of the page heap, lets the lock go, and advises the kernel.
+//! Order: a central, then the page heap, then the records' area. No lock is held over the system
+//! calls that give memory back (see `scavenge`).
 //!
 //! # Frees that must not wait
 //!
@@ -28,7 +28,7 @@ use crate::{
     harden::{Hardened, Wait},
     managed::Managed,
     meta::Meta,
-    page_heap::{Pages, Parts, Taken},
+    page_heap::pages::{Pages, Parts, Taken},
     page_map::PageMap,
     pages::PageSource,
     remote::{Pushed, State},
@@ -55,11 +55,11 @@ use crate::{
 ///     cache.free(block);
 /// }
 /// ```
-pub struct Heap<S> {
+pub struct Heap<S: PageSource> {
     source: S,
     pub(crate) map: PageMap,
     pub(crate) meta: Meta,
-    pages: Lock<Pages>,
+    pub(crate) pages: Lock<Pages<S::Index>>,
     centrals: [Central; CLASSES],
     /// Spans that were freed while the page heap was busy.
     deferred: SpanSet<Span>,
@@ -72,13 +72,13 @@ pub struct Heap<S> {
     pub(crate) hardened: AtomicPtr<Hardened>,
 }
 
-impl<S> core::fmt::Debug for Heap<S> {
+impl<S: PageSource> core::fmt::Debug for Heap<S> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Heap").finish_non_exhaustive()
     }
 }
 
-impl<S> Heap<S> {
+impl<S: PageSource> Heap<S> {
     const_fn! {
         /// A heap that has no memory yet; it asks `source` at the first allocation.
         pub fn new(source: S) -> Self {
@@ -86,7 +86,7 @@ impl<S> Heap<S> {
                 source,
                 map: PageMap::new(),
                 meta: Meta::new(),
-                pages: Lock::new(Pages::new()),
+                pages: Lock::new(Pages::EMPTY),
                 centrals: array_of!(Central::new(); CLASSES),
                 deferred: SpanSet::new(),
                 caches: AtomicUsize::new(0),
@@ -112,17 +112,17 @@ impl<S: PageSource> Heap<S> {
     }
 
     pub(crate) fn parts(&self) -> Parts<'_, S> {
-        Parts { source: &self.source, meta: &self.meta, map: &self.map }
+        Parts { source: &self.source, meta: &self.meta, map: &self.map, counters: &self.counters }
     }
 
     /// The page heap, with all deferred frees done.
-    fn pages(&self) -> LockGuard<'_, Pages> {
+    pub(crate) fn pages(&self) -> LockGuard<'_, Pages<S::Index>> {
         let mut pages = self.pages.lock();
         self.settle(&mut pages);
         pages
     }
 
-    fn settle(&self, pages: &mut Pages) {
+    fn settle(&self, pages: &mut Pages<S::Index>) {
         for span in self.deferred.take_all() {
             // SAFETY: only records of this heap are deferred.
             pages.free(&self.parts(), unsafe { SpanPtr::from_raw(span) });
@@ -131,13 +131,20 @@ impl<S: PageSource> Heap<S> {
 
     /// A run of pages, not known to anyone yet.
     pub(crate) fn take(&self, pages: usize, align: usize, kind: Kind) -> Result<Taken, Error> {
-        self.pages().take(&self.parts(), pages, align, kind)
+        self.within_limit(pages, || self.pages().take(&self.parts(), pages, align, kind))
     }
 
     /// Makes a wild pointer into any page of `span` find it, not only its ends.
     pub(crate) fn map_all(&self, span: SpanPtr) {
         let first = span.base() / PAGE;
         self.map.set(first..first + span.pages(), span);
+    }
+
+    /// Undoes [`Heap::map_all`] before a large span is given back, whose ends alone the page heap
+    /// takes out of the map.
+    pub(crate) fn unmap_all(&self, span: SpanPtr) {
+        let first = span.base() / PAGE;
+        self.map.forget(first..first + span.pages());
     }
 
     /// Gives a span back; nobody may hold a cell of it.
@@ -203,7 +210,7 @@ impl<S: PageSource> Heap<S> {
     /// Makes a large block `size` bytes long where it lies; `false` if it must move.
     pub(crate) fn resize_large(&self, span: SpanPtr, size: usize) -> bool {
         let pages = size.div_ceil(PAGE).max(1);
-        pages == span.pages() || self.pages().resize_in_place(&self.parts(), span, pages)
+        pages == span.pages() || self.pages().resize_in_place(&self.parts(), span, pages).is_ok()
     }
 
     /// The bytes that `block` may use, if it is a live block of this heap.
@@ -285,88 +292,19 @@ impl<S: PageSource> Heap<S> {
         }
     }
 
-    /// Gives the memory of all free pages back to the source; returns how many bytes.
-    ///
-    /// Takes time proportional to the free runs; other threads allocate meanwhile. Spans in
-    /// caches keep their memory.
-    ///
-    /// ```
-    /// use alloc_core::{Heap, pages::os::Os};
-    /// use std::alloc::Layout;
-    /// let heap = Heap::new(Os::new());
-    /// let mut cache = heap.cache();
-    /// let block = cache.alloc(Layout::new::<[u8; 1 << 20]>()).unwrap();
-    /// unsafe { cache.free(block) };
-    /// assert_eq!(heap.release(), 1 << 20);
-    /// assert_eq!(heap.stats().free, 0);
-    /// ```
-    pub fn release(&self) -> usize {
+    /// Gives the pages of spans back that no cache has and that have no live cell.
+    pub(crate) fn free_idle_spans(&self) {
         for central in &self.centrals {
             while let Some(span) = central.reap_any() {
                 self.free_span(span);
             }
         }
-        let (mut from, mut bytes) = (0, 0);
-        while let Some((end, released)) = self.release_run(from) {
-            from = end;
-            bytes += released;
-        }
-        bytes
-    }
-
-    /// Releases the first run with memory at `from` or above; returns its end and the bytes.
-    fn release_run(&self, from: usize) -> Option<(usize, usize)> {
-        let run = self.pages().borrow_dirty(&self.map, from)?;
-        let (mut page, end, mut bytes) = (run.base() / PAGE, run.end(), 0);
-        loop {
-            let stretch = {
-                let _pages = self.pages.lock();
-                self.map.next_dirty(page..end / PAGE)
-            };
-            let Some(stretch) = stretch else { break };
-            page = stretch.end;
-            bytes += self.release_stretch(stretch.start, stretch.end);
-        }
-        self.pages().give_back(&self.parts(), run);
-        Some((end, bytes))
-    }
-
-    fn release_stretch(&self, first: usize, end: usize) -> usize {
-        let bytes = (end - first) * PAGE;
-        let Some(at) = NonNull::new((first * PAGE) as *mut u8) else { return 0 };
-        self.counters.releases.add(1);
-        // SAFETY: the pages belong to a run that we took out of the page heap: nobody uses them.
-        if !unsafe { self.source.decommit(at, bytes) } {
-            return 0;
-        }
-        let mut pages = self.pages.lock();
-        pages.dirty -= self.map.set_clean(first..end);
-        bytes
     }
 
     /// What the heap holds now.
     pub fn stats(&self) -> Stats {
-        let (committed, dirty, used, takes) = {
-            let pages = self.pages();
-            let used = pages.used.map(|pages| pages * PAGE);
-            (pages.committed * PAGE, pages.dirty * PAGE, used, pages.takes)
-        };
-        let in_use: usize = used.iter().sum();
-        let (stacks, metadata) = (self.counters.stacks.get(), self.meta.bytes());
-        Stats {
-            mapped: committed + stacks + metadata,
-            small: used[Kind::Small as usize],
-            large: used[Kind::Large as usize],
-            managed: used[Kind::Managed as usize],
-            free: dirty - in_use,
-            released: committed - dirty,
-            stacks,
-            metadata,
-            refills: self.counters.refills.get(),
-            claims: self.counters.claims.get(),
-            takes,
-            releases: self.counters.releases.get(),
-        }
+        let pages = self.pages();
+        self.counters.stats(&pages.pool, self.meta.bytes())
     }
 
     /// Takes every lock, in order: before a fork, so that the child finds no lock held by a thread
@@ -404,7 +342,7 @@ impl<S: PageSource> Heap<S> {
     }
 }
 
-impl<S> Heap<S> {
+impl<S: PageSource> Heap<S> {
     /// Gives all memory back to the source.
     ///
     /// Dropping a heap does *not* do so, as blocks carry no lifetime.
@@ -412,10 +350,7 @@ impl<S> Heap<S> {
     /// # Safety
     ///
     /// No block, span or slab of this heap is used any more.
-    pub unsafe fn destroy(mut self)
-    where
-        S: PageSource,
-    {
+    pub unsafe fn destroy(mut self) {
         // SAFETY: promised by the caller.
         unsafe { self.meta.release_all(&self.source) }
     }

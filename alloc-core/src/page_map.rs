@@ -5,13 +5,13 @@
 //! reserved, mostly untouched memory. A look-up is two dependent loads and takes no lock; it answers
 //! `None` for memory of others, so it also tells one heap's blocks from another's.
 //!
-//! Leaves and entries are written under the page heap's lock. A reader needs no more ordering than
+//! Leaves are made under the page heap's lock; entries are written by whoever holds the pages. A reader needs no more ordering than
 //! the one by which it learned of the pointer: whoever was handed a block, was handed it after the
 //! entry was written. Readers with wild pointers get some record, which is type-stable, and must
 //! check what they find.
 //!
-//! A leaf also says for each page whether it is *dirty*: touched since it came from the source.
-//! A clean page reads as zero and has no memory behind it.
+//! Pages that are in no span have no entry: whoever asks for a block that was freed with its span
+//! finds nothing, or the span that lies there now.
 //!
 //! Source: Go's `mheap.go` (`heapArena`, `spanOf`).
 
@@ -23,7 +23,7 @@ use crate::{
     pages::PageSource,
     size_class::PAGE,
     span::{Span, SpanPtr},
-    sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, const_fn},
+    sync::{AtomicPtr, AtomicUsize, Ordering, const_fn},
 };
 
 const WINDOW: usize = 64 << 20;
@@ -31,8 +31,6 @@ const LEAF_PAGES: usize = WINDOW / PAGE;
 
 struct Leaf {
     spans: [AtomicPtr<Span>; LEAF_PAGES],
-    /// One bit per page, under the page heap's lock.
-    dirty: [AtomicU64; LEAF_PAGES / 64],
 }
 
 /// The map. All addresses in it are page numbers: address / [`PAGE`].
@@ -127,12 +125,28 @@ impl PageMap {
         Ok(())
     }
 
-    /// Enters `span` for all pages of the range; under the page heap's lock.
+    /// Enters `span` for all pages of the range, by whoever holds them.
     pub(crate) fn set(&self, pages: Range<usize>, span: SpanPtr) {
+        self.enter(pages, span.as_ptr());
+    }
+
+    /// Takes the entries away that [`PageMap::set_ends`] made.
+    pub(crate) fn forget_ends(&self, span: SpanPtr) {
+        let first = span.base() / PAGE;
+        self.forget(first..first + 1);
+        self.forget(first + span.pages() - 1..first + span.pages());
+    }
+
+    /// Takes the entries of the range away, by whoever holds the pages.
+    pub(crate) fn forget(&self, pages: Range<usize>) {
+        self.enter(pages, ptr::null_mut());
+    }
+
+    fn enter(&self, pages: Range<usize>, span: *mut Span) {
         for page in pages {
             if let Some(leaf) = self.leaf(page / LEAF_PAGES) {
                 // Relaxed: handed on with the pointer, see the essay.
-                leaf.spans[page % LEAF_PAGES].store(span.as_ptr(), Ordering::Relaxed);
+                leaf.spans[page % LEAF_PAGES].store(span, Ordering::Relaxed);
             }
         }
     }
@@ -142,53 +156,5 @@ impl PageMap {
         let first = span.base() / PAGE;
         self.set(first..first + 1, span);
         self.set(first + span.pages() - 1..first + span.pages(), span);
-    }
-
-    /// Marks pages as touched; returns how many were clean. Under the page heap's lock.
-    pub(crate) fn set_dirty(&self, pages: Range<usize>) -> usize {
-        // Relaxed: under the lock, as all dirty bits.
-        self.change_dirty(pages, |word, bits| {
-            let old = word.load(Ordering::Relaxed);
-            word.store(old | bits, Ordering::Relaxed);
-            bits & !old
-        })
-    }
-
-    /// Marks pages as clean; returns how many were dirty. Under the page heap's lock.
-    pub(crate) fn set_clean(&self, pages: Range<usize>) -> usize {
-        // Relaxed: under the lock, as all dirty bits.
-        self.change_dirty(pages, |word, bits| {
-            let old = word.load(Ordering::Relaxed);
-            word.store(old & !bits, Ordering::Relaxed);
-            bits & old
-        })
-    }
-
-    /// Calls `change` for each word with the bits of the range; sums the bits it returns.
-    fn change_dirty(&self, pages: Range<usize>, change: impl Fn(&AtomicU64, u64) -> u64) -> usize {
-        let (mut page, mut changed) = (pages.start, 0);
-        while page < pages.end {
-            let (bit, len) = (page % 64, (64 - page % 64).min(pages.end - page));
-            let bits = !0 >> (64 - len) << bit;
-            if let Some(leaf) = self.leaf(page / LEAF_PAGES) {
-                changed += change(&leaf.dirty[page % LEAF_PAGES / 64], bits).count_ones();
-            }
-            page += len;
-        }
-        changed as usize
-    }
-
-    /// The first stretch of dirty pages in the range. Under the page heap's lock.
-    pub(crate) fn next_dirty(&self, mut pages: Range<usize>) -> Option<Range<usize>> {
-        // Relaxed: under the lock, as all dirty bits.
-        let is_dirty = |page: &usize| {
-            self.leaf(page / LEAF_PAGES).is_some_and(|leaf| {
-                let word = leaf.dirty[page % LEAF_PAGES / 64].load(Ordering::Relaxed);
-                word >> (page % 64) & 1 == 1
-            })
-        };
-        let start = pages.find(is_dirty)?;
-        let end = pages.find(|page| !is_dirty(page)).unwrap_or(pages.end);
-        Some(start..end)
     }
 }

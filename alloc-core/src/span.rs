@@ -15,8 +15,8 @@
 //! * *The owner's part* (`local`, `untouched`, `used`, `alarm`, `in_full`, `zeroed`) is touched only by the
 //!   cache that owns the span; or, while the span has no owner, by whoever has the sole right to it
 //!   by a transition of [`Remote`].
-//! * *Links* belong to whatever structure holds the span: a list of the owner's cache, a list of a
-//!   central under its lock, or the page heap's tree under its lock.
+//! * *Links* belong to whatever structure holds the span: a list of the owner's cache, or one of a
+//!   central or the page heap, under its lock.
 //!
 //! For a small span, with `remote` cells on the list of [`Remote`]:
 //!
@@ -43,8 +43,6 @@ use crate::{
 pub(crate) enum Kind {
     /// The record describes no pages, or pages that somebody is moving.
     Dead,
-    /// Free, and in the page heap's tree.
-    Free,
     /// Cells for `malloc` and `free`.
     Small,
     /// One block with its own pages.
@@ -55,8 +53,11 @@ pub(crate) enum Kind {
     Hardened,
 }
 
-const KINDS: [Kind; 6] =
-    [Kind::Dead, Kind::Free, Kind::Small, Kind::Large, Kind::Managed, Kind::Hardened];
+/// Number of kinds.
+pub(crate) const KIND_COUNT: usize = 5;
+
+const KINDS: [Kind; KIND_COUNT] =
+    [Kind::Dead, Kind::Small, Kind::Large, Kind::Managed, Kind::Hardened];
 
 /// The record of a run of pages.
 #[repr(C, align(64))]
@@ -90,13 +91,9 @@ pub(crate) struct Span {
     pub(crate) remote: Remote,
     /// Link of a lock-free stack.
     stacked: AtomicPtr<Span>,
-    /// Links of a list; left and right child in the page heap's tree.
+    /// Links of a list.
     pub(crate) prev: Cell<Option<SpanPtr>>,
     pub(crate) next: Cell<Option<SpanPtr>>,
-    /// Pages of the longest run in this subtree.
-    pub(crate) longest: Cell<u32>,
-    /// Heap order of the tree.
-    pub(crate) weight: Cell<u32>,
     /// What only managed spans have.
     pub(crate) part: AtomicPtr<Part>,
     /// What only hardened spans have.
@@ -135,8 +132,6 @@ impl Span {
             stacked: AtomicPtr::new(ptr::null_mut()),
             prev: Cell::new(None),
             next: Cell::new(None),
-            longest: Cell::new(0),
-            weight: Cell::new(0),
             part: AtomicPtr::new(ptr::null_mut()),
             record: AtomicPtr::new(ptr::null_mut()),
         }

@@ -60,19 +60,19 @@ const DEFAULT_MAX_MAP_COUNT: usize = 65_530;
 /// assert_eq!(heap.stats().stacks, 0);
 /// # Ok::<(), alloc_core::Error>(())
 /// ```
-pub struct Stacks<'h, S> {
+pub struct Stacks<'h, S: PageSource> {
     heap: &'h Heap<S>,
 }
 
-impl<S> Clone for Stacks<'_, S> {
+impl<S: PageSource> Clone for Stacks<'_, S> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<S> Copy for Stacks<'_, S> {}
+impl<S: PageSource> Copy for Stacks<'_, S> {}
 
-impl<S> fmt::Debug for Stacks<'_, S> {
+impl<S: PageSource> fmt::Debug for Stacks<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stacks").field("bytes", &self.heap.counters.stacks.get()).finish()
     }

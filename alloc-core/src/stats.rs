@@ -1,6 +1,11 @@
 //! What the heap holds, in parts that add up, and how often each step of the path was taken.
 
-use crate::sync::{AtomicUsize, Ordering, const_fn};
+use crate::{
+    page_heap::{PageHeap, Pool},
+    size_class::PAGE,
+    span::{KIND_COUNT, Kind},
+    sync::{AtomicUsize, Ordering, array_of, const_fn},
+};
 
 /// Bytes by use, at one moment.
 ///
@@ -16,7 +21,7 @@ use crate::sync::{AtomicUsize, Ordering, const_fn};
 /// assert!(stats.large >= 100_000);
 /// assert_eq!(
 ///     stats.mapped,
-///     stats.small + stats.large + stats.managed + stats.free + stats.released + stats.stacks
+///     stats.small + stats.large + stats.managed + stats.cached + stats.free + stats.released + stats.stacks
 ///         + stats.metadata,
 /// );
 /// # unsafe { cache.free(block) };
@@ -32,6 +37,8 @@ pub struct Stats {
     pub large: usize,
     /// Spans that a collector sweeps.
     pub managed: usize,
+    /// Pages that caches hold for their next spans.
+    pub cached: usize,
     /// Free pages that may still have memory behind them.
     pub free: usize,
     /// Free pages without memory behind them.
@@ -47,8 +54,38 @@ pub struct Stats {
     pub claims: usize,
     /// Times a span or large block was taken from the page heap.
     pub takes: usize,
+    /// Times the page heap asked its source for memory.
+    pub grows: usize,
     /// Times pages were given back to the source.
     pub releases: usize,
+}
+
+impl Counters {
+    /// The account at one moment: the caller holds the lock of the page heap.
+    pub(crate) fn stats<P: PageHeap>(&self, pool: &Pool<P>, metadata: usize) -> Stats {
+        let used = |kind: Kind| self.used[kind as usize].get() * PAGE;
+        let (small, large, managed) = (used(Kind::Small), used(Kind::Large), used(Kind::Managed));
+        let [committed, free, clean, lent] =
+            [pool.committed(), pool.free(), pool.clean(), pool.lent()].map(|pages| pages * PAGE);
+        let stacks = self.stacks.get();
+        Stats {
+            mapped: committed + stacks + metadata,
+            small,
+            large,
+            managed,
+            // Spans that others take from page caches just now move from one of these to the other.
+            cached: committed - free - lent - small - large - managed,
+            free: free - clean + lent,
+            released: clean,
+            stacks,
+            metadata,
+            refills: self.refills.get(),
+            claims: self.claims.get(),
+            takes: self.takes.get(),
+            grows: self.grows.get(),
+            releases: self.releases.get(),
+        }
+    }
 }
 
 /// Counters of the slow steps. Any thread adds; the fast path touches none of them.
@@ -58,6 +95,11 @@ pub(crate) struct Counters {
     pub(crate) claims: Counter,
     pub(crate) releases: Counter,
     pub(crate) stacks: Counter,
+    /// Times a span was taken from the page heap, and times that grew.
+    takes: Counter,
+    pub(crate) grows: Counter,
+    /// Pages of spans, by kind.
+    used: [Counter; KIND_COUNT],
 }
 
 impl Counters {
@@ -68,8 +110,22 @@ impl Counters {
                 claims: Counter::new(),
                 releases: Counter::new(),
                 stacks: Counter::new(),
+                takes: Counter::new(),
+                grows: Counter::new(),
+                used: array_of!(Counter::new(); KIND_COUNT),
             }
         }
+    }
+
+    /// A span of `kind` takes pages.
+    pub(crate) fn take(&self, kind: Kind, pages: usize) {
+        self.takes.add(1);
+        self.used[kind as usize].add(pages);
+    }
+
+    /// A span of `kind` gives pages up.
+    pub(crate) fn free(&self, kind: Kind, pages: usize) {
+        self.used[kind as usize].sub(pages);
     }
 }
 

@@ -1,10 +1,15 @@
-//! The page heap against a plain model: a sorted map of free runs, searched from its start. Both must
-//! give the same address for every block, whatever was freed before: first fit, and all
-//! neighbours joined.
+//! Large blocks against a plain model of the pages: a sorted map of free runs, searched from its start.
+//! Both must give the same address for every block, whatever was freed before: first fit, and all
+//! neighbours joined. With either page heap; those alone are compared in `page_index.rs`.
 
 use std::{alloc::Layout, collections::BTreeMap, ptr::NonNull};
 
-use alloc_core::{Cache, Heap, pages::os::Os, size_class::PAGE};
+use alloc_core::{
+    Cache, Heap,
+    page_heap::{PageHeap, Radix, Treap},
+    pages::{PageSource, os::Os, with::With},
+    size_class::PAGE,
+};
 use proptest::prelude::*;
 
 /// Pages that both start with; the steps never need more.
@@ -87,8 +92,8 @@ fn layout(pages: usize, align: usize) -> Layout {
 }
 
 /// Runs one step on both; blocks are (start page, pages, alignment).
-fn run(
-    cache: &mut Cache<'_, Os>,
+fn run<S: PageSource>(
+    cache: &mut Cache<'_, S>,
     model: &mut Model,
     blocks: &mut Vec<(usize, usize, usize)>,
     step: &Step,
@@ -126,24 +131,33 @@ fn run(
     }
 }
 
+fn blocks_lie_where_the_model_says<P: PageHeap>(steps: &[Step]) {
+    let heap = Heap::new(With::<P, Os>::new(Os::new()));
+    let mut cache = heap.cache();
+    let all = cache.alloc(layout(PAGES, 1)).unwrap();
+    // SAFETY: the block is live and freed once.
+    unsafe { cache.free(all) };
+    let mut model = Model(BTreeMap::from([(all.as_ptr() as usize / PAGE, PAGES)]));
+    let mut blocks = Vec::new();
+    for step in steps {
+        run(&mut cache, &mut model, &mut blocks, step);
+        let stats = heap.stats();
+        assert_eq!(stats.large, blocks.iter().map(|block| block.1 * PAGE).sum::<usize>());
+        assert_eq!(stats.mapped - stats.metadata, PAGES * PAGE);
+    }
+    drop(cache);
+    // SAFETY: nothing of the heap is used any more.
+    unsafe { heap.destroy() };
+}
+
 proptest! {
     #[test]
-    fn blocks_lie_where_the_model_says(steps in prop::collection::vec(step(), 1..200)) {
-        let heap = Heap::new(Os::new());
-        let mut cache = heap.cache();
-        let all = cache.alloc(layout(PAGES, 1)).unwrap();
-        // SAFETY: the block is live and freed once.
-        unsafe { cache.free(all) };
-        let mut model = Model(BTreeMap::from([(all.as_ptr() as usize / PAGE, PAGES)]));
-        let mut blocks = Vec::new();
-        for step in &steps {
-            run(&mut cache, &mut model, &mut blocks, step);
-            let stats = heap.stats();
-            prop_assert_eq!(stats.large, blocks.iter().map(|block| block.1 * PAGE).sum::<usize>());
-            prop_assert_eq!(stats.mapped - stats.metadata, PAGES * PAGE);
-        }
-        drop(cache);
-        // SAFETY: nothing of the heap is used any more.
-        unsafe { heap.destroy() };
+    fn with_the_radix_bitmap(steps in prop::collection::vec(step(), 1..200)) {
+        blocks_lie_where_the_model_says::<Radix>(&steps);
+    }
+
+    #[test]
+    fn with_the_treap(steps in prop::collection::vec(step(), 1..200)) {
+        blocks_lie_where_the_model_says::<Treap>(&steps);
     }
 }

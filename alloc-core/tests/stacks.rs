@@ -29,6 +29,8 @@ struct Old(Os);
 
 // SAFETY: passed on to `Os`, or refused.
 unsafe impl PageSource for Old {
+    type Index = <Os as PageSource>::Index;
+
     fn addresses(&self) -> Range<usize> {
         self.0.addresses()
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Error, Heap,
-    page_heap::Taken,
+    page_heap::pages::Taken,
     pages::PageSource,
     size_class::PAGE,
     span::{Kind, SpanPtr},
@@ -71,6 +71,7 @@ impl Larges {
         let open = |at| unsafe { heap.source().open(at, span.bytes()) };
         // What the kernel does not open again is lost.
         if !record.closes.get() || NonNull::new(span.base() as *mut u8).is_some_and(open) {
+            heap.unmap_all(span);
             span.set_kind(Kind::Large);
             heap.free_span(span);
             record.next.set(self.spare.replace(record));

@@ -291,7 +291,7 @@ impl Hardened {
     }
 }
 
-impl<S> Heap<S> {
+impl<S: PageSource> Heap<S> {
     /// The hardened part, if there is one. Asked on slow paths only.
     #[inline]
     pub(crate) fn hardened(&self) -> Option<&Hardened> {

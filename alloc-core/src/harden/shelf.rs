@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Error, Heap,
-    page_heap::Taken,
+    page_heap::pages::Taken,
     pages::PageSource,
     size_class::{PAGE, TABLE},
     span::Kind,

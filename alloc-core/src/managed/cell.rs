@@ -138,13 +138,13 @@ impl<'h> CellRef<'h> {
 /// Sweeps may go on beside. If it is dropped without [`Doomed::free`], the cells stay allocated for
 /// ever, and so do those of the same span that are doomed later.
 #[must_use = "cells that are not freed stay allocated for ever"]
-pub struct Doomed<'h, S> {
+pub struct Doomed<'h, S: PageSource> {
     heap: &'h Heap<S>,
     part: PartPtr,
     cells: Bits,
 }
 
-impl<S> fmt::Debug for Doomed<'_, S> {
+impl<S: PageSource> fmt::Debug for Doomed<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Doomed").field("cells", &self.cells).finish_non_exhaustive()
     }

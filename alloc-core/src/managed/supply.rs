@@ -14,7 +14,7 @@ use super::{
     part::{self, Part, PartPtr},
     sweepgen::Generation,
 };
-use crate::{Error, Heap, page_heap, pages::PageSource, span::Kind, sync::Ordering};
+use crate::{Error, Heap, page_heap::pages, pages::PageSource, span::Kind, sync::Ordering};
 
 /// Unswept spans that a taker sweeps before it asks for a fresh one; as Go's `spanBudget`.
 const TAKER_SWEEPS: usize = 100;
@@ -60,7 +60,7 @@ impl<S: PageSource> Heap<S> {
         let at = self.part_memory(words)?;
         let taken = self.take(geometry.pages, geometry.align, Kind::Managed);
         let span = match taken {
-            Ok(page_heap::Taken { span, .. }) => span,
+            Ok(pages::Taken { span, .. }) => span,
             Err(error) => {
                 self.pool_memory(at, words);
                 return Err(error);

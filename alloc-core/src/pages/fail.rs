@@ -47,6 +47,8 @@ impl<S> Fail<S> {
 
 // SAFETY: a call either is the inner source's, which keeps the rules, or fails without effect.
 unsafe impl<S: PageSource> PageSource for Fail<S> {
+    type Index = S::Index;
+
     fn addresses(&self) -> Range<usize> {
         self.inner.addresses()
     }

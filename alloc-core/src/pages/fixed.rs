@@ -8,6 +8,7 @@ use core::{marker::PhantomData, mem::MaybeUninit, ops::Range, ptr::NonNull};
 
 use super::PageSource;
 use crate::{
+    page_heap::Radix,
     size_class::PAGE,
     sync::{AtomicUsize, Ordering},
 };
@@ -49,6 +50,8 @@ impl<'a> Fixed<'a> {
 // and writable, `commit` writes zeroes (2); `decommit` changes nothing and says `false` (3); there
 // is no call that could allocate or unwind (4); the figures never change (5).
 unsafe impl PageSource for Fixed<'_> {
+    type Index = Radix;
+
     fn addresses(&self) -> Range<usize> {
         let start = self.start.as_ptr() as usize;
         start..start + self.bytes

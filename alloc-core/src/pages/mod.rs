@@ -3,14 +3,18 @@
 //! A [`PageSource`] deals in two things that the kernel separates as well: *address space*
 //! ([`reserve`](PageSource::reserve)), which costs nothing, and *memory*
 //! ([`commit`](PageSource::commit)), which may run out. [`Os`](os::Os) asks the kernel,
-//! [`Fixed`](fixed::Fixed) carves up one region that the program already has, and
-//! [`Fail`](fail::Fail) wraps another source and refuses on purpose, for tests.
+//! [`Fixed`](fixed::Fixed) carves up one region that the program already has.
+//! [`Fail`](fail::Fail) wraps another source and refuses on purpose, for tests;
+//! [`With`](with::With) wraps one to change how the heap finds free pages.
 
 pub mod fail;
 pub mod fixed;
 pub mod os;
+pub mod with;
 
 use core::{ops::Range, ptr::NonNull};
+
+use crate::page_heap::PageHeap;
 
 /// How a page is made inaccessible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,10 @@ pub enum Guard {
 /// 6. After [`guard`](Self::guard) said `true` every access to the range faults, until the whole
 ///    reservation is released.
 pub unsafe trait PageSource {
+    /// How the heap above finds free pages: [`Radix`](crate::page_heap::Radix) unless there is a
+    /// reason; [`With`](with::With) exchanges it for any source.
+    type Index: PageHeap;
+
     /// All reservations lie in here. The page map has eight bytes for each 64 MiB of it.
     fn addresses(&self) -> Range<usize>;
 
@@ -115,6 +123,8 @@ pub unsafe trait PageSource {
 
 // SAFETY: a reference forwards to an implementation that keeps the rules.
 unsafe impl<S: PageSource + ?Sized> PageSource for &S {
+    type Index = S::Index;
+
     fn addresses(&self) -> Range<usize> {
         (**self).addresses()
     }

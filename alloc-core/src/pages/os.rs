@@ -12,6 +12,7 @@
 use core::{ops::Range, ptr::NonNull};
 
 use super::{Guard, PageSource};
+use crate::page_heap::Radix;
 use crate::sync::{AtomicUsize, Ordering, const_fn};
 
 /// `MADV_GUARD_INSTALL`, which libc does not name yet.
@@ -104,6 +105,8 @@ unsafe fn unmap(at: usize, bytes: usize) {
 // so do those behind MADV_DONTNEED (3); system calls neither allocate here nor unwind (4); the
 // two figures are constants (5); both kinds of guard fault and last as long as the mapping (6).
 unsafe impl PageSource for Os {
+    type Index = Radix;
+
     fn addresses(&self) -> Range<usize> {
         0..1 << 48
     }

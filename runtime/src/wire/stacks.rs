@@ -16,11 +16,11 @@ use sched_core::stack::{StackError, StackSource};
 
 /// Slabs from a heap.
 #[derive(Debug)]
-pub(crate) struct HeapStacks<'h, S> {
+pub(crate) struct HeapStacks<'h, S: PageSource> {
     heap: &'h Heap<S>,
 }
 
-impl<'h, S> HeapStacks<'h, S> {
+impl<'h, S: PageSource> HeapStacks<'h, S> {
     pub(crate) fn new(heap: &'h Heap<S>) -> Self {
         HeapStacks { heap }
     }

@@ -1,0 +1,245 @@
+//! The page heap of a [`Heap`](crate::Heap): a pool of pages, records for spans, and growth.
+//!
+//! A *span* is a run of pages with one use; its record is entered in the page map. Free pages have no
+//! record: the pool's index knows them by number, and the page map has nothing at their place, so a
+//! stale pointer finds nothing.
+//!
+//! Taking memory costs no system call while a free run fits. Otherwise the heap commits more of the
+//! newest arena, in steps of 4 MiB, and at its end reserves the next arena, which lies behind the last
+//! one if the address is free.
+//!
+//! [`Pages`] lies behind one lock (see `heap`).
+
+use core::ptr::NonNull;
+
+use super::{PageHeap, Pool, Room};
+use crate::{
+    Error,
+    meta::Meta,
+    page_map::PageMap,
+    pages::PageSource,
+    size_class::PAGE,
+    span::{Kind, Span, SpanPtr},
+    stats::Counters,
+};
+
+/// The heap commits at least this much at a time, if its arena is as large.
+const COMMIT: usize = 4 << 20;
+
+/// What the page heap works on besides itself.
+pub(crate) struct Parts<'a, S> {
+    pub(crate) source: &'a S,
+    pub(crate) meta: &'a Meta,
+    pub(crate) map: &'a PageMap,
+    pub(crate) counters: &'a Counters,
+}
+
+// SAFETY: the area of records gives each range once, zeroed, until the heap ends.
+unsafe impl<S: PageSource> Room for Parts<'_, S> {
+    fn zeroed(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        self.meta.alloc(self.source, bytes, align)
+    }
+}
+
+/// All free pages, spare records, and the way to more.
+#[derive(Debug)]
+pub(crate) struct Pages<P> {
+    pub(crate) pool: Pool<P>,
+    /// Records that are not in use, linked by `next`.
+    spare: Option<SpanPtr>,
+    /// Uncommitted rest of the newest arena.
+    next: usize,
+    end: usize,
+    /// Bytes that may be ready, records included.
+    pub(crate) limit: usize,
+}
+
+/// A run that was just taken.
+pub(crate) struct Taken {
+    pub(crate) span: SpanPtr,
+    /// The pages read as zero.
+    pub(crate) zeroed: bool,
+}
+
+impl<P: PageHeap> Pages<P> {
+    pub(crate) const EMPTY: Self =
+        Pages { pool: Pool::EMPTY, spare: None, next: 0, end: 0, limit: usize::MAX };
+
+    /// Takes `pages` pages at an address that is a multiple of `align` pages, at the lowest address
+    /// there is. The record is still *dead*; the caller gives it a kind.
+    pub(crate) fn take<S: PageSource>(
+        &mut self,
+        parts: &Parts<'_, S>,
+        pages: usize,
+        align: usize,
+        kind: Kind,
+    ) -> Result<Taken, Error> {
+        self.apply_limit(parts);
+        let span = self.record(parts).ok_or(Error::OutOfMemory)?;
+        let granted = if align * PAGE > parts.source.arena_bytes() {
+            self.own_arena(parts, pages, align)
+        } else {
+            self.pool.take(pages, align).or_else(|error| match error {
+                Error::OutOfMemory => self.grow_and_take(parts, pages, align),
+                error => Err(error),
+            })
+        };
+        let grant = granted.inspect_err(|_| self.discard(span))?;
+        span.set_run(grant.first * PAGE, pages);
+        parts.map.set_ends(span);
+        parts.counters.take(kind, pages);
+        Ok(Taken { span, zeroed: grant.zeroed })
+    }
+
+    fn grow_and_take<S: PageSource>(
+        &mut self,
+        parts: &Parts<'_, S>,
+        pages: usize,
+        align: usize,
+    ) -> Result<super::Grant, Error> {
+        let fit = pages.checked_add(align - 1).ok_or(Error::TooLarge)?;
+        self.grow(parts, fit)?;
+        self.pool.take(pages, align)
+    }
+
+    /// Takes pages at an alignment beyond that of arenas: in an arena of their own.
+    fn own_arena<S: PageSource>(
+        &mut self,
+        parts: &Parts<'_, S>,
+        pages: usize,
+        align: usize,
+    ) -> Result<super::Grant, Error> {
+        let bytes = pages.checked_mul(PAGE).ok_or(Error::TooLarge)?;
+        let at = parts.meta.reserve(parts.source, bytes, align * PAGE).ok_or(Error::OutOfMemory)?;
+        let start = at.as_ptr() as usize;
+        self.commit(parts, start, bytes)?;
+        self.pool.take_at(start / PAGE..start / PAGE + pages)
+    }
+
+    /// Gives a span's pages back; its record may be reused at once.
+    pub(crate) fn free<S>(&mut self, parts: &Parts<'_, S>, span: SpanPtr) {
+        let (first, pages) = (span.base() / PAGE, span.pages());
+        parts.counters.free(span.kind(), pages);
+        match span.kind() {
+            Kind::Large => parts.map.forget_ends(span),
+            _ => parts.map.forget(first..first + pages),
+        }
+        span.set_kind(Kind::Dead);
+        self.discard(span);
+        self.pool.put(first..first + pages);
+    }
+
+    /// A record in state *dead*.
+    fn record<S: PageSource>(&mut self, parts: &Parts<'_, S>) -> Option<SpanPtr> {
+        if let Some(span) = self.spare {
+            self.spare = span.next.take();
+            return Some(span);
+        }
+        let at = parts.meta.alloc(parts.source, size_of::<Span>(), align_of::<Span>())?;
+        // SAFETY: fresh memory of the size and alignment of a record, ours alone.
+        Some(unsafe { SpanPtr::create(at.cast()) })
+    }
+
+    /// Takes a record back; its links must be unused.
+    fn discard(&mut self, span: SpanPtr) {
+        span.prev.set(None);
+        span.next.set(self.spare.replace(span));
+    }
+
+    /// Lengthens a large span by the free pages behind it, or shortens it.
+    ///
+    /// # Errors
+    ///
+    /// If the pages behind are not free, or the limit would be passed.
+    pub(crate) fn resize_in_place<S: PageSource>(
+        &mut self,
+        parts: &Parts<'_, S>,
+        span: SpanPtr,
+        pages: usize,
+    ) -> Result<(), Error> {
+        let (first, old) = (span.base() / PAGE, span.pages());
+        if pages < old {
+            parts.counters.free(span.kind(), old - pages);
+            self.pool.put(first + pages..first + old);
+        } else {
+            self.apply_limit(parts);
+            self.pool.take_at(first + old..first + pages)?;
+            parts.counters.take(span.kind(), pages - old);
+        }
+        parts.map.forget(first + old - 1..first + old);
+        span.set_run(span.base(), pages);
+        parts.map.set_ends(span);
+        Ok(())
+    }
+
+    /// Tells the pool how many pages may be ready just now, beside the heap's own records.
+    fn apply_limit<S>(&mut self, parts: &Parts<'_, S>) {
+        if self.limit != usize::MAX {
+            self.pool.set_limit(self.limit.saturating_sub(parts.meta.bytes()) / PAGE);
+        }
+    }
+
+    /// Sets the limit.
+    pub(crate) fn set_limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+        self.pool.set_limit(usize::MAX);
+    }
+
+    /// Commits enough for a run of `pages` pages.
+    fn grow<S: PageSource>(&mut self, parts: &Parts<'_, S>, pages: usize) -> Result<(), Error> {
+        let need = pages.checked_mul(PAGE).ok_or(Error::TooLarge)?;
+        if self.end - self.next < need {
+            self.add_arena(parts, need)?;
+        }
+        let step = need.next_multiple_of(COMMIT).min(self.end - self.next);
+        let done = match self.commit(parts, self.next, step) {
+            Ok(()) => step,
+            Err(_) => self.commit(parts, self.next, need).map(|()| need)?,
+        };
+        self.next += done;
+        Ok(())
+    }
+
+    /// Makes reserved addresses free pages.
+    fn commit<S: PageSource>(
+        &mut self,
+        parts: &Parts<'_, S>,
+        start: usize,
+        bytes: usize,
+    ) -> Result<(), Error> {
+        let at = NonNull::new(start as *mut u8).ok_or(Error::OutOfMemory)?;
+        let pages = start / PAGE..(start + bytes) / PAGE;
+        parts.map.prepare(parts.source, parts.meta, start..start + bytes)?;
+        self.pool.prepare(parts, pages.clone())?;
+        // SAFETY: both callers reserved the range and have not committed it.
+        if !unsafe { parts.source.commit(at, bytes) } {
+            return Err(Error::OutOfMemory);
+        }
+        parts.counters.grows.add(1);
+        self.pool.add(pages);
+        Ok(())
+    }
+
+    /// Reserves at least `need` bytes, behind the newest arena if possible.
+    fn add_arena<S: PageSource>(&mut self, parts: &Parts<'_, S>, need: usize) -> Result<(), Error> {
+        let unit = parts.source.arena_bytes();
+        let bytes = need.checked_next_multiple_of(unit).ok_or(Error::TooLarge)?;
+        if bytes > isize::MAX as usize {
+            return Err(Error::TooLarge);
+        }
+        let at = parts.meta.reserve(parts.source, bytes, unit).ok_or(Error::OutOfMemory)?;
+        let at = at.as_ptr() as usize;
+        // What is left of the old arena stays reserved and uncommitted: address space only.
+        if at != self.end {
+            self.next = at;
+        }
+        self.end = at + bytes;
+        Ok(())
+    }
+}
+
+impl<P> AsMut<Pool<P>> for Pages<P> {
+    fn as_mut(&mut self) -> &mut Pool<P> {
+        &mut self.pool
+    }
+}

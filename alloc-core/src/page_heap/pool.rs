@@ -1,0 +1,271 @@
+//! The pages of a heap: which are free, which of those have memory, and the account.
+//!
+//! Every committed page is in one of four places, and the account says so:
+//!
+//! > `committed = free + lent + out`
+//!
+//! *Free* pages are in the index. *Lent* ones are on their way back to the source, in the hands of
+//! the scavenger. The others are *out*: in spans or in page caches. Of the free pages some are *clean*
+//! (see `touched`); all others are *ready*, which is what a memory limit bounds:
+//!
+//! > `ready = committed − clean`
+//!
+//! # Giving memory back beside allocation
+//!
+//! The system call that takes memory is slow and no lock is held over it. So pages are lent: taken
+//! out of the index under the lock, released without it, put back under it, as clean.
+//!
+//! ```text
+//!   scavenger                                  allocator
+//!   lock { lend: index.take_at }               lock { take: index.take }
+//!   decommit                                   writes to its pages
+//!   lock { settle: clean, index.insert }       lock { put: index.insert }
+//! ```
+//!
+//! Either `take` comes first, and `lend` does not find the pages; or `lend` does, and `take` finds them
+//! only after `settle`, when they are clean and read as zero. No page is ever in two hands, for it
+//! leaves the index under the lock. Model: `loom-tests/tests/alloc_scavenge.rs`.
+//!
+//! Go marks the pages as allocated while it releases them, for the same reason.
+
+use core::ops::Range;
+
+use super::{
+    PageHeap, Room, next_word,
+    touched::{OLDEST, Touched},
+};
+use crate::Error;
+
+/// At most this many pages are lent at once, and never over a border of so many: 2 MiB, what the
+/// kernel may have made one huge page. Allocators miss them for about 0.3 ms.
+const LOAN: usize = 256;
+
+/// Pages that were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Number of the first.
+    pub first: usize,
+    /// All of them read as zero.
+    pub zeroed: bool,
+}
+
+/// Free ones of 64 pages, for a page cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Word {
+    /// Number of the first, a multiple of 64.
+    pub base: usize,
+    /// A one for each page that is free.
+    pub free: u64,
+    /// A one for each page that is free and reads as zero.
+    pub clean: u64,
+}
+
+/// Pages of a heap by an index `P`; behind a lock. See the module's essay.
+#[derive(Debug)]
+pub struct Pool<P> {
+    index: P,
+    touched: Touched,
+    committed: usize,
+    free: usize,
+    clean: usize,
+    lent: usize,
+    /// Ready pages may not be more than this.
+    limit: usize,
+}
+
+impl<P: PageHeap> Pool<P> {
+    /// A pool without pages.
+    pub const EMPTY: Self = Pool {
+        index: P::EMPTY,
+        touched: Touched::EMPTY,
+        committed: 0,
+        free: 0,
+        clean: 0,
+        lent: 0,
+        limit: usize::MAX,
+    };
+
+    /// Makes the tables for pages that will be added.
+    ///
+    /// # Errors
+    ///
+    /// As [`PageHeap::prepare`].
+    pub fn prepare(&mut self, room: &impl Room, pages: Range<usize>) -> Result<(), Error> {
+        self.touched.prepare(room, &pages)?;
+        self.index.prepare(room, pages)
+    }
+
+    /// Adds pages that were prepared and have just been committed.
+    pub fn add(&mut self, pages: Range<usize>) {
+        self.committed += pages.len();
+        self.insert_clean(pages);
+    }
+
+    /// Bounds the pages that are ready.
+    pub fn set_limit(&mut self, pages: usize) {
+        self.limit = pages;
+    }
+
+    /// Takes pages as [`PageHeap::take`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`] if no run is long enough, [`Error::Limit`] if more pages than the
+    /// limit would be ready.
+    pub fn take(&mut self, pages: usize, align: usize) -> Result<Grant, Error> {
+        let first = self.index.take(pages, align).ok_or(Error::OutOfMemory)?;
+        self.grant(first..first + pages)
+    }
+
+    /// Takes exactly these pages.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::take`].
+    pub fn take_at(&mut self, pages: Range<usize>) -> Result<Grant, Error> {
+        if self.index.take_at(pages.clone()) { self.grant(pages) } else { Err(Error::OutOfMemory) }
+    }
+
+    /// Hands out pages that have left the index, or puts them back.
+    fn grant(&mut self, pages: Range<usize>) -> Result<Grant, Error> {
+        let clean = self.touched.count_clean(pages.clone());
+        if clean > 0 && self.ready() + clean > self.limit {
+            self.index.insert(pages);
+            return Err(Error::Limit);
+        }
+        self.touched.touch(pages.clone());
+        self.free -= pages.len();
+        self.clean -= clean;
+        Ok(Grant { first: pages.start, zeroed: clean == pages.len() })
+    }
+
+    /// Takes the free ones of 64 aligned pages, those with the lowest free page.
+    pub fn take_word(&mut self) -> Option<Word> {
+        let (base, free) = next_word(&self.index, 0)?;
+        let clean = self.touched.clean_word(base) & free;
+        if self.ready() + clean.count_ones() as usize > self.limit {
+            return None;
+        }
+        for run in (Word { base, free, clean }).runs(free) {
+            self.index.take_at(run.clone());
+            self.touched.touch(run);
+        }
+        self.free -= free.count_ones() as usize;
+        self.clean -= clean.count_ones() as usize;
+        Some(Word { base, free, clean })
+    }
+
+    /// Puts the rest of a word back; clean pages are as clean as they were.
+    pub fn put_word(&mut self, word: Word) {
+        for run in word.runs(word.free & word.clean) {
+            self.insert_clean(run);
+        }
+        for run in word.runs(word.free & !word.clean) {
+            self.put(run);
+        }
+    }
+
+    /// Puts pages back that were taken and may have been written to.
+    pub fn put(&mut self, pages: Range<usize>) {
+        self.free += pages.len();
+        self.touched.rest(pages.clone());
+        self.index.insert(pages);
+    }
+
+    fn insert_clean(&mut self, pages: Range<usize>) {
+        self.free += pages.len();
+        self.clean += pages.len();
+        self.touched.clean(pages.clone());
+        self.index.insert(pages);
+    }
+
+    /// Lends the first free pages at `from` or above that have memory and this age, to be released.
+    pub fn lend(&mut self, mut from: usize, age: u8) -> Option<Range<usize>> {
+        loop {
+            let run = self.index.next_free(from)?;
+            from = run.end;
+            if let Some(old) = self.touched.next(run, age) {
+                let pages = old.start..old.end.min((old.start / LOAN + 1) * LOAN);
+                let taken = self.index.take_at(pages.clone());
+                debug_assert!(taken, "{pages:?} is part of a free run");
+                self.free -= pages.len();
+                self.lent += pages.len();
+                return Some(pages);
+            }
+        }
+    }
+
+    /// Takes lent pages back, which have no memory any more.
+    pub fn settle_released(&mut self, pages: Range<usize>) {
+        self.lent -= pages.len();
+        self.insert_clean(pages);
+    }
+
+    /// Takes lent pages back as they were lent.
+    pub fn settle_kept(&mut self, pages: Range<usize>) {
+        self.lent -= pages.len();
+        self.put(pages);
+    }
+
+    /// Makes free pages from `from` on one step older, a bounded number of runs. Returns where to
+    /// go on, and whether some are still short of the greatest age.
+    pub fn grow_older(&mut self, mut from: usize) -> (Option<usize>, bool) {
+        const RUNS: usize = 256;
+        let mut young = false;
+        for _ in 0..RUNS {
+            let Some(run) = self.index.next_free(from) else { return (None, young) };
+            from = run.end;
+            young |= self.touched.grow_older(run) > 0;
+        }
+        (Some(from), young)
+    }
+
+    /// Pages ever committed.
+    pub fn committed(&self) -> usize {
+        self.committed
+    }
+
+    /// Free pages.
+    pub fn free(&self) -> usize {
+        self.free
+    }
+
+    /// Free pages without memory.
+    pub fn clean(&self) -> usize {
+        self.clean
+    }
+
+    /// Pages on their way back to the source.
+    pub fn lent(&self) -> usize {
+        self.lent
+    }
+
+    /// Pages that may have memory.
+    pub fn ready(&self) -> usize {
+        self.committed - self.clean
+    }
+}
+
+impl<P> Pool<P> {
+    /// The greatest age of a free page.
+    pub const OLDEST: u8 = OLDEST;
+}
+
+impl<P> AsMut<Pool<P>> for Pool<P> {
+    fn as_mut(&mut self) -> &mut Pool<P> {
+        self
+    }
+}
+
+impl Word {
+    /// The runs of ones in `bits`, as pages.
+    fn runs(self, mut bits: u64) -> impl Iterator<Item = Range<usize>> {
+        core::iter::from_fn(move || {
+            let at = bits.trailing_zeros();
+            let ones = bits.checked_shr(at)?.trailing_ones();
+            bits = bits.checked_add(1 << at).unwrap_or(0) & bits;
+            let start = self.base + at as usize;
+            Some(start..start + ones as usize)
+        })
+    }
+}
