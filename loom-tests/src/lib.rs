@@ -24,6 +24,7 @@
 //! | `alloc_sweep` | one sweeper per span and cycle |
 //! | `gc_cycle` | nobody reaches a cell that sweep has freed |
 //! | `gc_handshake` | a handshake ends when every guard from before it is gone |
+//! | `sched_about` | a dump tells of one goroutine at a time, and of each that is there |
 //! | `sched_bell` | a monitor does not sleep beside a P that is taken |
 //! | `sched_entry` | a P has one holder, whoever takes it and wherever its goroutine goes |
 //! | `sched_idle` | no goroutine lies in a queue while all Ms sleep |

@@ -11,6 +11,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs `main` on a goroutine. When it returns the program ends, as in Go: nobody waits for other
 /// goroutines, and their threads end with the process.
+#[track_caller]
 pub fn main_with<T: Termination + 'static>(main: fn() -> T) -> ExitCode {
     let runtime = start();
     let result = runtime.go(move || main().report()).join();
@@ -19,12 +20,13 @@ pub fn main_with<T: Termination + 'static>(main: fn() -> T) -> ExitCode {
 }
 
 /// Runs a test on a goroutine, and fails if others are left some seconds after its end.
+#[track_caller]
 pub fn test_with<T: Termination + 'static>(test: fn() -> T) -> ExitCode {
     let runtime = start();
     match runtime.go(move || test().report()).join() {
         Ok(code) => {
-            let left = runtime.shutdown(Some(GRACE)).left;
-            assert!(left == 0, "{left} goroutines are left {GRACE:?} after the test's end");
+            let end = runtime.shutdown(Some(GRACE));
+            assert!(end.left.is_empty(), "{GRACE:?} after the test's end {end}");
             code
         }
         Err(payload) => {

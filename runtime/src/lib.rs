@@ -99,7 +99,7 @@ mod wire;
 pub use attribute::{main_with, test_with};
 pub use builder::{BuildError, Builder};
 pub use gc::collect as gc;
-pub use runtime::{Mode, Runtime, Shutdown};
+pub use runtime::{Goroutine, Mode, Runtime, Shutdown, Status, WaitReason};
 pub use runtime_macros::{main, test};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{GoError, JoinHandle, StackError, go, try_go, yield_now};

@@ -14,8 +14,9 @@ use crate::spawn::{GoError, JoinHandle};
 use crate::stats::Stats;
 use crate::wire::{self, Attendants};
 
-pub use sched_core::Shutdown;
+pub use sched_core::park::WaitReason;
 pub use sched_core::tls::Mode;
+pub use sched_core::{Goroutine, Shutdown, Status};
 
 /// Processors, threads and stacks that run goroutines.
 ///
@@ -99,6 +100,7 @@ impl Runtime {
     /// let rt = runtime::Runtime::new().unwrap();
     /// assert_eq!(rt.go(|| 7).join().unwrap(), 7);
     /// ```
+    #[track_caller]
     pub fn go<F, T>(&self, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -120,6 +122,7 @@ impl Runtime {
     /// let rt = runtime::Runtime::new().unwrap();
     /// assert!(rt.try_go(|| 7).is_ok());
     /// ```
+    #[track_caller]
     pub fn try_go<F, T>(&self, f: F) -> Result<JoinHandle<T>, GoError>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -182,6 +185,25 @@ impl Runtime {
         Stats::read(&self.scheduler)
     }
 
+    /// All goroutines that have not ended, by number: what each does, what it waits for and for how
+    /// long, and where it was started. Nobody is stopped for it, so each is told as it was at some
+    /// moment of the call.
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::new().unwrap();
+    /// let (tx, rx) = runtime::chan::rendezvous::<()>();
+    /// let reader = rt.go(move || rx.recv());
+    /// for goroutine in rt.goroutines() {
+    ///     // goroutine 1 [receive, 1.3s] started at src/main.rs:3:17
+    ///     println!("{goroutine}");
+    /// }
+    /// # drop(tx);
+    /// # assert!(reader.join().unwrap().is_err());
+    /// ```
+    pub fn goroutines(&self) -> Vec<Goroutine> {
+        self.scheduler.goroutines()
+    }
+
     /// Ends the runtime: no goroutine can be started any more, and those that exist may run until
     /// `deadline` from now has passed; without a deadline, until they have ended.
     ///
@@ -194,7 +216,8 @@ impl Runtime {
     /// let (tx, rx) = runtime::chan::rendezvous::<()>();
     /// rt.go(move || rx.recv());
     /// let left = rt.shutdown(Some(Duration::from_millis(10)));
-    /// assert_eq!(left.left, 1);
+    /// assert_eq!(left.left.len(), 1);
+    /// println!("{left}"); // what it waits for, for how long, and where it was started
     /// drop(tx);
     /// ```
     pub fn shutdown(mut self, deadline: Option<Duration>) -> Shutdown {
@@ -217,7 +240,7 @@ impl Runtime {
     fn end(&mut self, deadline: Option<Duration>) -> Shutdown {
         self.ended = true;
         let shutdown = self.scheduler.shutdown(deadline);
-        if shutdown.left == 0 {
+        if shutdown.left.is_empty() {
             self.attendants.join();
         }
         shutdown

@@ -124,6 +124,7 @@ impl<'scope> Scope<'scope, '_> {
     /// let len = rt.scope(|s| s.go(|| text.len()).join().unwrap());
     /// assert_eq!(len, 5);
     /// ```
+    #[track_caller]
     pub fn go<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
     where
         F: FnOnce() -> T + Send + 'scope,

@@ -24,6 +24,7 @@ pub use sched_core::stack::StackError;
 /// assert_eq!(handle.join().unwrap(), 42);
 /// # });
 /// ```
+#[track_caller]
 pub fn go<F, T>(f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
@@ -45,6 +46,7 @@ where
 /// // No runtime here.
 /// assert!(runtime::try_go(|| ()).is_err());
 /// ```
+#[track_caller]
 pub fn try_go<F, T>(f: F) -> Result<JoinHandle<T>, GoError>
 where
     F: FnOnce() -> T + Send + 'static,

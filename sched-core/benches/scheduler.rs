@@ -102,7 +102,7 @@ fn benches(criterion: &mut Criterion) {
             });
         }
         group.finish();
-        assert_eq!(scheduler.shutdown(None).left, 0);
+        assert_eq!(scheduler.shutdown(None).left, []);
     }
     criterion.bench_function("enter and exit", |bencher| {
         bencher.iter(|| drop(black_box(sched_core::entry::enter())));

@@ -4,6 +4,7 @@
 //! and looks at what it added to: a closed gate makes it step back. So "closed, and nobody inside"
 //! stays true once it is, and whoever finds it may stop the scheduler.
 
+use core::panic::Location;
 use std::time::Instant;
 
 use crate::{
@@ -12,8 +13,10 @@ use crate::{
     park::{self, WaitReason},
     queue::inject::Lane,
     shared::Shared,
+    switch::running,
     sync::{Ordering, fence},
-    task::{Run, TaskRef, raw},
+    task::{Run, TaskRef, about::Birth, raw},
+    tls,
 };
 
 /// The gate is closed: the top bit of its word.
@@ -21,7 +24,11 @@ const CLOSED: usize = 1 << (usize::BITS - 1);
 
 impl Shared {
     /// Makes the record of a goroutine and queues it.
-    pub(crate) fn launch(&self, packet: core::ptr::NonNull<raw::Header>) -> TaskRef {
+    pub(crate) fn launch(
+        &self,
+        packet: core::ptr::NonNull<raw::Header>,
+        origin: &'static Location<'static>,
+    ) -> TaskRef {
         loop {
             let entered = enter();
             let held = entered.machine().filter(|m| m.serves(self)).and_then(|m| m.held());
@@ -34,8 +41,10 @@ impl Shared {
                 self.registry.grow(self);
                 continue;
             };
+            let creator = running(tls::words()).map_or(0, |task| task.about.id());
+            let birth = Birth { id: self.registry.fresh_id(), creator, origin };
             // SAFETY: the record is free and ours; the packet is this goroutine's alone.
-            let (run, task) = unsafe { Run::start(record, self.registry.fresh_id(), packet) };
+            let (run, task) = unsafe { Run::start(record, birth, packet) };
             match held {
                 Some(held) => held.queue().push_next(run, &self.global),
                 None => self.global.push(run, Lane::Plain),

@@ -65,7 +65,11 @@ unsafe extern "C" fn yield_now() {
 unsafe fn overflow(g: *mut ()) {
     use core::fmt::Write;
     // SAFETY: as in `stack`.
-    let id = unsafe { &*g.cast::<Task>() }.id();
+    let task = unsafe { &*g.cast::<Task>() };
     // Nobody is left to hear of an error.
-    let _ = writeln!(Stderr, "sched-core: goroutine {id} has overflowed its stack");
+    let _ = write!(Stderr, "sched-core: goroutine {} has overflowed its stack", task.id());
+    if let Some(origin) = task.about.origin() {
+        let _ = write!(Stderr, "; it was started at {origin}");
+    }
+    let _ = writeln!(Stderr);
 }

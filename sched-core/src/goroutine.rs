@@ -11,6 +11,7 @@
 use core::ptr::NonNull;
 
 use crate::{
+    clock,
     context::Context,
     entry::{Request, enter},
     machine::{Commit, Machine},
@@ -49,11 +50,12 @@ pub(crate) fn park(reason: WaitReason) {
     let words = tls::words();
     let (m, task) = here(words);
     if task.state.begin_park() == BeginPark::Park {
-        task.set_reason(Some(reason));
+        let since = m.held().map_or_else(clock::ticks, |held| held.proc().slice_start());
+        task.waits(reason, since);
         m.counters.parks.bump();
         // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
         leave(m, Commit::Park(unsafe { Run::from_raw(NonNull::from(task)) }));
-        task.set_reason(None);
+        task.about.go_on();
     }
     drop(entered);
 }

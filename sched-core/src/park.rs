@@ -78,6 +78,32 @@ pub enum WaitReason {
     Collect,
 }
 
+impl WaitReason {
+    const ALL: [(WaitReason, &'static str); 9] = [
+        (WaitReason::Park, "park"),
+        (WaitReason::Join, "join"),
+        (WaitReason::Send, "send"),
+        (WaitReason::Receive, "receive"),
+        (WaitReason::Select, "select"),
+        (WaitReason::Lock, "lock"),
+        (WaitReason::Group, "group"),
+        (WaitReason::Sleep, "sleep"),
+        (WaitReason::Collect, "collect"),
+    ];
+
+    /// The reason with this number.
+    pub(crate) fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).map(|(reason, _)| *reason)
+    }
+}
+
+impl fmt::Display for WaitReason {
+    /// One word.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::ALL[*self as usize].1)
+    }
+}
+
 /// How [`park_until`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a wait with a deadline must tell which of the two came"]
@@ -291,6 +317,14 @@ impl Drop for ThreadRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_are_listed_by_their_numbers() {
+        for (number, (reason, _)) in (0..).zip(WaitReason::ALL) {
+            assert_eq!(reason as u8, number);
+        }
+        assert_eq!(WaitReason::of_number(WaitReason::ALL.len() as u8), None);
+    }
 
     #[test]
     fn a_permit_is_kept_and_counts_once() {

@@ -36,7 +36,7 @@ use crate::{
     lock::Lock,
     shared::Shared,
     sync::{AtomicU64, Ordering},
-    task::{Task, TaskId},
+    task::Task,
 };
 
 /// Records made at once: a few pages.
@@ -167,9 +167,9 @@ impl Registry {
     }
 
     /// A number for a new goroutine.
-    pub(crate) fn fresh_id(&self) -> TaskId {
+    pub(crate) fn fresh_id(&self) -> u64 {
         // Relaxed: only uniqueness matters.
-        TaskId::new(self.next_id.fetch_add(1, Ordering::Relaxed))
+        self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A free record from the shared list of `shared`, whose registry this is.
@@ -198,6 +198,22 @@ impl Registry {
             // SAFETY: gives back the count that the first `pop` took.
             unsafe { Arc::decrement_strong_count(shared) };
         }
+    }
+
+    /// All records there are, used or not.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Task> {
+        let mut next = {
+            let _entered = enter();
+            self.records.lock().chunks
+        };
+        let chunks = core::iter::from_fn(move || {
+            // SAFETY: null, or a chunk that was linked under the lock, with a `next` that is constant
+            // since; chunks are freed with the registry.
+            let chunk = unsafe { next.as_ref() }?;
+            next = chunk.next;
+            Some(chunk)
+        });
+        chunks.flat_map(|chunk: &Chunk| &chunk.tasks)
     }
 
     /// Adds a chunk of records. Allocates: must be called outside the runtime.

@@ -15,7 +15,7 @@
 //! When the last handle is dropped without a shutdown the gate closes, and the threads end by
 //! themselves after the last goroutine.
 
-use core::{fmt, time::Duration};
+use core::{fmt, panic::Location, time::Duration};
 use std::{
     sync::{Arc, PoisonError},
     time::Instant,
@@ -23,6 +23,7 @@ use std::{
 
 use crate::{
     config::Config,
+    dump::Goroutine,
     error::{Error, SpawnError},
     glue, goroutine,
     hooks::Hooks,
@@ -41,12 +42,25 @@ pub struct Scheduler {
 }
 
 /// How a shutdown ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// Shown as text it says so, with a line for each goroutine that is left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use = "goroutines may be left"]
 pub struct Shutdown {
-    /// Goroutines that had not ended. 0: all threads are joined, all memory is returned with the
-    /// last handle.
-    pub left: usize,
+    /// Goroutines that had not ended, by number. None: all threads are joined, all memory is
+    /// returned with the last handle.
+    pub left: Vec<Goroutine>,
+}
+
+impl fmt::Display for Shutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.left.len() {
+            0 => return f.write_str("all goroutines have ended"),
+            1 => f.write_str("1 goroutine is left:")?,
+            many => write!(f, "{many} goroutines are left:")?,
+        }
+        self.left.iter().try_for_each(|goroutine| write!(f, "\n  {goroutine}"))
+    }
 }
 
 /// The scheduler of the calling goroutine; `None` elsewhere.
@@ -62,15 +76,21 @@ pub fn current() -> Option<Scheduler> {
 /// ```
 /// assert!(sched_core::spawn(|| 1).is_none()); // no scheduler here
 /// ```
+#[track_caller]
 pub fn spawn<T, F>(f: F) -> Option<Result<JoinHandle<T>, SpawnError>>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    goroutine::with_own(|task| spawn_on(task.shared(), f))
+    let origin = Location::caller();
+    goroutine::with_own(|task| spawn_on(task.shared(), f, origin))
 }
 
-fn spawn_on<T, F>(shared: &Shared, f: F) -> Result<JoinHandle<T>, SpawnError>
+fn spawn_on<T, F>(
+    shared: &Shared,
+    f: F,
+    origin: &'static Location<'static>,
+) -> Result<JoinHandle<T>, SpawnError>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
@@ -82,7 +102,7 @@ where
         return Err(SpawnError::ShutDown);
     }
     let packet = raw::pack(f);
-    let task = shared.launch(packet);
+    let task = shared.launch(packet, origin);
     // SAFETY: the packet was packed with this `T`, and this is its goroutine's one handle.
     Ok(unsafe { JoinHandle::new(task, packet) })
 }
@@ -169,12 +189,19 @@ impl Scheduler {
     ///
     /// [`SpawnError::ShutDown`] after a shutdown has begun, [`SpawnError::Stacks`] while no stacks can
     /// be made and other goroutines wait for one already; `f` is dropped.
+    #[track_caller]
     pub fn spawn<T, F>(&self, f: F) -> Result<JoinHandle<T>, SpawnError>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        spawn_on(&self.shared, f)
+        spawn_on(&self.shared, f, Location::caller())
+    }
+
+    /// All goroutines that have not ended, by number. Stops nobody: each is told as it was at some
+    /// moment of the call. Takes time in proportion to the most there ever were at once.
+    pub fn goroutines(&self) -> Vec<Goroutine> {
+        self.shared.goroutines()
     }
 
     /// Counters so far.
@@ -195,15 +222,20 @@ impl Scheduler {
         let limit = deadline.map(|wait| Instant::now() + wait);
         let mut end = self.shared.end.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.close();
-        let left = self.shared.wait_until_empty(limit);
-        if left == 0 {
-            self.shared.stop();
-            for thread in end.threads.drain(..) {
-                // A thread of ours does not unwind: it aborts.
-                let _ = thread.join();
+        while self.shared.wait_until_empty(limit) != 0 {
+            let left = self.goroutines();
+            if !left.is_empty() {
+                return Shutdown { left };
             }
+            // One that has ended is about to be counted out.
+            crate::yield_now();
         }
-        Shutdown { left }
+        self.shared.stop();
+        for thread in end.threads.drain(..) {
+            // A thread of ours does not unwind: it aborts.
+            let _ = thread.join();
+        }
+        Shutdown::default()
     }
 }
 

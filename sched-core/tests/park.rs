@@ -150,7 +150,7 @@ fn waiters_may_outlive_their_goroutine_and_its_scheduler() {
         let scheduler = scheduler(1, mode);
         let waiter = scheduler.spawn(park::current).expect("open").join().expect("no panic");
         waiter.unpark();
-        assert_eq!(scheduler.shutdown(None).left, 0);
+        assert_eq!(scheduler.shutdown(None).left, []);
         drop(scheduler);
         waiter.clone().unpark();
     }
@@ -169,7 +169,7 @@ fn a_goroutine_waits_for_one_of_another_scheduler() {
             inner.expect("open").join().expect("no panic")
         });
         assert_eq!(outer.expect("open").join().expect("no panic"), Some(1));
-        assert_eq!(far.shutdown(None).left, 0);
+        assert_eq!(far.shutdown(None).left, []);
     });
 }
 

@@ -60,7 +60,7 @@ fn without_signals_a_goroutine_gives_way_where_it_enters() {
         other.join().expect("no panic");
         hog.expect("open").join().expect("no panic");
         watch.stop();
-        assert_eq!(scheduler.shutdown(None).left, 0);
+        assert_eq!(scheduler.shutdown(None).left, []);
     }
 }
 

@@ -32,7 +32,7 @@ fn until_threads_are(count: usize) {
 fn ends_of_schedulers() {
     for mode in MODES {
         // The first one may leave what belongs to the process.
-        assert_eq!(scheduler(1, mode).shutdown(None).left, 0);
+        assert_eq!(scheduler(1, mode).shutdown(None).left, []);
         let before = threads();
         no_thread_is_left(mode);
         until_threads_are(before);
@@ -51,7 +51,7 @@ fn no_thread_is_left(mode: bool) {
     let scheduler = scheduler(3, mode);
     let handles: Vec<_> =
         (0..50).map(|n| scheduler.spawn(move || n * 2).expect("it is open")).collect();
-    assert_eq!(scheduler.shutdown(None).left, 0);
+    assert_eq!(scheduler.shutdown(None).left, []);
     assert!(handles.iter().all(|handle| handle.is_finished()));
     let sum: i32 = handles.into_iter().map(|handle| handle.join().expect("no panic")).sum();
     assert_eq!(sum, 49 * 50);
@@ -79,11 +79,16 @@ fn who_does_not_end_is_reported(mode: bool) {
         tell.send(park::current()).expect("the test listens");
         park::park(WaitReason::Park);
     };
+    let line = line!() + 1;
     let handle = scheduler.spawn(goroutine).expect("it is open");
     let waiter = told.recv().expect("the goroutine runs");
-    assert_eq!(scheduler.shutdown(Some(Duration::from_millis(1))).left, 1);
+    let shutdown = scheduler.shutdown(Some(Duration::from_millis(1)));
+    let [left] = shutdown.left[..] else { panic!("{shutdown}") };
+    assert_eq!((left.id, left.creator), (handle.id(), None));
+    assert_eq!((left.origin.file(), left.origin.line()), (file!(), line));
+    assert!(shutdown.to_string().starts_with("1 goroutine is left:\n  goroutine 1 ["));
     waiter.unpark();
-    assert_eq!(scheduler.shutdown(None).left, 0);
+    assert_eq!(scheduler.shutdown(None).left, []);
     handle.join().expect("no panic");
 }
 
@@ -91,10 +96,12 @@ fn a_goroutine_may_shut_its_own_scheduler_down(mode: bool) {
     let scheduler = scheduler(2, mode);
     let other = scheduler.spawn(|| 1).expect("it is open");
     let own = scheduler.spawn(|| current().map(|scheduler| scheduler.shutdown(None).left));
-    let left = own.expect("it is open").join().expect("no panic");
-    assert_eq!(left, Some(1), "the caller itself");
+    let own = own.expect("it is open");
+    let id = own.id();
+    let left = own.join().expect("no panic").expect("it is on a goroutine");
+    assert_eq!(left.iter().map(|one| one.id).collect::<Vec<_>>(), [id], "the caller itself");
     assert!(other.is_finished());
-    assert_eq!(scheduler.shutdown(None).left, 0);
+    assert_eq!(scheduler.shutdown(None).left, []);
 }
 
 #[derive(Default)]
@@ -125,7 +132,7 @@ fn hooks_see_every_p_start_and_stop(mode: bool) {
     });
     let (local, index) = local.expect("it is open").join().expect("no panic");
     assert_eq!(Some(local), index.map(|index| index + 1));
-    assert_eq!(scheduler.shutdown(None).left, 0);
+    assert_eq!(scheduler.shutdown(None).left, []);
     assert_eq!(hooks.started.load(Ordering::Relaxed), 3);
     assert_eq!(hooks.stopped.load(Ordering::Relaxed), 3);
 }

@@ -126,7 +126,7 @@ fn a_join_waits_for_thread_local_destructors() {
 #[test]
 fn a_closed_scheduler_refuses() {
     in_both_modes(1, |scheduler| {
-        assert_eq!(scheduler.shutdown(None).left, 0);
+        assert_eq!(scheduler.shutdown(None).left, []);
         assert_eq!(scheduler.spawn(|| ()).map(|_| ()).unwrap_err(), SpawnError::ShutDown);
     });
 }

@@ -98,7 +98,7 @@ mod tests {
             assert!(heap.stats().stacks >= 100 * Config::default().stack_bytes);
             waiters.into_iter().for_each(|waiter| waiter.unpark());
             all.into_iter().for_each(|one| one.join().expect("no panic"));
-            assert_eq!(scheduler.shutdown(None).left, 0);
+            assert_eq!(scheduler.shutdown(None).left, []);
             drop(scheduler);
             assert_eq!(heap.stats().stacks, 0, "the last handle gave all back");
         }
@@ -132,6 +132,6 @@ mod tests {
         all.into_iter().for_each(|one| one.join().expect("no panic"));
         let next = scheduler.spawn(|| 7).expect("there are stacks again");
         assert_eq!(next.join().expect("no panic"), 7);
-        assert_eq!(scheduler.shutdown(None).left, 0);
+        assert_eq!(scheduler.shutdown(None).left, []);
     }
 }

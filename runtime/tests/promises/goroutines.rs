@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use runtime::sync::{Mutex, WaitGroup};
-use runtime::{GoError, Runtime, chan, select};
+use runtime::{GoError, Goroutine, Runtime, Status, WaitReason, chan, select};
 
 use super::with_procs;
 
@@ -208,7 +208,14 @@ fn shutdown_tells_who_is_left() {
     let rt = with_procs(1);
     let (tx, rx) = chan::rendezvous::<()>();
     let waits = rt.go(move || rx.recv().is_err());
-    assert_eq!(rt.shutdown(Some(Duration::from_millis(5))).left, 1);
+    let is_parked =
+        |one: &Goroutine| matches!(one.status, Status::Waiting { reason: WaitReason::Receive, .. });
+    while !rt.goroutines().iter().any(is_parked) {
+        std::thread::yield_now();
+    }
+    let end = rt.shutdown(Some(Duration::from_millis(5)));
+    let [left] = end.left[..] else { panic!("{end}") };
+    assert!(is_parked(&left) && left.origin.file() == file!(), "{left}");
     drop(tx);
     assert!(waits.join().unwrap(), "it runs on");
 }

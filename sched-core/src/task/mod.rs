@@ -16,10 +16,10 @@
 //! | `state` | anyone, by its own transitions ([`state`]) |
 //! | `references` | anyone; the record is recycled when it falls to zero |
 //! | `joiner` | the handle, until it has announced it; then whoever ends the goroutine (`join`) |
-//! | `id`, `packet` | written before the G is first queued, constant afterwards |
+//! | `about` | the number, creator and origin: written before the G is first queued. The wait: by the goroutine. Dumps read all of it at any time ([`about`]) |
+//! | `packet` | written before the G is first queued, constant afterwards |
 //! | `slot` | whoever *has* the G: the M that takes it from a queue, then the M that runs it, then the M that commits its end. Handed on by the queues' and the switch's orderings |
 //! | `timer_place` | the lock of the deadlines |
-//! | `reason` | written by the goroutine before it parks; read by dumps as a hint |
 //!
 //! # References
 //!
@@ -28,9 +28,10 @@
 //!
 //! # Rooms
 //!
-//! [`state`] is the park word, `record` the record, `raw` the closure and its result, `join` the
-//! handle.
+//! [`state`] is the park word, [`about`] what dumps read, `record` the record, `raw` the closure and
+//! its result, `join` the handle.
 
+pub mod about;
 #[cfg(not(loom))]
 pub mod join;
 #[cfg(not(loom))]

@@ -2,7 +2,11 @@
 
 use core::{cell::UnsafeCell, fmt, ops::Range, ptr::NonNull};
 
-use super::{raw, state::State};
+use super::{
+    about::{About, Birth, Wait},
+    raw,
+    state::State,
+};
 use crate::{
     park::{WaitReason, Waiter},
     queue::{
@@ -12,7 +16,7 @@ use crate::{
     registry,
     shared::Shared,
     stack::Slot,
-    sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence},
 };
 
 /// A goroutine's number: unique in its scheduler, never used again, from 1.
@@ -44,9 +48,7 @@ pub(crate) struct Task {
     /// The park word.
     pub(crate) state: State,
     references: AtomicU32,
-    /// A [`WaitReason`], or [`NOT_WAITING`].
-    reason: AtomicU8,
-    id: AtomicU64,
+    pub(crate) about: About,
     shared: NonNull<Shared>,
     joiner: UnsafeCell<Option<Waiter>>,
     packet: UnsafeCell<Option<NonNull<raw::Header>>>,
@@ -57,9 +59,6 @@ pub(crate) struct Task {
 
 /// In no heap.
 const NO_PLACE: usize = usize::MAX;
-
-/// No reason to wait.
-const NOT_WAITING: u8 = u8::MAX;
 
 // SAFETY: each field is atomic or has one user at a time, as the table of the essay says.
 unsafe impl Send for Task {}
@@ -74,8 +73,7 @@ impl Task {
             next_free: AtomicPtr::new(core::ptr::null_mut()),
             state: State::new(),
             references: AtomicU32::new(0),
-            reason: AtomicU8::new(NOT_WAITING),
-            id: AtomicU64::new(0),
+            about: About::new(),
             shared,
             joiner: UnsafeCell::new(None),
             packet: UnsafeCell::new(None),
@@ -85,8 +83,7 @@ impl Task {
     }
 
     pub(crate) fn id(&self) -> TaskId {
-        // Relaxed: written before the record was handed out to whoever asks.
-        TaskId(self.id.load(Ordering::Relaxed))
+        TaskId(self.about.id())
     }
 
     /// The scheduler that the record belongs to. It lives while the record is out.
@@ -140,9 +137,9 @@ impl Task {
         unsafe { &mut *self.slot.get() }
     }
 
-    pub(crate) fn set_reason(&self, reason: Option<WaitReason>) {
-        // Relaxed: a hint for dumps.
-        self.reason.store(reason.map_or(NOT_WAITING, |r| r as u8), Ordering::Relaxed);
+    /// Notes for dumps that the goroutine waits, since `since` (in clock ticks).
+    pub(crate) fn waits(&self, reason: WaitReason, since: u64) {
+        self.about.wait(Wait { reason: reason as u8, since });
     }
 
     /// Where the record's deadline lies. Read and written under the lock of the deadlines.
@@ -202,16 +199,14 @@ impl Run {
     /// to run.
     pub(crate) unsafe fn start(
         task: NonNull<Task>,
-        id: TaskId,
+        birth: Birth,
         packet: NonNull<raw::Header>,
     ) -> (Run, TaskRef) {
         // SAFETY: records are not freed while they are out.
         let record = unsafe { task.as_ref() };
-        record.state.reset();
-        // Relaxed, all: nobody else knows this record until it is queued, which publishes it.
-        record.id.store(id.0, Ordering::Relaxed);
+        record.about.begin(birth, || record.state.reset());
+        // Relaxed: nobody else counts on this record until it is queued, which publishes it.
         record.references.store(2, Ordering::Relaxed);
-        record.set_reason(None);
         // SAFETY: nobody else knows the record.
         unsafe { *record.packet.get() = Some(packet) };
         (Run(task), TaskRef(task))

@@ -87,6 +87,19 @@ const JOINER: u32 = 1 << 5;
 /// ```
 pub struct State(AtomicU32);
 
+/// Where a goroutine stands, for those who only look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// In a queue, or on the way into or out of one.
+    Runnable,
+    /// On an M.
+    Running,
+    /// In nobody's hand.
+    Parked,
+    /// Over.
+    Done,
+}
+
 /// What [`State::begin_park`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -236,6 +249,17 @@ impl State {
     pub fn is_done(&self) -> bool {
         // Acquire: the goroutine's end; pairs with `finish`.
         self.0.load(Ordering::Acquire) & PHASE == DONE
+    }
+
+    /// Where the goroutine stands, at this moment.
+    pub fn phase(&self) -> Phase {
+        // Acquire: what is known of a goroutine in this phase; pairs with all transitions.
+        match self.0.load(Ordering::Acquire) & PHASE {
+            RUNNABLE => Phase::Runnable,
+            RUNNING => Phase::Running,
+            PARKED => Phase::Parked,
+            _ => Phase::Done,
+        }
     }
 
     /// The handle has stored its waiter and announces it.

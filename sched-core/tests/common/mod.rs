@@ -34,7 +34,7 @@ pub(crate) fn in_both_modes(procs: usize, body: impl Fn(&Scheduler)) {
     for mode in MODES {
         let scheduler = scheduler(procs, mode);
         body(&scheduler);
-        assert_eq!(scheduler.shutdown(None).left, 0, "everything was joined");
+        assert_eq!(scheduler.shutdown(None).left, [], "everything was joined");
     }
 }
 

@@ -92,7 +92,7 @@ fn soak(config: Config) {
         assert!(results.iter().all(Result::is_ok), "a goroutine had another result than a thread");
     });
     eprintln!("{:?}", scheduler.stats());
-    assert_eq!(scheduler.shutdown(None).left, 0);
+    assert_eq!(scheduler.shutdown(None).left, []);
 }
 
 #[test]
@@ -122,5 +122,5 @@ fn threads_that_start_threads_do_not_block_each_other_for_ever() {
         done.store(true, Ordering::Relaxed);
         assert!(results.iter().all(Result::is_ok));
     });
-    assert_eq!(scheduler.shutdown(None).left, 0);
+    assert_eq!(scheduler.shutdown(None).left, []);
 }

@@ -1,0 +1,156 @@
+//! Who is there: a list of all goroutines, with what each does and where it came from.
+//!
+//! # Problem
+//!
+//! A program hangs, or does not end: which goroutines are left, and what do they wait for? The answer
+//! must come from a thread that stops nobody and waits for nobody, as whoever hangs may hold any
+//! lock.
+//!
+//! # How
+//!
+//! G records are never freed while their scheduler lives, so [`Shared::goroutines`] walks over all of
+//! them. Each tells of itself what belongs to one life of it ([`About`](crate::task::about)). What
+//! runs is compared with what the Ms say: a goroutine that runs without a P has lost it, because it
+//! blocks in the kernel.
+//!
+//! The list is no snapshot: each line is true of one moment between the call and the return, and no
+//! two lines need be of the same. A goroutine that is there all the time is in the list.
+//!
+//! # Source
+//!
+//! Go's `tracebackothers` and the header of a goroutine in it (`traceback.go`).
+
+use core::{fmt, panic::Location, time::Duration};
+
+use crate::{
+    park::WaitReason,
+    shared::Shared,
+    task::{
+        Task, TaskId,
+        about::{Birth, Wait},
+        state::Phase,
+    },
+};
+
+/// What a goroutine does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// It is ready, and waits for its turn.
+    Runnable,
+    /// It runs.
+    Running,
+    /// It runs without a P: it blocks in the kernel, or has just come back from there.
+    Blocked,
+    /// It waits for something.
+    Waiting {
+        /// For what.
+        reason: WaitReason,
+        /// How long. Up to a slice (10 ms) more than the truth.
+        time: Duration,
+    },
+}
+
+/// A goroutine, as it was at a look.
+///
+/// ```
+/// use sched_core::{Config, NoHooks, Scheduler, Status, park::{self, WaitReason}};
+/// # use std::sync::Arc;
+/// let scheduler = Scheduler::new(Config::default(), Arc::new(NoHooks))?;
+/// let (tell, told) = std::sync::mpsc::channel();
+/// let waits = scheduler.spawn(move || {
+///     tell.send(park::current()).unwrap();
+///     park::park(WaitReason::Park);
+/// })?;
+/// let waiter = told.recv()?;
+/// while !matches!(scheduler.goroutines()[0].status, Status::Waiting { .. }) {}
+/// let all = scheduler.goroutines();
+/// assert_eq!((all.len(), all[0].id), (1, waits.id()));
+/// assert!(all[0].to_string().starts_with("goroutine 1 [park"));
+/// waiter.unpark();
+/// # waits.join().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Goroutine {
+    /// Its number.
+    pub id: TaskId,
+    /// What it does.
+    pub status: Status,
+    /// The goroutine that started it; `None` if a plain thread did.
+    pub creator: Option<TaskId>,
+    /// Where it was started.
+    pub origin: &'static Location<'static>,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Status::Runnable => f.write_str("runnable"),
+            Status::Running => f.write_str("running"),
+            Status::Blocked => f.write_str("blocked in the kernel"),
+            Status::Waiting { reason, time } => write!(f, "{reason}, {time:.1?}"),
+        }
+    }
+}
+
+impl fmt::Display for Goroutine {
+    /// One line: `goroutine 18 [receive, 3.2s] started by 1 at src/main.rs:12:9`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "goroutine {} [{}] started ", self.id, self.status)?;
+        if let Some(creator) = self.creator {
+            write!(f, "by {creator} ")?;
+        }
+        write!(f, "at {}", self.origin)
+    }
+}
+
+/// What the Ms say: the goroutine that runs on each, and whether it has a P.
+type Aboard = Vec<(*const Task, bool)>;
+
+impl Shared {
+    /// All goroutines that have not ended, by number.
+    pub(crate) fn goroutines(&self) -> Vec<Goroutine> {
+        let aboard: Aboard =
+            self.machines().map(|m| (m.task().cast_const(), m.proc().is_some())).collect();
+        let tell = |task: &Task| {
+            let (birth, wait, phase) = task.about.read(|| task.state.phase())?;
+            Some(self.tell(birth, wait, status(task, phase, &aboard)?))
+        };
+        let mut all: Vec<_> = self.registry.records().filter_map(tell).collect();
+        all.sort_unstable_by_key(|goroutine| goroutine.id);
+        all
+    }
+
+    fn tell(&self, birth: Birth, wait: Option<Wait>, status: Status) -> Goroutine {
+        let status = match (status, wait) {
+            (Status::Waiting { reason, .. }, Some(wait)) => Status::Waiting {
+                reason: WaitReason::of_number(wait.reason).unwrap_or(reason),
+                time: Duration::from_nanos(self.clock.since(wait.since)),
+            },
+            (status, _) => status,
+        };
+        Goroutine {
+            id: TaskId::new(birth.id),
+            status,
+            creator: (birth.creator != 0).then(|| TaskId::new(birth.creator)),
+            origin: birth.origin,
+        }
+    }
+}
+
+/// What a record's goroutine does; `None` if it has ended.
+fn status(task: &Task, phase: Phase, aboard: &Aboard) -> Option<Status> {
+    match phase {
+        Phase::Runnable => Some(Status::Runnable),
+        Phase::Running => {
+            let here = aboard.iter().find(|(running, _)| core::ptr::eq(*running, task));
+            // On no M: it has just been taken from a queue.
+            let with_proc = here.is_none_or(|(_, proc)| *proc);
+            Some(if with_proc { Status::Running } else { Status::Blocked })
+        }
+        Phase::Parked => Some(Status::Waiting { reason: WaitReason::Park, time: Duration::ZERO }),
+        Phase::Done => None,
+    }
+}
