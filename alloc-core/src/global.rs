@@ -15,12 +15,14 @@
 //! * `emergency`: who finds no cache. A signal handler that interrupts an allocation is served from a heap
 //!   of its own, and so is a thread after its end has begun. Frees never need a cache: [`Heap::free`] takes
 //!   no lock by waiting.
+//! * `harden`: the heap of the process finds its users' mistakes, by a call or `ALLOC_HARDEN=1`.
 //! * `fork`: the child of a threaded process finds every structure whole.
 
 extern crate std;
 
 mod emergency;
 mod fork;
+mod harden;
 mod thread;
 
 use core::{
@@ -30,7 +32,12 @@ use core::{
     ptr::{self, NonNull},
 };
 
-use crate::{Cache, Error, Heap, pages::os::Os, sync::Lock};
+use crate::{
+    Cache, Error, Heap,
+    harden::{Hardening, Wait},
+    pages::os::Os,
+    sync::Lock,
+};
 use thread::Pool;
 pub use thread::{PerThread, Place, StdPlace, ThreadBinding, Words};
 
@@ -38,6 +45,9 @@ static HEAP: Heap<Os> = Heap::new(Os::new());
 static POOL: Lock<Pool> = Lock::new(Pool::new());
 /// The key whose destructor returns caches. Made at the first binding.
 static KEY: Lock<Option<libc::pthread_key_t>> = Lock::new(None);
+
+/// What `SIGSEGV` did before a hardened heap asked to see it.
+static FAULTS_BEFORE: Lock<Option<libc::sigaction>> = Lock::new(None);
 
 /// Handlers may be nested this deep inside the allocator.
 const LEVELS: usize = 4;
@@ -211,7 +221,46 @@ impl<B: Binding> GlobalAlloc<B> {
             }
         }
         // SAFETY: promised by the caller.
-        unsafe { emergency::free(block) }
+        let known = unsafe { emergency::free(block) };
+        if !known && HEAP.hardened().is_some() {
+            HEAP.free_odd(None, block, Wait::Never);
+        }
+        known
+    }
+
+    /// Hardens the heap of the process: from now on it names its users' mistakes.
+    ///
+    /// Best called first in `main`: what was allocated before is not covered. `ALLOC_HARDEN=1` in the
+    /// environment covers everything, without a call. Faults of overflows are named by a handler of
+    /// `SIGSEGV`, unless the program installs another one later.
+    ///
+    /// # Errors
+    ///
+    /// As [`Heap::harden`].
+    ///
+    /// ```no_run
+    /// use alloc_core::{global::{GlobalAlloc, ThreadBinding}, harden::Hardening};
+    ///
+    /// #[global_allocator]
+    /// static ALLOCATOR: GlobalAlloc<ThreadBinding> = GlobalAlloc::new();
+    ///
+    /// fn main() {
+    ///     ALLOCATOR.harden(Hardening::new()).expect("room for the records");
+    ///     let block = Box::into_raw(Box::new(1));
+    ///     // SAFETY: none: the second free is a mistake, and ends the process.
+    ///     unsafe {
+    ///         drop(Box::from_raw(block));
+    ///         drop(Box::from_raw(block));
+    ///     }
+    /// }
+    /// ```
+    pub fn harden(&self, hardening: Hardening) -> Result<(), Error> {
+        HEAP.harden(harden::complete(hardening))?;
+        if let Some(cache) = B::enter() {
+            cache.with(Cache::flush);
+            B::exit();
+        }
+        Ok(())
     }
 
     /// The bytes that a block may use; `None` if it is not one of this allocator's.

@@ -278,6 +278,7 @@ fn key<P: Place>() -> Option<libc::pthread_key_t> {
             unsafe { libc::pthread_key_delete(key) };
             return None;
         }
+        super::harden::ask_environment();
         *known = Some(key);
     }
     *known

@@ -34,7 +34,7 @@
 //! # Turning it on
 //!
 //! * Own heap: [`Heap::harden`].
-//! * `#[global_allocator]`: `alloc_core::global::harden`, first in `main`.
+//! * `#[global_allocator]`: `GlobalAlloc::harden`, first in `main`.
 //! * From outside, also under `LD_PRELOAD`: `ALLOC_HARDEN=1` in the environment.
 //!
 //! Sources: OpenBSD's malloc (random order, junk, guard pages); Scudo (states, quarantine); Electric
@@ -174,12 +174,15 @@ pub struct Hardening {
     on_violation: fn(&Violation),
     frames: Option<Frames>,
     seed: u64,
+    /// Called before a large block is allocated.
+    before_large: fn(),
 }
 
 impl Hardening {
     /// A violation is written to standard error and ends the process; no stacks are kept.
     pub const fn new() -> Self {
-        Hardening { on_violation: abort, frames: None, seed: 0x9e37_79b9_7f4a_7c15 }
+        let seed = 0x9e37_79b9_7f4a_7c15;
+        Hardening { on_violation: abort, frames: None, seed, before_large: || () }
     }
 
     /// What to do about a violation instead. If it returns, what was freed wrongly is ignored, and a
@@ -194,6 +197,20 @@ impl Hardening {
     /// Walks the stack at each free, so that a report can tell where the other free was.
     pub const fn frames(mut self, frames: Frames) -> Self {
         self.frames = Some(frames);
+        self
+    }
+
+    /// As [`frames`](Self::frames), unless a function was given before.
+    #[cfg(feature = "global")]
+    pub(crate) fn or_frames(mut self, frames: Frames) -> Self {
+        self.frames.get_or_insert(frames);
+        self
+    }
+
+    /// Calls `prepare` before each allocation of a large block: it may install a handler of faults.
+    #[cfg(feature = "global")]
+    pub(crate) const fn before_large(mut self, prepare: fn()) -> Self {
+        self.before_large = prepare;
         self
     }
 
@@ -357,6 +374,7 @@ impl<S: PageSource> Heap<S> {
         size: usize,
         align: usize,
     ) -> Result<(NonNull<u8>, bool), Error> {
+        (hardened.hardening.before_large)();
         large::alloc(self, hardened, size, align)
     }
 

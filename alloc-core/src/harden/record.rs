@@ -215,6 +215,10 @@ impl Record {
     }
 
     /// Ends the life of the block at `address`, if it is one and lives; its cell is the caller's then.
+    #[allow(
+        clippy::result_large_err,
+        reason = "a report is made once, and nothing here can box it"
+    )]
     pub(super) fn give_up(&self, address: usize, site: Site) -> Result<usize, Violation> {
         let foreign =
             Violation { mistake: Mistake::ForeignFree, address, block: None, freed: None };

@@ -38,6 +38,10 @@ pub(super) struct Cell {
 
 impl Cell {
     /// The block, if nobody wrote to the cell while it was free.
+    #[allow(
+        clippy::result_large_err,
+        reason = "a report is made once, and nothing here can box it"
+    )]
     pub(super) fn check(&self) -> Result<NonNull<u8>, Violation> {
         if self.was_free
             && let Some(found) = self.record.find_write(self.index)

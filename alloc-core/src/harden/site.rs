@@ -7,7 +7,7 @@
 use core::fmt;
 
 /// Return addresses that are kept of a stack, the innermost first.
-pub const FRAMES: usize = 8;
+pub const FRAMES: usize = 12;
 
 /// Writes the caller's return addresses into the slice, the innermost first; returns how many.
 ///
