@@ -38,6 +38,8 @@ struct Shared {
     home: AtomicPtr<Context>,
     ended: Cell<bool>,
     panicked: Cell<bool>,
+    /// Where the backtrace of the next preemption goes, and who is told of it.
+    wanted: Cell<Option<(Arc<Mutex<String>>, Enough)>>,
     own: Cell<*const Context>,
     stack: Range<usize>,
 }
@@ -80,6 +82,7 @@ impl Driver {
             home: AtomicPtr::new(ptr::null_mut()),
             ended: Cell::new(false),
             panicked: Cell::new(false),
+            wanted: Cell::new(None),
             own: Cell::new(slot.context()),
             stack: slot.bounds(),
         });
@@ -153,7 +156,7 @@ impl Driver {
         self.install();
         let mut task = self.task(move || {
             let taken = Enough::default();
-            WANTED.set(Some((wanted, taken.clone())));
+            want_backtrace(wanted, taken.clone());
             body(&taken);
         });
         relay::run(self, &mut task, u32::MAX, |_| ());
@@ -237,14 +240,28 @@ pub(crate) fn yield_now() {
     with_words(|words| words.entry.leave());
 }
 
-thread_local! {
-    /// The goroutine wants to know the backtrace of its preemption.
-    static WANTED: Cell<Option<(Arc<Mutex<String>>, Enough)>> = const { Cell::new(None) };
+/// The shared part of the running goroutine.
+fn running() -> *const Shared {
+    with_words(|words| words.g.load(Ordering::Relaxed).cast::<Shared>())
 }
 
+/// The running goroutine wants to know the backtrace of its preemption.
+fn want_backtrace(wanted: Arc<Mutex<String>>, taken: Enough) {
+    // Inside: a preemption finds all of it or nothing.
+    with_words(|words| {
+        let _ = words.entry.return_inside(&Fence);
+        // SAFETY: `resume` stored it; the goroutine is its only user until it is preempted.
+        unsafe { (*running()).wanted.set(Some((wanted, taken))) };
+        words.entry.leave();
+    });
+}
+
+/// The yield of a preempted goroutine. It may have been in the middle of `malloc`, so nothing in here
+/// may allocate, not even by touching a thread-local with a destructor for the first time. Only a
+/// goroutine that wants a backtrace, and is known to be in a loop, is excepted.
 unsafe extern "C" fn preempted() {
-    // The end of a goroutine is preempted as well: its thread-locals may be gone.
-    if let Ok(Some((wanted, taken))) = WANTED.try_with(Cell::take) {
+    // SAFETY: `resume` stored it; this is the goroutine.
+    if let Some((wanted, taken)) = unsafe { (*running()).wanted.take() } {
         *wanted.lock().expect("no panic") = Backtrace::force_capture().to_string();
         taken.0.store(true, Ordering::Relaxed);
     }
@@ -254,7 +271,7 @@ unsafe extern "C" fn preempted() {
 
 /// Switches to the thread that runs the goroutine.
 unsafe extern "C" fn go_home() {
-    let shared = with_words(|words| words.g.load(Ordering::Relaxed).cast::<Shared>());
+    let shared = running();
     // SAFETY: `resume` stored both; the home context waits in its `switch`.
     unsafe {
         let home = (*shared).home.load(Ordering::Acquire);
