@@ -70,7 +70,10 @@ pub(crate) struct Core<H: Tag> {
     driver: Mutex<Driver>,
     /// A pacer for the next cycle to take over.
     pacer: Mutex<Option<Box<dyn Pacer>>>,
-    ended: Mutex<Instant>,
+    began: Instant,
+    /// When the last cycle ended: nanoseconds since `began`. No lock: a monitor asks, which must not
+    /// wait for a driver that was preempted.
+    ended: AtomicU64,
     stats: Mutex<Stats>,
     panics: AtomicU64,
     destructed: AtomicU64,
@@ -100,7 +103,8 @@ impl<H: Tag> Core<H> {
             pace: Pace::new(options.pacer.first()),
             driver: Mutex::new(Driver::new(options.pacer)),
             pacer: Mutex::new(None),
-            ended: Mutex::new(Instant::now()),
+            began: Instant::now(),
+            ended: AtomicU64::new(0),
             stats: Mutex::default(),
             panics: AtomicU64::new(0),
             destructed: AtomicU64::new(0),
@@ -160,7 +164,16 @@ impl<H: Tag> Core<H> {
     }
 
     pub(crate) fn since_cycle(&self) -> Duration {
-        lock(&self.ended).elapsed()
+        // Relaxed: a time, which means the same to everybody.
+        let ended = Duration::from_nanos(self.ended.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(ended)
+    }
+
+    /// A cycle ends now.
+    pub(crate) fn note_end(&self) {
+        let ended = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        // Relaxed: as in `since_cycle`.
+        self.ended.store(ended, Ordering::Relaxed);
     }
 
     /// After an allocation that took the space's slow path: counts, and looks at the pacer.

@@ -19,7 +19,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     ptr::NonNull,
     sync::{MutexGuard, TryLockError, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// What only the driver of a cycle uses.
@@ -53,7 +53,7 @@ impl<H: Tag> Core<H> {
         }
         let mut driver = self.become_driver(pause)?;
         let record = self.drive(&mut driver, pause);
-        *lock(&self.ended) = Instant::now();
+        self.note_end();
         drop(driver);
         if let Some(report) = &self.report {
             report(&record);
