@@ -3,7 +3,9 @@
 //! A monitor (Go calls it sysmon) sees goroutines that block or run too long, and acts on it. It
 //! must not wait for any goroutine, as it is what frees those that wait for each other. So
 //! everything here reads words that their owners publish anyway, takes no lock but the take lock,
-//! which is held for a microsecond, and trusts nothing it saw: every deed checks again.
+//! which is held for a microsecond, allocates nothing, and trusts nothing it saw: every deed checks
+//! again. The monitor's own code is bound by the same rule: a goroutine may have been preempted with
+//! the allocator's lock in its hand.
 //!
 //! ```
 //! use sched_core::{Config, NoHooks, Scheduler};
@@ -11,7 +13,7 @@
 //! let scheduler = Scheduler::new(Config { procs: 1, ..Config::default() }, Arc::new(NoHooks))?;
 //! let monitor = scheduler.monitor();
 //! let handle = scheduler.spawn(|| std::thread::sleep(std::time::Duration::from_millis(2)))?;
-//! let mut views = Vec::new();
+//! let mut views = Vec::with_capacity(monitor.most_machines());
 //! while !handle.is_finished() {
 //!     monitor.snapshot(&mut views);
 //!     for view in views.iter().filter(|view| view.running && view.proc.is_some()) {
@@ -107,7 +109,14 @@ impl Monitor {
         Self { shared }
     }
 
+    /// How many Ms there can be, and so how long a list of views can get.
+    pub fn most_machines(&self) -> usize {
+        self.shared.config.max_threads
+    }
+
     /// Replaces the content of `views` with one view per M that runs a goroutine or holds a P.
+    ///
+    /// Allocates unless `views` has room: for [`most_machines`](Self::most_machines) it is enough.
     pub fn snapshot(&self, views: &mut Vec<MachineView>) {
         views.clear();
         let all = self.shared.machines().map(|m| self.view(m));

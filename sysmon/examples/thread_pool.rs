@@ -19,6 +19,9 @@ use sysmon::{
     Worker, WorkerId, current_thread_id,
 };
 
+/// Threads of the pool: more than there are permits.
+const THREADS: usize = 4;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A job on a thread.
@@ -89,6 +92,10 @@ struct Watched {
 }
 
 impl Machine for Watched {
+    fn most_workers(&self) -> usize {
+        THREADS
+    }
+
     fn snapshot(&mut self, into: &mut Snapshot) {
         let state = self.pool.state.lock().unwrap();
         into.waiting = state.jobs.len();
@@ -133,7 +140,7 @@ impl Machine for Watched {
 fn main() {
     let pool = Arc::new(Pool::default());
     pool.state.lock().unwrap().permits = 2;
-    for _ in 0..4 {
+    for _ in 0..THREADS {
         let pool = pool.clone();
         std::thread::spawn(move || pool.work());
     }

@@ -40,6 +40,12 @@
 //! thread by its id, and [`Alarm`] is the place where the monitor sleeps and others wake it.
 //! `examples/thread_pool.rs` watches a plain thread pool with them.
 //!
+//! # What a look may not do
+//!
+//! The thread that the monitor is to free may hold any lock of the program, the allocator's too. So a
+//! look takes no lock, allocates nothing and frees nothing: see [`Table`]. A [`Machine`] is bound by
+//! the same rule.
+//!
 //! # Source, and where it differs
 //!
 //! The duties are those of `sysmon` and `retake` in Go's `src/runtime/proc.go`. Go's retake asks
@@ -66,6 +72,7 @@ mod monitor;
 mod probe;
 mod sight;
 mod sync;
+mod table;
 
 pub use alarm::Alarm;
 pub use backoff::Backoff;
@@ -75,3 +82,4 @@ pub use machine::{HeldGuard, KernelState, Machine, Pause, Snapshot, Wake, Worker
 pub use monitor::Monitor;
 pub use probe::{ThreadProbe, current_thread_id};
 pub use sight::{Motion, Sight, Sights};
+pub use table::Table;

@@ -12,6 +12,8 @@
 
 use std::time::Duration;
 
+use crate::table::Table;
+
 /// Names a worker: the index or address under which the machine knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u64);
@@ -34,16 +36,21 @@ pub struct Worker {
     pub slice_age: Duration,
 }
 
-/// What one look sees. The monitor keeps the value and its capacity from look to look.
-#[derive(Debug, Clone, Default)]
+/// What one look sees. The monitor keeps the value, and with it the memory, from look to look.
+#[derive(Debug)]
 pub struct Snapshot {
     /// All workers that hold a processor or run a task.
-    pub workers: Vec<Worker>,
+    pub workers: Table<Worker>,
     /// Tasks that are ready and not running, in all queues together.
     pub waiting: usize,
 }
 
 impl Snapshot {
+    /// Nothing seen, with room for so many workers.
+    pub fn with_room(workers: usize) -> Self {
+        Snapshot { workers: Table::with_room(workers), waiting: 0 }
+    }
+
     /// Forgets what was seen, keeps the memory.
     pub fn clear(&mut self) {
         self.workers.clear();
@@ -97,10 +104,16 @@ pub enum Wake {
 /// A scheduler as its monitor sees it.
 ///
 /// Called by one thread only, the monitor's. No method may wait for a worker: the monitor is what
-/// frees workers that wait for each other. The methods about collections and traces have defaults
+/// frees workers that wait for each other. A worker may be stopped while it allocates; so a method
+/// that allocates or frees may wait for it, and must not, [`most_workers`](Self::most_workers) apart.
+/// The methods about collections and traces have defaults
 /// for a machine that has neither; their deeds are called only after the questions before them
 /// gave an answer.
 pub trait Machine {
+    /// How many workers a snapshot can hold at most. Asked once, before the first look; further
+    /// workers are not watched.
+    fn most_workers(&self) -> usize;
+
     /// Fills `into`, which is empty, with the workers and the number of waiting tasks.
     fn snapshot(&mut self, into: &mut Snapshot);
 

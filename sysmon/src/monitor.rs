@@ -10,7 +10,8 @@
 //! The machine is idle when no worker holds a processor and nothing waits. Workers that run without
 //! a processor do not count: while all processors are idle, they disturb nobody.
 //!
-//! In the steady state a look allocates nothing: both tables keep their capacity.
+//! A look neither allocates nor frees: the tables are made with the monitor
+//! ([`Table`](crate::Table)).
 
 use std::time::Duration;
 
@@ -43,16 +44,17 @@ pub struct Monitor<M, C> {
 }
 
 impl<M: Machine, C: Clock> Monitor<M, C> {
-    /// A monitor that has seen nothing yet.
+    /// A monitor that has seen nothing yet. Takes all the memory it will ever need.
     pub fn new(machine: M, clock: C, limits: Limits) -> Self {
+        let workers = machine.most_workers();
         Self {
             machine,
             clock,
-            snapshot: Snapshot::default(),
-            sights: Sights::new(),
+            snapshot: Snapshot::with_room(workers),
+            sights: Sights::with_room(workers),
             backoff: Backoff::new(limits),
             retake: Retake::new(limits),
-            preempt: Preempt::new(limits),
+            preempt: Preempt::new(limits, workers),
             collect: Collect::new(limits),
             guards: GuardWatch::new(limits),
             trace: Trace::new(limits),

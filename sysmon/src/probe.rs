@@ -10,8 +10,10 @@
 //! A thread id may be used again after its thread ended. Both answers then speak of the newcomer;
 //! [`Machine::take`](crate::Machine::take) refuses by the tick, so this costs a wrong guess.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
@@ -35,16 +37,22 @@ pub fn current_thread_id() -> i32 {
 /// assert!(probe.cpu_time(me).is_some());
 /// assert_eq!(probe.state(me), KernelState::Runnable);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ThreadProbe {
-    /// Open `stat` files, the one used last at the end.
+    /// Open `stat` files, the one used last at the end. It has room for all.
     files: Vec<(i32, File)>,
 }
 
+impl Default for ThreadProbe {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ThreadProbe {
-    /// A probe with no file open.
+    /// A probe with no file open. The only function of it that allocates.
     pub fn new() -> Self {
-        Self::default()
+        ThreadProbe { files: Vec::with_capacity(OPEN) }
     }
 
     /// Processor time used by thread `tid` of this process; `None` if there is no such thread.
@@ -77,7 +85,7 @@ impl ThreadProbe {
                 return Ok(length);
             }
         }
-        let mut file = File::open(format!("/proc/self/task/{tid}/stat"))?;
+        let mut file = open(tid)?;
         let length = file.read(line)?;
         if self.files.len() == OPEN {
             self.files.remove(0);
@@ -85,6 +93,16 @@ impl ThreadProbe {
         self.files.push((tid, file));
         Ok(length)
     }
+}
+
+/// Opens the thread's `stat`, and allocates nothing: a short path is made into a C string on the stack.
+fn open(tid: i32) -> std::io::Result<File> {
+    let mut path = [0; 48];
+    let mut rest = &mut path[..];
+    write!(rest, "/proc/self/task/{tid}/stat")?;
+    let left = rest.len();
+    let length = path.len() - left;
+    File::open(OsStr::from_bytes(&path[..length]))
 }
 
 /// The state in `TID (name) STATE …`. The name may hold anything, parentheses and spaces too, but

@@ -16,6 +16,7 @@
 use std::time::Duration;
 
 use crate::machine::{Machine, Snapshot, Worker, WorkerId};
+use crate::table::Table;
 
 /// What became of a worker between two looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,16 +43,16 @@ pub struct Sight {
 }
 
 /// The running workers of the last look.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sights {
-    now: Vec<Sight>,
-    before: Vec<Sight>,
+    now: Table<Sight>,
+    before: Table<Sight>,
 }
 
 impl Sights {
-    /// No worker seen yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// No worker seen yet, with room for so many.
+    pub fn with_room(workers: usize) -> Self {
+        Sights { now: Table::with_room(workers), before: Table::with_room(workers) }
     }
 
     /// Compares the running workers of `snapshot` with those of the look before.

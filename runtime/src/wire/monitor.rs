@@ -5,9 +5,10 @@
 //! look are kept: a take whose worker is not among them, or has switched since, is refused.
 //!
 //! Deeds that take time (a trace line) are left to the attendant thread ([`Desk`]): the monitor must
-//! not wait for anyone, as it is what frees those who wait.
+//! not wait for anyone, as it is what frees those who wait. For the same reason nothing in here
+//! allocates or frees after the start: a goroutine may have been preempted with the lock of libc's
+//! malloc in its hand, and a monitor that waits for it takes no P from those that wait for it, too.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use sysmon::{KernelState, Machine, Pause, Snapshot, Wake, Worker, WorkerId};
 use super::desk::{Desk, Errand};
 use crate::gc;
 
-/// Files of kernel states that are kept open at most.
+/// Files of kernel states that are kept open at most: a look asks for few.
 const OPEN: usize = 32;
 
 /// A scheduler, as its monitor sees it.
@@ -25,14 +26,16 @@ const OPEN: usize = 32;
 pub(crate) struct Watched {
     monitor: Monitor,
     desk: Arc<Desk>,
-    /// What the last look saw, for takes.
+    /// What the last look saw, for takes. It has room for all Ms.
     views: Vec<MachineView>,
-    files: HashMap<usize, Option<StateFile>>,
+    /// By an M's number, modulo their count. Of two Ms that share a place, each opens its file anew.
+    files: [Option<StateFile>; OPEN],
 }
 
 impl Watched {
     pub(crate) fn new(monitor: Monitor, desk: Arc<Desk>) -> Self {
-        Watched { monitor, desk, views: Vec::new(), files: HashMap::new() }
+        let views = Vec::with_capacity(monitor.most_machines());
+        Watched { monitor, desk, views, files: [const { None }; OPEN] }
     }
 }
 
@@ -52,6 +55,10 @@ fn worker(view: &MachineView) -> Worker {
 }
 
 impl Machine for Watched {
+    fn most_workers(&self) -> usize {
+        self.monitor.most_machines()
+    }
+
     fn snapshot(&mut self, into: &mut Snapshot) {
         self.monitor.snapshot(&mut self.views);
         into.workers.extend(self.views.iter().map(worker));
@@ -63,11 +70,8 @@ impl Machine for Watched {
     }
 
     fn kernel_state(&mut self, worker: WorkerId) -> KernelState {
-        if self.files.len() >= OPEN {
-            self.files.clear();
-        }
-        let file = self.files.entry(number(worker)).or_default();
-        match self.monitor.kernel_state(number(worker), file) {
+        let id = number(worker);
+        match self.monitor.kernel_state(id, &mut self.files[id % OPEN]) {
             State::Running => KernelState::Runnable,
             State::Sleeping => KernelState::Sleeping,
             State::Waiting => KernelState::Uninterruptible,

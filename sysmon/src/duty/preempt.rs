@@ -27,12 +27,13 @@ use crate::duty::Wish;
 use crate::limits::Limits;
 use crate::machine::{Machine, Worker, WorkerId};
 use crate::sight::{Motion, Sights};
+use crate::table::Table;
 
 /// The duty that ends slices.
 #[derive(Debug)]
 pub struct Preempt {
     limits: Limits,
-    requests: Vec<Request>,
+    requests: Table<Request>,
 }
 
 /// A worker that was asked to yield.
@@ -52,9 +53,9 @@ impl Request {
 }
 
 impl Preempt {
-    /// The rule with these limits.
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, requests: Vec::new() }
+    /// The rule with these limits, for so many workers at most.
+    pub fn new(limits: Limits, workers: usize) -> Self {
+        Self { limits, requests: Table::with_room(workers) }
     }
 
     /// Judges all workers; wishes to be back when the next slice ends.

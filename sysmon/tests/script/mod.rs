@@ -48,6 +48,9 @@ pub(crate) struct Script {
     pub(crate) pauses: Vec<Pause>,
 }
 
+/// More workers than any script has.
+const MOST: usize = 4096;
+
 pub(crate) const MICRO: Duration = Duration::from_micros(1);
 pub(crate) const MILLI: Duration = Duration::from_millis(1);
 
@@ -103,6 +106,10 @@ impl Script {
 }
 
 impl Machine for Script {
+    fn most_workers(&self) -> usize {
+        MOST
+    }
+
     fn snapshot(&mut self, into: &mut Snapshot) {
         assert!(into.workers.is_empty() && into.waiting == 0, "a snapshot starts empty");
         into.waiting = self.waiting;
