@@ -50,6 +50,11 @@
 //! # Ok::<(), alloc_core::Error>(())
 //! ```
 //!
+//! # Examples
+//!
+//! `fixed_region` (no operating system), `failing_source` (fault injection), `global_allocator`,
+//! `toy_collector` (a language's heap): `cargo run -p alloc-core --example …`.
+//!
 //! # Promises
 //!
 //! * Memory that is short is an [`Error`], never a panic or an abort.
