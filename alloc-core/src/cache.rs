@@ -39,6 +39,7 @@ use crate::{
     harden::Wait,
     owned::{collect, has_local, pop},
     pages::PageSource,
+    profile::Meter,
     remote::State,
     size_class::{CLASSES, PAGE, TABLE, class_for},
     span::{Kind, SpanPtr},
@@ -94,6 +95,8 @@ pub struct Cache<'h, S: PageSource> {
     /// Refills that the heap's counter does not know of yet: adding there each time would be the
     /// dearest part of a refill.
     refills: usize,
+    /// Bytes to the next sample of the profile.
+    pub(crate) meter: Meter,
     current: [Option<SpanPtr>; CLASSES],
     bins: [Bin; CLASSES],
 }
@@ -111,6 +114,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
             number,
             empty: 0,
             refills: 0,
+            meter: Meter::new(),
             current: [None; CLASSES],
             bins: [const { Bin { partial: SpanList::new(), full: SpanList::new() } }; CLASSES],
         }
@@ -165,8 +169,10 @@ impl<'h, S: PageSource> Cache<'h, S> {
     }
 
     #[cold]
-    fn alloc_large(&self, layout: Layout) -> Result<(NonNull<u8>, bool), Error> {
-        self.heap.alloc_large(layout.size(), layout.align())
+    fn alloc_large(&mut self, layout: Layout) -> Result<(NonNull<u8>, bool), Error> {
+        let large = self.heap.alloc_large(layout.size(), layout.align())?;
+        self.sample_large(large.0, layout.size());
+        Ok(large)
     }
 
     /// Finds a span with a free cell, makes it the current one, and takes the cell.
@@ -178,7 +184,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
         self.refills += 1;
         if let Some(span) = self.current[class] {
             if collect(span) {
-                return pop(span).ok_or(Error::OutOfMemory);
+                return self.first_of(class, span);
             }
             self.current[class] = None;
             self.retain_full(class, span);
@@ -189,7 +195,15 @@ impl<'h, S: PageSource> Cache<'h, S> {
         };
         span.alarm.set(NEVER);
         self.current[class] = Some(span);
-        pop(span).ok_or(Error::OutOfMemory)
+        self.first_of(class, span)
+    }
+
+    /// The first cell of a refill, or a block in its place that the profile samples.
+    fn first_of(&mut self, class: usize, span: SpanPtr) -> Result<(NonNull<u8>, bool), Error> {
+        match self.sample(class, span) {
+            Some(block) => Ok((block, false)),
+            None => pop(span).ok_or(Error::OutOfMemory),
+        }
     }
 
     /// A span of our own with a free cell.

@@ -31,6 +31,7 @@ use crate::{
     page_heap::pages::{Pages, Parts, Taken},
     page_map::PageMap,
     pages::PageSource,
+    profile::{self, Profile},
     remote::{Pushed, State},
     size_class::{CLASSES, PAGE, TABLE},
     span::{Kind, Span, SpanPtr},
@@ -70,6 +71,8 @@ pub struct Heap<S: PageSource> {
     pub(crate) managed: Managed,
     /// Null until the heap is hardened.
     pub(crate) hardened: AtomicPtr<Hardened>,
+    /// Null until the heap is profiled.
+    pub(crate) profile: AtomicPtr<Profile>,
 }
 
 impl<S: PageSource> core::fmt::Debug for Heap<S> {
@@ -94,6 +97,7 @@ impl<S: PageSource> Heap<S> {
                 guards: Guards::new(),
                 managed: Managed::new(),
                 hardened: AtomicPtr::new(ptr::null_mut()),
+                profile: AtomicPtr::new(ptr::null_mut()),
             }
         }
     }
@@ -149,11 +153,13 @@ impl<S: PageSource> Heap<S> {
 
     /// Gives a span back; nobody may hold a cell of it.
     pub(crate) fn free_span(&self, span: SpanPtr) {
+        profile::leave(span);
         self.pages().free(&self.parts(), span);
     }
 
     /// As [`Heap::free_span`], but never waits.
     fn free_span_later(&self, span: SpanPtr) {
+        profile::leave(span);
         if let Some(mut pages) = self.pages.try_lock() {
             self.settle(&mut pages);
             return pages.free(&self.parts(), span);

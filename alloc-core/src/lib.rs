@@ -80,6 +80,7 @@ mod owned;
 pub mod page_heap;
 mod page_map;
 pub mod pages;
+pub mod profile;
 mod realloc;
 pub mod remote;
 pub mod scavenge;

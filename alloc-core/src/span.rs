@@ -31,6 +31,7 @@ use core::{
 use crate::{
     harden::record::Record,
     managed::part::Part,
+    profile::Bucket,
     remote::Remote,
     size_class::{self, PAGE},
     span_set::Linked,
@@ -98,6 +99,8 @@ pub(crate) struct Span {
     pub(crate) part: AtomicPtr<Part>,
     /// What only hardened spans have.
     pub(crate) record: AtomicPtr<Record>,
+    /// Counts the free of a sampled block; null for others.
+    pub(crate) bucket: AtomicPtr<Bucket>,
 }
 
 // SAFETY: the fields that are not atomic are touched by one thread at a time, as the essay says;
@@ -134,6 +137,7 @@ impl Span {
             next: Cell::new(None),
             part: AtomicPtr::new(ptr::null_mut()),
             record: AtomicPtr::new(ptr::null_mut()),
+            bucket: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
