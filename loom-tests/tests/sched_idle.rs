@@ -173,6 +173,51 @@ fn the_idle_proc_may_be_taken_by_another() {
     });
 }
 
+/// S6: one P too many: the first to be released is retired, be it the submitter's only hope.
+#[test]
+fn a_retired_proc_leaves_need_behind() {
+    model("a_retired_proc_leaves_need_behind", 2, || {
+        let world = World::new();
+        world.idle.retire_procs(1);
+        let quiet = {
+            let world = world.clone();
+            thread::spawn(move || world.machine(1, None))
+        };
+        let outside = {
+            let world = world.clone();
+            thread::spawn(move || world.submit(1))
+        };
+        world.machine(0, None);
+        quiet.join().unwrap();
+        outside.join().unwrap();
+        // One is idle, one is retired.
+        world.at_rest(1, 1);
+    });
+}
+
+/// S5: the same, when the one that is retired was looking for work; and the number of Ps changes
+/// meanwhile.
+#[test]
+fn a_retired_spinner_looks_once_more() {
+    model("a_retired_spinner_looks_once_more", 2, || {
+        let world = World::new();
+        let spinning = world.idle.try_spin(PROCS).expect("both are busy");
+        let spinner = {
+            let world = world.clone();
+            thread::spawn(move || world.machine(1, Some(spinning)))
+        };
+        let outside = {
+            let world = world.clone();
+            thread::spawn(move || world.submit(1))
+        };
+        world.idle.retire_procs(1);
+        world.machine(0, None);
+        spinner.join().unwrap();
+        outside.join().unwrap();
+        world.at_rest(1, 1);
+    });
+}
+
 /// S12: nobody is told that all sleep while an M is ordered and has not started.
 #[test]
 fn an_ordered_machine_is_not_asleep() {

@@ -174,6 +174,24 @@ impl Runtime {
         self.scheduler.procs()
     }
 
+    /// Changes how many goroutines may run at the same time, while they run. Nobody is stopped for it:
+    /// more take effect at once, fewer as the goroutines that are too many give way, within about a
+    /// millisecond.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Scheduler`] if `procs` is 0, more than 1,024, or not less than the most threads.
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::builder().procs(1).build().unwrap();
+    /// rt.set_procs(3).unwrap();
+    /// assert_eq!(rt.procs(), 3);
+    /// assert!(rt.set_procs(0).is_err());
+    /// ```
+    pub fn set_procs(&self, procs: usize) -> Result<(), BuildError> {
+        Ok(self.scheduler.set_procs(procs)?)
+    }
+
     /// What the runtime has done so far.
     ///
     /// ```

@@ -29,8 +29,8 @@
 //!
 //! # Where the P goes
 //!
-//! To a sleeping M, or a new one, if there is anything to run; else to the idle list. See
-//! [`hand_over`].
+//! To a sleeping M, or a new one, if there is anything to run; else to the idle list. If there are Ps
+//! too many ([`resize`](crate::resize)), it is retired. See [`hand_over`].
 //!
 //! # Urgent goroutines
 //!
@@ -47,7 +47,7 @@ use crate::{
     entry::{Request, Take, enter},
     idle::Release,
     machine::{Machine, Order},
-    proc::Proc,
+    proc::{Held, Proc},
     service::{self, Waiting},
     shared::Shared,
     sync::now,
@@ -124,9 +124,14 @@ fn try_take<'a>(shared: &'a Shared, m: &'a Machine, switches: u64) -> Option<&'a
     Some(proc)
 }
 
-/// Gives a P, which is the caller's, to an M if there is work, else to the idle list.
+/// Gives a P, which is the caller's, to an M if there is work, else to the idle list; a surplus one to
+/// nobody.
 pub(crate) fn hand_over(shared: &Shared, proc: &Proc) {
-    if !proc.queue.is_empty() || !shared.global.is_empty() {
+    let surplus = shared.idle.surplus() != 0;
+    if surplus {
+        // SAFETY: the P is the caller's.
+        unsafe { Held::new(proc) }.queue().drain(&shared.global);
+    } else if !proc.queue.is_empty() || !shared.global.is_empty() {
         let order = Order { proc: proc.index(), spinning: None };
         return shared.host(shared.idle.take_host(), order);
     }
@@ -139,6 +144,10 @@ pub(crate) fn hand_over(shared: &Shared, proc: &Proc) {
             let order = Order { proc, spinning: Some(spinning) };
             shared.host(shared.idle.take_host(), order);
         }
+    }
+    if surplus {
+        // On behalf of what was in the queue.
+        shared.notify();
     }
 }
 

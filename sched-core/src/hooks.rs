@@ -8,7 +8,7 @@
 //!
 //! | call | when | where |
 //! |---|---|---|
-//! | [`proc_start`](Hooks::proc_start) | once per P, before it runs anything | on the thread that builds the scheduler |
+//! | [`proc_start`](Hooks::proc_start) | once per P, before it runs anything | where the scheduler is built, or its Ps are made more |
 //! | [`proc_idle`](Hooks::proc_idle) | the P found no work and goes to the idle list | inside the runtime, by whoever holds it then: an M, or a taker |
 //! | [`proc_stop`](Hooks::proc_stop) | once per P, after the last M has ended | on a plain thread of the scheduler's |
 //!

@@ -37,6 +37,13 @@
 //! takes no lock. (Go keeps three words, and takes the scheduler's lock on each ready while all Ps
 //! are busy.)
 //!
+//! # Ps that are not wanted
+//!
+//! When there shall be fewer Ps, idle ones are *retired*: taken off the list and kept aside. If there
+//! are not enough, the rest is the *surplus*: the next Ps that are released are retired in place of
+//! becoming idle. A spinner that retires with its P still looks once more, and without an idle P to
+//! go on with it leaves *need*. *surplus > 0 ⇒ idle = 0*, under the lock.
+//!
 //! The proof that no goroutine is left behind is in `idle.md`, printed below. Model:
 //! `loom-tests/tests/sched_idle.rs`.
 //!
@@ -50,7 +57,7 @@
 use core::fmt;
 
 use crate::lock::Lock;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering, fence};
 
 /// The idle Ps and Ms of one scheduler, by number, and the count of spinners.
 ///
@@ -73,12 +80,16 @@ pub struct Idle {
     /// See the module's drawing. Changed by RMW only.
     word: AtomicU64,
     lists: Lock<Lists>,
+    /// Ps that must still be retired. Written under the lock.
+    surplus: AtomicUsize,
 }
 
 /// What the lock protects. Both lists have room for all there can be: they never allocate.
 struct Lists {
     /// Idle Ps, the last one first: its caches are the warmest.
     procs: Vec<usize>,
+    /// Ps that nobody shall hold.
+    retired: Vec<usize>,
     /// Ms that sleep, the last one first.
     machines: Vec<usize>,
     /// Ms that exist or are being started.
@@ -129,6 +140,18 @@ pub enum Release {
     },
 }
 
+/// Where one P more comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Recall {
+    /// One that was to be retired stays.
+    Stays,
+    /// This one was retired, and is the caller's to give.
+    Back(usize),
+    /// There is none: it must be made.
+    None,
+}
+
 /// How many there are, read at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Census {
@@ -147,10 +170,11 @@ impl Idle {
     pub fn new(max_procs: usize, max_machines: usize) -> Self {
         let lists = Lists {
             procs: Vec::with_capacity(max_procs),
+            retired: Vec::with_capacity(max_procs),
             machines: Vec::with_capacity(max_machines),
             total: 0,
         };
-        Self { word: AtomicU64::new(0), lists: Lock::new(lists) }
+        Self { word: AtomicU64::new(0), lists: Lock::new(lists), surplus: AtomicUsize::new(0) }
     }
 
     /// Work was published: wakes an M for it if nobody looks for work and a P is idle.
@@ -237,6 +261,10 @@ impl Idle {
     /// For an M that did not spin: nobody relied on it, so *need* alone decides.
     fn release_quietly(&self, proc: usize) -> Release {
         let mut lists = self.lists.lock();
+        if self.retire_surplus(&mut lists, proc) {
+            // *Need* stays, for a P that stays.
+            return Release::Idle;
+        }
         let before = self.update(|now| match now.need() {
             true => now.without_need().plus_spinner(),
             false => now.plus_idle(),
@@ -253,8 +281,23 @@ impl Idle {
     fn retire(&self, proc: usize, spinning: Spinning) {
         let Spinning(()) = spinning;
         let mut lists = self.lists.lock();
+        if self.retire_surplus(&mut lists, proc) {
+            self.update(Counts::minus_spinner);
+            return;
+        }
         self.update(|now| now.without_need().minus_spinner().plus_idle());
         lists.procs.push(proc);
+    }
+
+    /// Keeps `proc` aside if there is a P too many.
+    fn retire_surplus(&self, lists: &mut Lists, proc: usize) -> bool {
+        let surplus = self.surplus();
+        if surplus > 0 {
+            // Relaxed: written under the lock.
+            self.surplus.store(surplus - 1, Ordering::Relaxed);
+            lists.retired.push(proc);
+        }
+        surplus > 0
     }
 
     /// A retired spinner looks once more, since submitters relied on it until it retired.
@@ -291,21 +334,37 @@ impl Idle {
         Some(proc)
     }
 
-    /// Takes every idle P whose number is `from` or above off the list: those Ps are being retired.
-    /// `retired` is called for each.
-    pub fn remove_procs(&self, from: usize, mut retired: impl FnMut(usize)) {
+    /// There shall be `count` Ps fewer: retires idle ones, and of the others the next to be released.
+    pub fn retire_procs(&self, count: usize) {
         let mut lists = self.lists.lock();
-        let before = lists.procs.len();
-        lists.procs.retain(|&proc| {
-            let stays = proc < from;
-            if !stays {
-                retired(proc);
+        for _ in 0..count {
+            match lists.procs.pop() {
+                Some(proc) => {
+                    self.update(Counts::minus_idle);
+                    lists.retired.push(proc);
+                }
+                // Relaxed: written under the lock.
+                None => self.surplus.store(self.surplus() + 1, Ordering::Relaxed),
             }
-            stays
-        });
-        for _ in lists.procs.len()..before {
-            self.update(Counts::minus_idle);
         }
+    }
+
+    /// There shall be one P more.
+    pub fn recall_proc(&self) -> Recall {
+        let mut lists = self.lists.lock();
+        let surplus = self.surplus();
+        if surplus > 0 {
+            // Relaxed: written under the lock.
+            self.surplus.store(surplus - 1, Ordering::Relaxed);
+            return Recall::Stays;
+        }
+        lists.retired.pop().map_or(Recall::None, Recall::Back)
+    }
+
+    /// How many Ps must still be retired. A hint, but under the lock.
+    pub fn surplus(&self) -> usize {
+        // Relaxed: see above.
+        self.surplus.load(Ordering::Relaxed)
     }
 
     /// An M for a P that has work or that a spinner is to have.
@@ -550,13 +609,37 @@ mod tests {
     }
 
     #[test]
-    fn retired_procs_leave_the_list() {
-        let idle = Idle::new(8, 4);
-        for proc in [5, 1, 6, 0] {
+    fn idle_procs_are_retired_first_and_then_those_that_are_released() {
+        let idle = Idle::new(4, 4);
+        for proc in [0, 1] {
             assert_eq!(idle.release(proc, None, || false), Release::Idle);
         }
-        let mut gone = Vec::new();
-        idle.remove_procs(2, |proc| gone.push(proc));
-        assert_eq!((gone, idle.idle_procs()), (vec![5, 6], 2));
+        idle.retire_procs(3);
+        assert_eq!((idle.surplus(), idle.idle_procs()), (1, 0));
+        assert_eq!(idle.release(2, None, || unreachable!()), Release::Idle);
+        assert_eq!((idle.surplus(), idle.idle_procs(), idle.take_proc()), (0, 0, None));
+        assert_eq!(idle.release(3, None, || false), Release::Idle);
+        assert_eq!((idle.idle_procs(), idle.take_proc()), (1, Some(3)));
+    }
+
+    #[test]
+    fn one_more_stays_or_comes_back_or_must_be_made() {
+        let idle = Idle::new(4, 4);
+        assert_eq!(idle.release(7, None, || false), Release::Idle);
+        idle.retire_procs(2);
+        assert_eq!(idle.recall_proc(), Recall::Stays);
+        assert_eq!(idle.recall_proc(), Recall::Back(7));
+        assert_eq!(idle.recall_proc(), Recall::None);
+    }
+
+    #[test]
+    fn a_spinner_that_is_retired_beside_work_leaves_need() {
+        let idle = Idle::new(4, 4);
+        let spinning = idle.try_spin(2).expect("two are busy");
+        idle.retire_procs(1);
+        assert_eq!(idle.release(1, Some(spinning), || true), Release::Idle);
+        assert_eq!((idle.surplus(), numbers(&idle)), (0, (0, 0)));
+        let (proc, _) = spins(idle.release(0, None, || unreachable!()));
+        assert_eq!(proc, 0, "the one that stays looks around");
     }
 }

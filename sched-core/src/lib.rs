@@ -23,7 +23,7 @@
 //! | room | its job |
 //! |---|---|
 //! | [`scheduler`], `config` | the handle: birth, spawning, the end |
-//! | `shared`, `crew`, `supply`, `gate` | what Ms share: tables of Ps and Ms, stacks, who is inside |
+//! | `shared`, `crew`, `resize`, `supply`, `gate` | what Ms share: tables of Ps and Ms, how many there shall be, stacks, who is inside |
 //! | `worker`, `switch`, `goroutine` | the loop of an M, the switch, what goroutines call: start reading here |
 //! | [`task`], `registry` | the G: state, closure and result, handle; where records live |
 //! | `machine`, `proc` | the M and the P |
@@ -87,6 +87,8 @@ pub mod preempt;
 mod proc;
 #[cfg(not(loom))]
 mod registry;
+#[cfg(not(loom))]
+mod resize;
 #[cfg(not(loom))]
 pub mod scheduler;
 #[cfg(not(loom))]

@@ -11,6 +11,7 @@
 //! | `proc` | role; a taker, to null, under the take lock while the goroutine is in user code | role, taker, monitor |
 //! | `switches`, then `words`, `task`, `thread` | role, at a switch, in this order | taker, monitor |
 //! | `pending`, `spinning`, `counters` | role | role (counters: all) |
+//! | `clock_seen` | whoever presses goroutines to give way | the same |
 //! | `order` | whoever took the M from the idle list, before it unparks it | the M, after its sleep |
 //!
 //! Why a taker may trust what it read: see [`handoff`](crate::handoff).
@@ -29,7 +30,7 @@ use crate::{
     idle::Spinning,
     lock::Lock,
     parker::Parker,
-    preempt::MThread,
+    preempt::{self, MThread},
     proc::{Held, Proc},
     shared::Shared,
     stats::MachineCounters,
@@ -78,6 +79,9 @@ pub(crate) struct Machine {
     /// A [`ThreadId`], packed.
     thread: AtomicU64,
 
+    /// Processor time of the thread in the role at the last look of [`has_computed`](Self::has_computed).
+    clock_seen: AtomicU64,
+
     pending: Cell<Option<Commit>>,
     pub(crate) spinning: Cell<Option<Spinning>>,
     pub(crate) counters: MachineCounters,
@@ -106,6 +110,7 @@ impl Machine {
             words: AtomicPtr::new(null_mut()),
             thread: AtomicU64::new(signals.id().pack()),
             signals,
+            clock_seen: AtomicU64::new(u64::MAX),
             pending: Cell::new(None),
             spinning: Cell::new(None),
             counters: MachineCounters::default(),
@@ -185,6 +190,15 @@ impl Machine {
     pub(crate) fn thread(&self) -> ThreadId {
         // Relaxed: a thread's number means the same to everybody.
         ThreadId::unpack(self.thread.load(Ordering::Relaxed))
+    }
+
+    /// Whether the thread in the role has used so many nanoseconds of a processor since this was asked
+    /// last. False at the first time, and if the clock cannot be read.
+    pub(crate) fn has_computed(&self, nanos: u64) -> bool {
+        let Some(now) = preempt::cpu_time(self.thread()) else { return false };
+        // Relaxed: a number, and a second asker makes the time shorter, no more.
+        let before = self.clock_seen.swap(now, Ordering::Relaxed);
+        now.saturating_sub(before) >= nanos
     }
 
     /// What the signal handlers need to know of the M.

@@ -86,7 +86,7 @@ pub struct Load {
     pub idle_procs: usize,
     /// Ms that look for work.
     pub spinning: usize,
-    /// All Ps.
+    /// All Ps that there shall be.
     pub procs: usize,
 }
 
@@ -145,9 +145,10 @@ impl Monitor {
         let local: usize = self.shared.procs.iter().map(|proc| proc.queue.len()).sum();
         Load {
             runnable: local + self.shared.global.len(),
+            // Before the number of all: see `set_procs`.
             idle_procs: self.shared.idle.idle_procs(),
             spinning: self.shared.idle.spinning(),
-            procs: self.shared.procs.len(),
+            procs: self.shared.wanted_procs(),
         }
     }
 

@@ -174,7 +174,33 @@ impl Scheduler {
 
     /// How many goroutines run at once.
     pub fn procs(&self) -> usize {
-        self.shared.procs.len()
+        self.shared.wanted_procs()
+    }
+
+    /// Changes how many goroutines run at once, while they run; nobody is stopped for it.
+    ///
+    /// More take effect at once. Fewer take effect as goroutines give way: those on Ps that are too
+    /// many are asked to at once, and wherever they are in user code if they can be preempted by
+    /// signal; one that blocks in the kernel keeps its P until the monitor takes it. Does nothing once
+    /// the scheduler has stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if `procs` is 0, more than 1,024 (or what the scheduler began with, if that
+    /// was more), or not less than [`max_threads`](Config::max_threads).
+    ///
+    /// ```
+    /// use sched_core::{Config, NoHooks, Scheduler};
+    /// # use std::sync::Arc;
+    /// let scheduler = Scheduler::new(Config { procs: 1, ..Config::default() }, Arc::new(NoHooks))?;
+    /// scheduler.set_procs(4)?;
+    /// assert_eq!(scheduler.procs(), 4);
+    /// assert!(scheduler.set_procs(0).is_err());
+    /// # scheduler.shutdown(None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_procs(&self, procs: usize) -> Result<(), Error> {
+        self.shared.set_procs(procs)
     }
 
     /// The configuration it was built with.

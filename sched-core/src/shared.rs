@@ -3,6 +3,7 @@
 //! | room | its part of [`Shared`] |
 //! |---|---|
 //! | `crew` | Ps and Ms: tables, waking, handing over |
+//! | `resize` | how many Ps there shall be |
 //! | `supply` | stacks for goroutines that have none yet |
 //! | `gate` | how many goroutines live, who may come in, the end |
 //! | `registry` | G records |
@@ -27,15 +28,16 @@ use crate::{
     bell::Bell,
     clock::Clock,
     config::Config,
-    crew::{Machines, gcd},
+    crew::{Machines, Procs},
     error::Error,
     hooks::Hooks,
     idle::Idle,
     lock::Lock,
     park::Waiter,
-    proc::{Held, Proc},
+    proc::Held,
     queue::inject::{Inject, List},
     registry::Registry,
+    resize,
     service::Service,
     stack::{Slots, SlotsConfig, StackError, StackSource},
     stats::{SharedCounters, Stats},
@@ -52,10 +54,10 @@ pub(crate) struct Shared {
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) clock: Clock,
 
-    /// Never changes: Ps live as long as this.
-    pub(crate) procs: Box<[Proc]>,
-    /// Steps that visit all Ps from any start: the numbers coprime to `procs.len()`.
-    pub(crate) strides: Box<[usize]>,
+    pub(crate) procs: Procs,
+    /// How many Ps there shall be. Changed under `sizing`; see [`resize`](crate::resize).
+    pub(crate) wanted: AtomicUsize,
+    pub(crate) sizing: Mutex<()>,
     pub(crate) machine_count: AtomicUsize,
 
     pub(crate) global: Inject<Run>,
@@ -98,17 +100,18 @@ impl Shared {
         hooks: Arc<dyn Hooks>,
         stacks: Box<dyn StackSource>,
     ) -> Self {
-        let procs = config.procs;
+        let room = config.procs.max(resize::ROOM);
         let slots = SlotsConfig { stack_bytes: config.stack_bytes, ..SlotsConfig::default() };
         Self {
             mode,
             clock: Clock::new(),
-            procs: (0..procs).map(|i| Proc::new(i, hooks.proc_start(i))).collect(),
-            strides: (1..=procs).filter(|&step| gcd(step, procs) == 1).collect(),
+            procs: Procs::new(room),
+            wanted: AtomicUsize::new(config.procs),
+            sizing: Mutex::new(()),
             machines: Machines::new(config.max_threads),
             machine_count: AtomicUsize::new(0),
             global: Inject::new(),
-            idle: Idle::new(procs, config.max_threads),
+            idle: Idle::new(room, config.max_threads),
             take: Lock::new(()),
             bell: Bell::new(),
             slots: Slots::with_source(slots, mode, stacks),
@@ -116,7 +119,7 @@ impl Shared {
             starving_len: AtomicUsize::new(0),
             refusal: Lock::new(None),
             registry: Registry::new(),
-            service: Service::new(procs),
+            service: Service::new(room),
             timers: Timers::new(),
             gate: AtomicUsize::new(0),
             closer: Lock::new(None),
@@ -141,9 +144,9 @@ impl Shared {
     }
 
     pub(crate) fn start(&self) -> Result<(), Error> {
-        for proc in 0..self.procs.len() {
+        for _ in 0..self.config.procs {
             // Nobody has submitted anything yet, so nobody needs the P to look around.
-            let _idle = self.idle.release(proc, None, || false);
+            let _idle = self.idle.release(self.make_proc(), None, || false);
         }
         self.slots.prepare(1).map_err(Error::Stacks)?;
         let threads = [Service::start(self)?, Timers::start(self)?];
@@ -153,7 +156,9 @@ impl Shared {
 
     /// The last M has left its role: gives back what the Ps had, outside the runtime.
     pub(crate) fn retire_procs(&self) {
-        for proc in &self.procs {
+        // Whoever makes Ps has made them, or will see that the scheduler stops.
+        let _sizing = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);
+        for proc in self.procs.iter() {
             // SAFETY: no M runs any more, so nobody else holds a P.
             let held = unsafe { Held::new(proc) };
             held.cache(|cache| cache.give_back(self, 0));

@@ -41,19 +41,19 @@ pub(crate) fn here(words: &Words) -> (&Machine, &Task) {
 }
 
 /// Switches to another goroutine if one is at hand, with a commit that queues this one. If none is,
-/// it goes on with a new slice.
+/// it goes on with a new slice; but not on a P that may be one too many, which its M gives up.
 pub(crate) fn give_way(words: &Words, commit: fn(Run) -> Commit) {
     let (m, task) = here(words);
     let Some(held) = m.held() else { return };
-    match next_at_hand(m, held) {
-        Some(next) => {
-            // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
-            let run = unsafe { Run::from_raw(NonNull::from(task)) };
-            m.owe(commit(run));
-            switch_away(m, task, Some(next));
-        }
-        None => held.begin_slice(),
+    let surplus = m.shared().idle.surplus() != 0;
+    let next = if surplus { None } else { next_at_hand(m, held) };
+    if next.is_none() && !surplus {
+        return held.begin_slice();
     }
+    // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
+    let run = unsafe { Run::from_raw(NonNull::from(task)) };
+    m.owe(commit(run));
+    switch_away(m, task, next);
 }
 
 /// Leaves the running goroutine, and comes back when it is resumed, on whatever M.
@@ -73,7 +73,7 @@ pub(crate) fn leave(m: &Machine, commit: Commit) {
 pub(crate) fn next_at_hand(m: &Machine, held: Held<'_>) -> Option<Run> {
     let shared = m.shared();
     loop {
-        let run = held.pick(&shared.global, shared.procs.len())?;
+        let run = held.pick(&shared.global, shared.wanted_procs())?;
         match shared.give_stack(run) {
             Some(run) => return Some(run),
             None => continue,

@@ -88,6 +88,7 @@ impl Timers {
                 let _entered = enter();
                 handoff::make_room(shared);
                 handoff::escape(shared);
+                shared.press();
             }
         }
     }

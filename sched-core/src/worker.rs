@@ -126,6 +126,10 @@ fn find(m: &Machine) -> Option<Run> {
             }
             continue;
         };
+        if m.shared().idle.surplus() != 0 {
+            shed(m, held);
+            continue;
+        }
         if let Some(run) = next_at_hand(m, held).or_else(|| search(m, held)) {
             stop_spinning(m);
             return Some(run);
@@ -140,7 +144,7 @@ fn find(m: &Machine) -> Option<Run> {
 /// Looks into the queues of other Ps, if not too many do so already.
 fn search(m: &Machine, held: Held<'_>) -> Option<Run> {
     let shared = m.shared();
-    let spinning = m.spinning.take().or_else(|| shared.idle.try_spin(shared.procs.len()))?;
+    let spinning = m.spinning.take().or_else(|| shared.idle.try_spin(shared.wanted_procs()))?;
     m.spinning.set(Some(spinning));
     for round in 0..ROUNDS {
         let last = round + 1 == ROUNDS;
@@ -197,6 +201,17 @@ fn retire(m: &Machine, held: Held<'_>) {
             obey(m, Order { proc, spinning: Some(spinning) });
         }
     }
+}
+
+/// There are Ps too many: gives this one up, with what is in its queue for others to run.
+#[cold]
+fn shed(m: &Machine, held: Held<'_>) {
+    let shared = m.shared();
+    held.queue().drain(&shared.global);
+    held.cache(|cache| cache.give_back(shared, 0));
+    retire(m, held);
+    // On behalf of what was in the queue.
+    shared.notify();
 }
 
 /// Sleeps until the M, which rests, is given a P. False: the scheduler stops.

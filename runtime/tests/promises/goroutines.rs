@@ -204,6 +204,30 @@ fn a_sleep_is_not_early_and_lets_others_run() {
 }
 
 #[test]
+fn procs_come_and_go_under_goroutines_that_allocate_and_talk() {
+    const ITEMS: usize = 20_000;
+    let rt = with_procs(2);
+    let (tx, rx) = chan::bounded(16);
+    let senders: Vec<_> = (0..4)
+        .map(|_| {
+            let tx = tx.clone();
+            rt.go(move || (0..ITEMS).for_each(|n| tx.send(vec![n; n % 50]).unwrap()))
+        })
+        .collect();
+    drop(tx);
+    let received = rt.go(move || rx.iter().map(|list| list.len()).sum::<usize>());
+    let mut procs = 0;
+    while !received.is_finished() {
+        procs = (procs + 3) % 7;
+        rt.set_procs(procs + 1).unwrap();
+        std::thread::yield_now();
+    }
+    senders.into_iter().for_each(|one| one.join().unwrap());
+    assert_eq!(received.join().unwrap(), 4 * (0..ITEMS).map(|n| n % 50).sum::<usize>());
+    assert_eq!(rt.procs(), procs + 1);
+}
+
+#[test]
 fn shutdown_tells_who_is_left() {
     let rt = with_procs(1);
     let (tx, rx) = chan::rendezvous::<()>();
