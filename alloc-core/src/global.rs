@@ -36,6 +36,7 @@ use crate::{
     Cache, Error, Heap,
     harden::{Hardening, Wait},
     pages::os::Os,
+    profile::Profiling,
     sync::Lock,
 };
 use thread::Pool;
@@ -72,6 +73,23 @@ std::thread_local! {
 /// ```
 pub fn heap() -> &'static Heap<Os> {
     &HEAP
+}
+
+/// Samples the allocations of the process from now on, one in `every` bytes on average, with stacks by
+/// the unwinder (see [`profile`](crate::profile)).
+///
+/// # Errors
+///
+/// As [`Heap::profile`].
+///
+/// ```
+/// use alloc_core::global;
+/// global::profile(512 << 10)?;
+/// global::heap().samples(|sample| println!("{} bytes at {:x?}", sample.size, sample.frames));
+/// # Ok::<(), alloc_core::Error>(())
+/// ```
+pub fn profile(every: usize) -> Result<(), Error> {
+    HEAP.profile(Profiling::new(harden::unwind).every(every))
 }
 
 /// A cache of the process-wide heap.

@@ -59,6 +59,7 @@
 //! | time | [`sleep`], [`sleep_until`] |
 //! | objects that point at each other as they like | [`gc`](mod@gc): guards, edges, roots |
 //! | one allocator for all of it | [`Alloc`] |
+//! | who holds how much of it | [`profile`]: for `pprof` |
 //! | a runtime as a value | [`Runtime`], [`Builder`], [`Stats`] |
 //!
 //! # Environment
@@ -83,6 +84,7 @@ pub mod chan;
 mod config;
 mod current;
 pub mod gc;
+pub mod profile;
 mod runtime;
 mod scope;
 #[doc(hidden)]

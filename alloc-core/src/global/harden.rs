@@ -4,7 +4,7 @@
 //! covered; also in a preloaded library, whose program knows nothing of it. A call
 //! ([`GlobalAlloc::harden`]) covers what is allocated from then on.
 //!
-//! Stacks are walked by the unwinder that every Rust program has. It may call `malloc` (it never does so
+//! Stacks, also those of the profile, are walked by the unwinder that every Rust program has. It may call `malloc` (it never does so
 //! in a plain walk): the cache is in use then, and it is served from an emergency heap.
 //!
 //! A handler of `SIGSEGV` tells an overflow of a large block from other faults; for those it puts back what
@@ -86,7 +86,7 @@ unsafe extern "C" {
 }
 
 /// The caller's return addresses, from the unwind tables.
-fn unwind(frames: &mut [usize]) -> usize {
+pub(super) fn unwind(frames: &mut [usize]) -> usize {
     let mut walk = Walk { frames, skip: OWN_FRAMES, len: 0 };
     // SAFETY: the callback is given the walk, which outlives the call.
     unsafe { _Unwind_Backtrace(step, (&raw mut walk).cast()) };
@@ -105,6 +105,9 @@ extern "C" fn step(context: *mut c_void, walk: *mut c_void) -> c_int {
     let Some(place) = walk.frames.get_mut(walk.len) else { return END };
     // SAFETY: the context is the unwinder's.
     *place = unsafe { _Unwind_GetIP(context) };
+    if *place == 0 {
+        return END;
+    }
     walk.len += 1;
     GO_ON
 }
