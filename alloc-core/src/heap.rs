@@ -69,6 +69,8 @@ pub struct Heap<S: PageSource> {
     pub(crate) counters: Counters,
     pub(crate) guards: Guards,
     pub(crate) managed: Managed,
+    /// 1 while a scavenger has this heap.
+    pub(crate) scavenged: AtomicUsize,
     /// Null until the heap is hardened.
     pub(crate) hardened: AtomicPtr<Hardened>,
     /// Null until the heap is profiled.
@@ -96,6 +98,7 @@ impl<S: PageSource> Heap<S> {
                 counters: Counters::new(),
                 guards: Guards::new(),
                 managed: Managed::new(),
+                scavenged: AtomicUsize::new(0),
                 hardened: AtomicPtr::new(ptr::null_mut()),
                 profile: AtomicPtr::new(ptr::null_mut()),
             }
@@ -310,7 +313,7 @@ impl<S: PageSource> Heap<S> {
     /// What the heap holds now.
     pub fn stats(&self) -> Stats {
         let pages = self.pages();
-        self.counters.stats(&pages.pool, self.meta.bytes())
+        self.counters.stats(&pages.pool, &self.meta)
     }
 
     /// Takes every lock, in order: before a fork, so that the child finds no lock held by a thread

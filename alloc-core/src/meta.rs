@@ -38,6 +38,8 @@ struct Area {
     reservations: Option<NonNull<Reservation>>,
     /// Bytes of all chunks.
     bytes: usize,
+    /// Bytes of all tables.
+    tables: usize,
 }
 
 // SAFETY: the pointers lead to memory that only the holder of the area touches.
@@ -52,6 +54,7 @@ impl Meta {
                     end: 0,
                     reservations: None,
                     bytes: 0,
+                    tables: 0,
                 }),
             }
         }
@@ -82,9 +85,23 @@ impl Meta {
         Some(at)
     }
 
-    /// Bytes of all chunks.
-    pub(crate) fn bytes(&self) -> usize {
-        self.area.lock().bytes
+    /// A zeroed range of its own that lives as long as the heap, for a table of which most is never
+    /// touched.
+    pub(crate) fn table<S: PageSource>(&self, source: &S, bytes: usize) -> Option<NonNull<u8>> {
+        let mut area = self.area.lock();
+        let (size, align) = (size_of::<Reservation>(), align_of::<Reservation>());
+        let record = area.alloc(source, size, align)?.cast();
+        let bytes = bytes.next_multiple_of(PAGE);
+        let at = commit_new(source, bytes)?;
+        area.tables += bytes;
+        area.remember(record, at, bytes);
+        Some(at)
+    }
+
+    /// Bytes of all chunks, and of all tables.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        let area = self.area.lock();
+        (area.bytes, area.tables)
     }
 
     /// Gives every reservation back: the end of the heap.
@@ -118,6 +135,18 @@ impl Meta {
     }
 }
 
+/// A range that reads as zero.
+fn commit_new<S: PageSource>(source: &S, bytes: usize) -> Option<NonNull<u8>> {
+    let at = source.reserve(bytes, PAGE)?;
+    // SAFETY: the range was reserved by the line above and not committed before.
+    if unsafe { source.commit(at, bytes) } {
+        return Some(at);
+    }
+    // SAFETY: as above; nobody else knows the range.
+    unsafe { source.release(at, bytes) };
+    None
+}
+
 impl Area {
     fn alloc<S: PageSource>(
         &mut self,
@@ -137,13 +166,7 @@ impl Area {
     fn add_chunk<S: PageSource>(&mut self, source: &S, least: usize) -> Option<()> {
         let least = (least + size_of::<Reservation>()).next_multiple_of(PAGE);
         let bytes = least.max(CHUNK.min(source.arena_bytes()));
-        let at = source.reserve(bytes, PAGE)?;
-        // SAFETY: the range was reserved by the line above and not committed before.
-        if !unsafe { source.commit(at, bytes) } {
-            // SAFETY: as above; nobody else knows the range.
-            unsafe { source.release(at, bytes) };
-            return None;
-        }
+        let at = commit_new(source, bytes)?;
         self.bytes += bytes;
         self.remember(at.cast(), at, bytes);
         self.next = at.as_ptr() as usize + size_of::<Reservation>();

@@ -116,7 +116,7 @@ impl PageMap {
         let addresses = source.addresses();
         let first = addresses.start / WINDOW;
         let len = addresses.end.div_ceil(WINDOW) - first;
-        let table = meta.alloc(source, len * size_of::<usize>(), 64).ok_or(Error::OutOfMemory)?;
+        let table = meta.table(source, len * size_of::<usize>()).ok_or(Error::OutOfMemory)?;
         // Relaxed: published by the next store.
         self.first.store(first, Ordering::Relaxed);
         self.len.store(len, Ordering::Relaxed);

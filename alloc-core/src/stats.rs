@@ -1,6 +1,7 @@
 //! What the heap holds, in parts that add up, and how often each step of the path was taken.
 
 use crate::{
+    meta::Meta,
     page_heap::{PageHeap, Pool},
     size_class::PAGE,
     span::{KIND_COUNT, Kind},
@@ -22,7 +23,7 @@ use crate::{
 /// assert_eq!(
 ///     stats.mapped,
 ///     stats.small + stats.large + stats.managed + stats.cached + stats.free + stats.released + stats.stacks
-///         + stats.metadata,
+///         + stats.metadata + stats.tables,
 /// );
 /// # unsafe { cache.free(block) };
 /// ```
@@ -47,6 +48,8 @@ pub struct Stats {
     pub stacks: usize,
     /// The heap's own records.
     pub metadata: usize,
+    /// The first level of the page map: address space, of which one page or two have memory.
+    pub tables: usize,
     /// Times a cache had no cell in its current span, as far as caches have reported them: each
     /// does when it goes to a central or is flushed.
     pub refills: usize,
@@ -62,14 +65,14 @@ pub struct Stats {
 
 impl Counters {
     /// The account at one moment: the caller holds the lock of the page heap.
-    pub(crate) fn stats<P: PageHeap>(&self, pool: &Pool<P>, metadata: usize) -> Stats {
+    pub(crate) fn stats<P: PageHeap>(&self, pool: &Pool<P>, meta: &Meta) -> Stats {
         let used = |kind: Kind| self.used[kind as usize].get() * PAGE;
         let (small, large, managed) = (used(Kind::Small), used(Kind::Large), used(Kind::Managed));
         let [committed, free, clean, lent] =
             [pool.committed(), pool.free(), pool.clean(), pool.lent()].map(|pages| pages * PAGE);
-        let stacks = self.stacks.get();
+        let (stacks, (metadata, tables)) = (self.stacks.get(), meta.bytes());
         Stats {
-            mapped: committed + stacks + metadata,
+            mapped: committed + stacks + metadata + tables,
             small,
             large,
             managed,
@@ -79,6 +82,7 @@ impl Counters {
             released: clean,
             stacks,
             metadata,
+            tables,
             refills: self.refills.get(),
             claims: self.claims.get(),
             takes: self.takes.get(),

@@ -74,6 +74,7 @@ fn a_storm_of_threads_leaves_nothing_behind() {
             + after.released
             + after.stacks
             + after.metadata
+            + after.tables
     );
 }
 

@@ -249,7 +249,8 @@ fn a_program_without_mistakes_is_left_alone() {
     });
     assert!(Mixer::new(&shared, Hard(heap.cache()), 9).end());
     let stats = heap.stats();
-    let parts = stats.small + stats.large + stats.free + stats.released + stats.metadata;
+    let parts =
+        stats.small + stats.large + stats.free + stats.released + stats.metadata + stats.tables;
     assert_eq!(stats.mapped, parts, "{stats:?}");
 }
 

@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `alloc_lock` | one holder at a time, who sees what the last one wrote |
 //! | `alloc_remote` | a cell freed by another thread is found once, with its content |
+//! | `alloc_scavenge` | a page that goes back is in one hand, and known to be zero only if it is |
 //! | `alloc_set` | a span that is put back is taken once |
 //! | `alloc_sweep` | one sweeper per span and cycle |
 //! | `gc_cycle` | nobody reaches a cell that sweep has freed |

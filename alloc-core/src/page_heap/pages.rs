@@ -175,7 +175,7 @@ impl<P: PageHeap> Pages<P> {
     /// Tells the pool how many pages may be ready just now, beside the heap's own records.
     fn apply_limit<S>(&mut self, parts: &Parts<'_, S>) {
         if self.limit != usize::MAX {
-            self.pool.set_limit(self.limit.saturating_sub(parts.meta.bytes()) / PAGE);
+            self.pool.set_limit(self.limit.saturating_sub(parts.meta.bytes().0) / PAGE);
         }
     }
 

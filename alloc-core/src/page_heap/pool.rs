@@ -207,17 +207,16 @@ impl<P: PageHeap> Pool<P> {
         self.put(pages);
     }
 
-    /// Makes free pages from `from` on one step older, a bounded number of runs. Returns where to
-    /// go on, and whether some are still short of the greatest age.
-    pub fn grow_older(&mut self, mut from: usize) -> (Option<usize>, bool) {
+    /// Makes free pages from `from` on one step older, a bounded number of runs; returns where to
+    /// go on.
+    pub fn grow_older(&mut self, mut from: usize) -> Option<usize> {
         const RUNS: usize = 256;
-        let mut young = false;
         for _ in 0..RUNS {
-            let Some(run) = self.index.next_free(from) else { return (None, young) };
+            let run = self.index.next_free(from)?;
             from = run.end;
-            young |= self.touched.grow_older(run) > 0;
+            self.touched.grow_older(run);
         }
-        (Some(from), young)
+        Some(from)
     }
 
     /// Pages ever committed.

@@ -119,16 +119,14 @@ impl Touched {
         });
     }
 
-    /// Makes the touched pages of the range one step older; returns how many there are that are
-    /// not of the greatest age yet.
-    pub(super) fn grow_older(&mut self, pages: Range<usize>) -> usize {
+    /// Makes the touched pages of the range one step older, up to the greatest age.
+    pub(super) fn grow_older(&mut self, pages: Range<usize>) {
         self.each(pages, |words, mask| {
             let young = words.of_age(0) & !words.of_age(OLDEST) & mask;
-            let carry = *words.ones & young;
+            *words.twos |= *words.ones & young;
             *words.ones ^= young;
-            *words.twos |= carry;
-            young & !words.of_age(OLDEST)
-        })
+            0
+        });
     }
 
     /// The first touched pages in the range of at least this age, to the end of their stretch.

@@ -1,0 +1,259 @@
+//! Memory goes back to the source: when, how much, and how beside allocation.
+//!
+//! A program's need for memory goes up and down. What it freed it often takes again within
+//! milliseconds, and then a page that was given back costs a system call and a fault; what it does
+//! not take again for a second, it will hardly miss. So each free page has an *age* (see
+//! [`Pool`]), and somebody makes pages older and gives the old ones back:
+//!
+//! 1. Whoever owns a thread calls [`Scavenger::step`]: the runtime's attendant, or [`background`]'s
+//!    thread in a program without a runtime, or nobody.
+//! 2. The step asks the [`ScavengePolicy`], pure arithmetic over a [`Sight`], for a [`Plan`].
+//! 3. Pages of the plan's age are lent by the pool, 2 MiB at most at a time, released by the system
+//!    call without any lock, and settled ([`release_next`]). Then all pages become one step older.
+//! 4. The step says when it wants to be called again; not at all once no free page has memory.
+//!
+//! | policy | gives back |
+//! |---|---|
+//! | [`ByAge`], the default | what was free for about a second |
+//! | [`CpuShare`] | what is beyond 1.1 × the heap in use, for 1 % of one processor: Go's |
+//! | [`Eager`] | everything that is free, at each step |
+//! | [`Never`] | nothing |
+//!
+//! Two more ways lead here without a scavenger: [`Heap::release`], at once and everything; and the
+//! memory limit ([`Heap::set_limit`]), where an allocation that would pass it gives free memory back
+//! first.
+//!
+//! Why by age: one per cent of a processor returns 8 MB in a second's share of 10 ms (0.5 µs for 4 KiB
+//! by `madvise`), so that a burst of 800 MB stays for minutes; releasing at once makes each
+//! oscillation pay faults, at 3 µs for 4 KiB.
+//!
+//! Rejected: *`MADV_FREE`*, which lowers no resident size until the kernel is short, so that nobody
+//! sees what was given back. *Highest addresses first*, as Go does: with ages the order does not
+//! matter, first fit keeps low addresses young.
+//!
+//! Source: Go 1.27 `mgcscavenge.go`; jemalloc's decay.
+
+#[cfg(feature = "global")]
+mod background;
+mod policy;
+
+use core::{fmt, ops::Range, ptr::NonNull, time::Duration};
+
+#[cfg(feature = "global")]
+pub use background::{Background, background};
+pub use policy::{ByAge, CpuShare, Eager, Never, Plan, ScavengePolicy, Sight};
+
+use crate::{
+    Error, Heap,
+    page_heap::{PageHeap, Pool},
+    pages::PageSource,
+    size_class::PAGE,
+    sync::{Lock, Ordering},
+};
+
+/// Releases the first free pages at `from` or above that have memory and at least this age: lends
+/// them, calls `decommit` without the lock, and settles. Returns their end and how many have no
+/// memory any more; `None` if there are no such pages.
+///
+/// `decommit` says whether the pages read as zero now.
+pub fn release_next<P: PageHeap, T: AsMut<Pool<P>>>(
+    lock: &Lock<T>,
+    from: usize,
+    age: u8,
+    decommit: impl FnOnce(Range<usize>) -> bool,
+) -> Option<(usize, usize)> {
+    let pages = AsMut::as_mut(&mut *lock.lock()).lend(from, age)?;
+    let (end, len) = (pages.end, pages.len());
+    let released = decommit(pages.clone());
+    let mut guard = lock.lock();
+    let pool = AsMut::as_mut(&mut *guard);
+    if released {
+        pool.settle_released(pages);
+        Some((end, len))
+    } else {
+        pool.settle_kept(pages);
+        Some((end, 0))
+    }
+}
+
+/// Gives a heap's old pages back, step by step, for whoever calls it. A heap has one at a time.
+///
+/// ```
+/// use alloc_core::{Heap, pages::os::Os, scavenge::ByAge};
+/// use std::{alloc::Layout, time::Duration};
+///
+/// let heap = Heap::new(Os::new());
+/// let mut cache = heap.cache();
+/// let block = cache.alloc(Layout::new::<[u8; 1 << 20]>())?;
+/// // SAFETY: the block is ours, of that size, and freed once.
+/// unsafe {
+///     block.write_bytes(1, 1 << 20);
+///     cache.free(block);
+/// }
+/// let mut scavenger = heap.scavenger(ByAge::new(Duration::from_secs(1))).unwrap();
+/// let mut now = Duration::ZERO;
+/// // Called as it asks to be, it is done within a second.
+/// while let Some(pause) = scavenger.step(now) {
+///     now += pause;
+/// }
+/// assert_eq!(now, Duration::from_millis(750));
+/// assert_eq!(heap.stats().free, 0);
+/// # Ok::<(), alloc_core::Error>(())
+/// ```
+pub struct Scavenger<'h, S: PageSource, P> {
+    heap: &'h Heap<S>,
+    policy: P,
+    /// Bytes that the last step gave back.
+    released: usize,
+}
+
+impl<S: PageSource, P: fmt::Debug> fmt::Debug for Scavenger<'_, S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scavenger").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
+    /// Does what the policy finds right at `now`, the time since any moment that stays the same.
+    /// Returns how long to wait for the next step; `None` if no free page has memory, so that
+    /// there is nothing to do until one is freed.
+    ///
+    /// Takes time proportional to the free pages, and to the memory that it gives back.
+    pub fn step(&mut self, now: Duration) -> Option<Duration> {
+        let plan = self.policy.plan(&self.sight(now));
+        self.released = self.heap.release_pages(plan.bytes / PAGE, plan.age) * PAGE;
+        self.heap.grow_older();
+        let idle = self.sight(now).free == 0;
+        plan.again.filter(|_| !idle)
+    }
+
+    fn sight(&self, now: Duration) -> Sight {
+        let pages = self.heap.pages();
+        let (pool, free) = (&pages.pool, pages.pool.free());
+        Sight {
+            now,
+            free: (free - pool.clean()) * PAGE,
+            in_use: (pool.committed() - free) * PAGE,
+            released: self.released,
+        }
+    }
+}
+
+impl<S: PageSource, P> Drop for Scavenger<'_, S, P> {
+    fn drop(&mut self) {
+        // Release: the next scavenger begins after this one's last step; pairs with the Acquire
+        // in `Heap::scavenger`.
+        self.heap.scavenged.store(0, Ordering::Release);
+    }
+}
+
+impl<S: PageSource> Heap<S> {
+    /// The right to give this heap's memory back by `policy`; `None` while somebody else has it, for
+    /// two would make pages old twice as fast.
+    pub fn scavenger<P: ScavengePolicy>(&self, policy: P) -> Option<Scavenger<'_, S, P>> {
+        // Acquire: pairs with the Release in `drop`. Relaxed on failure: nothing is read.
+        let first = self.scavenged.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
+        first.is_ok().then_some(Scavenger { heap: self, policy, released: 0 })
+    }
+
+    /// Gives the memory of all free pages back to the source; returns how many bytes.
+    ///
+    /// Takes time proportional to the free pages; other threads allocate meanwhile. Spans in
+    /// caches keep their memory.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    /// let heap = Heap::new(Os::new());
+    /// let mut cache = heap.cache();
+    /// let block = cache.alloc(Layout::new::<[u8; 1 << 20]>()).unwrap();
+    /// unsafe { cache.free(block) };
+    /// assert_eq!(heap.release(), 1 << 20);
+    /// assert_eq!(heap.stats().free, 0);
+    /// ```
+    pub fn release(&self) -> usize {
+        self.free_idle_spans();
+        self.release_pages(usize::MAX, 0) * PAGE
+    }
+
+    /// Releases at least `want` pages of at least this age, if there are so many; returns how many.
+    fn release_pages(&self, want: usize, age: u8) -> usize {
+        let (mut from, mut done) = (0, 0);
+        while done < want
+            && let Some((end, released)) =
+                release_next(&self.pages, from, age, |pages| self.decommit(pages))
+        {
+            from = end;
+            done += released;
+        }
+        done
+    }
+
+    /// Makes all free pages one step older, some runs at a time.
+    fn grow_older(&self) {
+        let mut from = Some(0);
+        while let Some(page) = from {
+            from = self.pages().pool.grow_older(page);
+        }
+    }
+
+    /// Tells the source that lent pages are not needed.
+    fn decommit(&self, pages: Range<usize>) -> bool {
+        let Some(at) = NonNull::new((pages.start * PAGE) as *mut u8) else { return false };
+        self.counters.releases.add(1);
+        // SAFETY: the pages are lent to us by the pool: nobody uses them.
+        unsafe { self.source().decommit(at, pages.len() * PAGE) }
+    }
+
+    /// Bounds the memory that the heap may have at once: blocks, free pages that were not given back,
+    /// and the heap's records; not the stacks.
+    ///
+    /// At the limit an allocation first gives free memory back to the source, and fails with
+    /// [`Error::Limit`] if that does not suffice. What is in use already stays, even beyond a
+    /// limit that is set too low. `usize::MAX`, the default, is no limit.
+    ///
+    /// ```
+    /// use alloc_core::{Error, Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    /// let heap = Heap::new(Os::new());
+    /// let mut cache = heap.cache();
+    /// heap.set_limit(16 << 20);
+    /// let eight = Layout::new::<[u8; 8 << 20]>();
+    /// let block = cache.alloc(eight)?;
+    /// assert_eq!(cache.alloc(eight), Err(Error::Limit));
+    /// unsafe { cache.free(block) };
+    /// assert!(cache.alloc(eight).is_ok());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn set_limit(&self, bytes: usize) {
+        self.pages().set_limit(bytes);
+    }
+
+    /// The limit that was set last.
+    pub fn limit(&self) -> usize {
+        self.pages().limit
+    }
+
+    /// Calls `take`, which needs so many pages; at the limit again after memory was given back.
+    pub(crate) fn within_limit<T>(
+        &self,
+        pages: usize,
+        mut take: impl FnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match take() {
+            Err(Error::Limit) if self.make_room(pages) => take(),
+            result => result,
+        }
+    }
+
+    /// Gives at least so many pages back, if there are; `false` if none could be.
+    #[cold]
+    fn make_room(&self, pages: usize) -> bool {
+        let mut done = self.release_pages(pages, 0);
+        if done < pages {
+            self.free_idle_spans();
+            done += self.release_pages(pages - done, 0);
+        }
+        done > 0
+    }
+}
