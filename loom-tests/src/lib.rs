@@ -31,7 +31,7 @@
 //! | `sched_idle` | no goroutine lies in a queue while all Ms sleep |
 //! | `sched_park` | who is made ready runs once, after its context was saved; joins; an M's sleep |
 //! | `sched_queue` | each goroutine comes out of its queue once |
-//! | `sched_timer` | an earlier deadline wakes the timer thread; a timer fires or is cancelled |
+//! | `sched_timer` | an earlier deadline wakes the timer thread; a timer fires or is cancelled; no look is lost |
 //! | `sysmon_alarm` | a monitor does not sleep beside an active machine |
 //!
 //! `docs/orderings.md` lists the handshakes, each with its words, its fences and its model.

@@ -1,15 +1,18 @@
-//! Timers: an earlier deadline wakes the thread that sleeps for a later one (R1), and each timer
-//! fires or is cancelled, once (R2).
+//! Timers: an earlier deadline wakes the thread that sleeps for a later one (R1), each timer fires
+//! or is cancelled, once (R2), and a look sees what was published before it was asked for (R3).
 //!
 //! A futex deadline never passes in a model, so a thread that was not told of an earlier timer
 //! sleeps for ever, and loom reports it.
 #![cfg(loom)]
 
+use std::mem;
+
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
-use sched_core::driver::Driver;
+use sched_core::driver::{Driver, Due};
+use sched_core::lock::Lock;
 use sched_core::parker::Parker;
 use sched_core::timer::{Storage, Timed};
 
@@ -60,9 +63,16 @@ fn start() -> (Arc<Driver<Handle>>, thread::JoinHandle<()>) {
     let driver = Arc::new(Driver::new(Storage::new(4)));
     let thread = {
         let driver = driver.clone();
-        thread::spawn(move || driver.run(|| NOW, |alarm: Handle| alarm.0.fire()))
+        thread::spawn(move || driver.run(|| NOW, |due: Due<Handle>| item(due).0.fire()))
     };
     (driver, thread)
+}
+
+fn item(due: Due<Handle>) -> Handle {
+    match due {
+        Due::Item(alarm) => alarm,
+        Due::Look => panic!("nobody asked for a look"),
+    }
 }
 
 fn add(driver: &Driver<Handle>, deadline: u64, alarm: &Handle) {
@@ -129,5 +139,48 @@ fn a_timer_fires_or_is_cancelled() {
         driver.stop();
         thread.join().unwrap();
         assert_eq!(cancelled + alarm.0.fired.load(Ordering::Relaxed), 1);
+    });
+}
+
+/// Something that a look must see to, under a lock of its own, as the list of orders is.
+#[derive(Default)]
+struct Wish {
+    waits: Lock<bool>,
+    parker: Parker,
+}
+
+impl Wish {
+    fn ask(&self, driver: &Driver<Handle>) {
+        *self.waits.lock() = true;
+        driver.look_at(NOW);
+        self.parker.park();
+    }
+
+    fn see_to(&self) {
+        let waited = mem::take(&mut *self.waits.lock());
+        if waited {
+            self.parker.unpark();
+        }
+    }
+}
+
+/// R3: of two that ask for a look, neither waits for ever, though one look may serve both.
+#[test]
+fn a_look_sees_what_was_published() {
+    model("a_look_sees_what_was_published", 2, || {
+        let driver = Arc::new(Driver::<Handle>::new(Storage::new(0)));
+        let wishes = Arc::new([Wish::default(), Wish::default()]);
+        let thread = {
+            let (driver, wishes) = (driver.clone(), wishes.clone());
+            thread::spawn(move || driver.run(|| NOW, |_| wishes.iter().for_each(Wish::see_to)))
+        };
+        let asker = {
+            let (driver, wishes) = (driver.clone(), wishes.clone());
+            thread::spawn(move || wishes[1].ask(&driver))
+        };
+        wishes[0].ask(&driver);
+        asker.join().unwrap();
+        driver.stop();
+        thread.join().unwrap();
     });
 }

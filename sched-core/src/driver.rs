@@ -8,7 +8,7 @@
 //!
 //! # Algorithm
 //!
-//! Heap, *armed* and *stopping* are under one lock. The thread:
+//! Heap, *look*, *armed* and *stopping* are under one lock. The thread:
 //!
 //! 1. under the lock: takes out what is due, one at a time, and hands each on without the lock;
 //! 2. when nothing is due, still under the lock: sets *armed* to the earliest deadline, and reads
@@ -24,6 +24,16 @@
 //! after it, and then it compares with the *armed* of this sleep. If it is earlier it advances the
 //! turn, which step 2 has read already: step 3 finds it changed, or sleeps and is woken.
 //!
+//! # The look
+//!
+//! The scheduler has something of its own to wait for: a P that was not to be had at once. It asks for
+//! a *look* at a point in time ([`Driver::look_at`]). There is one such deadline, the earliest that was
+//! asked for, with a place beside the heap: were it an entry of the heap, it would find no room when as
+//! many goroutines sleep as there are places, and nobody would see to the Ps that wait for a thread.
+//!
+//! *look* is cleared under the lock and before the look is made. So whoever publishes something and then
+//! asks comes before the clearing, and is seen by the look, or after it, and gets another one.
+//!
 //! # Source
 //!
 //! Go's `findRunnable` with `netpoll(delay)` and `wakeNetPoller` (`proc.go`); there the waiting M is
@@ -32,7 +42,7 @@
 
 use core::fmt;
 
-use crate::lock::Lock;
+use crate::lock::{Guard, Lock};
 use crate::sync::{Futex, Ordering, sharpen_timers};
 use crate::timer::{Storage, Timed, Timers};
 
@@ -45,7 +55,7 @@ const UP: u64 = 0;
 ///
 /// ```
 /// use std::sync::{Arc, Mutex, atomic::{AtomicUsize, Ordering}};
-/// use sched_core::driver::Driver;
+/// use sched_core::driver::{Driver, Due};
 /// use sched_core::sync::now;
 /// use sched_core::timer::{Storage, Timed};
 ///
@@ -59,7 +69,8 @@ const UP: u64 = 0;
 /// let driver = Driver::new(Storage::new(8));
 /// let fired = Mutex::new(0);
 /// std::thread::scope(|scope| {
-///     scope.spawn(|| driver.run(now, |_: Arc<Alarm>| {
+///     scope.spawn(|| driver.run(now, |due: Due<Arc<Alarm>>| {
+///         assert!(matches!(due, Due::Item(_)));
 ///         *fired.lock().unwrap() += 1;
 ///         driver.stop();
 ///     }));
@@ -76,14 +87,25 @@ pub struct Driver<T: Timed> {
 
 struct Desk<T: Timed> {
     timers: Timers<T>,
+    /// When the scheduler wants a look; [`NEVER`] if it does not.
+    look: u64,
     /// Until when the thread sleeps; [`UP`] while it does not.
     armed: u64,
     stopping: bool,
 }
 
+/// What has come due.
+#[derive(Debug)]
+pub enum Due<T> {
+    /// The deadline of an item.
+    Item(T),
+    /// A look that somebody asked for.
+    Look,
+}
+
 /// What the thread does next.
 enum Step<T> {
-    Fire(T),
+    Fire(Due<T>),
     Sleep { turn: u32, until: u64 },
     Stop,
 }
@@ -91,7 +113,8 @@ enum Step<T> {
 impl<T: Timed> Driver<T> {
     /// No timers, in `storage`. Nothing fires before a thread [`run`](Self::run)s it.
     pub fn new(storage: Storage<T>) -> Self {
-        let desk = Desk { timers: Timers::new(storage), armed: UP, stopping: false };
+        let timers = Timers::new(storage);
+        let desk = Desk { timers, look: NEVER, armed: UP, stopping: false };
         Self { desk: Lock::new(desk), turn: Futex::new(0) }
     }
 
@@ -99,6 +122,19 @@ impl<T: Timed> Driver<T> {
     pub fn add(&self, deadline: u64, item: T) -> Result<(), T> {
         let mut desk = self.desk.lock();
         desk.timers.insert(deadline, item)?;
+        self.announce(desk, deadline);
+        Ok(())
+    }
+
+    /// Asks for a look at `at`, or earlier if somebody else did. It needs no room.
+    pub fn look_at(&self, at: u64) {
+        let mut desk = self.desk.lock();
+        desk.look = desk.look.min(at);
+        self.announce(desk, at);
+    }
+
+    /// There is a new deadline: the thread gets up if it sleeps for a later one.
+    fn announce(&self, mut desk: Guard<'_, Desk<T>>, deadline: u64) {
         let earlier = deadline < desk.armed;
         if earlier {
             desk.armed = UP;
@@ -108,7 +144,6 @@ impl<T: Timed> Driver<T> {
         if earlier {
             self.turn.wake(1);
         }
-        Ok(())
     }
 
     /// Takes an item out before it fires. `place` reads what [`Timed::set_place`] stored; it is
@@ -133,13 +168,13 @@ impl<T: Timed> Driver<T> {
         self.desk.lock().timers.enlarge(storage)
     }
 
-    /// The body of the thread: hands each item to `fire` when `clock` has reached its deadline,
-    /// until [`stop`](Self::stop). `fire` is called without the lock.
-    pub fn run(&self, clock: impl Fn() -> u64, mut fire: impl FnMut(T)) {
+    /// The body of the thread: hands each item and each look to `fire` when `clock` has reached its
+    /// deadline, until [`stop`](Self::stop). `fire` is called without the lock.
+    pub fn run(&self, clock: impl Fn() -> u64, mut fire: impl FnMut(Due<T>)) {
         sharpen_timers();
         loop {
             match self.next(&clock) {
-                Step::Fire(item) => fire(item),
+                Step::Fire(due) => fire(due),
                 Step::Sleep { turn, until: NEVER } => self.turn.wait(turn, None),
                 Step::Sleep { turn, until } => self.turn.wait(turn, Some(until)),
                 Step::Stop => return,
@@ -153,10 +188,15 @@ impl<T: Timed> Driver<T> {
             return Step::Stop;
         }
         desk.armed = UP;
-        if let Some(item) = desk.timers.pop_due(clock()) {
-            return Step::Fire(item);
+        let now = clock();
+        if desk.look <= now {
+            desk.look = NEVER;
+            return Step::Fire(Due::Look);
         }
-        desk.armed = desk.timers.earliest().unwrap_or(NEVER);
+        if let Some(item) = desk.timers.pop_due(now) {
+            return Step::Fire(Due::Item(item));
+        }
+        desk.armed = desk.timers.earliest().unwrap_or(NEVER).min(desk.look);
         // Relaxed: advanced under the lock, which is held.
         let turn = self.turn.word().load(Ordering::Relaxed);
         Step::Sleep { turn, until: desk.armed }
@@ -213,6 +253,13 @@ mod tests {
         }
     }
 
+    fn item(due: Due<Arc<Alarm>>) -> Arc<Alarm> {
+        match due {
+            Due::Item(alarm) => alarm,
+            Due::Look => panic!("nobody asked for a look"),
+        }
+    }
+
     #[test]
     fn alarms_fire_in_order_and_not_before_their_time() {
         let driver = Driver::new(Storage::new(8));
@@ -220,7 +267,7 @@ mod tests {
         let start = now();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                driver.run(now, |alarm: Arc<Alarm>| sent.send((alarm.id, now())).unwrap())
+                driver.run(now, |due| sent.send((item(due).id, now())).unwrap());
             });
             for offset in [3_000_000, 1_000_000, 2_000_000] {
                 assert!(driver.add(start + offset, Alarm::new(offset)).is_ok());
@@ -245,10 +292,28 @@ mod tests {
         assert!(driver.cancel(|| early.place()).is_some());
         assert!(driver.cancel(|| early.place()).is_none());
         let mut fired = Vec::new();
-        driver.run(now, |alarm: Arc<Alarm>| {
-            fired.push(alarm.id);
+        driver.run(now, |due| {
+            fired.push(item(due).id);
             driver.stop();
         });
         assert_eq!(fired, [2]);
+    }
+
+    #[test]
+    fn a_look_needs_no_room_and_the_earliest_counts() {
+        let driver = Driver::new(Storage::new(1));
+        let start = now();
+        assert!(driver.add(start + 3_600_000_000_000, Alarm::new(1)).is_ok());
+        assert!(driver.add(start, Alarm::new(2)).is_err(), "the heap is full");
+        driver.look_at(start + 3_600_000_000_000);
+        driver.look_at(start + 1_000_000);
+        driver.look_at(start + 3_600_000_000_000);
+        let mut looks = 0;
+        driver.run(now, |due| {
+            assert!(matches!(due, Due::Look) && now() >= start + 1_000_000);
+            looks += 1;
+            driver.stop();
+        });
+        assert_eq!(looks, 1);
     }
 }

@@ -19,19 +19,18 @@
 //! # Urgency
 //!
 //! What a timer wakes does not wait for slices to end: [`goroutine::unpark_urgently`]. Where a P could
-//! not be had at once, the timer thread itself is to look again a little later: an entry of its own
-//! kind in the heap, of which there is one at most.
+//! not be had at once, the timer thread itself is to look again a little later.
 
 use std::thread;
 
 use crate::{
-    driver::Driver,
+    driver::{Driver, Due},
     entry::enter,
     error::Error,
     goroutine, handoff,
     service::NoUnwind,
     shared::Shared,
-    sync::{AtomicBool, Ordering, now},
+    sync::now,
     task::TaskRef,
     timer::{Storage, Timed},
 };
@@ -39,34 +38,21 @@ use crate::{
 /// Room for so many sleepers at first.
 const ROOM: usize = 64;
 
-/// What is to be done at a point in time.
-#[derive(Debug)]
-enum Alarm {
-    /// Unpark a goroutine.
-    Goroutine(TaskRef),
-    /// Look whether woken goroutines still wait for a P.
-    Look,
-}
-
-impl Timed for Alarm {
+impl Timed for TaskRef {
     fn set_place(&self, place: Option<usize>) {
-        if let Alarm::Goroutine(task) = self {
-            task.set_timer_place(place);
-        }
+        self.set_timer_place(place);
     }
 }
 
 /// The deadlines of one scheduler.
 #[derive(Debug)]
 pub(crate) struct Timers {
-    driver: Driver<Alarm>,
-    /// There is an [`Alarm::Look`].
-    looking: AtomicBool,
+    driver: Driver<TaskRef>,
 }
 
 impl Timers {
     pub(crate) fn new() -> Self {
-        Self { driver: Driver::new(Storage::new(ROOM)), looking: AtomicBool::new(false) }
+        Self { driver: Driver::new(Storage::new(ROOM)) }
     }
 
     /// Starts the timer thread.
@@ -74,33 +60,14 @@ impl Timers {
         let shared = shared.arc();
         let run = move || {
             let _whole = NoUnwind("the timer thread");
-            shared.timers.driver.run(now, |alarm| shared.timers.ring(alarm, &shared));
+            shared.timers.driver.run(now, |due| ring(due, &shared));
         };
         thread::Builder::new().name("sched-timer".into()).spawn(run).map_err(Error::Threads)
     }
 
-    fn ring(&self, alarm: Alarm, shared: &Shared) {
-        match alarm {
-            Alarm::Goroutine(task) => goroutine::unpark_urgently(&task),
-            Alarm::Look => {
-                // Relaxed: who finds the old value asks for a look that comes now.
-                self.looking.store(false, Ordering::Relaxed);
-                let _entered = enter();
-                handoff::make_room(shared);
-                handoff::escape(shared);
-                shared.press();
-            }
-        }
-    }
-
-    /// Has the timer thread look for waiting goroutines at `at`, inside the runtime.
+    /// Has the timer thread look for goroutines and Ps that wait, at `at`. Inside the runtime.
     pub(crate) fn look_again(&self, at: u64) {
-        // Relaxed: at most one look is asked for; which of two askers it is does not matter.
-        let asked = self.looking.swap(true, Ordering::Relaxed);
-        if !asked && self.driver.add(at, Alarm::Look).is_err() {
-            // No room: the next deadline, or the monitor, sees to it.
-            self.looking.store(false, Ordering::Relaxed);
-        }
+        self.driver.look_at(at);
     }
 
     /// Ends the timer thread.
@@ -119,7 +86,7 @@ impl Timers {
     }
 
     fn add(&self, task: &TaskRef, deadline: u64) {
-        let mut alarm = Alarm::Goroutine(task.clone());
+        let mut alarm = task.clone();
         loop {
             let (refused, room) = {
                 let _entered = enter();
@@ -135,6 +102,19 @@ impl Timers {
                 self.driver.enlarge(larger)
             };
             drop(smaller);
+        }
+    }
+}
+
+/// What the timer thread does when something is due.
+fn ring(due: Due<TaskRef>, shared: &Shared) {
+    match due {
+        Due::Item(task) => goroutine::unpark_urgently(&task),
+        Due::Look => {
+            let _entered = enter();
+            handoff::make_room(shared);
+            handoff::escape(shared);
+            shared.press();
         }
     }
 }
