@@ -310,6 +310,21 @@ impl<S: PageSource> Heap<S> {
         }
     }
 
+    /// Bytes that spans and blocks had at most, at one time or another. One load: for whoever asks often.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// let heap = Heap::new(Os::new());
+    /// assert_eq!(heap.grown(), 0);
+    /// let block = heap.cache().alloc(std::alloc::Layout::new::<[u8; 5 << 20]>()).unwrap();
+    /// assert!(heap.grown() >= 5 << 20);
+    /// # unsafe { heap.cache().free(block) };
+    /// ```
+    #[inline]
+    pub fn grown(&self) -> usize {
+        self.counters.grown.get()
+    }
+
     /// What the heap holds now.
     pub fn stats(&self) -> Stats {
         let pages = self.pages();

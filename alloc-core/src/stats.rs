@@ -102,6 +102,8 @@ pub(crate) struct Counters {
     /// Times a span was taken from the page heap, and times that grew.
     takes: Counter,
     pub(crate) grows: Counter,
+    /// Bytes by which that grew.
+    pub(crate) grown: Counter,
     /// Pages of spans, by kind.
     used: [Counter; KIND_COUNT],
 }
@@ -116,6 +118,7 @@ impl Counters {
                 stacks: Counter::new(),
                 takes: Counter::new(),
                 grows: Counter::new(),
+                grown: Counter::new(),
                 used: array_of!(Counter::new(); KIND_COUNT),
             }
         }

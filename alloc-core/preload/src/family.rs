@@ -19,7 +19,7 @@ use core::{
     ptr::{self, NonNull},
 };
 
-use crate::{ALLOCATOR, report};
+use crate::{ALLOCATOR, ATTENDANT, report};
 
 /// Alignment of what was asked for without one: that of `max_align_t`.
 const ALIGN: usize = 16;
@@ -203,6 +203,7 @@ pub unsafe extern "C" fn free_aligned_sized(block: *mut c_void, _align: usize, _
 #[inline(always)]
 fn allocate(size: usize, align: usize) -> Option<NonNull<u8>> {
     let layout = layout(size, align.max(ALIGN))?;
+    ATTENDANT.look();
     // SAFETY: the allocator takes a size of zero as well.
     NonNull::new(unsafe { ALLOCATOR.alloc(layout) })
 }

@@ -13,6 +13,7 @@
 //! * `family`: what C promises of `malloc`, `free` and theirs. Each function is a few lines over
 //!   [`GlobalAlloc`].
 //! * `words`: the thread-local that can be used inside of `malloc`.
+//! * `scavenge`: the thread that gives memory back.
 //! * `report`: what `mallinfo2` and `malloc_trim` tell.
 //!
 //! # Rules of this crate
@@ -24,9 +25,13 @@
 
 pub mod family;
 pub mod report;
+mod scavenge;
 mod words;
 
 use alloc_core::global::{GlobalAlloc, PerThread};
 
 /// The allocator behind all functions of the family.
 static ALLOCATOR: GlobalAlloc<PerThread<words::InitialExec>> = GlobalAlloc::new();
+
+/// Whoever gives memory back.
+static ATTENDANT: scavenge::Attendant = scavenge::Attendant::new();

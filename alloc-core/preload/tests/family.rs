@@ -5,8 +5,9 @@
 use std::{
     env,
     ffi::{c_int, c_void},
+    os::unix::process::ExitStatusExt,
     path::PathBuf,
-    process::{Command, Output},
+    process::Command,
     ptr,
     sync::OnceLock,
     thread,
@@ -37,14 +38,11 @@ fn library() -> &'static PathBuf {
     })
 }
 
-/// Runs the test `name` of this binary on the library.
-fn run(name: &str) -> Output {
-    Command::new(env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(CHILD, "1")
-        .env("LD_PRELOAD", library())
-        .output()
-        .unwrap()
+/// A run of the test `name` of this binary on the library.
+fn command(name: &str) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", name, "--nocapture"]).env(CHILD, "1").env("LD_PRELOAD", library());
+    command
 }
 
 /// Runs `body` on the library; it must succeed.
@@ -55,7 +53,7 @@ fn preloaded(name: &str, body: fn()) {
         assert_eq!(unsafe { libc::malloc_usable_size(libc::malloc(100)) }, 112, "not preloaded");
         return body();
     }
-    let ran = run(name);
+    let ran = command(name).output().unwrap();
     assert!(ran.status.success(), "{name}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
@@ -227,6 +225,70 @@ fn memory_given_back_lowers_the_account() {
     });
 }
 
+/// Threads of this process that give memory back.
+fn scavengers() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")));
+    // A thread that ends meanwhile has no name any more.
+    names.filter(|name| name.as_ref().is_ok_and(|name| name == "scavenger\n")).count()
+}
+
+/// Takes and frees 64 MiB, and waits until they are no longer resident.
+fn burst() {
+    // SAFETY: the block is used within its length and freed once; the calls have no preconditions.
+    unsafe {
+        let block = libc::malloc(64 << 20);
+        fill(block, 64 << 20);
+        libc::free(block);
+        // The thread starts at an allocation after that which grew the heap.
+        libc::free(libc::malloc(1));
+        while libc::mallinfo2().fordblks > 8 << 20 {
+            libc::sched_yield();
+        }
+    }
+}
+
+#[test]
+fn memory_goes_back_by_itself_also_in_a_child() {
+    preloaded("memory_goes_back_by_itself_also_in_a_child", || {
+        // SAFETY: the child runs code of ours, and ends without exit handlers; the alarm ends
+        // whoever waits in vain.
+        unsafe {
+            libc::alarm(60);
+            assert_eq!(scavengers(), 0, "small processes have no such thread");
+            burst();
+            assert_eq!(scavengers(), 1);
+            let child = libc::fork();
+            if child == 0 {
+                libc::alarm(60);
+                burst();
+                libc::_exit(if scavengers() == 1 { 7 } else { 8 });
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &mut status, 0), child);
+            assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7, "{status:#x}");
+        }
+    });
+}
+
+#[test]
+fn mistakes_are_named_if_the_environment_asks_for_it() {
+    let name = "mistakes_are_named_if_the_environment_asks_for_it";
+    if env::var_os(CHILD).is_some() {
+        // SAFETY: it is not; that is what the test is about. The second call does not return.
+        unsafe {
+            let block = libc::malloc(40);
+            libc::free(block);
+            libc::free(block);
+        }
+        return;
+    }
+    let ran = command(name).env("ALLOC_HARDEN", "1").output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.signal(), Some(libc::SIGABRT));
+    assert!(said.contains("double free"), "{said}");
+}
+
 #[test]
 fn threads_work_after_a_library_with_thread_locals_was_loaded() {
     preloaded("threads_work_after_a_library_with_thread_locals_was_loaded", || {
@@ -259,8 +321,7 @@ fn a_foreign_pointer_ends_the_program_with_a_message() {
         unsafe { libc::free(ptr::from_mut(&mut word).cast()) };
         return;
     }
-    use std::os::unix::process::ExitStatusExt;
-    let ran = run(name);
+    let ran = command(name).output().unwrap();
     let said = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(ran.status.signal(), Some(libc::SIGABRT));
     assert!(said.contains("is not a block of this allocator"), "{said}");

@@ -216,6 +216,7 @@ impl<P: PageHeap> Pages<P> {
             return Err(Error::OutOfMemory);
         }
         parts.counters.grows.add(1);
+        parts.counters.grown.add(bytes);
         self.pool.add(pages);
         Ok(())
     }
