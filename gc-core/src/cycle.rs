@@ -38,10 +38,11 @@ use crate::{
     engine::Engine,
     handshake::{Counters, Handshake},
     local::Local,
-    mark::Marker,
+    mark::{Marker, Worker, crew::Crew},
     space::Space,
     world::World,
 };
+use core::fmt;
 
 /// Why the driver of a cycle gives others a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,10 +53,11 @@ pub enum Pause {
     Handshake(u32),
     /// Another driver runs a cycle; asked for the n-th time.
     Busy(u32),
+    /// A worker has nothing to mark, and others may yet share; asked for the n-th time.
+    Starved(u32),
 }
 
 /// One driver of one heap's cycles. Its methods are the steps, in order.
-#[derive(Debug)]
 pub struct Cycle<'a, S: Space, W: World<S>, P> {
     engine: &'a Engine<S>,
     world: &'a W,
@@ -63,14 +65,18 @@ pub struct Cycle<'a, S: Space, W: World<S>, P> {
     /// Objects per slice of marking.
     slice: usize,
     pause: P,
+    crew: &'a Crew,
+    recruit: &'a dyn Fn(),
 }
 
 impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
-    /// A driver. `slice` is how many objects are marked between two pauses.
+    /// A driver. `slice` is how many objects are marked between two pauses; helpers of the crew may
+    /// mark with it.
     ///
     /// # Safety
     ///
-    /// Until the value is gone, nobody else drives a cycle of this engine; `world` is the one
+    /// Until the value is gone, nobody else drives a cycle of this engine; the crew is the engine's;
+    /// `world` is the one
     /// whose local states are used with the engine; the caller's task holds no guard. The steps
     /// are called in order.
     pub unsafe fn new(
@@ -79,8 +85,15 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         marker: &'a mut Marker,
         slice: usize,
         pause: P,
+        crew: &'a Crew,
     ) -> Self {
-        Self { engine, world, marker, slice, pause }
+        Self { engine, world, marker, slice, pause, crew, recruit: &|| () }
+    }
+
+    /// As before, and `recruit` is called when there is work for helpers.
+    #[must_use]
+    pub fn recruiting(self, recruit: &'a dyn Fn()) -> Self {
+        Self { recruit, ..self }
     }
 
     /// Step 0: finishes the former cycle's sweep, and throws its late logs away.
@@ -136,10 +149,16 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
             if self.marker.is_empty() {
                 break;
             }
-            while !self.mark_slice(self.slice) {
-                (self.pause)(Pause::Slice);
-            }
+            self.mark_together();
         }
+    }
+
+    /// Step 5, one round: marks what is grey here, with whoever helps.
+    fn mark_together(&mut self) {
+        let &mut Self { engine, world, crew, recruit, slice, .. } = self;
+        let worker = Worker::new(engine, world, crew, recruit, slice);
+        // SAFETY: as in `mark_slice`.
+        unsafe { worker.drive(self.marker, &mut self.pause) };
     }
 
     /// Steps 5 to 7: marks until the marked set is closed, and ends marking. Returns the new
@@ -178,5 +197,12 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         let marker = &mut *self.marker;
         // SAFETY: we are the one driver, that is the reader of every log.
         self.world.each(&mut |local| unsafe { local.log.drain(|cell| marker.shade(cell)) });
+    }
+}
+
+impl<S: Space, W: World<S>, P> fmt::Debug for Cycle<'_, S, W, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = self.engine.phase.read();
+        f.debug_struct("Cycle").field("phase", &phase).finish_non_exhaustive()
     }
 }

@@ -21,7 +21,6 @@ use crate::{
     slice::Slice,
     space::{Kind, Taken},
     trace::{Rebind, Trace},
-    world::World,
 };
 use core::{fmt, marker::PhantomData, mem, mem::ManuallyDrop, ptr::NonNull};
 use std::sync::Arc;
@@ -38,9 +37,7 @@ pub struct Guard<'h, H: Tag = crate::Plain> {
 
 impl<'h, H: Tag> Guard<'h, H> {
     pub(crate) fn enter(core: &'h Arc<Core<H>>) -> Self {
-        let pin = core.pin();
-        core.world.nesting(|nesting| nesting.push(pin.epoch()));
-        Self { core, pin: Some(pin), not_send: PhantomData }
+        Self { core, pin: Some(core.pin()), not_send: PhantomData }
     }
 
     /// Leaves and enters again, so that a cycle need not wait for a long-lived guard.
@@ -59,9 +56,7 @@ impl<'h, H: Tag> Guard<'h, H> {
     pub fn repin(&mut self) {
         self.leave();
         self.core.relieve();
-        let pin = self.core.pin();
-        self.pin = Some(pin);
-        self.core.world.nesting(|nesting| nesting.push(pin.epoch()));
+        self.pin = Some(self.core.pin());
     }
 
     /// Counts the guard out, unless it is out already: waiting in `repin` may unwind.
@@ -69,7 +64,6 @@ impl<'h, H: Tag> Guard<'h, H> {
         if let Some(pin) = self.pin.take() {
             // SAFETY: the pin came from `pin` of this core, and is taken out: it is left once.
             unsafe { self.core.unpin(pin) };
-            self.core.world.nesting(|nesting| nesting.pop());
         }
     }
 

@@ -156,6 +156,19 @@ impl Epoch {
         counters.note_exit(pin.0 & 1);
     }
 
+    /// The epoch that a new guard would be of.
+    pub fn current(&self) -> usize {
+        // Relaxed: a number for a report.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether a handshake has begun since the guard was entered: it may be waited for.
+    #[inline]
+    pub fn has_passed(&self, pin: Pin) -> bool {
+        // Relaxed: a hint; who misses it is not waited for any longer than before.
+        self.0.load(Ordering::Relaxed) != pin.0
+    }
+
     /// Begins a handshake: guards from here on belong to a new epoch. `heavy` is the heavy side
     /// of the world's barrier. Only the driver of a cycle calls it, and only when the former
     /// handshake is complete.

@@ -14,7 +14,7 @@ use crate::{
     inner::{Core, Options},
     pacer::{Gogc, Pacer},
     space::{Space, Usage, blocks::Blocks},
-    stats::{Record, Stats},
+    stats::{Record, Stats, Waiting},
     world::{World, threads::Threads},
 };
 use std::{
@@ -170,6 +170,27 @@ impl<H: Tag> Heap<H> {
         self.0.cycle(&mut pause)
     }
 
+    /// Helps the driver of a cycle to mark, until there is nothing left to do, or at once if there is
+    /// nothing. Any thread may; a guard that the caller holds does not matter here, but delays the
+    /// cycle's end.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.help(|_| std::thread::yield_now()); // no cycle runs
+    /// ```
+    pub fn help(&self, mut pause: impl FnMut(Pause)) {
+        self.0.help(&mut pause);
+    }
+
+    /// Calls `recruit` whenever a worker has put aside work for others, from the worker's task,
+    /// outside [`World::with`]. Whoever can be spared then calls [`help`](Self::help). Replaces a
+    /// former one.
+    pub fn on_work(&self, recruit: impl Fn() + Send + Sync + 'static) {
+        self.0.set_recruiter(Arc::new(recruit));
+    }
+
     /// Sweeps about `spans` spans. True when none waits.
     pub fn sweep(&self, spans: usize) -> bool {
         self.0.engine.space.sweep(spans)
@@ -190,6 +211,16 @@ impl<H: Tag> Heap<H> {
     /// Whether somebody asked for a cycle that has not begun.
     pub fn is_requested(&self) -> bool {
         self.0.pace.is_requested()
+    }
+
+    /// Whether the heap has grown beyond its goal by so much that guards are held up.
+    pub fn is_outrun(&self) -> bool {
+        self.0.pace.is_outrun()
+    }
+
+    /// The handshake that a cycle has been waiting in, if it did not end at the first look.
+    pub fn waiting(&self) -> Option<Waiting> {
+        self.0.waiting()
     }
 
     /// Bytes in objects, dead ones included until a cycle has found them.
@@ -282,7 +313,7 @@ impl<H: Tag> HeapBuilder<H> {
         self.pacer(Gogc::new(percent))
     }
 
-    /// How many objects are marked between two pauses of the driver. Default: 4096.
+    /// How many objects are marked between two pauses of the driver. Default: 1024.
     pub fn slice(mut self, objects: usize) -> Self {
         self.options.slice = objects.max(1);
         self

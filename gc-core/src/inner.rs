@@ -17,11 +17,12 @@ use crate::{
     handshake::Pin,
     heap::Tag,
     local::Local,
+    mark::crew::Crew,
     pace::Pace,
     pacer::{Gogc, Pacer},
     space::Space,
     stats::{Record, Stats},
-    world::World,
+    world::{Nesting, World},
 };
 use std::{
     fmt,
@@ -49,7 +50,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pacer: Box::new(Gogc::new(100)), slice: 4096, checkmark: false, report: None }
+        Self { pacer: Box::new(Gogc::new(100)), slice: 1024, checkmark: false, report: None }
     }
 }
 
@@ -74,10 +75,14 @@ pub(crate) struct Core<H: Tag> {
     /// When the last cycle ended: nanoseconds since `began`. No lock: a monitor asks, which must not
     /// wait for a driver that was preempted.
     ended: AtomicU64,
+    /// When the handshake under way was found to take time, likewise; 0: none is.
+    waiting: AtomicU64,
     stats: Mutex<Stats>,
     panics: AtomicU64,
     destructed: AtomicU64,
     waker: Mutex<Option<Waker>>,
+    pub(crate) crew: Crew,
+    recruiter: Mutex<Waker>,
     slice: usize,
     checkmark: bool,
     report: Option<Report>,
@@ -105,10 +110,13 @@ impl<H: Tag> Core<H> {
             pacer: Mutex::new(None),
             began: Instant::now(),
             ended: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
             stats: Mutex::default(),
             panics: AtomicU64::new(0),
             destructed: AtomicU64::new(0),
             waker: Mutex::new(None),
+            crew: Crew::default(),
+            recruiter: Mutex::new(Arc::new(|| ())),
             slice: options.slice,
             checkmark: options.checkmark,
             report: options.report,
@@ -124,18 +132,30 @@ impl<H: Tag> Core<H> {
     /// Counts a guard.
     #[inline]
     pub(crate) fn pin(&self) -> Pin {
-        self.with(|local| self.engine.enter(local, || self.world.light()))
+        self.with(|local| {
+            let pin = self.engine.enter(local, || self.world.light());
+            // In here, so that nobody is descheduled as a holder whom nobody knows.
+            self.world.nesting(|nesting| nesting.push(pin.epoch()));
+            pin
+        })
     }
 
-    /// Counts a guard's end.
+    /// Counts a guard's end. If a handshake waits for it, and it was the task's last, others may have
+    /// their turn.
     ///
     /// # Safety
     ///
     /// `pin` came from [`pin`](Self::pin) and is left once.
     #[inline]
     pub(crate) unsafe fn unpin(&self, pin: Pin) {
-        // SAFETY: the caller's.
-        self.with(|local| unsafe { self.engine.leave(local, pin) });
+        let left = self.with(|local| {
+            // SAFETY: the caller's.
+            unsafe { self.engine.leave(local, pin) };
+            self.world.nesting(Nesting::pop)
+        });
+        if left == 0 && self.engine.epoch.has_passed(pin) {
+            self.world.released();
+        }
     }
 
     /// Asks for a cycle. Called outside `with`.
@@ -150,6 +170,11 @@ impl<H: Tag> Core<H> {
 
     pub(crate) fn set_waker(&self, waker: Option<Waker>) {
         let former = std::mem::replace(&mut *lock(&self.waker), waker);
+        drop(former);
+    }
+
+    pub(crate) fn set_recruiter(&self, recruiter: Waker) {
+        let former = std::mem::replace(&mut *lock(&self.recruiter), recruiter);
         drop(former);
     }
 

@@ -6,10 +6,15 @@
 //! into exactly once.
 //!
 //! Marking is cut into slices by a budget of objects, so that the driver can let others run in
-//! between. One worker per cycle today; a second one needs a stack of its own, a place to share
-//! from, and nothing else: marking is a read-modify-write in the space, and `dirty` is set by
-//! whoever marked.
+//! between. Several workers may mark at once ([`crew`]): each has a stack of its own, marking is a
+//! read-modify-write in the space, and `dirty` is set by whoever marked.
 
+pub mod crew;
+mod worker;
+
+pub use self::worker::Worker;
+
+use self::crew::Batch;
 use crate::{engine::Engine, space::Space, trace::Tracer};
 use core::ptr::NonNull;
 
@@ -67,6 +72,17 @@ impl Marker {
             // SAFETY: the object is of the cell's kind.
             unsafe { trace(cell, &mut self.stack) };
         }
+    }
+
+    /// Takes `cells` grey cells off the stack, if that leaves as many: the oldest, which lead to
+    /// more than the newest do.
+    fn split(&mut self, cells: usize) -> Option<Batch> {
+        self.stack.take_oldest(cells).map(Batch)
+    }
+
+    /// Puts a batch on the stack.
+    fn take(&mut self, batch: Batch) {
+        self.stack.put(batch.0);
     }
 
     /// Objects and bytes marked since the last call.

@@ -63,6 +63,16 @@ impl fmt::Display for Record {
     }
 }
 
+/// A handshake under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// Guards of this epoch are waited for. (A [`Nesting`](crate::world::Nesting) says which epoch
+    /// a task's guard is of.)
+    pub epoch: u64,
+    /// For how long.
+    pub age: Duration,
+}
+
 /// Sums over all cycles of a heap.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]

@@ -21,6 +21,13 @@ pub const LOG_CHUNK: usize = 510;
 #[cfg(loom)]
 pub const LOG_CHUNK: usize = 4;
 
+/// Grey cells that one worker gives another at once.
+#[cfg(not(loom))]
+pub const GREY_BATCH: usize = 256;
+/// Grey cells that one worker gives another at once.
+#[cfg(loom)]
+pub const GREY_BATCH: usize = 1;
+
 /// Slots in one chunk of the table of roots.
 #[cfg(not(loom))]
 pub const ROOT_CHUNK: usize = 64;

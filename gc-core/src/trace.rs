@@ -57,6 +57,21 @@ impl Tracer {
         self.edges.pop()
     }
 
+    /// Takes back so many that were reported first, if at least twice as many are left.
+    pub(crate) fn take_oldest(&mut self, count: usize) -> Option<Vec<NonNull<u8>>> {
+        let rest = self.edges.len().checked_sub(count).filter(|rest| *rest >= count)?;
+        let oldest = self.edges[..count].to_vec();
+        // The newest fill the gap: who comes when is nobody's business.
+        self.edges.copy_within(rest.., 0);
+        self.edges.truncate(rest);
+        Some(oldest)
+    }
+
+    /// Puts back what was taken.
+    pub(crate) fn put(&mut self, mut edges: Vec<NonNull<u8>>) {
+        self.edges.append(&mut edges);
+    }
+
     /// Whether nothing is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.edges.is_empty()

@@ -28,14 +28,23 @@ use core::{
 
 /// How many guards a task holds, and the epoch of the outermost: `epoch << 16 | depth`.
 ///
-/// Written by its task alone; anyone may read it, so that a dump can find who delays a cycle.
+/// Written by its task alone; anyone may read it, so that a dump can find who delays a cycle, and a
+/// scheduler can run that one first. 0: none.
 #[derive(Default, Debug)]
+#[repr(transparent)]
 pub struct Nesting(AtomicU64);
 
 impl Nesting {
     /// A task that holds no guard.
     pub const fn new() -> Self {
         Self(AtomicU64::new(0))
+    }
+
+    /// A task's count in a word of somebody else's, such as a field of its record.
+    #[inline]
+    pub fn of(word: &AtomicU64) -> &Self {
+        // SAFETY: `Self` is transparent over the word, and any value of it is a count.
+        unsafe { &*core::ptr::from_ref(word).cast() }
     }
 
     /// How many guards the task holds.
@@ -62,12 +71,14 @@ impl Nesting {
         self.0.store(next, Ordering::Relaxed);
     }
 
-    /// Notes a guard left.
+    /// Notes a guard left; gives how many are still held.
     #[inline]
-    pub(crate) fn pop(&self) {
+    pub(crate) fn pop(&self) -> u64 {
         // Relaxed: as in `push`.
-        let word = self.0.load(Ordering::Relaxed);
-        self.0.store(word.saturating_sub(1), Ordering::Relaxed);
+        let depth = (self.0.load(Ordering::Relaxed) & 0xffff).saturating_sub(1);
+        let rest = self.0.load(Ordering::Relaxed) & !0xffff | depth;
+        self.0.store(if depth == 0 { 0 } else { rest }, Ordering::Relaxed);
+        depth
     }
 }
 
@@ -94,8 +105,13 @@ pub unsafe trait World<S: Space>: Send + Sync + 'static {
     /// Calls `f` for every local state.
     fn each(&self, f: &mut dyn FnMut(&Local<S>));
 
-    /// Shows `f` the current task's guard count.
+    /// Shows `f` the current task's guard count; called inside `with` as well as outside.
     fn nesting<R>(&self, f: impl FnOnce(&Nesting) -> R) -> R;
+
+    /// The calling task has left its last guard, and a handshake may have waited for it: a world may
+    /// let others run. Called outside `with`.
+    #[inline]
+    fn released(&self) {}
 
     /// Lets others run for about `time`; called outside `with`.
     fn nap(&self, time: Duration);

@@ -19,7 +19,8 @@ use gc_core::cycle::{Cycle, Pause};
 use gc_core::engine::{Engine, Link, Refused, Slot};
 use gc_core::handshake::Pin;
 use gc_core::local::Local;
-use gc_core::mark::Marker;
+use gc_core::mark::crew::Crew;
+use gc_core::mark::{Marker, Worker};
 use gc_core::space::{Exhausted, Kind, Marked, Space, Taken, Usage};
 use gc_core::trace::Tracer;
 use gc_core::world::{Nesting, World};
@@ -186,12 +187,14 @@ unsafe impl World<Tiny> for Hands {
 struct Heap {
     engine: Engine<Tiny>,
     world: Hands,
+    crew: Crew,
     /// A guard was left. The driver waits for this and does not yield: loom runs a thread that has
     /// yielded only when no other can go on, which would hide what is looked for.
     left: Notify,
 }
 
-/// Positions of the cells; `B` is the first.
+/// Positions of the cells.
+const B: usize = 0;
 const A: usize = 1;
 const C: usize = 2;
 
@@ -206,7 +209,7 @@ impl Heap {
         let (cycle, permitted) = (plain::AtomicU64::new(1), plain::AtomicBool::new(true));
         let engine = Engine::new(Tiny { cells, cycle, permitted });
         let world = Hands((0..locals).map(|_| Local::new(&engine.space)).collect());
-        Arc::new(Heap { engine, world, left: Notify::new() })
+        Arc::new(Heap { engine, world, crew: Crew::default(), left: Notify::new() })
     }
 
     fn cell(&self, index: usize) -> NonNull<u8> {
@@ -217,14 +220,28 @@ impl Heap {
     fn cycle<'a>(
         &'a self,
         marker: &'a mut Marker,
+        script: impl FnMut(Pause),
+    ) -> Cycle<'a, Tiny, Hands, impl FnMut(Pause)> {
+        self.cycle_in_slices(8, marker, script)
+    }
+
+    fn cycle_in_slices<'a>(
+        &'a self,
+        slice: usize,
+        marker: &'a mut Marker,
         mut script: impl FnMut(Pause),
     ) -> Cycle<'a, Tiny, Hands, impl FnMut(Pause)> {
         let pause = move |pause| {
             script(pause);
-            self.left.wait();
+            match pause {
+                Pause::Handshake(_) => self.left.wait(),
+                // Not even a chance to switch, unless it is needed: see `left`.
+                Pause::Slice | Pause::Busy(_) => {}
+                Pause::Starved(_) => thread::yield_now(),
+            }
         };
         // SAFETY: each model drives one cycle, in order, with the world whose local states it uses.
-        unsafe { Cycle::new(&self.engine, &self.world, marker, 8, pause) }
+        unsafe { Cycle::new(&self.engine, &self.world, marker, slice, pause, &self.crew) }
     }
 }
 
@@ -516,5 +533,45 @@ fn allocation_at_the_end() {
         mark_and_sweep(&mut cycle, &heap);
         maker.join().unwrap();
         look_behind_c(&heap);
+    });
+}
+
+/// Marking: the driver shares what it has with a helper, in slices of one object, and nobody leaves
+/// before all is marked.
+#[test]
+fn marking_together() {
+    model("marking together", 2, || {
+        let heap = Heap::new(true, 0, 1);
+        // The table gives them back as `A`, `B`, `C`: the driver looks into `C` and shares `A`.
+        for index in [B, A, C] {
+            heap.engine.roots.add(heap.cell(index));
+        }
+        let mut marker = Marker::default();
+        let mut cycle = heap.cycle_in_slices(1, &mut marker, |_| ());
+        cycle.start();
+        cycle.shade_roots();
+        let helper = thread::spawn({
+            let heap = heap.clone();
+            move || {
+                let worker = Worker::new(&heap.engine, &heap.world, &heap.crew, &|| (), 1);
+                let pause = |pause| {
+                    if let Pause::Starved(_) = pause {
+                        thread::yield_now();
+                    }
+                };
+                // SAFETY: all three are one heap's.
+                unsafe { worker.help(&mut Marker::default(), &mut { pause }) };
+            }
+        });
+        mark_and_sweep(&mut cycle, &heap);
+        helper.join().unwrap();
+        let mutator = Mutator { heap: &heap, local: &heap.world.0[0] };
+        mutator.guard(|| {
+            mutator.look(heap.cell(C));
+            let mut at = Some(heap.cell(A));
+            while let Some(address) = at {
+                at = mutator.load(address);
+            }
+        });
     });
 }

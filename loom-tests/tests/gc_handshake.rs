@@ -5,9 +5,11 @@
 //! can meet a read.
 //!
 //! On "one counter per epoch": a counter that goes up and down is right as long as a guard that
-//! backs out does so where it entered, which `Epoch::enter` does. What goes wrong is an order: a
-//! sum of entries that is taken *before* that of exits can be balanced by the exit of a guard
-//! whose entry it missed. `sums_in_the_wrong_order.fault` plants that.
+//! backs out does so where it entered, which `Epoch::enter` does; so it is no fault that could be
+//! planted there. What goes wrong without that is shown by `one_counter_needs_one_place`, on a protocol
+//! of its own: a guard that backs out elsewhere cancels the entry of one that is held. What remains in
+//! production's protocol is an order: a sum of entries that is taken *before* that of exits can be
+//! balanced by the exit of a guard whose entry it missed. `sums_in_the_wrong_order.fault` plants that.
 #![cfg(loom)]
 
 use gc_core::handshake::{Counters, Epoch};
@@ -113,5 +115,30 @@ fn two_handshakes_in_a_row() {
         world.handshake();
         world.destroy();
         reader.join().unwrap();
+    });
+}
+
+/// One counter per epoch and place, up and down. The epoch turned between the two looks of a late
+/// guard, which has meanwhile moved: it backs out in the other place. The sum, which was past the first
+/// place when the guard counted there, takes the held guard's entry and the late one's exit for a pair.
+#[test]
+#[should_panic(expected = "a guard is held")]
+fn one_counter_needs_one_place() {
+    model("one counter needs one place", 2, || {
+        let counters = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        // Held all the time.
+        counters[1].fetch_add(1, Ordering::Relaxed);
+        let late = thread::spawn({
+            let counters = counters.clone();
+            move || {
+                counters[0].fetch_add(1, Ordering::SeqCst);
+                counters[1].fetch_sub(1, Ordering::SeqCst);
+            }
+        });
+        let sum = counters
+            .iter()
+            .fold(0usize, |sum, counter| sum.wrapping_add(counter.load(Ordering::SeqCst)));
+        assert_ne!(sum, 0, "a guard is held");
+        late.join().unwrap();
     });
 }

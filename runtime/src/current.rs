@@ -5,15 +5,14 @@
 
 use std::cell::Cell;
 use std::sync::Once;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, Weak};
 
+use gc_core::Claim;
 use gc_core::world::Nesting;
-use gc_core::{Claim, Collector};
 
-use crate::gc::{Heap, RuntimeHeap};
-
-use crate::wire::Numbers;
+use crate::gc::Heap;
+use crate::wire::{Collectors, Numbers};
 
 /// Whether an allocation ever came through [`Alloc`](crate::Alloc).
 pub(crate) static ALLOC_IS_OURS: AtomicBool = AtomicBool::new(false);
@@ -30,8 +29,8 @@ pub(crate) static HEAP_CLAIM: Claim = Claim::new();
 /// The collected heap, from its first use to the end of the process.
 pub(crate) static HEAP: OnceLock<Heap> = OnceLock::new();
 
-/// The background collector, while a runtime has it.
-pub(crate) static COLLECTOR: Mutex<Weak<Collector<RuntimeHeap>>> = Mutex::new(Weak::new());
+/// Who collects it.
+pub(crate) static COLLECTORS: Collectors = Collectors::new();
 
 /// Whether each collection writes a line.
 pub(crate) static GCTRACE: AtomicBool = AtomicBool::new(false);
@@ -40,9 +39,9 @@ pub(crate) static GCTRACE: AtomicBool = AtomicBool::new(false);
 static SEEDS: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
 
 thread_local! {
-    /// How many guards of the collected heap this goroutine or thread holds. No destructor: guards
-    /// may be entered until the very end.
-    static NESTING: Nesting = const { Nesting::new() };
+    /// How many guards of the collected heap this thread holds; a goroutine's count is in its record.
+    /// No destructor: guards may be entered until the very end.
+    static NESTING: AtomicU64 = const { AtomicU64::new(0) };
     /// State of this goroutine's or thread's generator; 0 before the first use.
     static RANDOM: Cell<u64> = const { Cell::new(0) };
 }
@@ -50,7 +49,7 @@ thread_local! {
 /// Shows `f` how many guards the caller holds.
 #[inline]
 pub(crate) fn nesting<R>(f: impl FnOnce(&Nesting) -> R) -> R {
-    NESTING.with(f)
+    NESTING.with(|own| sched_core::holds_or(own, |word| f(Nesting::of(word))))
 }
 
 /// A number good enough to be fair with (xorshift64), from a generator of the caller's own.

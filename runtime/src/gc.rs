@@ -27,20 +27,21 @@
 //! # });
 //! ```
 //!
-//! The collector is a thread of its own, as long as there is a runtime. `GOGC` and
+//! The collector is goroutines of a runtime, started when there is something to do: a quarter of its
+//! Ps mark while others wait, and destructors run on a goroutine of their own. `GOGC` and
 //! [`Builder::gogc`](crate::Builder::gogc) say how far the heap may grow between collections,
 //! `GODEBUG=gctrace=1` writes a line about each.
 
-use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use gc_core::pacer::{Every, Gogc};
-use gc_core::{Claim, Collector, HeapError, Tag};
+use gc_core::stats::Waiting;
+use gc_core::{Claim, HeapError, Tag};
 
 use crate::current;
-use crate::wire::{Cells, Procs};
+use crate::wire::{Cells, Procs, Share};
 
 pub use gc_core::stats::{Record, Stats};
 pub use gc_core::trace::{Rebind, Trace};
@@ -77,7 +78,11 @@ pub type Heap = gc_core::Heap<RuntimeHeap>;
 pub fn heap() -> &'static Heap {
     current::HEAP.get_or_init(|| {
         let builder = Heap::builder().on_cycle(ended);
-        builder.build(Cells::new(), Procs::new()).expect("this is the only place that makes one")
+        let heap = builder.build(Cells::new(), Procs::new());
+        let heap = heap.expect("this is the only place that makes one");
+        heap.set_waker(Some(Arc::new(|| current::COLLECTORS.request())));
+        heap.on_work(|| current::COLLECTORS.share());
+        heap
     })
 }
 
@@ -94,7 +99,8 @@ pub fn enter() -> Guard<'static> {
 ///
 /// [`Error::InsideGuard`] if the caller holds a guard.
 pub fn collect() -> Result<Record, HeapError> {
-    heap().collect()
+    let mut share = Share::begin();
+    heap().collect_with(|pause| share.pause(pause))
 }
 
 /// What the collector did so far.
@@ -102,24 +108,14 @@ pub fn stats() -> Stats {
     heap().stats()
 }
 
-/// The background collector: runs while there is a runtime.
-pub(crate) type Background = Arc<Collector<RuntimeHeap>>;
-
-/// Starts the background collector, or shares the one that runs.
-pub(crate) fn background(percent: Option<u32>, trace: bool) -> io::Result<Background> {
+/// When the heap is collected, and whether each collection writes a line: the last runtime decides.
+pub(crate) fn configure(percent: Option<u32>, trace: bool) {
     match percent {
         Some(percent) => heap().set_pacer(Gogc::new(percent)),
         None => heap().set_pacer(Every(u64::MAX)),
     }
     // Relaxed: a switch for a diagnostic line.
     current::GCTRACE.store(trace, Ordering::Relaxed);
-    let mut running = current::COLLECTOR.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if let Some(running) = Weak::upgrade(&running) {
-        return Ok(running);
-    }
-    let collector = Arc::new(Collector::start(heap())?);
-    *running = Arc::downgrade(&collector);
-    Ok(collector)
 }
 
 /// Asks for a collection, if anyone uses the heap.
@@ -135,9 +131,14 @@ pub(crate) fn since_collection() -> Option<Duration> {
     if heap.live_bytes() == 0 { None } else { Some(heap.since_cycle()) }
 }
 
+/// The handshake that a collection has been waiting in, if it takes time.
+pub(crate) fn waiting() -> Option<Waiting> {
+    current::HEAP.get()?.waiting()
+}
+
 /// At the end of each cycle.
 fn ended(record: &Record) {
-    // Relaxed: see `background`.
+    // Relaxed: see `configure`.
     if current::GCTRACE.load(Ordering::Relaxed) {
         eprintln!("{record}");
     }

@@ -76,7 +76,7 @@
 //! * A panic in a goroutine is its handle's `Err`. With `panic = "abort"` it ends the process.
 //! * Stacks do not grow: 256 KiB unless [`Builder::stack_bytes`] says otherwise, each with a guard
 //!   page. Overflow ends the process with a message, as with threads.
-//! * Destructors of collected objects run on the collector's thread: keep them short.
+//! * Destructors of collected objects run on a goroutine of their own, one after the other.
 
 mod attribute;
 mod builder;

@@ -259,7 +259,7 @@ impl Runtime {
         self.ended = true;
         let shutdown = self.scheduler.shutdown(deadline);
         if shutdown.left.is_empty() {
-            self.attendants.join();
+            self.attendants.join(&self.scheduler);
         }
         shutdown
     }

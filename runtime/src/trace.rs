@@ -8,12 +8,21 @@
 //!
 //! where `runqueue` counts all queues together, and what follows it counts from the start.
 //! `GODEBUG=gctrace=1` writes a line per collection, see gc-core's `Record`.
+//!
+//! Unasked comes one line about a guard that has kept a collection waiting for a second:
+//!
+//! ```text
+//! gc: a collection has waited 1.0s for guards: goroutine 7 [sleep, 0.2s] started by 1 at src/main.rs:12:9
+//! ```
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use gc_core::stats::Waiting;
+use gc_core::world::Nesting;
 use sched_core::Stats;
-use sched_core::monitor::Load;
+use sched_core::monitor::{Holder, Load};
 
 /// The line about a scheduler.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +41,47 @@ impl fmt::Display for SchedLine {
         write!(f, " spinningthreads={} runqueue={}", load.spinning, load.runnable)?;
         write!(f, " created={} steals={}", stats.created, stats.steals)?;
         write!(f, " handoffs={} preemptions={}", stats.handoffs, stats.preemptions)
+    }
+}
+
+/// The line about a guard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GuardLine {
+    waited: Duration,
+    /// Who has held a guard for longest; `None`: no goroutine of this runtime.
+    holder: Option<Holder>,
+    others: usize,
+}
+
+impl GuardLine {
+    /// Picks those out of all `holders` that the collection waits for.
+    pub(crate) fn new(waiting: Waiting, holders: &[Holder]) -> Self {
+        let before = |holder: &Holder| waiting.epoch.wrapping_sub(epoch(holder)) << 16 >> 16;
+        // Half of the ring of epochs lies ahead.
+        let late = |holder: &&Holder| before(holder) < 1 << 47;
+        let holder = holders.iter().filter(late).max_by_key(|holder| before(holder)).copied();
+        let others = holders.iter().filter(late).count().saturating_sub(1);
+        GuardLine { waited: waiting.age, holder, others }
+    }
+}
+
+/// The epoch of the holder's oldest guard.
+fn epoch(holder: &Holder) -> u64 {
+    let word = AtomicU64::new(holder.holds);
+    Nesting::of(&word).epoch().expect("a holder holds something")
+}
+
+impl fmt::Display for GuardLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gc: a collection has waited {:.1?} for guards: ", self.waited)?;
+        let Some(holder) = &self.holder else {
+            return f.write_str("no goroutine of this runtime holds one");
+        };
+        match self.others {
+            0 => {}
+            others => write!(f, "{others} goroutines and ")?,
+        }
+        write!(f, "{}", holder.goroutine)
     }
 }
 

@@ -23,8 +23,10 @@
 use core::{fmt, panic::Location, time::Duration};
 
 use crate::{
+    monitor::Holder,
     park::WaitReason,
     shared::Shared,
+    sync::Ordering,
     task::{
         Task, TaskId,
         about::{Birth, Wait},
@@ -112,15 +114,32 @@ type Aboard = Vec<(*const Task, bool)>;
 impl Shared {
     /// All goroutines that have not ended, by number.
     pub(crate) fn goroutines(&self) -> Vec<Goroutine> {
-        let aboard: Aboard =
-            self.machines().map(|m| (m.task().cast_const(), m.proc().is_some())).collect();
-        let tell = |task: &Task| {
-            let (birth, wait, phase) = task.about.read(|| task.state.phase())?;
-            Some(self.tell(birth, wait, status(task, phase, &aboard)?))
-        };
+        let aboard = self.aboard();
+        let tell = |task: &Task| self.read(task, &aboard);
         let mut all: Vec<_> = self.registry.records().filter_map(tell).collect();
         all.sort_unstable_by_key(|goroutine| goroutine.id);
         all
+    }
+
+    /// The goroutines that hold something.
+    pub(crate) fn holders(&self) -> Vec<Holder> {
+        let aboard = self.aboard();
+        let tell = |task: &Task| {
+            // Relaxed: a hint.
+            let holds = task.holds().load(Ordering::Relaxed);
+            let goroutine = if holds != 0 { self.read(task, &aboard) } else { None };
+            goroutine.map(|goroutine| Holder { goroutine, holds })
+        };
+        self.registry.records().filter_map(tell).collect()
+    }
+
+    fn aboard(&self) -> Aboard {
+        self.machines().map(|m| (m.task().cast_const(), m.proc().is_some())).collect()
+    }
+
+    fn read(&self, task: &Task, aboard: &Aboard) -> Option<Goroutine> {
+        let (birth, wait, phase) = task.about.read(|| task.state.phase())?;
+        Some(self.tell(birth, wait, status(task, phase, aboard)?))
     }
 
     fn tell(&self, birth: Birth, wait: Option<Wait>, status: Status) -> Goroutine {

@@ -4,16 +4,17 @@
 //! and looks at what it added to: a closed gate makes it step back. So "closed, and nobody inside"
 //! stays true once it is, and whoever finds it may stop the scheduler.
 
-use core::panic::Location;
+use core::{panic::Location, ptr::NonNull};
 use std::time::Instant;
 
 use crate::{
     entry::enter,
     goroutine,
     park::{self, WaitReason},
+    proc::Held,
     queue::inject::Lane,
     shared::Shared,
-    switch::running,
+    switch::{push_woken, running},
     sync::{Ordering, fence},
     task::{Run, TaskRef, about::Birth, raw},
     tls,
@@ -26,8 +27,33 @@ impl Shared {
     /// Makes the record of a goroutine and queues it.
     pub(crate) fn launch(
         &self,
-        packet: core::ptr::NonNull<raw::Header>,
+        packet: NonNull<raw::Header>,
         origin: &'static Location<'static>,
+    ) -> TaskRef {
+        self.make(packet, origin, |run, held| {
+            match held {
+                Some(held) => held.queue().push_next(run, &self.global),
+                None => self.global.push(run, Lane::Plain),
+            }
+            self.notify();
+        })
+    }
+
+    /// As [`launch`](Self::launch), for one that shall not wait for a slice to end.
+    pub(crate) fn launch_urgently(
+        &self,
+        packet: NonNull<raw::Header>,
+        origin: &'static Location<'static>,
+    ) -> TaskRef {
+        self.make(packet, origin, |run, _| push_woken(self, run))
+    }
+
+    /// Makes the record of a goroutine; `queue` puts it where it shall run, inside the runtime.
+    fn make(
+        &self,
+        packet: NonNull<raw::Header>,
+        origin: &'static Location<'static>,
+        queue: impl FnOnce(Run, Option<Held<'_>>),
     ) -> TaskRef {
         loop {
             let entered = enter();
@@ -45,11 +71,7 @@ impl Shared {
             let birth = Birth { id: self.registry.fresh_id(), creator, origin };
             // SAFETY: the record is free and ours; the packet is this goroutine's alone.
             let (run, task) = unsafe { Run::start(record, birth, packet) };
-            match held {
-                Some(held) => held.queue().push_next(run, &self.global),
-                None => self.global.push(run, Lane::Plain),
-            }
-            self.notify();
+            queue(run, held);
             return task;
         }
     }
@@ -62,6 +84,13 @@ impl Shared {
             self.one_less();
         }
         open
+    }
+
+    /// Lets a goroutine in as long as others live, though the gate may be closed: it serves them.
+    pub(crate) fn one_more_to_serve(&self) -> bool {
+        let serves = |gate: usize| (gate != CLOSED).then(|| gate + 1);
+        // AcqRel: as in `one_more`. Relaxed: a refusal looks at nothing else.
+        self.gate.fetch_update(Ordering::AcqRel, Ordering::Relaxed, serves).is_ok()
     }
 
     /// A goroutine has ended.

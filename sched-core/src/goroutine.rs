@@ -18,7 +18,7 @@ use crate::{
     park::WaitReason,
     queue::{Handle, inject::Lane},
     switch::{aim, give_way, here, leave, machine, next_at_hand, push_woken, running, settle},
-    sync::Ordering,
+    sync::{AtomicU64, Ordering},
     task::{
         Run, Task, TaskRef, raw,
         state::{BeginPark, Complete, Finish, Unpark},
@@ -36,6 +36,13 @@ pub(crate) fn on_goroutine() -> bool {
 /// The goroutine that the caller is, by a further reference.
 pub(crate) fn current_task() -> Option<TaskRef> {
     running(tls::words()).map(TaskRef::of)
+}
+
+/// Shows `f` what the calling goroutine says that it holds; on a plain thread `own`. See
+/// [`holds_or`](crate::holds_or).
+#[inline]
+pub(crate) fn with_holds<R>(own: &AtomicU64, f: impl FnOnce(&AtomicU64) -> R) -> R {
+    f(running(tls::words()).map_or(own, Task::holds))
 }
 
 /// Calls `f` with the goroutine that the caller is, if it is one.
@@ -78,6 +85,18 @@ pub(crate) fn yield_now() {
     drop(entered);
 }
 
+/// Lets holders run first, if somebody waits for them and one waits for a P.
+pub(crate) fn yield_to_holders() {
+    let waits = || {
+        let entered = enter();
+        let machine = entered.machine()?;
+        Some(machine.shared().global.in_hurry() && machine.shared().global.has_first())
+    };
+    if waits() == Some(true) {
+        yield_now();
+    }
+}
+
 /// Leaves a permit for `task`, and queues it if it was parked.
 pub(crate) fn unpark(task: &TaskRef) {
     if task.state.unpark() == Unpark::Schedule {
@@ -103,6 +122,9 @@ fn ready(run: Run) {
     // SAFETY: the caller holds a reference to the record besides `run`, or is the scheduler itself.
     let shared = unsafe { shared.as_ref() };
     match entered.machine().filter(|m| m.serves(shared)).and_then(|m| m.held()) {
+        _ if shared.global.in_hurry() && run.task().is_holder() => {
+            shared.global.push(run, Lane::Holder);
+        }
         Some(held) => held.queue().push_next(run, &shared.global),
         None => shared.global.push(run, Lane::Woken),
     }

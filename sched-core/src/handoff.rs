@@ -162,13 +162,13 @@ pub(crate) fn request_preempt(shared: &Shared, m: &Machine) {
     }
 }
 
-/// An urgent goroutine waits in the woken lane: if no P is idle, the oldest slice ends.
+/// An urgent goroutine waits in the global queue: if no P is idle, the oldest slice ends.
 ///
 /// Whether that slice is too young, or its goroutine just then inside the runtime: after a moment
 /// the timer thread looks again, until nobody waits.
 #[cold]
 pub(crate) fn make_room(shared: &Shared) {
-    if !shared.global.has_woken() || shared.idle.idle_procs() + shared.idle.spinning() != 0 {
+    if !shared.global.has_first() || shared.idle.idle_procs() + shared.idle.spinning() != 0 {
         return;
     }
     if let Some(m) = oldest_slice(shared) {

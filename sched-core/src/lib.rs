@@ -111,6 +111,9 @@ pub mod tls;
 mod worker;
 
 #[cfg(not(loom))]
+use core::sync::atomic::AtomicU64;
+
+#[cfg(not(loom))]
 pub use {
     config::Config,
     dump::{Goroutine, Status},
@@ -121,6 +124,33 @@ pub use {
     stats::Stats,
     task::{TaskId, join::JoinHandle},
 };
+
+/// Shows `f` the word in which the calling goroutine says what it holds that others may have to wait
+/// for; on a plain thread `own`. The encoding is the embedding's; 0 means nothing, and is the value at
+/// the goroutine's birth.
+///
+/// A goroutine that gives way while the word is not 0 is a *holder*: the scheduler keeps it where it
+/// is found when somebody waits ([`Scheduler::hurry_holders`]), and
+/// [`Monitor::holders`](monitor::Monitor::holders) names it.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// let own = AtomicU64::new(7);
+/// assert_eq!(sched_core::holds_or(&own, |word| word.load(Ordering::Relaxed)), 7); // a plain thread
+/// ```
+#[cfg(not(loom))]
+#[inline]
+pub fn holds_or<R>(own: &AtomicU64, f: impl FnOnce(&AtomicU64) -> R) -> R {
+    goroutine::with_holds(own, f)
+}
+
+/// Lets goroutines that hold something run first, if somebody waits for them
+/// ([`Scheduler::hurry_holders`]) and one of them waits for a P. For one who has just let go.
+#[cfg(not(loom))]
+pub fn yield_to_holders() {
+    goroutine::yield_to_holders();
+}
 
 /// Lets other goroutines run first, if any wait. On a plain thread: `std::thread::yield_now`.
 #[cfg(not(loom))]

@@ -35,6 +35,7 @@ use std::sync::Arc;
 
 use crate::{
     context::ThreadId,
+    dump::Goroutine,
     handoff,
     machine::Machine,
     preempt::{self, StatFile},
@@ -75,6 +76,15 @@ pub enum KernelState {
     Waiting,
     /// Something else, or the kernel could not be asked.
     Unknown,
+}
+
+/// A goroutine that holds something others may wait for. See [`holds`](crate::holds_or).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Who it is.
+    pub goroutine: Goroutine,
+    /// The word in which it says what it holds.
+    pub holds: u64,
 }
 
 /// How busy a scheduler is.
@@ -195,6 +205,11 @@ impl Monitor {
         if let Some(machine) = self.shared.machine(id) {
             crate::glue::signal(&self.shared, machine);
         }
+    }
+
+    /// The goroutines that hold something, at about this time. Walks all records: not for each look.
+    pub fn holders(&self) -> Vec<Holder> {
+        self.shared.holders()
     }
 
     /// Sleeps for `limit`; without one until a P leaves the idle list. If all Ps are idle, a P that

@@ -46,7 +46,7 @@ pub(crate) struct Proc {
     pub(crate) queue: LocalQueue<Run>,
     tick: AtomicU32,
     slice: AtomicU64,
-    /// Woken goroutines picked in a row.
+    /// Goroutines picked in a row that went before others.
     streak: Cell<u32>,
     random: Cell<u32>,
     cache: UnsafeCell<Cache>,
@@ -130,22 +130,22 @@ impl<'a> Held<'a> {
 
     /// The goroutine that runs next, without looking at other Ps.
     ///
-    /// Woken ones first, as others have had a slice while they slept; but not more than
-    /// [`WOKEN_STREAK`] in a row. Then, one time in 61, the global queue, which would starve
+    /// Woken ones first, as others have had a slice while they slept, and holders that somebody
+    /// waits for; but not more than [`WOKEN_STREAK`] in a row. Then, one time in 61, the global queue, which would starve
     /// behind a local queue that refills itself. Then the local queue, then the global one.
     pub(crate) fn pick(self, global: &Inject<Run>, procs: usize) -> Option<Run> {
-        self.pick_woken(global)
+        self.pick_first(global)
             .or_else(|| self.pick_fair(global))
             .or_else(|| self.pick_local())
             .or_else(|| self.pick_global(global, procs))
     }
 
-    fn pick_woken(self, global: &Inject<Run>) -> Option<Run> {
+    fn pick_first(self, global: &Inject<Run>) -> Option<Run> {
         let streak = self.0.streak.replace(0);
-        if streak >= WOKEN_STREAK || !global.has_woken() {
+        if streak >= WOKEN_STREAK || !global.has_first() {
             return None;
         }
-        let run = global.pop_woken()?;
+        let run = global.pop_first()?;
         self.0.streak.set(streak + 1);
         self.begin_slice();
         Some(run)

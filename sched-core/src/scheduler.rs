@@ -24,8 +24,9 @@ use std::{
 use crate::{
     config::Config,
     dump::Goroutine,
+    entry::enter,
     error::{Error, SpawnError},
-    glue, goroutine,
+    glue, goroutine, handoff,
     hooks::Hooks,
     monitor::Monitor,
     shared::Shared,
@@ -104,6 +105,27 @@ where
     let packet = raw::pack(f);
     let task = shared.launch(packet, origin);
     // SAFETY: the packet was packed with this `T`, and this is its goroutine's one handle.
+    Ok(unsafe { JoinHandle::new(task, packet) })
+}
+
+fn serve_on<T, F>(
+    shared: &Shared,
+    f: F,
+    origin: &'static Location<'static>,
+) -> Result<JoinHandle<T>, SpawnError>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    if let Some(reason) = shared.no_stacks() {
+        return Err(SpawnError::Stacks(reason));
+    }
+    if !shared.one_more_to_serve() {
+        return Err(SpawnError::ShutDown);
+    }
+    let packet = raw::pack(f);
+    let task = shared.launch_urgently(packet, origin);
+    // SAFETY: as in `spawn_on`.
     Ok(unsafe { JoinHandle::new(task, packet) })
 }
 
@@ -228,6 +250,32 @@ impl Scheduler {
     /// moment of the call. Takes time in proportion to the most there ever were at once.
     pub fn goroutines(&self) -> Vec<Goroutine> {
         self.shared.goroutines()
+    }
+
+    /// Starts a goroutine that serves those that live: it does not wait for a slice to end, and is let
+    /// in during a shutdown, too, as long as any of them has not ended. The shutdown waits for it as for
+    /// any other.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError::ShutDown`] if a shutdown has begun and nobody is left; `f` is dropped.
+    #[track_caller]
+    pub fn spawn_servant<T, F>(&self, f: F) -> Result<JoinHandle<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        serve_on(&self.shared, f, Location::caller())
+    }
+
+    /// Whether goroutines that [hold](crate::holds_or) something go before all others from now on,
+    /// because somebody waits for what they hold. If one waits for a P, the oldest slice ends.
+    pub fn hurry_holders(&self, on: bool) {
+        self.shared.global.hurry(on);
+        if on {
+            let _entered = enter();
+            handoff::make_room(&self.shared);
+        }
     }
 
     /// Counters so far.

@@ -161,6 +161,7 @@ fn drop_reference(run: Run) {
 fn settle_yield(m: &Machine, run: Run) {
     run.task().state.commit_yield();
     match m.held() {
+        _ if run.task().is_holder() => push_holder(m, run),
         Some(held) => held.queue().push_back(run, &m.shared().global),
         None => m.shared().global.push(run, Lane::Plain),
     }
@@ -173,10 +174,18 @@ fn settle_preempted(m: &Machine, run: Run) {
     m.counters.preemptions.bump();
     let global = &m.shared().global;
     match m.held().map(Held::queue) {
+        _ if run.task().is_holder() => push_holder(m, run),
         Some(queue) if queue.room() > 0 => queue.push_back(run, global),
         _ => global.push(run, Lane::Plain),
     }
     m.shared().notify();
+}
+
+/// Queues a goroutine that somebody may have to wait for where it is found then; if that is now, it
+/// shall not wait for a slice to end.
+fn push_holder(m: &Machine, run: Run) {
+    m.shared().global.push(run, Lane::Holder);
+    handoff::make_room(m.shared());
 }
 
 fn settle_end(m: &Machine, run: Run) {

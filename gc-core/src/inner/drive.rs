@@ -3,15 +3,15 @@
 //! One driver at a time: it has the driver's lock from step 0 to step 8. Whoever finds it taken waits
 //! as it waits for anything else, by its own pause, so that a goroutine does not keep a P.
 
-use super::{Core, lock};
+use super::{Core, Waker, lock};
 use crate::{
     cycle::{Cycle, Pause},
     error::HeapError,
     heap::Tag,
-    mark::Marker,
+    mark::{Marker, Worker},
     pacer::{Facts, Pacer},
     space::{Kind, Space},
-    stats::{Record, Stopwatch},
+    stats::{Record, Stopwatch, Waiting},
     world::World,
 };
 use std::{
@@ -39,7 +39,7 @@ impl<H: Tag> Core<H> {
     pub(crate) fn pause(&self, pause: Pause) {
         match pause {
             Pause::Slice => {}
-            Pause::Handshake(asked) | Pause::Busy(asked) => {
+            Pause::Handshake(asked) | Pause::Busy(asked) | Pause::Starved(asked) => {
                 let microseconds = if asked < 10 { 0 } else { 50 };
                 self.world.nap(Duration::from_micros(microseconds));
             }
@@ -52,13 +52,36 @@ impl<H: Tag> Core<H> {
             return Err(HeapError::InsideGuard);
         }
         let mut driver = self.become_driver(pause)?;
-        let record = self.drive(&mut driver, pause);
+        let record = self.drive(&mut driver, &mut |why| {
+            self.note(why);
+            pause(why);
+        });
+        self.note(Pause::Slice);
         self.note_end();
         drop(driver);
         if let Some(report) = &self.report {
             report(&record);
         }
         Ok(record)
+    }
+
+    /// Notes since when a handshake takes time.
+    fn note(&self, pause: Pause) {
+        let since = match pause {
+            Pause::Handshake(0) => u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(0),
+            Pause::Handshake(_) => return,
+            Pause::Slice | Pause::Busy(_) | Pause::Starved(_) => 0,
+        };
+        // Relaxed: a number for a report.
+        self.waiting.store(since, Ordering::Relaxed);
+    }
+
+    pub(crate) fn waiting(&self) -> Option<Waiting> {
+        // Relaxed: as in `note`.
+        let since = self.waiting.load(Ordering::Relaxed);
+        let age = self.began.elapsed().checked_sub(Duration::from_nanos(since))?;
+        let epoch = (self.engine.epoch.current() as u64).wrapping_sub(1);
+        (since != 0).then_some(Waiting { epoch, age })
     }
 
     /// Waits for its turn to drive. Never again after a driver has unwound: nobody knows how far
@@ -84,8 +107,11 @@ impl<H: Tag> Core<H> {
         let Driver { pacer, marker } = driver;
         // SAFETY: the driver's lock makes us the only one, the world is the engine's, no guard is
         // held by this task, and the steps below are in order.
-        let mut cycle =
-            unsafe { Cycle::new(&self.engine, &self.world, &mut *marker, self.slice, pause) };
+        let cycle = unsafe {
+            Cycle::new(&self.engine, &self.world, &mut *marker, self.slice, pause, &self.crew)
+        };
+        let recruit = self.recruiter();
+        let mut cycle = cycle.recruiting(&*recruit);
         cycle.prepare();
         record.sweep = watch.lap();
         self.pace.begin();
@@ -102,7 +128,7 @@ impl<H: Tag> Core<H> {
         }
         cycle.end();
         record.last_hand = watch.lap();
-        let (objects, marked) = marker.take_counts();
+        let (objects, marked) = self.crew.take_counts();
         let at_end = self.pace.live();
         let facts = Facts { marked, scanned: marked, grown: at_end.saturating_sub(at_begin) };
         if let Some(new) = lock(&self.pacer).take() {
@@ -125,6 +151,19 @@ impl<H: Tag> Core<H> {
         };
         lock(&self.stats).add(&record);
         record
+    }
+
+    /// Helps to mark, if a round is under way.
+    pub(crate) fn help(&self, pause: &mut dyn FnMut(Pause)) {
+        let recruit = self.recruiter();
+        let (engine, world, crew) = (&*self.engine, &self.world, &self.crew);
+        let worker = Worker::new(engine, world, crew, &*recruit, self.slice);
+        // SAFETY: all are this heap's.
+        unsafe { worker.help(&mut Marker::default(), pause) };
+    }
+
+    fn recruiter(&self) -> Waker {
+        lock(&self.recruiter).clone()
     }
 
     fn longest_delay(&self) -> Duration {

@@ -1,6 +1,7 @@
 //! [`Desk`]: errands that the monitor has and must not run itself.
 //!
-//! A thread of each runtime, the *attendant*, sits behind it, without a P: it writes trace lines. One word holds a bit per errand, so posting twice is posting once.
+//! A thread of each runtime, the *attendant*, sits behind it, without a P: it writes trace lines and asks for
+//! collections. One word holds a bit per errand, so posting twice is posting once.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +11,7 @@ use sched_core::Scheduler;
 use sched_core::park::{self, WaitReason, Waiter};
 
 use crate::gc;
-use crate::trace::SchedLine;
+use crate::trace::{GuardLine, SchedLine};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,8 @@ pub(crate) enum Errand {
     Stop = 2,
     /// A collection.
     Collect = 4,
+    /// A line about who keeps a collection waiting.
+    Guard = 8,
 }
 
 /// Where errands are posted.
@@ -62,6 +65,11 @@ impl Desk {
             }
             if posted & Errand::Collect as u32 != 0 {
                 gc::request();
+            }
+            if posted & Errand::Guard as u32 != 0
+                && let Some(waiting) = gc::waiting()
+            {
+                eprintln!("{}", GuardLine::new(waiting, &monitor.holders()));
             }
             if posted & Errand::Stop as u32 != 0 {
                 return;

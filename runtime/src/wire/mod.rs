@@ -10,9 +10,10 @@
 //! | [`world`] | `World`, gc-core | sched-core's Ps, and threads without one |
 //! | [`monitor`] | `Machine`, sysmon | sched-core's `Monitor` |
 //!
-//! [`desk`] is no seam, but the errands that go over it.
+//! [`desk`] is no seam, but the errands that go over it; [`collect`] is who drives the collector.
 
 mod alloc;
+mod collect;
 mod desk;
 mod monitor;
 mod proc;
@@ -22,6 +23,7 @@ mod world;
 
 pub use alloc::Alloc;
 pub(crate) use alloc::is_foreign;
+pub(crate) use collect::{Collectors, Share};
 pub(crate) use proc::Numbers;
 pub(crate) use space::Cells;
 pub(crate) use world::Procs;
@@ -38,6 +40,7 @@ use sysmon::{Limits, SystemClock};
 
 use crate::builder::Builder;
 use crate::config::Preempt;
+use crate::current;
 use crate::gc;
 use desk::{Desk, Errand};
 use monitor::Watched;
@@ -57,21 +60,20 @@ pub(crate) fn stacks() -> Box<dyn StackSource> {
 pub(crate) struct Attendants {
     desk: Arc<Desk>,
     threads: Vec<JoinHandle<()>>,
-    /// Shared with the other runtimes of the process.
-    collector: Option<gc::Background>,
 }
 
 impl Attendants {
     /// Starts both for `scheduler`.
     pub(crate) fn start(scheduler: &Scheduler, settings: &Builder) -> io::Result<Self> {
         let desk = Arc::new(Desk::new());
-        let collector = Some(gc::background(settings.gogc, settings.gctrace)?);
-        let mut attendants = Attendants { desk: Arc::clone(&desk), threads: Vec::new(), collector };
+        gc::configure(settings.gogc, settings.gctrace);
+        let mut attendants = Attendants { desk: Arc::clone(&desk), threads: Vec::new() };
         let watched = Watched::new(scheduler.monitor(), Arc::clone(&desk));
         let monitor = sysmon::Monitor::new(watched, SystemClock::new(), limits(settings));
         attendants.spawn("sysmon", move || drop(monitor.run()))?;
-        let scheduler = scheduler.clone();
-        attendants.spawn("attendant", move || desk.serve(&scheduler))?;
+        let home = scheduler.clone();
+        attendants.spawn("attendant", move || desk.serve(&home))?;
+        current::COLLECTORS.join(scheduler);
         Ok(attendants)
     }
 
@@ -84,20 +86,19 @@ impl Attendants {
     /// Waits for the scheduler's end, and then for both, on a thread of its own.
     pub(crate) fn end_later(&mut self, scheduler: Scheduler) {
         let threads = std::mem::take(&mut self.threads);
-        let (desk, collector) = (Arc::clone(&self.desk), self.collector.take());
-        let mut attendants = Attendants { desk, threads, collector };
+        let mut attendants = Attendants { desk: Arc::clone(&self.desk), threads };
         let wait = move || {
             let _ = scheduler.shutdown(None);
-            attendants.join();
+            attendants.join(&scheduler);
         };
         // Without a thread the scheduler closes with its last handle, and the attendants stay.
         let _ = thread::Builder::new().name("runtime end".into()).spawn(wait);
     }
 
     /// Ends both, after the scheduler has stopped.
-    pub(crate) fn join(&mut self) {
+    pub(crate) fn join(&mut self, scheduler: &Scheduler) {
+        current::COLLECTORS.leave(scheduler);
         self.desk.post(Errand::Stop);
-        drop(self.collector.take());
         for thread in self.threads.drain(..) {
             // Neither unwinds but for a bug, which its message on standard error has told.
             let _ = thread.join();

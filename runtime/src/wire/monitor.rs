@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sched_core::monitor::{KernelState as State, MachineView, Monitor, StateFile};
-use sysmon::{KernelState, Machine, Pause, Snapshot, Wake, Worker, WorkerId};
+use sysmon::{HeldGuard, KernelState, Machine, Pause, Snapshot, Wake, Worker, WorkerId};
 
 use super::desk::{Desk, Errand};
 use crate::gc;
@@ -98,6 +98,15 @@ impl Machine for Watched {
 
     fn collect(&mut self) {
         self.desk.post(Errand::Collect);
+    }
+
+    fn oldest_guard(&mut self) -> Option<HeldGuard> {
+        // All guards of one epoch are one to the watch: a handshake waits for the last of them.
+        gc::waiting().map(|waiting| HeldGuard { id: waiting.epoch, age: waiting.age })
+    }
+
+    fn report_guard(&mut self, _: HeldGuard) {
+        self.desk.post(Errand::Guard);
     }
 
     fn trace(&mut self) {

@@ -196,12 +196,12 @@ unsafe impl World<Cells> for Procs {
         self.barrier.heavy();
     }
 
+    fn released(&self) {
+        sched_core::yield_to_holders();
+    }
+
     fn nap(&self, time: Duration) {
-        if time.is_zero() {
-            crate::yield_now();
-        } else {
-            crate::sleep(time);
-        }
+        crate::sleep(time);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The scheduler's global queue, with a lane for those that were woken.
+//! The scheduler's global queue, with a lane for those that were woken, and one for holders.
 //!
 //! # Problem
 //!
@@ -13,6 +13,11 @@
 //! it stands behind every hog that was preempted (Go's ticker beside eight hogs is 19 ms late for
 //! this reason). So there are two lanes: [`Lane::Woken`] is served first. Lest a flood of wake-ups
 //! starve the hogs, after [`WOKEN_STREAK`] of them one of the plain lane has its turn.
+//!
+//! A *holder* gave way while it held something that all others may have to wait for: a guard of the
+//! collector's. It stands in [`Lane::Holder`]. As a rule its turn is where it would be in the plain
+//! lane: it notes how many plain ones came before it. While somebody waits for holders
+//! ([`hurry`](Inject::hurry)) they go first, like the woken, and under the same bound.
 //!
 //! # Protection
 //!
@@ -30,16 +35,20 @@ use core::ptr::NonNull;
 
 use super::{Handle, Overflow};
 use crate::lock::Lock;
-use crate::sync::{AtomicUsize, Ordering, UnsafeCell, const_unless_loom, scaled};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, const_unless_loom, scaled};
 
 /// The most that one P takes at once.
 pub const BATCH: usize = scaled(128, 2);
 
-/// Woken ones served in a row while a plain one waits.
+/// Woken ones and hurried holders served in a row while a plain one waits.
 pub const WOKEN_STREAK: u32 = 16;
 
 /// The link that a target keeps for the queue it stands in.
-pub struct Link<T>(UnsafeCell<Option<NonNull<T>>>);
+pub struct Link<T> {
+    next: UnsafeCell<Option<NonNull<T>>>,
+    /// Of one in the lane of holders: how many plain ones had been queued before it.
+    due: UnsafeCell<usize>,
+}
 
 // SAFETY: a link is touched by the queue's lock holder only, or by the owner of a private list.
 unsafe impl<T> Send for Link<T> {}
@@ -50,7 +59,7 @@ impl<T> Link<T> {
     const_unless_loom! {
         /// A link that leads nowhere.
         pub const fn new() -> Self {
-            Self(UnsafeCell::new(None))
+            Self { next: UnsafeCell::new(None), due: UnsafeCell::new(0) }
         }
     }
 }
@@ -84,6 +93,8 @@ pub enum Lane {
     Woken,
     /// Everything else: new, overflowed, preempted.
     Plain,
+    /// Gave way while it held something that others may wait for.
+    Holder,
 }
 
 /// The first and the last of a chain.
@@ -162,14 +173,28 @@ fn set_link<H: Linked>(target: NonNull<H::Target>, next: Option<NonNull<H::Targe
     // SAFETY: the caller's list owns the target, so it is alive (rule 2 of `Handle`).
     let link = H::link(unsafe { target.as_ref() });
     // SAFETY: the list's owner alone touches the links of its targets.
-    link.0.with_mut(|link| unsafe { *link = next });
+    link.next.with_mut(|link| unsafe { *link = next });
 }
 
 fn get_link<H: Linked>(target: NonNull<H::Target>) -> Option<NonNull<H::Target>> {
     // SAFETY: as in `set_link`.
     let link = H::link(unsafe { target.as_ref() });
     // SAFETY: as in `set_link`.
-    link.0.with(|link| unsafe { *link })
+    link.next.with(|link| unsafe { *link })
+}
+
+fn set_due<H: Linked>(target: NonNull<H::Target>, due: usize) {
+    // SAFETY: as in `set_link`.
+    let link = H::link(unsafe { target.as_ref() });
+    // SAFETY: as in `set_link`.
+    link.due.with_mut(|place| unsafe { *place = due });
+}
+
+fn get_due<H: Linked>(target: NonNull<H::Target>) -> usize {
+    // SAFETY: as in `set_link`.
+    let link = H::link(unsafe { target.as_ref() });
+    // SAFETY: as in `set_link`.
+    link.due.with(|due| unsafe { *due })
 }
 
 impl<H: Linked> Iterator for List<H> {
@@ -212,34 +237,79 @@ impl<H: Linked> fmt::Debug for List<H> {
     }
 }
 
-/// Both lanes and whose turn it is.
+/// The lanes and whose turn it is.
 struct Lanes<H: Linked> {
     woken: List<H>,
     plain: List<H>,
-    /// Woken ones served since the last plain one, while a plain one waited.
+    holders: List<H>,
+    /// Plain ones taken so far; with those that wait, plain ones queued so far. Wraps.
+    taken: usize,
+    /// Woken ones, and holders out of turn, served since the last plain one, while a plain one waited.
     streak: u32,
 }
 
 impl<H: Linked> Lanes<H> {
-    fn lane(&mut self, lane: Lane) -> &mut List<H> {
+    fn put(&mut self, list: List<H>, lane: Lane) {
         match lane {
-            Lane::Woken => &mut self.woken,
-            Lane::Plain => &mut self.plain,
+            Lane::Woken => self.woken.append(list),
+            Lane::Plain => self.plain.append(list),
+            Lane::Holder => list.for_each(|item| self.put_holder(item)),
+        }
+    }
+
+    fn put_holder(&mut self, item: H) {
+        let raw = item.into_raw();
+        set_due::<H>(raw, self.taken.wrapping_add(self.plain.len()));
+        // SAFETY: just taken apart.
+        self.holders.push(unsafe { H::from_raw(raw) });
+    }
+
+    fn put_back(&mut self, list: List<H>, lane: Lane) {
+        match lane {
+            Lane::Woken => self.woken.prepend(list),
+            Lane::Plain => {
+                self.taken = self.taken.wrapping_sub(list.len());
+                self.plain.prepend(list);
+            }
+            Lane::Holder => self.holders.prepend(list),
         }
     }
 
     fn len(&self) -> usize {
-        self.woken.len() + self.plain.len()
+        self.woken.len() + self.plain.len() + self.holders.len()
     }
 
-    fn pop(&mut self) -> Option<H> {
+    /// One who goes before all others: a woken one, or, in a hurry, a holder.
+    fn pop_first(&mut self, hurry: bool) -> Option<H> {
+        let woken = self.woken.pop();
+        woken.or_else(|| if hurry { self.holders.pop() } else { None })
+    }
+
+    fn pop(&mut self, hurry: bool) -> Option<H> {
         let hogs_turn = self.streak >= WOKEN_STREAK && !self.plain.is_empty();
-        if !hogs_turn && let Some(woken) = self.woken.pop() {
+        if !hogs_turn && let Some(first) = self.pop_first(hurry) {
             self.streak = if self.plain.is_empty() { 0 } else { self.streak + 1 };
-            return Some(woken);
+            return Some(first);
         }
         self.streak = 0;
-        self.plain.pop()
+        self.pop_in_turn()
+    }
+
+    /// A plain one, or the holder that came before it.
+    fn pop_in_turn(&mut self) -> Option<H> {
+        if self.holder_is_due() {
+            return self.holders.pop();
+        }
+        let plain = self.plain.pop()?;
+        self.taken = self.taken.wrapping_add(1);
+        Some(plain)
+    }
+
+    fn holder_is_due(&self) -> bool {
+        let Some((first, _)) = self.holders.ends else { return false };
+        // In a ring of numbers: not more than half of it lies between two that meet.
+        let ahead = get_due::<H>(first).wrapping_sub(self.taken);
+        self.plain.is_empty() || ahead == 0 || ahead > usize::MAX / 2
     }
 }
 
@@ -275,10 +345,14 @@ impl<H: Linked> Lanes<H> {
 /// assert_eq!(global.take(1, 8).map(|task| task.0.name).collect::<Vec<_>>(), ["hog"]);
 /// ```
 pub struct Inject<H: Linked> {
-    /// The sum of both lanes; written under the lock.
+    /// The sum of all lanes; written under the lock.
     len: AtomicUsize,
     /// Woken ones alone; written under the lock.
     woken: AtomicUsize,
+    /// Holders alone; written under the lock.
+    holders: AtomicUsize,
+    /// Somebody waits for holders.
+    hurry: AtomicBool,
     lanes: Lock<Lanes<H>>,
 }
 
@@ -286,10 +360,18 @@ impl<H: Linked> Inject<H> {
     const_unless_loom! {
         /// An empty queue.
         pub const fn new() -> Self {
-            let lanes = Lanes { woken: List::new(), plain: List::new(), streak: 0 };
+            let lanes = Lanes {
+                woken: List::new(),
+                plain: List::new(),
+                holders: List::new(),
+                taken: 0,
+                streak: 0,
+            };
             Self {
                 len: AtomicUsize::new(0),
                 woken: AtomicUsize::new(0),
+                holders: AtomicUsize::new(0),
+                hurry: AtomicBool::new(false),
                 lanes: Lock::new(lanes),
             }
         }
@@ -297,17 +379,19 @@ impl<H: Linked> Inject<H> {
 
     /// Puts `item` at the end of `lane`.
     pub fn push(&self, item: H, lane: Lane) {
-        self.with(|lanes| lanes.lane(lane).push(item));
+        let mut list = List::new();
+        list.push(item);
+        self.append(list, lane);
     }
 
     /// Puts all of `list` at the end of `lane`, in one step.
     pub fn append(&self, list: List<H>, lane: Lane) {
-        self.with(|lanes| lanes.lane(lane).append(list));
+        self.with(|lanes| lanes.put(list, lane));
     }
 
     /// Puts all of `list` in front of `lane`: the ring of a P that is being retired.
     pub fn prepend(&self, list: List<H>, lane: Lane) {
-        self.with(|lanes| lanes.lane(lane).prepend(list));
+        self.with(|lanes| lanes.put_back(list, lane));
     }
 
     /// Takes the one whose turn it is.
@@ -315,15 +399,17 @@ impl<H: Linked> Inject<H> {
         if self.is_empty() {
             return None;
         }
-        self.with(Lanes::pop)
+        let hurry = self.in_hurry();
+        self.with(|lanes| lanes.pop(hurry))
     }
 
-    /// Takes one of the woken lane, if there is one: a P looks here before its own ring.
-    pub fn pop_woken(&self) -> Option<H> {
-        if !self.has_woken() {
+    /// Takes one who goes before all others, if there is one: a P looks here before its own ring.
+    pub fn pop_first(&self) -> Option<H> {
+        if !self.has_first() {
             return None;
         }
-        self.with(|lanes| lanes.woken.pop())
+        let hurry = self.in_hurry();
+        self.with(|lanes| lanes.pop_first(hurry))
     }
 
     /// Takes one P's share: `len / procs + 1`, at most [`BATCH`] and `room`, in the order in which
@@ -332,10 +418,24 @@ impl<H: Linked> Inject<H> {
         if self.is_empty() {
             return List::new();
         }
+        let hurry = self.in_hurry();
         self.with(|lanes| {
             let share = (lanes.len() / procs.max(1) + 1).min(BATCH).min(room);
-            core::iter::from_fn(|| lanes.pop()).take(share).collect()
+            core::iter::from_fn(|| lanes.pop(hurry)).take(share).collect()
         })
+    }
+
+    /// Whether holders go first from now on.
+    pub fn hurry(&self, on: bool) {
+        // Relaxed: a hint; who misses it serves one more in turn.
+        self.hurry.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether somebody waits for holders.
+    #[inline]
+    pub fn in_hurry(&self) -> bool {
+        // Relaxed: as in `hurry`.
+        self.hurry.load(Ordering::Relaxed)
     }
 
     /// How many there were at about this time.
@@ -352,18 +452,20 @@ impl<H: Linked> Inject<H> {
         self.len() == 0
     }
 
-    /// True if a woken one waited at about this time.
+    /// True if one waited at about this time who goes before all others.
     #[inline]
-    pub fn has_woken(&self) -> bool {
-        // Relaxed: a hint; who misses it finds the goroutine by `pop`.
+    pub fn has_first(&self) -> bool {
+        // Relaxed, both: hints; who misses one finds the goroutine by `pop`.
         self.woken.load(Ordering::Relaxed) != 0
+            || self.in_hurry() && self.holders.load(Ordering::Relaxed) != 0
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut Lanes<H>) -> R) -> R {
         let mut lanes = self.lanes.lock();
         let result = f(&mut lanes);
-        // Relaxed: a hint, see `has_woken`.
+        // Relaxed, both: hints, see `has_first`.
         self.woken.store(lanes.woken.len(), Ordering::Relaxed);
+        self.holders.store(lanes.holders.len(), Ordering::Relaxed);
         // Release: pairs with the Acquire in `len`. The handshake with a retiring spinner is made
         // by the fences of `idle`.
         self.len.store(lanes.len(), Ordering::Release);
@@ -472,12 +574,52 @@ mod tests {
     fn the_woken_lane_can_be_asked_for_alone() {
         let queue = Inject::new();
         queue.push(task(1), Lane::Plain);
-        assert!(queue.pop_woken().is_none());
+        assert!(queue.pop_first().is_none());
         queue.push(task(2), Lane::Woken);
-        assert!(queue.has_woken());
-        assert_eq!(queue.pop_woken().map(|woken| woken.0.id), Some(2));
+        assert!(queue.has_first());
+        assert_eq!(queue.pop_first().map(|woken| woken.0.id), Some(2));
         queue.prepend((7..9).map(task).collect(), Lane::Plain);
         assert_eq!(drained(&queue), [7, 8, 1]);
-        assert!(queue.is_empty() && !queue.has_woken());
+        assert!(queue.is_empty() && !queue.has_first());
+    }
+
+    #[test]
+    fn holders_wait_for_their_turn_unless_there_is_a_hurry() {
+        let queue = Inject::new();
+        (0..2).for_each(|id| queue.push(task(id), Lane::Plain));
+        queue.push(task(10), Lane::Holder);
+        queue.push(task(2), Lane::Plain);
+        queue.push(task(11), Lane::Holder);
+        assert!(!queue.has_first());
+        assert_eq!(drained(&queue), [0, 1, 10, 2, 11]);
+
+        (0..2).for_each(|id| queue.push(task(id), Lane::Plain));
+        queue.push(task(10), Lane::Holder);
+        queue.prepend((7..9).map(task).collect(), Lane::Plain);
+        queue.hurry(true);
+        assert!(queue.has_first());
+        queue.push(task(11), Lane::Holder);
+        assert_eq!(drained(&queue), [10, 11, 7, 8, 0, 1]);
+    }
+
+    #[test]
+    fn a_holder_keeps_its_turn_when_a_ring_is_put_back() {
+        let queue = Inject::new();
+        queue.push(task(0), Lane::Plain);
+        queue.push(task(10), Lane::Holder);
+        queue.prepend((7..9).map(task).collect(), Lane::Plain);
+        queue.push(task(1), Lane::Plain);
+        assert_eq!(drained(&queue), [7, 8, 0, 10, 1]);
+    }
+
+    #[test]
+    fn a_hurry_does_not_starve_the_others() {
+        let queue = Inject::new();
+        queue.push(task(0), Lane::Plain);
+        queue.hurry(true);
+        (10..30).for_each(|id| queue.push(task(id), Lane::Holder));
+        let order = drained(&queue);
+        assert_eq!(order[WOKEN_STREAK as usize], 0);
+        assert_eq!(order.len(), 21);
     }
 }

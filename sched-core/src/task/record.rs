@@ -16,7 +16,7 @@ use crate::{
     registry,
     shared::Shared,
     stack::Slot,
-    sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence},
+    sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 /// A goroutine's number: unique in its scheduler, never used again, from 1.
@@ -49,6 +49,9 @@ pub(crate) struct Task {
     pub(crate) state: State,
     references: AtomicU32,
     pub(crate) about: About,
+    /// What it holds that others may wait for, in the embedding's words; 0: nothing. Written by the
+    /// goroutine, read by whoever queues it and by the monitor.
+    holds: AtomicU64,
     shared: NonNull<Shared>,
     joiner: UnsafeCell<Option<Waiter>>,
     packet: UnsafeCell<Option<NonNull<raw::Header>>>,
@@ -74,6 +77,7 @@ impl Task {
             state: State::new(),
             references: AtomicU32::new(0),
             about: About::new(),
+            holds: AtomicU64::new(0),
             shared,
             joiner: UnsafeCell::new(None),
             packet: UnsafeCell::new(None),
@@ -84,6 +88,18 @@ impl Task {
 
     pub(crate) fn id(&self) -> TaskId {
         TaskId(self.about.id())
+    }
+
+    /// What it holds that others may wait for.
+    #[inline]
+    pub(crate) fn holds(&self) -> &AtomicU64 {
+        &self.holds
+    }
+
+    /// Whether it holds anything that others may wait for.
+    pub(crate) fn is_holder(&self) -> bool {
+        // Relaxed: whoever asks has the goroutine, which wrote the word; for others it is a hint.
+        self.holds.load(Ordering::Relaxed) != 0
     }
 
     /// The scheduler that the record belongs to. It lives while the record is out.
@@ -207,6 +223,8 @@ impl Run {
         record.about.begin(birth, || record.state.reset());
         // Relaxed: nobody else counts on this record until it is queued, which publishes it.
         record.references.store(2, Ordering::Relaxed);
+        // Relaxed: nobody else knows this goroutine.
+        record.holds.store(0, Ordering::Relaxed);
         // SAFETY: nobody else knows the record.
         unsafe { *record.packet.get() = Some(packet) };
         (Run(task), TaskRef(task))

@@ -1,0 +1,195 @@
+//! The crew: grey cells that workers share, and how they know that none is left.
+//!
+//! # Problem
+//!
+//! Several workers mark at once. Each has a stack of its own, which only it touches; one that has run
+//! dry needs work from the others, and *all are dry* must be told from *all are dry but one, who is
+//! just about to find a thousand children*.
+//!
+//! # Algorithm
+//!
+//! ```text
+//!   open      the driver is busy: busy = 1
+//!   share     a busy worker puts a batch of its stack here when there are too few
+//!   refill    its stack is dry: takes a batch and stays busy, or, if there is none, rests: busy − 1
+//!   wait      it rests: takes a batch and is busy again: busy + 1
+//!   done      no batch here, and busy = 0
+//! ```
+//!
+//! Whatever is grey is in a batch here or on the stack of a worker who counts as busy. All four act
+//! under one lock, and *no batch and nobody busy* is looked at under it: so when it is seen, nothing is
+//! grey, and as only the busy make batches, it stays so until the driver opens again.
+//!
+//! Who rests leaves what it counted behind in the same section, and set `dirty` before: the driver
+//! that sees `done` sees both.
+//!
+//! # The lock
+//!
+//! It is held for a push or a pop of a box. Workers take it inside
+//! [`World::with`](crate::world::World::with), where nobody is descheduled by his own runtime; so who
+//! waits for it waits for a running thread. Nothing is allocated under it: batches are made before.
+//!
+//! # Rejected
+//!
+//! A deque per worker with thieves: a batch of 256 cells is some 10 µs of work, and a lock per 10 µs
+//! and worker is not what marking waits for. Termination over deques needs a second protocol.
+//!
+//! Model: `loom-tests/tests/gc_cycle.rs`, `marking_together`.
+
+use super::Marker;
+use crate::sync::{AtomicUsize, GREY_BATCH, Mutex, Ordering};
+use core::ptr::NonNull;
+
+/// Batches that lie ready at most.
+const READY: usize = 8;
+
+/// Grey cells on their way from one worker to another.
+#[derive(Debug)]
+pub(super) struct Batch(pub(super) Vec<NonNull<u8>>);
+
+// SAFETY: a batch holds addresses and follows none.
+unsafe impl Send for Batch {}
+
+#[derive(Debug, Default)]
+struct Ready {
+    batches: Vec<Batch>,
+    /// Workers who may have something grey on their stacks.
+    busy: usize,
+    objects: u64,
+    bytes: u64,
+}
+
+/// What a worker does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "who does not know whether it is busy cannot go on"]
+pub enum Next {
+    /// It is busy, and has something on its stack.
+    Work,
+    /// It rests; others may yet share.
+    Wait,
+    /// Nothing is grey anywhere.
+    Done,
+}
+
+/// What the workers of one heap share. See the [module](self).
+#[derive(Debug)]
+pub struct Crew {
+    ready: Mutex<Ready>,
+    /// How many batches lie ready; written under the lock.
+    count: AtomicUsize,
+}
+
+impl Default for Crew {
+    fn default() -> Self {
+        let ready = Ready { batches: Vec::with_capacity(READY), ..Ready::default() };
+        Self { ready: Mutex::new(ready), count: AtomicUsize::new(0) }
+    }
+}
+
+impl Crew {
+    fn ready<R>(&self, f: impl FnOnce(&mut Ready) -> R) -> R {
+        // Nothing under this lock panics, so poison carries no news.
+        let mut ready = self.ready.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let result = f(&mut ready);
+        // Relaxed: a hint for `is_short`.
+        self.count.store(ready.batches.len(), Ordering::Relaxed);
+        result
+    }
+
+    /// The caller, who drives the cycle, is busy, and nobody else.
+    pub(super) fn open(&self) {
+        self.ready(|ready| {
+            debug_assert!(ready.busy == 0 && ready.batches.is_empty(), "a crew opens at rest");
+            ready.busy = 1;
+        });
+    }
+
+    /// Whether a batch more would be welcome.
+    pub(super) fn is_short(&self) -> bool {
+        // Relaxed: a hint; one batch more or less makes no difference.
+        self.count.load(Ordering::Relaxed) < READY / 2
+    }
+
+    /// A busy worker puts a batch here. Gives it back if there are enough.
+    pub(super) fn share(&self, batch: Batch) -> Option<Batch> {
+        self.ready(|ready| {
+            if ready.batches.len() < READY {
+                ready.batches.push(batch);
+                return None;
+            }
+            Some(batch)
+        })
+    }
+
+    /// A busy worker's stack is dry.
+    pub(super) fn refill(&self, marker: &mut Marker) -> Next {
+        debug_assert!(marker.is_empty(), "a worker asks for more before its stack is dry");
+        self.ready(|ready| {
+            if let Some(batch) = ready.batches.pop() {
+                marker.take(batch);
+                return Next::Work;
+            }
+            let (objects, bytes) = marker.take_counts();
+            ready.objects += objects;
+            ready.bytes += bytes;
+            ready.busy -= 1;
+            if ready.busy == 0 { Next::Done } else { Next::Wait }
+        })
+    }
+
+    /// A worker rests, or has just come.
+    pub(super) fn wait(&self, marker: &mut Marker) -> Next {
+        self.ready(|ready| {
+            if let Some(batch) = ready.batches.pop() {
+                marker.take(batch);
+                ready.busy += 1;
+                return Next::Work;
+            }
+            if ready.busy == 0 { Next::Done } else { Next::Wait }
+        })
+    }
+
+    /// Objects and bytes that the crew marked since the last call. The driver asks when all rest.
+    pub(crate) fn take_counts(&self) -> (u64, u64) {
+        self.ready(|ready| (core::mem::take(&mut ready.objects), core::mem::take(&mut ready.bytes)))
+    }
+}
+
+/// Cells that a worker gives away at once.
+pub(super) const BATCH: usize = GREY_BATCH;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn cell(n: usize) -> NonNull<u8> {
+        NonNull::new(core::ptr::without_provenance_mut(n)).unwrap()
+    }
+
+    #[test]
+    fn a_crew_is_done_when_nothing_is_ready_and_nobody_is_busy() {
+        let (crew, mut driver, mut helper) =
+            (Crew::default(), Marker::default(), Marker::default());
+        assert_eq!(crew.wait(&mut helper), Next::Done, "nobody has opened");
+        crew.open();
+        assert_eq!(crew.wait(&mut helper), Next::Wait, "the driver may find something");
+        assert!(crew.share(Batch(vec![cell(8)])).is_none());
+        assert_eq!(crew.refill(&mut driver), Next::Work);
+        assert!(crew.share(Batch(vec![cell(16)])).is_none());
+        assert_eq!(crew.wait(&mut helper), Next::Work);
+        driver = Marker::default();
+        assert_eq!(crew.refill(&mut driver), Next::Wait, "the helper is busy");
+        helper = Marker::default();
+        assert_eq!(crew.refill(&mut helper), Next::Done);
+        assert_eq!(crew.wait(&mut driver), Next::Done);
+    }
+
+    #[test]
+    fn more_batches_than_needed_come_back() {
+        let crew = Crew::default();
+        crew.open();
+        let returned = (0..2 * READY).filter_map(|n| crew.share(Batch(vec![cell(n + 1)]))).count();
+        assert_eq!(returned, READY);
+        assert!(!crew.is_short());
+    }
+}

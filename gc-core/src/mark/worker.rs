@@ -1,0 +1,116 @@
+//! A worker: marks slice by slice, shares with the crew, and stays until nothing is grey anywhere.
+//!
+//! The driver of a cycle is one; helpers are others, who come when they are asked
+//! ([`Heap::on_work`](crate::Heap::on_work)) and leave when the round is done. A helper holds no
+//! guard: the driver cannot leave the round, and so not reach step 7, while one is busy.
+
+use super::{
+    Marker,
+    crew::{BATCH, Crew, Next},
+};
+use crate::{cycle::Pause, engine::Engine, space::Space, world::World};
+use core::fmt;
+
+/// A worker in one heap. See the [module](super).
+pub struct Worker<'a, S: Space, W: World<S>> {
+    engine: &'a Engine<S>,
+    world: &'a W,
+    crew: &'a Crew,
+    recruit: &'a dyn Fn(),
+    slice: usize,
+}
+
+impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
+    /// A worker that marks `slice` objects between two pauses, and calls `recruit` when it has put
+    /// work aside for others. All of the same heap.
+    pub fn new(
+        engine: &'a Engine<S>,
+        world: &'a W,
+        crew: &'a Crew,
+        recruit: &'a dyn Fn(),
+        slice: usize,
+    ) -> Self {
+        Self { engine, world, crew, recruit, slice }
+    }
+
+    /// Marks what is on the driver's stack and all that comes from it, with whoever helps.
+    ///
+    /// # Safety
+    ///
+    /// The caller drives the cycle, which is between steps 4 and 7; the rest as
+    /// [`Marker::drain`].
+    pub(crate) unsafe fn drive(&self, marker: &mut Marker, pause: &mut dyn FnMut(Pause)) {
+        self.crew.open();
+        // SAFETY: the caller's.
+        unsafe { self.work(marker, Next::Work, pause) };
+    }
+
+    /// Helps until the round is done; at once if none is under way.
+    ///
+    /// # Safety
+    ///
+    /// The crew, the world and the engine belong together.
+    pub unsafe fn help(&self, marker: &mut Marker, pause: &mut dyn FnMut(Pause)) {
+        let next = self.inside(|| self.crew.wait(marker));
+        // SAFETY: what the crew shares was shaded by a worker who is of the cycle; the cycle
+        // cannot pass the round while this one is busy.
+        unsafe { self.work(marker, next, pause) };
+    }
+
+    /// # Safety
+    ///
+    /// While the worker is busy, the cycle is between steps 4 and 7, and what is on its stack is as
+    /// [`Marker::drain`] asks.
+    unsafe fn work(&self, marker: &mut Marker, mut next: Next, pause: &mut dyn FnMut(Pause)) {
+        let mut asked = 0;
+        loop {
+            match next {
+                Next::Done => return,
+                Next::Wait => {
+                    pause(Pause::Starved(asked));
+                    asked = asked.saturating_add(1);
+                    next = self.inside(|| self.crew.wait(marker));
+                }
+                Next::Work => {
+                    asked = 0;
+                    // SAFETY: the caller's.
+                    unsafe { self.until_dry(marker, pause) };
+                    next = self.inside(|| self.crew.refill(marker));
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Marker::drain`].
+    unsafe fn until_dry(&self, marker: &mut Marker, pause: &mut dyn FnMut(Pause)) {
+        // SAFETY: the caller's.
+        while !unsafe { marker.drain(self.engine, self.slice) } {
+            self.share(marker);
+            pause(Pause::Slice);
+        }
+    }
+
+    fn share(&self, marker: &mut Marker) {
+        if !self.crew.is_short() {
+            return;
+        }
+        let Some(batch) = marker.split(BATCH) else { return };
+        match self.inside(|| self.crew.share(batch)) {
+            Some(unneeded) => marker.take(unneeded),
+            None => (self.recruit)(),
+        }
+    }
+
+    /// Calls `f`, which takes the crew's lock, where nobody is descheduled.
+    fn inside<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.world.with(&self.engine.space, |_| f())
+    }
+}
+
+impl<S: Space, W: World<S>> fmt::Debug for Worker<'_, S, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("crew", &self.crew).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,307 @@
+//! Who collects: goroutines of whichever runtime is at hand.
+//!
+//! # Problem
+//!
+//! The collected heap is the process's, and runtimes come and go. Its cycles wait (for guards, for
+//! other workers), its work should take a quarter of the machine, and the destructors of dead objects
+//! are user code, which may block.
+//!
+//! # How
+//!
+//! Nobody stands by. A mutator that finds the heap at its trigger starts the *driver*, a goroutine
+//! that runs the cycle, sweeps, and ends. A driver that has work to share starts *helpers*, one for
+//! each four Ps beyond the first four. What sweep finds doomed is served by a goroutine of its own.
+//! All are *servants* ([`Scheduler::spawn_servant`]): they do not wait for a slice to end, and a
+//! runtime that shuts down lets them in as long as goroutines live that they serve, and waits for
+//! them. There is one driver and one destructor at a time; each looks once more after it has said
+//! that it is gone, so that no request falls between.
+//!
+//! # The share
+//!
+//! With *P* Ps there are *w* = ⌈P/4⌉ workers, each entitled to *P / 4w* of a P: Go's 25 %, of which
+//! Go gives the odd part to fractional workers. A worker marks in slices of some ten microseconds. When it
+//! has run for [`STRETCH`] and goroutines wait for a P, it sleeps for as long as makes its share true.
+//! The timer thread wakes it without regard to slices, so a machine full of computing goroutines
+//! does not hold it up; nor does it hold them up by more than a stretch. Once the heap has outrun its
+//! goal the workers do not rest.
+//!
+//! # Waiting for a handshake
+//!
+//! A few looks at once; then the driver parks between them, longer from time to time, and has
+//! goroutines that hold guards run before all others ([`Scheduler::hurry_holders`]). Such a goroutine
+//! gives its P on as soon as it has left its guard ([`released`](super::world)).
+//!
+//! # Without a runtime
+//!
+//! Threads may use the heap while there is no runtime. Then nobody collects unless
+//! [`gc::collect`](crate::gc::collect) is called, which drives the cycle where it is called. A
+//! request is kept for the runtime that comes next.
+
+use std::hint;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use gc_core::cycle::Pause;
+use sched_core::Scheduler;
+
+use crate::gc::{self, Heap};
+use crate::{current, time};
+
+/// How long a worker works while others wait.
+const STRETCH: Duration = Duration::from_millis(1);
+
+/// How often one looks at once for what is probably about to happen.
+const PATIENCE: u32 = 4;
+
+/// The first sleep of one who waits; it doubles every four looks, eight times.
+const NAP: Duration = Duration::from_micros(50);
+
+/// The runtimes of the process, and which servants of theirs are at work.
+#[derive(Debug)]
+pub(crate) struct Collectors {
+    homes: Mutex<Vec<Scheduler>>,
+    driver: Post,
+    destructor: Post,
+    helpers: AtomicUsize,
+}
+
+impl Collectors {
+    pub(crate) const fn new() -> Self {
+        Collectors {
+            homes: Mutex::new(Vec::new()),
+            driver: Post::new(),
+            destructor: Post::new(),
+            helpers: AtomicUsize::new(0),
+        }
+    }
+
+    fn homes(&self) -> MutexGuard<'_, Vec<Scheduler>> {
+        // Handles are whole between any two statements; poison carries no news.
+        self.homes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Servants may run on `scheduler` from now on.
+    pub(crate) fn join(&self, scheduler: &Scheduler) {
+        self.homes().push(scheduler.clone());
+        if current::HEAP.get().is_some_and(Heap::is_requested) {
+            self.request();
+        }
+    }
+
+    /// No goroutine of `scheduler` is left.
+    pub(crate) fn leave(&self, scheduler: &Scheduler) {
+        let mut homes = self.homes();
+        let left = homes.iter().position(|home| home.same(scheduler));
+        let left = left.map(|place| homes.swap_remove(place));
+        drop(homes);
+        drop(left);
+    }
+
+    /// A cycle is asked for.
+    pub(crate) fn request(&self) {
+        self.man(&self.driver, drive);
+    }
+
+    /// There is marking to share.
+    pub(crate) fn share(&self) {
+        let most = workers(procs()) - 1;
+        let one_more = |helpers| (helpers < most).then_some(helpers + 1);
+        // Relaxed: a number of goroutines; what they do is ordered by the crew's lock.
+        if self.helpers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+            && !self.serve(help)
+        {
+            self.helpers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// There may be destructors to run.
+    fn bury(&self) {
+        if gc::heap().usage().doomed != 0 {
+            self.man(&self.destructor, destruct);
+        }
+    }
+
+    fn man(&self, post: &Post, life: fn()) {
+        if post.take() && !self.serve(life) {
+            post.leave();
+        }
+    }
+
+    /// Starts a servant, at the caller's own runtime if it has one.
+    fn serve(&self, life: fn()) -> bool {
+        let starts = |scheduler: &Scheduler| scheduler.spawn_servant(life).is_ok();
+        sched_core::current().as_ref().is_some_and(starts) || self.homes().iter().any(starts)
+    }
+
+    fn hurry(&self, on: bool) {
+        self.homes().iter().for_each(|home| home.hurry_holders(on));
+    }
+}
+
+/// A place for one servant at a time.
+#[derive(Debug)]
+struct Post(AtomicBool);
+
+impl Post {
+    const fn new() -> Self {
+        Post(AtomicBool::new(false))
+    }
+
+    /// True if it was free.
+    fn take(&self) -> bool {
+        // SeqCst: whoever has asked for something and finds the post taken relies on its holder's
+        // last look, which comes after `leave`.
+        !self.0.swap(true, Ordering::SeqCst)
+    }
+
+    fn leave(&self) {
+        // SeqCst: a read-modify-write, so that the look that follows comes after it; partner of `take`.
+        self.0.swap(false, Ordering::SeqCst);
+    }
+}
+
+/// The driver's life.
+fn drive() {
+    let (heap, posts) = (gc::heap(), &current::COLLECTORS);
+    loop {
+        while heap.is_requested() {
+            let mut share = Share::begin();
+            let done = heap.collect_with(|pause| share.pause(pause)).is_ok();
+            drop(share);
+            posts.bury();
+            if !done {
+                // A driver has panicked, and said so. Nobody can go on, and this post stays taken.
+                return;
+            }
+        }
+        posts.driver.leave();
+        if !heap.is_requested() || !posts.driver.take() {
+            return;
+        }
+    }
+}
+
+/// A helper's life.
+fn help() {
+    let mut share = Share::begin();
+    gc::heap().help(|pause| share.pause(pause));
+    // Relaxed: as in `share`.
+    current::COLLECTORS.helpers.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// The life of the one who runs destructors.
+fn destruct() {
+    let (heap, posts) = (gc::heap(), &current::COLLECTORS);
+    loop {
+        heap.run_destructors(usize::MAX);
+        posts.destructor.leave();
+        if heap.usage().doomed == 0 || !posts.destructor.take() {
+            return;
+        }
+    }
+}
+
+/// The Ps of the runtime that the caller is a goroutine of.
+fn procs() -> usize {
+    sched_core::current().map_or(1, |scheduler| scheduler.procs())
+}
+
+/// How many may mark at once.
+fn workers(procs: usize) -> usize {
+    procs.div_ceil(4).max(1)
+}
+
+/// How long one of the workers rests after a stretch.
+fn rest(procs: usize) -> Duration {
+    let (procs, entitled) = (procs as u32, 4 * workers(procs) as u32);
+    STRETCH * (entitled - procs) / procs
+}
+
+/// One worker's way to wait and to rest.
+#[derive(Debug)]
+pub(crate) struct Share {
+    /// The runtime that the worker is a goroutine of; `None` on a plain thread, which need not rest.
+    home: Option<Scheduler>,
+    begun: Instant,
+    hurrying: bool,
+}
+
+impl Share {
+    /// The caller begins to work.
+    pub(crate) fn begin() -> Self {
+        Share { home: sched_core::current(), begun: Instant::now(), hurrying: false }
+    }
+
+    /// Waits or rests, as the pause asks.
+    pub(crate) fn pause(&mut self, pause: Pause) {
+        match pause {
+            Pause::Slice => self.slice(),
+            Pause::Handshake(asked) => {
+                if asked >= PATIENCE {
+                    self.hurry(true);
+                }
+                return nap(asked);
+            }
+            Pause::Busy(asked) | Pause::Starved(asked) => nap(asked),
+        }
+        self.hurry(false);
+    }
+
+    fn slice(&mut self) {
+        let Some(home) = &self.home else { return };
+        if self.begun.elapsed() < STRETCH {
+            return;
+        }
+        let load = home.monitor().load();
+        if load.runnable != 0 && load.idle_procs == 0 && !gc::heap().is_outrun() {
+            time::sleep(rest(load.procs).max(NAP));
+        }
+        self.begun = Instant::now();
+    }
+
+    fn hurry(&mut self, on: bool) {
+        // Again at each wait: a holder may have been queued since.
+        if on || self.hurrying {
+            current::COLLECTORS.hurry(on);
+            self.hurrying = on;
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.hurry(false);
+    }
+}
+
+/// Waits for what one has asked for so often.
+fn nap(asked: u32) {
+    match asked.checked_sub(PATIENCE) {
+        None => (0..100).for_each(|_| hint::spin_loop()),
+        Some(more) => time::sleep(NAP * (1 << (more / 4).min(8))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workers_share_is_a_quarter() {
+        for procs in 1..=64 {
+            let on = STRETCH.as_secs_f64();
+            let each = on / (on + rest(procs).as_secs_f64());
+            let share = each * workers(procs) as f64 / procs as f64;
+            assert!((share - 0.25).abs() < 0.001, "{procs} Ps: {share}");
+        }
+    }
+
+    #[test]
+    fn a_post_has_one_holder() {
+        let post = Post::new();
+        assert!(post.take() && !post.take());
+        post.leave();
+        assert!(post.take());
+    }
+}
