@@ -27,8 +27,8 @@
 //!   they took, and late logs may still be written. Sweep must see the former and the next
 //!   cycle must not see the latter: it throws away what it finds before step 1.
 //!
-//! Explicit-state search over three or four objects and two or three mutators finds a bad
-//! interleaving when any one of these is taken away; loom finds the missing orderings
+//! Explicit-state search over three objects and two mutators finds a bad interleaving when any one
+//! of these is taken away (`loom-tests/src/search`); loom finds the missing orderings
 //! (`loom-tests/tests/gc_cycle.rs`).
 //!
 //! The driver waits by calling `pause`, which belongs to whoever runs it: a thread yields and

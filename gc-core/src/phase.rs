@@ -23,7 +23,8 @@
 //!
 //! A queue that is empty after a handshake is no replacement for `dirty`: a worker that drains
 //! while the handshake runs can empty a queue whose contents came from behind the handshake.
-//! The explicit-state search finds that run in seconds (`loom-tests/tests/gc_cycle.rs` plants it).
+//! The explicit-state search finds that run (`loom-tests/tests/gc_search.rs`, the deeper plans), and
+//! `loom-tests/tests/gc_cycle.rs` plants it.
 
 use crate::sync::{AtomicU64, Ordering};
 

@@ -36,7 +36,11 @@
 //!
 //! `docs/orderings.md` lists the handshakes, each with its words, its fences and its model.
 //!
+//! Beside them stands a search of the collector's protocol as a whole, without orderings: [`search`].
+//!
 //! Without `--cfg loom` the models are left out, and one test says how to run them.
+
+pub mod search;
 
 /// Runs `body` under loom in every interleaving with at most `preemptions` involuntary switches.
 ///

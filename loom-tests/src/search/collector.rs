@@ -1,0 +1,167 @@
+//! Steps of the driver of a cycle, as `gc_core::cycle` numbers them, and of a worker that marks beside
+//! it whenever there is something to mark.
+
+use super::{
+    Fault, Label, Step,
+    state::{CELLS, Colour, Driver, Hand, Phase, State},
+};
+
+pub(super) fn steps(state: &State, fault: Fault, steps: &mut Vec<Step>) {
+    work(state, steps);
+    if let Some((what, change)) = drive(state, fault) {
+        let mut after = *state;
+        change(&mut after, fault);
+        steps.push((Label { who: "driver", what, cell: None }, after));
+    }
+}
+
+type Change = fn(&mut State, Fault);
+
+/// What the driver does next; `None` while it waits.
+fn drive(state: &State, fault: Fault) -> Option<(&'static str, Change)> {
+    Some(match state.driver {
+        Driver::Prepare if state.unswept(false).is_some() => ("sweeps", sweep),
+        Driver::Prepare if state.cycles == 0 => return None,
+        Driver::Prepare => ("switches on", switch_on),
+        Driver::Flip(hand) if is_left_out(hand, fault) => ("leaves a handshake out", past),
+        Driver::Flip(_) => ("flips the epoch", flip),
+        Driver::Wait(_) => is_done(state).then_some(("has shaken hands", past as Change))?,
+        Driver::Roots => ("shades the root and says mark", shade_root),
+        Driver::Clear => ("clears dirty", clear),
+        Driver::Drain | Driver::Last if !is_drained(state) => return None,
+        Driver::Drain if state.dirty => ("goes round", again),
+        Driver::Drain => ("finds nothing grey", drained),
+        Driver::Last if state.dirty && fault != Fault::EmptyQueueInPlaceOfDirty => {
+            ("goes round", again)
+        }
+        Driver::Last => ("says off", finish),
+        Driver::Open => ("opens the spans", open),
+    })
+}
+
+fn is_left_out(hand: Hand, fault: Fault) -> bool {
+    match hand {
+        Hand::One => fault == Fault::NoHandsBeforeRoots,
+        Hand::Two => matches!(fault, Fault::NoHandsBeforeRoots | Fault::OneHandBeforeRoots),
+        Hand::Three => fault == Fault::NoHandBeforeOff,
+        Hand::Four => fault == Fault::NoHandBeforeSweep,
+    }
+}
+
+/// Whether nobody holds a guard of the old epoch.
+fn is_done(state: &State) -> bool {
+    state.mutators.iter().all(|mutator| mutator.guard != Some(state.epoch ^ 1))
+}
+
+fn is_drained(state: &State) -> bool {
+    state.grey == 0 && state.scan == 0 && state.mutators.iter().all(|mutator| mutator.log == 0)
+}
+
+fn sweep(state: &mut State, _: Fault) {
+    let cell = state.unswept(false).expect("asked before");
+    state.sweep(cell);
+}
+
+/// Late logs are thrown away; the barrier is on.
+fn switch_on(state: &mut State, _: Fault) {
+    state.mutators.iter_mut().for_each(|mutator| mutator.log = 0);
+    state.word.phase = Phase::On;
+    state.driver = Driver::Flip(Hand::One);
+}
+
+fn flip(state: &mut State, _: Fault) {
+    let Driver::Flip(hand) = state.driver else { unreachable!("only a flip flips") };
+    state.epoch ^= 1;
+    state.driver = Driver::Wait(hand);
+}
+
+/// Past a handshake.
+fn past(state: &mut State, _: Fault) {
+    let (Driver::Flip(hand) | Driver::Wait(hand)) = state.driver else {
+        unreachable!("only handshakes are passed")
+    };
+    state.driver = match hand {
+        Hand::One => Driver::Flip(Hand::Two),
+        Hand::Two => Driver::Roots,
+        Hand::Three => Driver::Last,
+        Hand::Four => {
+            state.permitted = true;
+            state.cycles -= 1;
+            Driver::Prepare
+        }
+    };
+}
+
+fn shade_root(state: &mut State, _: Fault) {
+    state.grey |= state.root.map_or(0, |cell| 1 << cell);
+    state.word.phase = Phase::Mark;
+    state.driver = Driver::Clear;
+}
+
+fn clear(state: &mut State, _: Fault) {
+    state.dirty = false;
+    state.driver = Driver::Drain;
+}
+
+fn again(state: &mut State, _: Fault) {
+    state.driver = Driver::Clear;
+}
+
+fn drained(state: &mut State, _: Fault) {
+    state.driver = Driver::Flip(Hand::Three);
+}
+
+/// The first half of step 7.
+fn finish(state: &mut State, _: Fault) {
+    state.word.phase = Phase::Off;
+    state.word.cycle += 1;
+    state.driver = Driver::Open;
+}
+
+/// The second half of step 7.
+fn open(state: &mut State, _: Fault) {
+    state.opened = state.word.cycle;
+    state.permitted = false;
+    state.driver = Driver::Flip(Hand::Four);
+}
+
+/// The worker: drains a log, marks a grey cell, then looks into it. It may work during the third
+/// handshake, too.
+fn work(state: &State, steps: &mut Vec<Step>) {
+    if state.word.phase != Phase::Mark {
+        return;
+    }
+    for (who, mutator) in state.mutators.iter().enumerate() {
+        if mutator.log != 0 {
+            let mut after = *state;
+            after.grey |= std::mem::take(&mut after.mutators[who].log);
+            steps.push((label("drains the log of mutator", who as u8), after));
+        }
+    }
+    if state.scan != 0 {
+        let cell = state.scan.trailing_zeros() as u8;
+        let mut after = *state;
+        after.scan &= !(1 << cell);
+        after.grey |= after.span(cell).edge.map_or(0, |edge| 1 << edge);
+        return steps.push((label("looks into", cell), after));
+    }
+    for cell in (0..CELLS as u8).filter(|cell| state.grey & 1 << cell != 0) {
+        steps.push((label("marks", cell), marked(state, cell)));
+    }
+}
+
+fn label(what: &'static str, cell: u8) -> Label {
+    Label { who: "worker", what, cell: Some(cell) }
+}
+
+/// Turns a cell from white to marked, which sets dirty; a marked one is only taken off the list.
+fn marked(state: &State, cell: u8) -> State {
+    let mut after = *state;
+    after.grey &= !(1 << cell);
+    if after.span(cell).colour == Colour::White {
+        after.span_mut(cell).colour = Colour::Marked;
+        after.scan |= 1 << cell;
+        after.dirty = true;
+    }
+    after
+}

@@ -1,0 +1,175 @@
+//! Steps of a mutator: what `gc_core::engine` does between two points where another may come between.
+//!
+//! A guard is entered in one step: that this is so is the handshake's own model (`gc_handshake`).
+
+use super::{
+    Fault, Label, Step,
+    state::{Colour, Doing, Link, Mutator, Phase, Place, Reading, State},
+};
+
+/// A mutator of a state, about to step.
+struct Turn<'a> {
+    state: &'a State,
+    who: usize,
+    fault: Fault,
+    steps: &'a mut Vec<Step>,
+}
+
+pub(super) fn steps(state: &State, fault: Fault, steps: &mut Vec<Step>) {
+    for who in 0..state.mutators.len() {
+        Turn { state, who, fault, steps }.step();
+    }
+}
+
+impl Turn<'_> {
+    fn me(&self) -> &Mutator {
+        &self.state.mutators[self.who]
+    }
+
+    fn add(&mut self, what: &'static str, cell: Link, change: impl FnOnce(&mut State, usize)) {
+        let mut after = *self.state;
+        change(&mut after, self.who);
+        after.mutators[self.who].settle();
+        let who = ["mutator 0", "mutator 1"][self.who];
+        self.steps.push((Label { who, what, cell }, after));
+    }
+
+    /// As `add`, for what begins an operation.
+    fn begin(&mut self, what: &'static str, cell: Link, change: impl FnOnce(&mut Mutator)) {
+        self.add(what, cell, |after, who| {
+            after.mutators[who].left -= 1;
+            change(&mut after.mutators[who]);
+        });
+    }
+
+    fn step(&mut self) {
+        match self.me().doing {
+            Doing::Nothing if self.me().guard.is_none() => self.enter(),
+            Doing::Nothing => self.operate(),
+            Doing::Storing { reading, place, new } => self.exchange(reading, place, new),
+            Doing::Logging { reading, old } => self.log(reading, old),
+            Doing::Taking { reading, hand } => self.take(reading, hand),
+            Doing::Colouring { reading, cell } => self.colour(reading, cell),
+        }
+    }
+
+    fn enter(&mut self) {
+        if self.me().left > 0 {
+            let epoch = self.state.epoch;
+            self.add("enters", None, |after, who| after.mutators[who].guard = Some(epoch));
+        }
+    }
+
+    fn operate(&mut self) {
+        self.add("leaves", None, |after, who| {
+            let me = &mut after.mutators[who];
+            (me.guard, me.hands) = (None, [None; 2]);
+        });
+        if self.me().left == 0 {
+            return;
+        }
+        for hand in 0..2 {
+            self.load(hand);
+            self.store(hand);
+            let doing = Doing::Taking { reading: self.state.word, hand: hand as u8 };
+            self.begin("reads the phase, to allocate", None, |me| me.doing = doing);
+        }
+        self.begin_store(Place::Root, None);
+    }
+
+    /// Loads into a hand: the root, or the edge of what the other hand holds.
+    fn load(&mut self, hand: usize) {
+        let root = self.state.root;
+        self.begin("loads the root:", root, |me| me.hands[hand] = root);
+        if let Some(cell) = self.me().hands[1 - hand] {
+            let edge = self.state.span(cell).edge;
+            self.begin("loads an edge:", edge, |me| me.hands[hand] = edge);
+        }
+    }
+
+    /// Stores what a hand holds: into the root, or into what the other hand holds; or clears that.
+    fn store(&mut self, hand: usize) {
+        let [mine, other] = [self.me().hands[hand], self.me().hands[1 - hand]];
+        if mine.is_some() {
+            self.begin_store(Place::Root, mine);
+        }
+        if let Some(cell) = other {
+            self.begin_store(Place::Edge(cell), mine);
+        }
+    }
+
+    fn begin_store(&mut self, place: Place, new: Link) {
+        let doing = Doing::Storing { reading: self.state.word, place, new };
+        self.begin("reads the phase, to store", new, |me| me.doing = doing);
+    }
+
+    fn exchange(&mut self, reading: Reading, place: Place, new: Link) {
+        let what = match (place, new) {
+            (Place::Root, None) => "clears the root",
+            (Place::Root, _) => "stores in the root",
+            (Place::Edge(_), None) => "clears an edge",
+            (Place::Edge(_), _) => "stores in an edge",
+        };
+        self.add(what, new, |after, who| {
+            let old = after.swap(place, new);
+            after.mutators[who].doing = Doing::Logging { reading, old };
+        });
+    }
+
+    fn log(&mut self, reading: Reading, old: Link) {
+        let white = old.filter(|&cell| self.state.span(cell).colour != Colour::Marked);
+        let logged =
+            white.filter(|_| reading.phase != Phase::Off && self.fault != Fault::NoDeletionLog);
+        self.add("has seen to the log", logged, |after, who| {
+            let me = &mut after.mutators[who];
+            me.log |= logged.map_or(0, |cell| 1 << cell);
+            me.doing = Doing::Nothing;
+        });
+    }
+
+    /// Takes a free cell for the reading's cycle, or sweeps a span first.
+    fn take(&mut self, reading: Reading, hand: u8) {
+        let free = self.state.spans.iter().position(|span| span.colour == Colour::Free);
+        if let Some(cell) = free.map(|cell| cell as u8) {
+            self.add("takes", Some(cell), |after, who| {
+                let span = after.span_mut(cell);
+                (span.colour, span.edge, span.stamp) = (Colour::White, None, reading.cycle);
+                let me = &mut after.mutators[who];
+                me.hands[usize::from(hand)] = Some(cell);
+                me.doing = Doing::Colouring { reading, cell };
+            });
+        } else {
+            self.add("finds no cell", None, |after, who| {
+                after.mutators[who].doing = Doing::Nothing
+            });
+        }
+        if self.state.permitted && reading.cycle == self.state.opened {
+            let newer = self.fault == Fault::SweepsTheCycleToCome;
+            if let Some(cell) = self.state.unswept(newer) {
+                self.add("sweeps", Some(cell), |after, _| after.sweep(cell));
+            }
+        }
+    }
+
+    fn colour(&mut self, reading: Reading, cell: u8) {
+        let phase = match self.fault {
+            Fault::AllocateWhite => Phase::Off,
+            Fault::TwoReadings => self.state.word.phase,
+            Fault::BlackBeforeMark if reading.phase == Phase::On => Phase::Mark,
+            _ => reading.phase,
+        };
+        let what = match phase {
+            Phase::Off => "leaves white",
+            Phase::On => "makes grey",
+            Phase::Mark => "makes black",
+        };
+        self.add(what, Some(cell), |after, who| {
+            match phase {
+                Phase::Off => {}
+                Phase::On => after.mutators[who].log |= 1 << cell,
+                Phase::Mark => after.span_mut(cell).colour = Colour::Marked,
+            }
+            after.mutators[who].doing = Doing::Nothing;
+        });
+    }
+}

@@ -1,0 +1,65 @@
+//! Every interleaving of the collector's cycle, at the level of the protocol: the nine steps are enough,
+//! and each of them is needed. See [`loom_tests::search`].
+#![cfg(not(loom))]
+
+use loom_tests::search::{Fault, Plan, Start, Verdict, search};
+
+fn plan(start: Start, operations: [u8; 2]) -> Plan {
+    Plan { start, cycles: 1, operations, fault: Fault::None }
+}
+
+#[track_caller]
+fn is_safe(plan: Plan) {
+    match search(plan) {
+        Verdict::Safe { states } => eprintln!("{plan:?}: {states} states"),
+        Verdict::Broken { path, .. } => panic!("{plan:?}: a freed cell is reached by\n{path:#?}"),
+    }
+}
+
+#[track_caller]
+fn is_broken(plan: Plan) {
+    match search(plan) {
+        Verdict::Safe { states } => panic!("{plan:?}: not found in {states} states"),
+        Verdict::Broken { path, .. } => eprintln!("{plan:?}: {path:#?}"),
+    }
+}
+
+#[test]
+fn nobody_reaches_a_freed_cell() {
+    is_safe(plan(Start::Pair, [3, 1]));
+    is_safe(plan(Start::Pair, [2, 2]));
+    is_safe(plan(Start::Chain, [3, 1]));
+    is_safe(plan(Start::Chain, [2, 2]));
+}
+
+#[test]
+fn nobody_does_over_several_cycles() {
+    is_safe(Plan { cycles: 2, ..plan(Start::Pair, [2, 1]) });
+    is_safe(Plan { cycles: 3, ..plan(Start::Chain, [2, 0]) });
+}
+
+#[test]
+fn without_one_of_its_rules_somebody_does() {
+    for fault in [
+        Fault::NoHandsBeforeRoots,
+        Fault::OneHandBeforeRoots,
+        Fault::NoDeletionLog,
+        Fault::AllocateWhite,
+        Fault::NoHandBeforeOff,
+        Fault::NoHandBeforeSweep,
+        Fault::TwoReadings,
+        Fault::SweepsTheCycleToCome,
+    ] {
+        is_broken(Plan { fault, ..plan(Start::Pair, [3, 1]) });
+    }
+    is_broken(Plan { fault: Fault::BlackBeforeMark, ..plan(Start::Pair, [4, 1]) });
+}
+
+#[test]
+#[ignore = "minutes, and 6 GiB"]
+fn deeper() {
+    let far = plan(Start::Chain, [4, 3]);
+    is_broken(Plan { fault: Fault::EmptyQueueInPlaceOfDirty, ..far });
+    is_safe(plan(Start::Pair, [4, 2]));
+    is_safe(plan(Start::Pair, [3, 3]));
+}
