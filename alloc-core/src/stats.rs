@@ -104,6 +104,8 @@ pub(crate) struct Counters {
     pub(crate) grows: Counter,
     /// Bytes by which that grew.
     pub(crate) grown: Counter,
+    /// Free pages with memory, when a span was last freed or a scavenger had looked.
+    pub(crate) resting: Counter,
     /// Pages of spans, by kind.
     used: [Counter; KIND_COUNT],
 }
@@ -119,6 +121,7 @@ impl Counters {
                 takes: Counter::new(),
                 grows: Counter::new(),
                 grown: Counter::new(),
+                resting: Counter::new(),
                 used: array_of!(Counter::new(); KIND_COUNT),
             }
         }
@@ -155,6 +158,10 @@ impl Counter {
 
     pub(crate) fn sub(&self, n: usize) {
         self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, n: usize) {
+        self.0.store(n, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> usize {

@@ -4,7 +4,8 @@
 //! [`Machine::cpu_time`] per running worker, one [`Machine::kernel_state`] per standstill. Deeds
 //! are few: [`take`](Machine::take), [`request_preempt`](Machine::request_preempt),
 //! [`signal`](Machine::signal), [`collect`](Machine::collect),
-//! [`report_guard`](Machine::report_guard), [`trace`](Machine::trace).
+//! [`report_guard`](Machine::report_guard), [`scavenge`](Machine::scavenge),
+//! [`trace`](Machine::trace).
 //!
 //! A snapshot is old when it is read: by then the worker may have switched, blocked or died. So
 //! nothing here trusts it with safety. `take` gets the [`Worker`] as it was seen and must itself
@@ -155,6 +156,14 @@ pub trait Machine {
     fn report_guard(&mut self, guard: HeldGuard) {
         let _ = guard;
     }
+
+    /// Whether free memory could be given back and nobody is about to look after it.
+    fn memory_rests(&mut self) -> bool {
+        false
+    }
+
+    /// Has free memory given back, in its time, without waiting for it.
+    fn scavenge(&mut self) {}
 
     /// Writes one trace line, or has it written. Called only when [`Limits::trace`] is set.
     ///

@@ -4,7 +4,7 @@
 //!
 //! 1. take a snapshot, compare it with the last one ([`Sights`]);
 //! 2. retake, then preempt: a processor that was just taken needs no preemption;
-//! 3. collections, guards, traces;
+//! 3. collections, guards, free memory, traces;
 //! 4. sleep for the back-off's pause, or until the nearest wish of a duty.
 //!
 //! The machine is idle when no worker holds a processor and nothing waits. Workers that run without
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::duty::{Collect, GuardWatch, Preempt, Retake, Trace, Wish};
+use crate::duty::{Collect, GuardWatch, Preempt, Retake, Scavenge, Trace, Wish};
 use crate::limits::Limits;
 use crate::machine::{Machine, Pause, Snapshot, Wake};
 use crate::sight::Sights;
@@ -40,6 +40,7 @@ pub struct Monitor<M, C> {
     preempt: Preempt,
     collect: Collect,
     guards: GuardWatch,
+    scavenge: Scavenge,
     trace: Trace,
 }
 
@@ -57,6 +58,7 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
             preempt: Preempt::new(limits, workers),
             collect: Collect::new(limits),
             guards: GuardWatch::new(limits),
+            scavenge: Scavenge,
             trace: Trace::new(limits),
         }
     }
@@ -86,6 +88,7 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
         let idle = !active && waiting == 0;
         let collection = self.collect.look(now, machine).filter(|_| !idle);
         let guard = self.guards.look(now, idle, machine);
+        self.scavenge.look(machine);
         let trace = self.trace.look(now, machine);
 
         let pause = self.backoff.next(active, waiting, taken);

@@ -79,3 +79,19 @@ fn trace_lines_keep_their_period_also_in_an_idle_machine() {
     assert_eq!(script.pauses, [Pause::For(SECOND); 4]);
     assert_eq!(script.deeds, [Deed::Trace; 3]);
 }
+
+#[test]
+fn free_memory_wakes_the_scavenger_also_when_the_last_worker_has_stopped() {
+    let mut monitor = monitor(Limits::DEFAULT);
+    monitor.machine_mut().add(1, KernelState::Runnable);
+    monitor.look();
+    assert_eq!(monitor.machine_mut().deeds(), []);
+    monitor.machine_mut().rests = true;
+    monitor.look();
+    monitor.look();
+    assert_eq!(monitor.machine_mut().deeds(), [Deed::Scavenge]);
+    monitor.machine_mut().rests = true;
+    monitor.machine_mut().actors.clear();
+    assert_eq!(monitor.look(), Pause::UntilWoken);
+    assert_eq!(monitor.machine_mut().deeds(), [Deed::Scavenge]);
+}

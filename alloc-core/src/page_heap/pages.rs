@@ -127,6 +127,7 @@ impl<P: PageHeap> Pages<P> {
         span.set_kind(Kind::Dead);
         self.discard(span);
         self.pool.put(first..first + pages);
+        parts.counters.resting.set(self.pool.resting());
     }
 
     /// A record in state *dead*.

@@ -234,6 +234,11 @@ impl<P: PageHeap> Pool<P> {
         self.clean
     }
 
+    /// Free pages that may have memory.
+    pub fn resting(&self) -> usize {
+        self.free - self.clean
+    }
+
     /// Pages on their way back to the source.
     pub fn lent(&self) -> usize {
         self.lent

@@ -123,17 +123,18 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
         let plan = self.policy.plan(&self.sight(now));
         self.released = self.heap.release_pages(plan.bytes / PAGE, plan.age) * PAGE;
         self.heap.grow_older();
-        let idle = self.sight(now).free == 0;
-        plan.again.filter(|_| !idle)
+        let rest = self.sight(now).free / PAGE;
+        self.heap.counters.resting.set(rest);
+        plan.again.filter(|_| rest > 0)
     }
 
     fn sight(&self, now: Duration) -> Sight {
         let pages = self.heap.pages();
-        let (pool, free) = (&pages.pool, pages.pool.free());
+        let pool = &pages.pool;
         Sight {
             now,
-            free: (free - pool.clean()) * PAGE,
-            in_use: (pool.committed() - free) * PAGE,
+            free: pool.resting() * PAGE,
+            in_use: (pool.committed() - pool.free()) * PAGE,
             released: self.released,
         }
     }
@@ -154,6 +155,12 @@ impl<S: PageSource> Heap<S> {
         // Acquire: pairs with the Release in `drop`. Relaxed on failure: nothing is read.
         let first = self.scavenged.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
         first.is_ok().then_some(Scavenger { heap: self, policy, released: 0 })
+    }
+
+    /// Whether free pages have memory, as of the last time that a span was freed or a scavenger had
+    /// looked: a plain load, for somebody who may not wait for a lock.
+    pub fn has_resting_memory(&self) -> bool {
+        self.counters.resting.get() > 0
     }
 
     /// Gives the memory of all free pages back to the source; returns how many bytes.

@@ -1,15 +1,17 @@
 //! [`Desk`]: errands that the monitor has and must not run itself.
 //!
-//! A thread of each runtime, the *attendant*, sits behind it, without a P: it writes trace lines and asks for
-//! collections. One word holds a bit per errand, so posting twice is posting once.
+//! A thread of each runtime, the *attendant*, sits behind it, without a P: it writes trace lines, asks
+//! for collections, and gives free memory back. One word holds a bit per errand, so posting twice is
+//! posting once.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use sched_core::Scheduler;
 use sched_core::park::{self, WaitReason, Waiter};
 
+use super::upkeep::Upkeep;
 use crate::gc;
 use crate::trace::{GuardLine, SchedLine};
 
@@ -25,6 +27,8 @@ pub(crate) enum Errand {
     Collect = 4,
     /// A line about who keeps a collection waiting.
     Guard = 8,
+    /// Memory was freed.
+    Scavenge = 16,
 }
 
 /// Where errands are posted.
@@ -35,11 +39,18 @@ pub(crate) struct Desk {
     posted: AtomicU32,
     /// The attendant, once it sits there.
     attendant: OnceLock<Waiter>,
+    /// The attendant has no free memory to look after. See [`Upkeep`].
+    asleep: AtomicBool,
 }
 
 impl Desk {
     pub(crate) fn new() -> Self {
-        Desk { begin: Instant::now(), posted: AtomicU32::new(0), attendant: OnceLock::new() }
+        Desk {
+            begin: Instant::now(),
+            posted: AtomicU32::new(0),
+            attendant: OnceLock::new(),
+            asleep: AtomicBool::new(false),
+        }
     }
 
     /// Asks for `errand`. Never waits.
@@ -51,10 +62,16 @@ impl Desk {
         }
     }
 
+    /// Whether memory was freed that the attendant does not know of.
+    pub(crate) fn memory_rests(&self) -> bool {
+        Upkeep::rests(&self.asleep)
+    }
+
     /// The attendant's life.
     pub(crate) fn serve(&self, scheduler: &Scheduler) {
         let monitor = scheduler.monitor();
         self.attendant.get_or_init(park::current);
+        let mut upkeep = Upkeep::new();
         loop {
             // Acquire: pairs with the Release in `post`. A post before the attendant sat down is
             // found here, a later one finds the attendant and leaves a permit.
@@ -74,8 +91,12 @@ impl Desk {
             if posted & Errand::Stop as u32 != 0 {
                 return;
             }
+            let due = upkeep.run(&self.asleep);
             if posted == 0 {
-                park::park(WaitReason::Park);
+                match due {
+                    Some(due) => drop(park::park_until(WaitReason::Park, due)),
+                    None => park::park(WaitReason::Park),
+                }
             }
         }
     }

@@ -10,7 +10,8 @@
 //! | [`world`] | `World`, gc-core | sched-core's Ps, and threads without one |
 //! | [`monitor`] | `Machine`, sysmon | sched-core's `Monitor` |
 //!
-//! [`desk`] is no seam, but the errands that go over it; [`collect`] is who drives the collector.
+//! [`desk`] is no seam, but the errands that go over it; [`collect`] is who drives the collector,
+//! [`upkeep`] is alloc-core's scavenger.
 
 mod alloc;
 mod collect;
@@ -19,6 +20,7 @@ mod monitor;
 mod proc;
 mod space;
 mod stacks;
+mod upkeep;
 mod world;
 
 pub use alloc::Alloc;

@@ -109,6 +109,14 @@ impl Machine for Watched {
         self.desk.post(Errand::Guard);
     }
 
+    fn memory_rests(&mut self) -> bool {
+        self.desk.memory_rests()
+    }
+
+    fn scavenge(&mut self) {
+        self.desk.post(Errand::Scavenge);
+    }
+
     fn trace(&mut self) {
         self.desk.post(Errand::Trace);
     }

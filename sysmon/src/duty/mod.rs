@@ -8,12 +8,14 @@ mod collect;
 mod guard;
 mod preempt;
 mod retake;
+mod scavenge;
 mod trace;
 
 pub use collect::Collect;
 pub use guard::GuardWatch;
 pub use preempt::Preempt;
 pub use retake::Retake;
+pub use scavenge::Scavenge;
 pub use trace::Trace;
 
 /// The time from now at which a duty has to be called again; `None` when it does not matter.

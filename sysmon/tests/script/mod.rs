@@ -17,6 +17,7 @@ pub(crate) enum Deed {
     Signal(u64),
     Collect,
     Guard(u64),
+    Scavenge,
     Trace,
 }
 
@@ -41,6 +42,8 @@ pub(crate) struct Script {
     pub(crate) waiting: usize,
     pub(crate) collected: Option<Duration>,
     pub(crate) guard: Option<(u64, Duration)>,
+    /// Whether free memory waits for somebody to give it back.
+    pub(crate) rests: bool,
     pub(crate) deeds: Vec<Deed>,
     pub(crate) asked_kernel: usize,
     /// How many more sleeps `wait` allows before it says stop.
@@ -63,6 +66,7 @@ pub(crate) fn monitor(limits: Limits) -> Monitor<Script, ManualClock> {
         waiting: 0,
         collected: None,
         guard: None,
+        rests: false,
         deeds: Vec::new(),
         asked_kernel: 0,
         sleeps: 0,
@@ -167,6 +171,15 @@ impl Machine for Script {
 
     fn report_guard(&mut self, guard: HeldGuard) {
         self.deeds.push(Deed::Guard(guard.id));
+    }
+
+    fn memory_rests(&mut self) -> bool {
+        self.rests
+    }
+
+    fn scavenge(&mut self) {
+        self.rests = false;
+        self.deeds.push(Deed::Scavenge);
     }
 
     fn trace(&mut self) {
