@@ -184,7 +184,7 @@ fn runnext_has_one_taker() {
         owner.push_next(tasks[0], &Nowhere);
         let thief = {
             let queue = queue.clone();
-            thread::spawn(move || steal_all(&queue, Next::Take))
+            thread::spawn(move || steal_all(&queue, Next::Take { patience: 0 }))
         };
         owner.push_next(tasks[1], &Nowhere);
         while let Some((task, _)) = owner.pop() {

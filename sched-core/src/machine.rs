@@ -34,7 +34,7 @@ use crate::{
     proc::{Held, Proc},
     shared::Shared,
     stats::MachineCounters,
-    sync::{AtomicPtr, AtomicU64, Ordering},
+    sync::{AtomicPtr, AtomicU64, Ordering, now},
     task::{Run, Task},
     tls::Words,
 };
@@ -256,6 +256,12 @@ impl Machine {
     /// Wakes the M to look whether the scheduler stops.
     pub(crate) fn rouse(&self) {
         self.parker.unpark();
+    }
+
+    /// The M, which is on no list: sleeps for `nanos`, or until it is roused.
+    pub(crate) fn nap(&self, nanos: u64) {
+        // Whether it was roused does not matter: whoever rouses it has changed what it looks at.
+        let _ = self.parker.park_until(now() + nanos);
     }
 
     /// The M: sleeps until it is woken. `None`: for no order.

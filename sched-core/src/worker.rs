@@ -83,7 +83,6 @@ use crate::{
     proc::Held,
     queue::local::Next,
     switch::{aim, next_at_hand, settle},
-    sync::spin_loop,
     task::Run,
     tls,
 };
@@ -91,8 +90,12 @@ use crate::{
 /// Rounds over all other Ps before an M gives up its search; the last one takes runnext, too.
 const ROUNDS: usize = 4;
 
-/// Turns of a spin loop before runnext is stolen: some 3 µs.
+/// Turns of a spin loop for which runnext must have stood before it is stolen: some 3 µs. Whoever has
+/// just made a goroutine ready is about to run it.
 const PATIENCE: usize = 100;
+
+/// Nanoseconds of a nap; the kernel makes it some 50 µs longer.
+const NAP: u64 = 1_000;
 
 /// The loop of an M, on its own stack, inside the runtime, with a P or on the list of those that
 /// rest. Returns when the scheduler stops.
@@ -148,11 +151,7 @@ fn search(m: &Machine, held: Held<'_>) -> Option<Run> {
     m.spinning.set(Some(spinning));
     for round in 0..ROUNDS {
         let last = round + 1 == ROUNDS;
-        if last {
-            // Whoever has just made a goroutine ready is about to run it: it gets its 3 µs.
-            (0..PATIENCE).for_each(|_| spin_loop());
-        }
-        let next = if last { Next::Take } else { Next::Leave };
+        let next = if last { Next::Take { patience: PATIENCE } } else { Next::Leave };
         if let Some(run) = steal(m, held, next) {
             return Some(run);
         }
@@ -161,7 +160,13 @@ fn search(m: &Machine, held: Held<'_>) -> Option<Run> {
             return Some(run);
         }
     }
-    None
+    if shared.others(held).all(|proc| proc.queue.is_empty()) {
+        return None;
+    }
+    // Somebody has work that is none for others: two who wake each other in turn. A nap costs them
+    // less than a look, which takes the cache line of their queue away.
+    m.nap(NAP);
+    steal(m, held, Next::Leave).or_else(|| next_at_hand(m, held))
 }
 
 /// Steals half of the queue of the first other P that has something.

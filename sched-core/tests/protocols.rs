@@ -137,7 +137,7 @@ impl World {
             *spinning = Some(spinning.take().or_else(|| self.idle.try_spin(PROCS))?);
             (0..PROCS).find_map(|other| {
                 let victim = (other != proc).then(|| &self.queues[other])?;
-                victim.steal_into(&owner, Next::Take)
+                victim.steal_into(&owner, Next::Take { patience: 0 })
             })
         })
     }
@@ -227,7 +227,7 @@ fn thieves_and_owner_share_without_loss() {
                 // SAFETY: the queue is this thread's own.
                 let me = unsafe { mine.owner() };
                 while !done.load(Ordering::Acquire) {
-                    queue.steal_into(&me, Next::Take).map(see);
+                    queue.steal_into(&me, Next::Take { patience: 0 }).map(see);
                     while let Some((item, _)) = me.pop() {
                         see(item);
                     }

@@ -33,6 +33,15 @@
 //!   slice ([`Slice::Inherit`]): a pair that wakes each other shares one slice, and cannot starve
 //!   the rest.
 //!
+//! # When a thief may have runnext
+//!
+//! Whoever has just made a goroutine ready is about to wait for it: the two belong on one processor,
+//! and a thief that tears them apart turns a switch of 50 ns into a conversation between two caches.
+//! But the owner may as well compute on for long, and then it is a thief's duty. So a thief waits for
+//! some microseconds, and takes what has been there all the time. That it is still the same goroutine
+//! proves nothing, as a pair that wakes each other puts the same two in turn: the owner counts its
+//! `push_next`s, and the thief compares counts. (Go compares goroutines.)
+//!
 //! # Orderings
 //!
 //! | edge | writer | reader |
@@ -63,7 +72,7 @@ use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 
 use super::{Handle, Overflow};
-use crate::sync::{AtomicPtr, AtomicU64, Ordering, scaled};
+use crate::sync::{AtomicPtr, AtomicU64, Ordering, scaled, spin_loop};
 
 /// Goroutines that a ring holds. Four in a model, so that laps and overflow happen.
 pub const CAPACITY: usize = scaled(256, 4);
@@ -99,6 +108,8 @@ pub struct LocalQueue<H: Handle> {
     tail: AtomicU64,
     /// Filled by the owner alone, emptied by anyone.
     runnext: AtomicPtr<H::Target>,
+    /// How often runnext was filled. Written by the owner alone.
+    nexts: AtomicU64,
     /// Written by the owner, beyond the tail.
     slots: Box<[AtomicPtr<H::Target>]>,
 }
@@ -122,8 +133,11 @@ pub enum Slice {
 pub enum Next {
     /// Leave it: its owner is about to run it, and a theft would only move it to a cold processor.
     Leave,
-    /// Take it: the last round. The caller has given a running owner its 3 µs.
-    Take,
+    /// Take it if it has been there for so many turns of a spin loop: the last round.
+    Take {
+        /// The turns.
+        patience: usize,
+    },
 }
 
 impl<H: Handle> LocalQueue<H> {
@@ -133,6 +147,7 @@ impl<H: Handle> LocalQueue<H> {
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
             runnext: AtomicPtr::new(ptr::null_mut()),
+            nexts: AtomicU64::new(0),
             slots: (0..CAPACITY).map(|_| AtomicPtr::new(ptr::null_mut())).collect(),
         }
     }
@@ -161,7 +176,12 @@ impl<H: Handle> LocalQueue<H> {
             thief.queue.slot(start + i as u64).store(slot, Ordering::Relaxed);
         });
         if taken == 0 {
-            return if next == Next::Take { self.take_next() } else { None };
+            return match next {
+                Next::Leave => None,
+                Next::Take { patience } => {
+                    self.take_stale_next(|| (0..patience).for_each(|_| spin_loop()))
+                }
+            };
         }
         // The last one is not published, so nobody can steal it from the thief: it runs next.
         let last = start + taken as u64 - 1;
@@ -233,6 +253,20 @@ impl<H: Handle> LocalQueue<H> {
             .is_ok()
     }
 
+    /// Takes runnext if its owner neither runs it nor replaces it during `wait`.
+    fn take_stale_next(&self, wait: impl FnOnce()) -> Option<H> {
+        // Relaxed, all: hints; what is taken is taken by a swap.
+        let before = self.nexts.load(Ordering::Relaxed);
+        if self.runnext.load(Ordering::Relaxed).is_null() {
+            return None;
+        }
+        wait();
+        if self.nexts.load(Ordering::Relaxed) != before {
+            return None;
+        }
+        self.take_next()
+    }
+
     /// Takes runnext, from any thread.
     fn take_next(&self) -> Option<H> {
         // Relaxed: most often null; the swap acquires.
@@ -284,6 +318,9 @@ impl<H: Handle> Owner<'_, H> {
 
     /// Puts `item` in front of all others; what was there goes to the tail.
     pub fn push_next(&self, item: H, overflow: &impl Overflow<H>) {
+        // Relaxed, both: a hint for thieves, and the owner is the only writer.
+        let nexts = self.queue.nexts.load(Ordering::Relaxed);
+        self.queue.nexts.store(nexts.wrapping_add(1), Ordering::Relaxed);
         // AcqRel: Release: `item`'s content, for whoever takes it. Acquire: the content of the old.
         let old = self.queue.runnext.swap(item.into_raw().as_ptr(), Ordering::AcqRel);
         if !old.is_null() {
@@ -423,6 +460,22 @@ mod tests {
     type Sink = RefCell<Vec<Box<usize>>>;
 
     #[test]
+    fn runnext_is_stolen_if_it_stays_and_not_if_it_changes() {
+        let global = RefCell::new(Vec::new());
+        let queue = LocalQueue::new();
+        // SAFETY: this thread alone uses the owner.
+        let owner = unsafe { queue.owner() };
+        owner.push_next(Box::new(1), &global);
+        let ping_pong = || {
+            let ran = owner.pop().map(|(item, _)| item);
+            owner.push_next(ran.expect("it was there"), &global);
+        };
+        assert_eq!(queue.take_stale_next(ping_pong), None, "the same one, put anew");
+        assert_eq!(queue.take_stale_next(|| ()), Some(Box::new(1)));
+        assert_eq!(queue.take_stale_next(|| ()), None);
+    }
+
+    #[test]
     fn a_full_ring_moves_its_older_half_and_the_newcomer() {
         let queue = LocalQueue::new();
         let sink = Sink::default();
@@ -443,7 +496,7 @@ mod tests {
         let (owner, me) = unsafe { (victim.owner(), thief.owner()) };
         (0..5).for_each(|i| owner.push_back(Box::new(i), &sink));
         owner.push_next(Box::new(9), &sink);
-        assert_eq!(victim.steal_into(&me, Next::Take), Some(Box::new(2)));
+        assert_eq!(victim.steal_into(&me, Next::Take { patience: 0 }), Some(Box::new(2)));
         assert_eq!(me.pop(), Some((Box::new(0), Slice::Fresh)));
         assert_eq!(owner.pop(), Some((Box::new(9), Slice::Inherit)));
         assert_eq!((victim.len(), thief.len()), (2, 1));
@@ -458,7 +511,7 @@ mod tests {
         owner.push_next(Box::new(1), &sink);
         assert_eq!(victim.steal_into(&me, Next::Leave), None);
         assert!(!victim.is_empty());
-        assert_eq!(victim.steal_into(&me, Next::Take), Some(Box::new(1)));
+        assert_eq!(victim.steal_into(&me, Next::Take { patience: 0 }), Some(Box::new(1)));
         assert!(victim.is_empty() && thief.is_empty());
     }
 
