@@ -2,76 +2,38 @@
 //! read-modify-write.
 //!
 //! A [`Cache`] is a value. Whoever runs binds one (see `global`): a plain thread for its life, a
-//! scheduler's processor for each entry. It *owns* spans: for each size class one it allocates from
-//! (`current`), those with free cells (`partial`), and the most recent ones without (`full`).
+//! scheduler's processor for each entry. For each size class it has a *magazine* of free cells
+//! ([`magazine`](crate::magazine)) and owns spans ([`holdings`](crate::holdings)):
 //!
 //! ```text
-//!        alloc: pop                      exhausted
-//!   current ─────────▶ cell    current ────────────▶ full ── too many: let go ──▶ nobody's (FULL)
-//!      ▲                                               │ free of a cell               │ free of a cell
-//!      └───────── partial ◀────────────────────────────┘ ◀────────── adopt ───────────┘
-//!                    │ too many: leave ──▶ central
-//!                    └ all cells free, more than EMPTY_BYTES of such: page heap
+//!   alloc ◀── pop ── magazine ◀── a batch of cells when empty ── spans ◀─▶ central, page heap
+//!   free ─── push ──▶        ──▶ half of its cells when full ──▶
 //! ```
 //!
-//! * *Allocation*: pop from the current span's list, or take its next untouched cell. Then, in this
-//!   order: cells that others freed into it; a partial span; full spans others freed into; the
-//!   central; the page heap.
-//! * *Free* of a cell in an own span: push onto that span's list. In a span of nobody: adopt it,
-//!   while there are few partial spans, so that a thread that frees what it allocated long ago, or what
-//!   another did, goes on without atomics; else, and in a span of another cache: [`Remote::push`].
-//! * A span's owner is told by a number in the record. Only the owner writes it, so reading one's own
-//!   number there proves ownership with a plain load.
+//! * *Allocation*: the class from a table, then pop. *Free*: the class from the layout that Rust hands
+//!   in, or from the span's record ([`Cache::free`]), then push. Whose the cell is is asked only when a
+//!   batch of them goes back, and then once per span.
+//! * A cell in a magazine is in use as far as its span knows. So a thread may put cells of other caches'
+//!   spans into its magazine and hand them out again, and no span is given back under it.
+//! * A batch goes back from the bottom: the cells that lay longest.
 //!
-//! The bounds keep other caches from starving: a cache holds at most [`FULL_SPANS`] full spans per
-//! class, whose remotely freed cells it would otherwise sit on, at most [`partial_limit`] partial
-//! ones, and [`EMPTY_BYTES`] in spans without any live cell.
-//!
-//! Sources: Go's `mcache.go` (one span per class, here several, since `free` is explicit);
-//! mimalloc (Leijen, Zorn, de Moura 2019) for lists inside spans.
-//!
-//! [`Remote::push`]: crate::remote::Remote::push
+//! Rejected: to free into the span at once, as mimalloc does and this file did. Each free then reads
+//! the page map and writes the span's record, two cache misses in a program with many live blocks
+//! (docs/decisions/0010).
 
-use core::{alloc::Layout, fmt, mem, ptr::NonNull};
+use core::{alloc::Layout, fmt, ptr::NonNull};
 
 use crate::{
     Error, Heap,
     harden::Wait,
-    owned::{collect, has_local, pop},
+    holdings::{Holdings, Homeward},
+    magazine::Magazine,
+    owned::{free_cells, take},
     pages::PageSource,
     profile::Meter,
-    remote::State,
-    size_class::{CLASSES, PAGE, TABLE, class_for},
-    span::{Kind, SpanPtr},
-    span_list::SpanList,
+    size_class::{CLASSES, class_for},
+    span::Kind,
 };
-
-/// Full spans of a class that a cache keeps, so that its own frees find them still its own.
-const FULL_SPANS: usize = 32;
-
-/// Full spans that are asked for remote frees before the central is.
-const LOOKS: usize = 2;
-
-/// Bytes of a class in partial spans, beyond which the cache leaves some to the central.
-const PARTIAL_BYTES: usize = 512 << 10;
-
-/// Bytes that a cache keeps in spans without a live cell.
-const EMPTY_BYTES: usize = 1 << 20;
-
-/// No count of cells in use: frees into the current span change nothing else.
-const NEVER: u32 = u32::MAX;
-
-/// Partial spans of a class that a cache keeps.
-fn partial_limit(class: usize) -> usize {
-    (PARTIAL_BYTES / (usize::from(TABLE[class].manual_pages) * PAGE)).clamp(4, 32)
-}
-
-/// The spans of one class beside the current one.
-#[derive(Debug)]
-struct Bin {
-    partial: SpanList,
-    full: SpanList,
-}
 
 /// A private allocator over a shared [`Heap`].
 ///
@@ -88,22 +50,17 @@ struct Bin {
 /// ```
 pub struct Cache<'h, S: PageSource> {
     heap: &'h Heap<S>,
-    /// Unique in the heap; marks the spans that are ours.
-    number: usize,
-    /// Bytes of partial spans without a live cell.
-    empty: usize,
-    /// Refills that the heap's counter does not know of yet: adding there each time would be the
-    /// dearest part of a refill.
-    refills: usize,
+    magazines: [Magazine; CLASSES],
+    /// The heap is profiled: frees look for blocks that are samples.
+    pub(crate) profiled: bool,
+    holdings: Holdings,
     /// Bytes to the next sample of the profile.
     pub(crate) meter: Meter,
-    current: [Option<SpanPtr>; CLASSES],
-    bins: [Bin; CLASSES],
 }
 
 impl<S: PageSource> fmt::Debug for Cache<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("Cache").field("number", &self.holdings.number).finish_non_exhaustive()
     }
 }
 
@@ -111,12 +68,10 @@ impl<'h, S: PageSource> Cache<'h, S> {
     pub(crate) const fn new(heap: &'h Heap<S>, number: usize) -> Self {
         Cache {
             heap,
-            number,
-            empty: 0,
-            refills: 0,
+            magazines: [const { Magazine::new() }; CLASSES],
+            profiled: false,
+            holdings: Holdings::new(number),
             meter: Meter::new(),
-            current: [None; CLASSES],
-            bins: [const { Bin { partial: SpanList::new(), full: SpanList::new() } }; CLASSES],
         }
     }
 
@@ -127,7 +82,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
 
     /// A block for `layout`, its contents unspecified. A size of zero gets a block of its own too.
     ///
-    /// Some ten instructions while the current span of the class has free cells.
+    /// Some ten instructions while the magazine of the class has cells.
     ///
     /// # Errors
     ///
@@ -135,21 +90,27 @@ impl<'h, S: PageSource> Cache<'h, S> {
     #[inline]
     pub fn alloc(&mut self, layout: Layout) -> Result<NonNull<u8>, Error> {
         match class_for(layout.size(), layout.align()) {
-            Some(class) => self.alloc_small(class).map(|(cell, _)| cell),
+            Some(class) => match self.magazines[class].pop() {
+                Some(cell) => Ok(cell),
+                None => self.refill(class).map(|(cell, _)| cell),
+            },
             None => self.alloc_large(layout).map(|(block, _)| block),
         }
     }
 
     /// A block for `layout` that reads as zero.
     ///
-    /// Memory fresh from the source is known to be zero and is not touched.
+    /// Large blocks that are fresh from the source are known to be zero and are not touched.
     ///
     /// # Errors
     ///
     /// As [`Cache::alloc`].
     pub fn alloc_zeroed(&mut self, layout: Layout) -> Result<NonNull<u8>, Error> {
         let (block, zeroed) = match class_for(layout.size(), layout.align()) {
-            Some(class) => self.alloc_small(class)?,
+            Some(class) => match self.magazines[class].pop() {
+                Some(cell) => (cell, false),
+                None => self.refill(class)?,
+            },
             None => self.alloc_large(layout)?,
         };
         if !zeroed {
@@ -159,15 +120,6 @@ impl<'h, S: PageSource> Cache<'h, S> {
         Ok(block)
     }
 
-    /// A cell of a class; also tells whether it is known to read as zero.
-    #[inline]
-    fn alloc_small(&mut self, class: usize) -> Result<(NonNull<u8>, bool), Error> {
-        if let Some(cell) = self.current[class].and_then(pop) {
-            return Ok(cell);
-        }
-        self.refill(class)
-    }
-
     #[cold]
     fn alloc_large(&mut self, layout: Layout) -> Result<(NonNull<u8>, bool), Error> {
         let large = self.heap.alloc_large(layout.size(), layout.align())?;
@@ -175,112 +127,33 @@ impl<'h, S: PageSource> Cache<'h, S> {
         Ok(large)
     }
 
-    /// Finds a span with a free cell, makes it the current one, and takes the cell.
+    /// Fills half of an empty magazine and takes a cell; also tells whether it is known to be zero.
     #[cold]
     fn refill(&mut self, class: usize) -> Result<(NonNull<u8>, bool), Error> {
         if let Some(hardened) = self.heap.hardened() {
             return self.heap.hardened_cell(hardened, class);
         }
-        self.refills += 1;
-        if let Some(span) = self.current[class] {
-            if collect(span) {
-                return self.first_of(class, span);
-            }
-            self.current[class] = None;
-            self.retain_full(class, span);
+        let span = self.holdings.supply(self.heap, class)?;
+        let magazine = &mut self.magazines[class];
+        magazine.grow(class, self.heap);
+        let count = (magazine.slots() / 2).min(free_cells(span));
+        // SAFETY: the span has so many free cells, and the empty magazine as many slots.
+        magazine.fill(count, |to| unsafe { take(span, count, to) });
+        if let Some(block) = self.sample(class, count.max(1)) {
+            return Ok((block, false));
         }
-        let span = match self.find_partial(class) {
-            Some(span) => span,
-            None => self.find_shared(class)?,
-        };
-        span.alarm.set(NEVER);
-        self.current[class] = Some(span);
-        self.first_of(class, span)
-    }
-
-    /// The first cell of a refill, or a block in its place that the profile samples.
-    fn first_of(&mut self, class: usize, span: SpanPtr) -> Result<(NonNull<u8>, bool), Error> {
-        match self.sample(class, span) {
-            Some(block) => Ok((block, false)),
-            None => pop(span).ok_or(Error::OutOfMemory),
+        if let Some(cell) = self.magazines[class].pop() {
+            return Ok((cell, false));
         }
-    }
-
-    /// A span of our own with a free cell.
-    fn find_partial(&mut self, class: usize) -> Option<SpanPtr> {
-        let bin = &mut self.bins[class];
-        if let Some(span) = bin.partial.pop_front() {
-            if span.used.get() == 0 {
-                self.empty -= span.bytes();
-            }
-            return Some(span);
-        }
-        for _ in 0..bin.full.len().min(LOOKS) {
-            let span = bin.full.pop_front()?;
-            if collect(span) {
-                span.in_full.set(false);
-                return Some(span);
-            }
-            bin.full.push_back(span);
-        }
-        None
-    }
-
-    /// A span from the central or the page heap.
-    fn find_shared(&mut self, class: usize) -> Result<SpanPtr, Error> {
-        self.report_refills();
-        while let Some(span) = self.heap.central(class).claim(self.number) {
-            self.heap.counters.claims.add(1);
-            if has_local(span) || collect(span) {
-                return Ok(span);
-            }
-            self.retain_full(class, span);
-        }
-        self.heap.small_span(class, self.number)
-    }
-
-    fn report_refills(&mut self) {
-        self.heap.counters.refills.add(mem::take(&mut self.refills));
-    }
-
-    /// Keeps a span without a free cell; lets the oldest such go if there are too many.
-    fn retain_full(&mut self, class: usize, span: SpanPtr) {
-        self.add_full(class, span);
-        let full = &mut self.bins[class].full;
-        if full.len() > FULL_SPANS
-            && let Some(oldest) = full.pop_front()
-        {
-            oldest.in_full.set(false);
-            self.let_go(class, oldest);
-        }
-    }
-
-    fn add_full(&mut self, class: usize, span: SpanPtr) {
-        span.in_full.set(true);
-        span.alarm.set(span.capacity() - 1);
-        self.bins[class].full.push_back(span);
-    }
-
-    /// Disowns a span that is on none of our lists.
-    fn let_go(&mut self, class: usize, span: SpanPtr) {
-        if !has_local(span) {
-            span.set_owner(0);
-            if span.remote.disown_full(span.used.get()).is_ok() {
-                return;
-            }
-            span.set_owner(self.number);
-            collect(span);
-        }
-        // All cells in use were freed by others: nobody can push any more.
-        if span.used.get() == span.remote.snapshot().count() {
-            span.set_owner(0);
-            self.heap.free_span(span);
-        } else if self.heap.central(class).leave(span) {
-            self.heap.reap(span, class);
-        }
+        let mut cell = NonNull::dangling();
+        // SAFETY: `supply` found at least one free cell.
+        unsafe { take(span, 1, &mut cell) };
+        Ok((cell, false))
     }
 
     /// Frees a block that came from any cache of this heap.
+    ///
+    /// Who knows the block's layout uses [`Cache::free_sized`], which is faster.
     ///
     /// # Safety
     ///
@@ -294,6 +167,37 @@ impl<'h, S: PageSource> Cache<'h, S> {
         }
     }
 
+    /// Frees a block whose layout the caller knows.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    ///
+    /// let heap = Heap::new(Os::new());
+    /// let mut cache = heap.cache();
+    /// let layout = Layout::new::<[u64; 4]>();
+    /// let block = cache.alloc(layout).unwrap();
+    /// // SAFETY: it is ours, of that layout, and freed once.
+    /// unsafe { cache.free_sized(block, layout) };
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// As [`Cache::free`]; `layout` is the one that the block was allocated or last resized with.
+    #[inline]
+    pub unsafe fn free_sized(&mut self, block: NonNull<u8>, layout: Layout) {
+        match class_for(layout.size(), layout.align()) {
+            Some(class) if !self.profiled => {
+                if !self.magazines[class].push(block) {
+                    // SAFETY: passed on.
+                    unsafe { self.free_slow(class, block) }
+                }
+            }
+            // SAFETY: passed on.
+            _ => unsafe { self.free_looked_up(block) },
+        }
+    }
+
     /// As [`Cache::free`], but leaves a block of another heap alone and returns `false`.
     ///
     /// # Safety
@@ -302,112 +206,73 @@ impl<'h, S: PageSource> Cache<'h, S> {
     #[inline(always)]
     pub(crate) unsafe fn free_if_known(&mut self, block: NonNull<u8>) -> bool {
         let Some(span) = self.heap.map.get(block.as_ptr() as usize) else { return false };
-        if span.owner() == self.number {
-            // SAFETY: the span is ours, and the caller gives the cell up.
-            unsafe { self.free_local(span, block) };
-        } else {
-            // SAFETY: passed on.
-            unsafe { self.free_foreign(span, block) };
+        match span.kind() {
+            Kind::Small => {
+                let class = span.class();
+                if !self.magazines[class].push(block) {
+                    // SAFETY: passed on.
+                    unsafe { self.free_slow(class, block) }
+                }
+            }
+            Kind::Large => self.heap.free_span(span),
+            _ => self.heap.free_odd(Some(span), block, Wait::Briefly),
         }
         true
     }
 
-    /// # Safety
-    ///
-    /// We own `span`, and `block` is a live cell of it that the caller gives up.
-    #[inline(always)]
-    unsafe fn free_local(&mut self, span: SpanPtr, block: NonNull<u8>) {
-        // SAFETY: the cell is ours now, at least eight bytes long and aligned to eight.
-        unsafe { block.cast::<*mut u8>().write(span.local.get()) };
-        span.local.set(block.as_ptr());
-        let used = span.used.get() - 1;
-        span.used.set(used);
-        if used == span.alarm.get() {
-            self.after_free(span);
-        }
-    }
-
-    /// Moves a span of ours to where it belongs after its first or its last cell was freed.
-    #[cold]
-    fn after_free(&mut self, span: SpanPtr) {
-        let class = span.class();
-        if span.in_full.replace(false) {
-            self.bins[class].full.remove(span);
-            self.add_partial(class, span);
-        } else {
-            self.keep_empty(class, span);
-        }
-    }
-
-    /// Puts a span that has a free cell on its list, which may overflow to the central.
-    fn add_partial(&mut self, class: usize, span: SpanPtr) {
-        span.alarm.set(0);
-        self.bins[class].partial.push_front(span);
-        if span.used.get() == 0 {
-            self.keep_empty(class, span);
-        } else if self.bins[class].partial.len() > partial_limit(class)
-            && let Some(oldest) = self.bins[class].partial.pop_back()
-        {
-            if oldest.used.get() == 0 {
-                self.empty -= oldest.bytes();
-            }
-            self.let_go(class, oldest);
-        }
-    }
-
-    /// Keeps a partial span that has just lost its last live cell, or gives its pages back.
-    fn keep_empty(&mut self, class: usize, span: SpanPtr) {
-        if self.empty + span.bytes() <= EMPTY_BYTES {
-            self.empty += span.bytes();
-        } else {
-            self.bins[class].partial.remove(span);
-            span.set_owner(0);
-            self.heap.free_span(span);
-        }
-    }
-
-    /// Frees a block of a span that is not ours, if it can be made ours cheaply then as if it were.
+    /// Frees a block that is large, or that may be a sample of the profile and then is.
     ///
     /// # Safety
     ///
-    /// As [`Cache::free`], `span` being the one that `block` lies in.
+    /// As [`Cache::free`].
     #[cold]
-    unsafe fn free_foreign(&mut self, span: SpanPtr, block: NonNull<u8>) {
-        match span.kind() {
-            Kind::Small => {}
-            Kind::Large => return self.heap.free_span(span),
-            _ => return self.heap.free_odd(Some(span), block, Wait::Briefly),
+    unsafe fn free_looked_up(&mut self, block: NonNull<u8>) {
+        // SAFETY: passed on.
+        if !unsafe { self.free_if_known(block) } {
+            self.heap.free_stray(None, block, Wait::Briefly);
         }
-        let class = span.class();
-        let room = self.bins[class].partial.len() < partial_limit(class);
-        if room && span.remote.snapshot().state() == State::Full && span.remote.adopt() {
-            span.set_owner(self.number);
-            self.add_full(class, span);
-            // SAFETY: the span is ours by `adopt`; the rest is the caller's promise.
-            return unsafe { self.free_local(span, block) };
-        }
-        // SAFETY: we do not own the span, which is small; the caller gives the cell up.
-        unsafe { self.heap.free_remote(span, block) };
     }
 
-    /// Leaves all spans to the centrals and the page heap: what other caches can then use.
+    /// Frees a cell for which the magazine of its class has no room.
+    ///
+    /// # Safety
+    ///
+    /// As [`Cache::free`]; the block is a cell of that class.
+    #[cold]
+    unsafe fn free_slow(&mut self, class: usize, block: NonNull<u8>) {
+        let magazine = &mut self.magazines[class];
+        if magazine.slots() == 0 && self.heap.hardened().is_none() {
+            magazine.grow(class, self.heap);
+        } else {
+            magazine.note_full();
+            let half = magazine.slots() / 2;
+            self.send_home(class, half);
+        }
+        if !self.magazines[class].push(block) {
+            let mut homeward = Homeward::new(self.heap, &mut self.holdings);
+            // SAFETY: promised by the caller.
+            unsafe { homeward.send(block) };
+            homeward.finish();
+        }
+    }
+
+    /// Returns cells that lay longest in a magazine to their spans.
+    fn send_home(&mut self, class: usize, count: usize) {
+        let mut homeward = Homeward::new(self.heap, &mut self.holdings);
+        // SAFETY: what is in a magazine was given up by its user.
+        self.magazines[class].drain(count, |cell| unsafe { homeward.send(cell) });
+        homeward.finish();
+    }
+
+    /// Leaves all cells and spans to the centrals and the page heap: what other caches can then use.
     ///
     /// The cache stays usable, and is as empty as a new one.
     pub fn flush(&mut self) {
         for class in 0..CLASSES {
-            if let Some(span) = self.current[class].take() {
-                self.let_go(class, span);
-            }
-            while let Some(span) = self.bins[class].full.pop_front() {
-                span.in_full.set(false);
-                self.let_go(class, span);
-            }
-            while let Some(span) = self.bins[class].partial.pop_front() {
-                self.let_go(class, span);
-            }
+            self.send_home(class, self.magazines[class].len());
+            self.magazines[class].retire(&self.heap.slots);
         }
-        self.empty = 0;
-        self.report_refills();
+        self.holdings.leave_all(self.heap);
     }
 }
 

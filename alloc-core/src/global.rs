@@ -42,7 +42,7 @@ use crate::{
 use thread::Pool;
 pub use thread::{PerThread, Place, StdPlace, ThreadBinding, Words};
 
-static HEAP: Heap<Os> = Heap::new(Os::new());
+static HEAP: Heap<Os> = Heap::new(Os::new()).with_strays(emergency::free);
 static POOL: Lock<Pool> = Lock::new(Pool::new());
 /// The key whose destructor returns caches. Made at the first binding.
 static KEY: Lock<Option<libc::pthread_key_t>> = Lock::new(None);
@@ -95,47 +95,22 @@ pub fn profile(every: usize) -> Result<(), Error> {
 /// A cache of the process-wide heap.
 pub type GlobalCache = Cache<'static, Os>;
 
-/// A cache that the caller may use until it calls [`Binding::exit`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheRef(NonNull<GlobalCache>);
-
-impl CacheRef {
-    /// A reference to a cache of [`heap`].
-    ///
-    /// # Safety
-    ///
-    /// The cache stays in place, and nobody else touches it, until the [`Binding::exit`] that goes
-    /// with the [`Binding::enter`] that returns this.
-    #[inline(always)]
-    pub unsafe fn new(cache: NonNull<GlobalCache>) -> Self {
-        CacheRef(cache)
-    }
-
-    /// Runs `f` with the cache.
-    #[inline(always)]
-    fn with<T>(self, f: impl FnOnce(&mut GlobalCache) -> T) -> T {
-        // SAFETY: the promise of `new`: it is in place, and ours between enter and exit.
-        f(unsafe { &mut *self.0.as_ptr() })
-    }
-}
-
 /// Says which cache the caller may use.
 ///
 /// # Safety
 ///
-/// 1. Between an `enter` that returned a cache and the next `exit` of the same thread of execution,
-///    nobody else gets that cache; the hand-over from its last user synchronises.
-/// 2. A signal handler that interrupts such a section gets another cache, or none.
-/// 3. Neither function allocates from this heap with the cache taken, nor unwinds.
+/// 1. While `f` runs nobody else gets the cache that it was given; the hand-over from the cache's last
+///    user synchronises.
+/// 2. A signal handler that interrupts `f` gets another cache, or none.
+/// 3. Finding the cache and giving it back does not allocate from this heap with the cache taken, nor
+///    unwind.
 pub unsafe trait Binding {
     /// Where the words of the calling thread lie, for a caller without a cache.
     type Place: Place;
 
-    /// Takes a cache. `None`: there is none for this caller now, and `exit` is not called.
-    fn enter() -> Option<CacheRef>;
-
-    /// Gives back the cache that `enter` returned.
-    fn exit();
+    /// Runs `f` with a cache of [`heap`]; `None`, without running it, if there is none for this caller
+    /// now. `f` does not unwind.
+    fn with<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R>;
 }
 
 /// A `#[global_allocator]` over the heap of the process, with caches by the binding `B`.
@@ -177,48 +152,62 @@ fn or_null(block: Result<NonNull<u8>, Error>) -> *mut u8 {
     block.map_or(ptr::null_mut(), NonNull::as_ptr)
 }
 
+/// Frees a block of this process; `false`, and a report if the heap is hardened, if there is no such.
+///
+/// # Safety
+///
+/// The caller gives the block up, if it is one of ours.
+#[cold]
+unsafe fn free_without_cache(block: NonNull<u8>) -> bool {
+    // SAFETY: promised by the caller.
+    let known = unsafe { emergency::free(block) };
+    if !known && HEAP.hardened().is_some() {
+        HEAP.free_odd(None, block, Wait::Never);
+    }
+    known
+}
+
 // SAFETY: blocks are disjoint, large and aligned as asked, and stay until they are freed: the promises
 // of `Cache` and `Heap`. Nothing here unwinds.
 unsafe impl<B: Binding> core::alloc::GlobalAlloc for GlobalAlloc<B> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(cache) = B::enter() else {
-            return emergency::alloc::<B::Place>(|cache| cache.alloc(layout));
-        };
-        let block = cache.with(|cache| cache.alloc(layout));
-        B::exit();
-        or_null(block)
+        match B::with(|cache| or_null(cache.alloc(layout))) {
+            Some(block) => block,
+            None => emergency::alloc::<B::Place>(|cache| cache.alloc(layout)),
+        }
     }
 
     #[inline]
-    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
-        let Some(block) = NonNull::new(block) else { return };
-        // SAFETY: passed on.
-        let known = unsafe { self.free(block) };
-        debug_assert!(known, "free of {block:p}, which is not a block of this process's heap");
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the contract of `dealloc`: it is a block, which is not null.
+        let block = unsafe { NonNull::new_unchecked(block) };
+        // SAFETY: the caller gives the block up, and it has that layout.
+        if B::with(|cache| unsafe { cache.free_sized(block, layout) }).is_none() {
+            // SAFETY: as above.
+            let known = unsafe { free_without_cache(block) };
+            debug_assert!(
+                known || HEAP.hardened().is_some(),
+                "free of {block:p}, which is not a block of this process's heap"
+            );
+        }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let Some(cache) = B::enter() else {
-            return emergency::alloc::<B::Place>(|cache| cache.alloc_zeroed(layout));
-        };
-        let block = cache.with(|cache| cache.alloc_zeroed(layout));
-        B::exit();
-        or_null(block)
+        match B::with(|cache| or_null(cache.alloc_zeroed(layout))) {
+            Some(block) => block,
+            None => emergency::alloc::<B::Place>(|cache| cache.alloc_zeroed(layout)),
+        }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let Some(old) = NonNull::new(block) else { return ptr::null_mut() };
-        if HEAP.contains(old)
-            && let Some(cache) = B::enter()
-        {
-            // SAFETY: the block is one of this heap's, with that layout; the caller gives it up.
-            let moved = cache.with(|cache| unsafe { cache.realloc(old, layout, new_size) });
-            B::exit();
-            return or_null(moved);
+        // SAFETY: the block has that layout, and the caller gives it up.
+        match B::with(|cache| unsafe { cache.realloc_if_known(old, layout, new_size) }).flatten() {
+            Some(moved) => or_null(moved),
+            // SAFETY: passed on.
+            None => unsafe { self.move_block(old, layout, new_size) },
         }
-        // SAFETY: passed on.
-        unsafe { self.move_block(old, layout, new_size) }
     }
 }
 
@@ -230,20 +219,10 @@ impl<B: Binding> GlobalAlloc<B> {
     /// If the block is one of this allocator's, the caller gives it up.
     #[inline]
     pub unsafe fn free(&self, block: NonNull<u8>) -> bool {
-        if let Some(cache) = B::enter() {
-            // SAFETY: the caller gives the block up.
-            let known = cache.with(|cache| unsafe { cache.free_if_known(block) });
-            B::exit();
-            if known {
-                return true;
-            }
-        }
-        // SAFETY: promised by the caller.
-        let known = unsafe { emergency::free(block) };
-        if !known && HEAP.hardened().is_some() {
-            HEAP.free_odd(None, block, Wait::Never);
-        }
-        known
+        // SAFETY: the caller gives the block up, if it is one of ours.
+        B::with(|cache| unsafe { cache.free_if_known(block) }) == Some(true)
+            // SAFETY: as above.
+            || unsafe { free_without_cache(block) }
     }
 
     /// Hardens the heap of the process: from now on it names its users' mistakes.
@@ -274,10 +253,7 @@ impl<B: Binding> GlobalAlloc<B> {
     /// ```
     pub fn harden(&self, hardening: Hardening) -> Result<(), Error> {
         HEAP.harden(harden::complete(hardening))?;
-        if let Some(cache) = B::enter() {
-            cache.with(Cache::flush);
-            B::exit();
-        }
+        let _ = B::with(Cache::flush);
         Ok(())
     }
 

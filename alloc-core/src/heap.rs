@@ -26,8 +26,10 @@ use crate::{
     Cache, Error, Stats,
     central::Central,
     harden::{Hardened, Wait},
+    magazine::SlotPool,
     managed::Managed,
     meta::Meta,
+    owned,
     page_heap::pages::{Pages, Parts, Taken},
     page_map::PageMap,
     pages::PageSource,
@@ -71,6 +73,10 @@ pub struct Heap<S: PageSource> {
     pub(crate) managed: Managed,
     /// 1 while a scavenger has this heap.
     pub(crate) scavenged: AtomicUsize,
+    /// Slots for magazines.
+    pub(crate) slots: Lock<SlotPool>,
+    /// Frees a block that is not this heap's, if it knows it.
+    strays: Option<unsafe fn(NonNull<u8>) -> bool>,
     /// Null until the heap is hardened.
     pub(crate) hardened: AtomicPtr<Hardened>,
     /// Null until the heap is profiled.
@@ -99,10 +105,20 @@ impl<S: PageSource> Heap<S> {
                 guards: Guards::new(),
                 managed: Managed::new(),
                 scavenged: AtomicUsize::new(0),
+                slots: Lock::new(SlotPool::new()),
+                strays: None,
                 hardened: AtomicPtr::new(ptr::null_mut()),
                 profile: AtomicPtr::new(ptr::null_mut()),
             }
         }
+    }
+
+    /// Lets `free` take the blocks that come to this heap's caches and are not its own; it says
+    /// whether it knew the block.
+    #[cfg(feature = "global")]
+    pub(crate) const fn with_strays(mut self, free: unsafe fn(NonNull<u8>) -> bool) -> Self {
+        self.strays = Some(free);
+        self
     }
 
     /// The source, for example to tell a [`Fail`](crate::pages::fail::Fail) what to do.
@@ -178,10 +194,10 @@ impl<S: PageSource> Heap<S> {
     pub(crate) fn small_span(&self, class: usize, owner: usize) -> Result<SpanPtr, Error> {
         let geometry = &TABLE[class];
         let pages = usize::from(geometry.manual_pages);
-        let Taken { span, zeroed } = self.take(pages, 1, Kind::Small)?;
+        let Taken { span, .. } = self.take(pages, 1, Kind::Small)?;
         let cell = geometry.size as usize;
         span.set_cells(class, cell, geometry.magic, pages * PAGE / cell);
-        span.zeroed.set(zeroed);
+        owned::free_all(span);
         span.remote.reset();
         span.set_owner(owner);
         span.set_kind(Kind::Small);
@@ -260,24 +276,31 @@ impl<S: PageSource> Heap<S> {
         };
         match span.kind() {
             // SAFETY: passed on; the span is the one that the block lies in.
-            Kind::Small => unsafe { self.free_remote(span, block) },
+            Kind::Small => unsafe { self.free_remote(span, block, block, 1) },
             Kind::Large => self.free_span_later(span),
             _ => self.free_odd(Some(span), block, Wait::Never),
         }
     }
 
-    /// Frees a cell of a span that the caller does not own; never waits.
+    /// Frees cells of a span that the caller does not own; never waits.
     ///
     /// # Safety
     ///
-    /// `block` is a live cell of `span`, which is small; the caller gives it up.
-    pub(crate) unsafe fn free_remote(&self, span: SpanPtr, block: NonNull<u8>) {
-        let (class, index) = (span.class(), span.index(block.as_ptr() as usize));
-        let pushed = span.remote.push(index as u32, |next| {
+    /// `count` live cells of `span`, which is small, are linked by their first words from `first` to
+    /// `last`; the caller gives them up.
+    pub(crate) unsafe fn free_remote(
+        &self,
+        span: SpanPtr,
+        first: NonNull<u8>,
+        last: NonNull<u8>,
+        count: u32,
+    ) {
+        let (class, index) = (span.class(), span.index(first.as_ptr() as usize));
+        let pushed = span.remote.push_chain(index as u32, count, |next| {
             let next = next.map_or(ptr::null_mut(), |next| span.cell_at(next as usize) as *mut u8);
             // SAFETY: the cell is ours until the push succeeds, at least eight bytes long, and
             // aligned to eight.
-            unsafe { block.cast::<*mut u8>().write(next) };
+            unsafe { last.cast::<*mut u8>().write(next) };
         });
         match pushed {
             Pushed::Queued => {}
@@ -290,6 +313,17 @@ impl<S: PageSource> Heap<S> {
                 }
             }
             Pushed::Emptied => self.reap(span, class),
+        }
+    }
+
+    /// Frees what is no cell of a small span but was given to a cache as one: a block of a heap that
+    /// shares the caches' users with this one, or a mistake.
+    #[cold]
+    pub(crate) fn free_stray(&self, span: Option<SpanPtr>, block: NonNull<u8>, wait: Wait) {
+        // SAFETY: the caller gives the block up, whosever it is.
+        let known = span.is_none() && self.strays.is_some_and(|free| unsafe { free(block) });
+        if !known {
+            self.free_odd(span, block, wait);
         }
     }
 
@@ -342,6 +376,7 @@ impl<S: PageSource> Heap<S> {
             central.acquire();
         }
         self.pages.acquire();
+        self.slots.acquire();
         self.meta.acquire();
     }
 
@@ -355,6 +390,7 @@ impl<S: PageSource> Heap<S> {
         // SAFETY: promised by the caller, for each lock.
         unsafe {
             self.meta.unlock();
+            self.slots.release();
             self.pages.release();
             for central in &self.centrals {
                 central.unlock();

@@ -74,6 +74,8 @@ mod error;
 pub mod global;
 pub mod harden;
 mod heap;
+mod holdings;
+mod magazine;
 pub mod managed;
 mod meta;
 mod owned;

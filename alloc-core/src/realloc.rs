@@ -4,9 +4,10 @@ use core::{alloc::Layout, ptr, ptr::NonNull};
 
 use crate::{
     Cache, Error,
+    harden::Wait,
     pages::PageSource,
-    size_class::{TABLE, class_for},
-    span::Kind,
+    size_class::class_for,
+    span::{Kind, SpanPtr},
 };
 
 impl<S: PageSource> Cache<'_, S> {
@@ -27,31 +28,51 @@ impl<S: PageSource> Cache<'_, S> {
         layout: Layout,
         new_size: usize,
     ) -> Result<NonNull<u8>, Error> {
+        // SAFETY: passed on.
+        let resized = unsafe { self.realloc_if_known(block, layout, new_size) };
+        resized.unwrap_or_else(|| {
+            self.heap().free_odd(None, block, Wait::Briefly);
+            Err(Error::OutOfMemory)
+        })
+    }
+
+    /// As [`Cache::realloc`], but leaves a block of another heap alone and returns `None`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Cache::realloc`], if the block is of this heap.
+    pub(crate) unsafe fn realloc_if_known(
+        &mut self,
+        block: NonNull<u8>,
+        layout: Layout,
+        new_size: usize,
+    ) -> Option<Result<NonNull<u8>, Error>> {
+        let span = self.heap().map.get(block.as_ptr() as usize)?;
         let Ok(wanted) = Layout::from_size_align(new_size, layout.align()) else {
-            return Err(Error::TooLarge);
+            return Some(Err(Error::TooLarge));
         };
-        if self.fits_in_place(block, wanted) {
-            return Ok(block);
+        if self.fits_in_place(span, wanted) {
+            return Some(Ok(block));
         }
-        let moved = self.alloc(wanted)?;
+        let moved = match self.alloc(wanted) {
+            Ok(moved) => moved,
+            Err(error) => return Some(Err(error)),
+        };
         // SAFETY: both blocks are live and distinct, and have at least that many bytes.
         unsafe {
             ptr::copy_nonoverlapping(block.as_ptr(), moved.as_ptr(), layout.size().min(new_size));
             self.free(block);
         }
-        Ok(moved)
+        Some(Ok(moved))
     }
 
-    /// True if the block now serves `wanted` where it lies.
-    fn fits_in_place(&self, block: NonNull<u8>, wanted: Layout) -> bool {
-        let Some(span) = self.heap().map.get(block.as_ptr() as usize) else { return false };
-        let class = class_for(wanted.size(), wanted.align());
-        match (span.kind(), class) {
-            // Up to a quarter less stays: moving costs more than the rest of the cell.
-            (Kind::Small, Some(class)) => {
-                let (cell, new) = (span.cell(), TABLE[class].size as usize);
-                new == cell || (new < cell && new >= cell - cell / 4)
-            }
+    /// True if the block of that span now serves `wanted` where it lies.
+    ///
+    /// A cell stays only while it is of the class that `wanted` has: by that, [`Cache::free_sized`]
+    /// will know which magazine it belongs to.
+    fn fits_in_place(&self, span: SpanPtr, wanted: Layout) -> bool {
+        match (span.kind(), class_for(wanted.size(), wanted.align())) {
+            (Kind::Small, Some(class)) => span.class() == class,
             (Kind::Large, None) => self.heap().resize_large(span, wanted.size()),
             _ => false,
         }

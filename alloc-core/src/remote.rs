@@ -180,7 +180,16 @@ impl Remote {
     ///
     /// `link` must make the cell point to the one whose index it is given; it is called once for
     /// each attempt.
-    pub fn push(&self, cell: u32, mut link: impl FnMut(Option<u32>)) -> Pushed {
+    pub fn push(&self, cell: u32, link: impl FnMut(Option<u32>)) -> Pushed {
+        self.push_chain(cell, 1, link)
+    }
+
+    /// Frees `count` cells of a span that the caller does not own, which are linked already, by one
+    /// exchange.
+    ///
+    /// `first` is where the chain begins; `link` must make its *last* cell point to the one whose
+    /// index it is given, and is called once for each attempt.
+    pub fn push_chain(&self, first: u32, count: u32, mut link: impl FnMut(Option<u32>)) -> Pushed {
         // Relaxed: only compared and counted; the exchange below decides.
         let mut now = Snapshot(self.0.load(Ordering::Relaxed));
         loop {
@@ -189,8 +198,8 @@ impl Remote {
                 State::Full => State::Incoming,
                 other => other,
             };
-            let next = Snapshot::new(state, now.used(), now.count() + 1, Some(cell));
-            // Release: publishes the cell and its link to the owner's `take`. Acquire: if the
+            let next = Snapshot::new(state, now.used(), now.count() + count, Some(first));
+            // Release: publishes the cells and their links to the owner's `take`. Acquire: if the
             // span was full, the caller goes on to touch its links, after the last owner.
             // Relaxed on failure: as the load above.
             match self.0.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Relaxed) {

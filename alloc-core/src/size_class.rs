@@ -11,7 +11,7 @@
 //! 3. A size with the same pages and as many blocks as the one before replaces it.
 //! 4. At last each size grows to the largest multiple of 128 that fits as often.
 //!
-//! A span of malloc's ([`Class::manual_pages`]) is longer than Go's: 128 blocks, up to 64 KiB,
+//! A span of malloc's ([`Class::manual_pages`]) is longer than Go's: 512 blocks, up to 64 KiB,
 //! since a refill costs more than the pages. A collected span has 32 cells at least.
 //!
 //! The index of a block is found by multiplication: `index = (offset * magic) >> 32` with
@@ -34,7 +34,10 @@ const MANUAL_PAGES: usize = 8;
 
 /// A span has at least this many blocks, if `MANUAL_PAGES` allow: with few, almost every free finds
 /// its span full and almost every allocation the current one exhausted.
-const MANUAL_BLOCKS: usize = 128;
+const MANUAL_BLOCKS: usize = 512;
+
+/// The most blocks of a span of `malloc`'s.
+pub(crate) const MOST_CELLS: usize = PAGE / 8;
 
 /// A span of collected cells has at least this many, likewise. Fewer than malloc's: there is a span
 /// per type, and it goes back only when all of its cells are dead.
@@ -49,7 +52,7 @@ pub struct Class {
     pub magic: u32,
     /// Pages of a span by Go's rule: the fewest with at most an eighth of tail waste.
     pub pages: u8,
-    /// Pages of a span of `malloc`'s: 128 blocks where 64 KiB allow.
+    /// Pages of a span of `malloc`'s: 512 blocks where 64 KiB allow.
     pub manual_pages: u8,
 }
 
@@ -195,9 +198,15 @@ pub fn class_for(size: usize, align: usize) -> Option<usize> {
     if size > MAX_SMALL {
         return None;
     }
-    if align <= 8 { Some(class_of(size)) } else { aligned_class(size, align) }
+    // From 16 bytes on, every class is a multiple of 16, save 24, which no multiple of 16 needs.
+    match align {
+        ..=8 => Some(class_of(size)),
+        16 => Some(class_of(size.max(1).next_multiple_of(16))),
+        _ => aligned_class(size, align),
+    }
 }
 
+#[cold]
 fn aligned_class(size: usize, align: usize) -> Option<usize> {
     if align > PAGE {
         return None;
@@ -311,6 +320,18 @@ mod tests {
                     assert_eq!(TABLE[class].size as usize % align, 0);
                     assert!(TABLE[class].size as usize >= size);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn every_aligned_request_gets_an_aligned_class() {
+        for align in (0..=13).map(|shift| 1 << shift) {
+            for size in (0..=MAX_SMALL).step_by(if align == 16 { 1 } else { 97 }) {
+                let Some(class) = class_for(size, align) else { continue };
+                let cell = TABLE[class].size as usize;
+                assert!(cell >= size, "{size} at {align}: {cell}");
+                assert!(align <= 8 || cell.is_multiple_of(align), "{size} at {align}: {cell}");
             }
         }
     }

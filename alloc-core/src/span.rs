@@ -12,15 +12,14 @@
 //! * *Geometry* (`base`, `pages`, `kind`, `class`, `cell`, `magic`, `capacity`) is written while
 //!   the span changes its use, by whoever holds it alone, and read by anyone who holds a pointer into
 //!   the span. It is atomic, since a wild pointer may lead to a record that is just being reused.
-//! * *The owner's part* (`local`, `untouched`, `used`, `alarm`, `in_full`, `zeroed`) is touched only by the
-//!   cache that owns the span; or, while the span has no owner, by whoever has the sole right to it
+//! * *The owner's part* (`free`, `lowest`, `used`, `alarm`, `in_full`) is touched only by the cache that owns the span; or, while the span has no owner, by whoever has the sole right to it
 //!   by a transition of [`Remote`].
 //! * *Links* belong to whatever structure holds the span: a list of the owner's cache, or one of a
 //!   central or the page heap, under its lock.
 //!
 //! For a small span, with `remote` cells on the list of [`Remote`]:
 //!
-//! > `capacity = (used − remote) + remote + local + untouched`, and `used − remote` cells are live.
+//! > `capacity = (used − remote) + remote + free`, and `used − remote` cells are live or lie in magazines.
 
 use core::{
     cell::Cell,
@@ -31,6 +30,7 @@ use core::{
 use crate::{
     harden::record::Record,
     managed::part::Part,
+    owned::WORDS,
     profile::Bucket,
     remote::Remote,
     size_class::{self, PAGE},
@@ -66,10 +66,8 @@ pub(crate) struct Span {
     base: AtomicUsize,
     /// Number of the owning cache, 0 for none. Written by the owner, read by anyone who frees.
     owner: AtomicUsize,
-    /// First of the owner's free cells; each begins with a pointer to the next.
-    pub(crate) local: Cell<*mut u8>,
-    /// Cells from this index on were never handed out.
-    pub(crate) untouched: Cell<u32>,
+    /// No word of `free` below this one has a bit.
+    pub(crate) lowest: Cell<u32>,
     /// Cells handed out and not seen to be free by the owner.
     pub(crate) used: Cell<u32>,
     /// A free that brings `used` to this number moves the span to another list of its owner.
@@ -80,8 +78,6 @@ pub(crate) struct Span {
     pages: AtomicU32,
     kind: AtomicU8,
     class: AtomicU8,
-    /// The pages read as zero when the span was made.
-    pub(crate) zeroed: Cell<bool>,
     /// The span is on its owner's list of full spans.
     pub(crate) in_full: Cell<bool>,
     /// Class + 1 of the central on whose list the span is, 0 for none. That number is written and
@@ -101,6 +97,8 @@ pub(crate) struct Span {
     pub(crate) record: AtomicPtr<Record>,
     /// Counts the free of a sampled block; null for others.
     pub(crate) bucket: AtomicPtr<Bucket>,
+    /// A bit for each cell that the owner knows to be free.
+    pub(crate) free: [Cell<u64>; WORDS],
 }
 
 // SAFETY: the fields that are not atomic are touched by one thread at a time, as the essay says;
@@ -118,8 +116,7 @@ impl Span {
         Span {
             base: AtomicUsize::new(0),
             owner: AtomicUsize::new(0),
-            local: Cell::new(ptr::null_mut()),
-            untouched: Cell::new(0),
+            lowest: Cell::new(0),
             used: Cell::new(0),
             alarm: Cell::new(0),
             cell: AtomicU32::new(0),
@@ -128,7 +125,6 @@ impl Span {
             pages: AtomicU32::new(0),
             kind: AtomicU8::new(Kind::Dead as u8),
             class: AtomicU8::new(0),
-            zeroed: Cell::new(false),
             in_full: Cell::new(false),
             listed: AtomicU8::new(0),
             remote: Remote::new(),
@@ -138,6 +134,7 @@ impl Span {
             part: AtomicPtr::new(ptr::null_mut()),
             record: AtomicPtr::new(ptr::null_mut()),
             bucket: AtomicPtr::new(ptr::null_mut()),
+            free: [const { Cell::new(0) }; WORDS],
         }
     }
 
@@ -218,15 +215,12 @@ impl Span {
         self.pages.store(pages as u32, Ordering::Relaxed);
     }
 
-    /// Divides the run into cells, none of them handed out.
+    /// Divides the run into cells.
     pub(crate) fn set_cells(&self, class: usize, cell: usize, magic: u32, capacity: usize) {
         self.class.store(class as u8, Ordering::Relaxed);
         self.cell.store(cell as u32, Ordering::Relaxed);
         self.magic.store(magic, Ordering::Relaxed);
         self.capacity.store(capacity as u32, Ordering::Relaxed);
-        self.local.set(ptr::null_mut());
-        self.untouched.set(0);
-        self.used.set(0);
         self.in_full.set(false);
     }
 

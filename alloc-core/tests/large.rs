@@ -98,17 +98,17 @@ fn a_released_page_reads_as_zero_and_is_counted() {
 }
 
 #[test]
-fn classes_resize_in_place_when_the_cell_still_fits() {
+fn a_cell_stays_while_its_class_is_that_of_the_size() {
     let heap = Heap::new(Os::new());
     let mut cache = heap.cache();
     let block = cache.alloc(layout(100, 8)).unwrap();
     // SAFETY: the block is ours with these layouts, and what replaced it is freed once.
     unsafe {
         assert_eq!(cache.realloc(block, layout(100, 8), 112), Ok(block));
-        assert_eq!(cache.realloc(block, layout(112, 8), 90), Ok(block));
-        block.write_bytes(3, 90);
-        let moved = cache.realloc(block, layout(90, 8), 16).unwrap();
-        assert_ne!(moved, block, "a sixth of a cell is not worth keeping");
+        assert_eq!(cache.realloc(block, layout(112, 8), 97), Ok(block));
+        block.write_bytes(3, 97);
+        let moved = cache.realloc(block, layout(97, 8), 96).unwrap();
+        assert_ne!(moved, block, "its layout would lead `free_sized` to another class");
         assert_eq!(std::slice::from_raw_parts(moved.as_ptr(), 16), [3; 16]);
         cache.free(moved);
     }

@@ -184,6 +184,8 @@ fn churn(done: &AtomicBool) {
             let (seed, block) = kept.swap_remove(seed * 7_919 % 200);
             assert!(is_whole(&block, seed));
         }
+        // Most of the time shall be spent in the allocator: such blocks come from the page heap.
+        drop(black_box((5..40).map(|n| Vec::<u8>::with_capacity(n << 14)).collect::<Vec<_>>()));
     }
 }
 

@@ -52,8 +52,8 @@ fn it_tells_who_holds_how_much_and_what_was_freed_by_whom_ever() {
     let heap = Heap::new(Os::new());
     heap.profile(Profiling::new(frames).every(64 << 10)).unwrap();
     let mut cache = heap.cache();
-    // What each caller holds, in blocks of these sizes.
-    let held = [(1, 40, 40 << 20), (2, 1_000, 80 << 20), (3, 300_000, 100 << 20)];
+    // What each caller holds, in blocks of these sizes: classes, as samples count cells.
+    let held = [(1, 48, 40 << 20), (2, 1_000, 80 << 20), (3, 300_000, 100 << 20)];
     let gone = [(4, 200, 60 << 20), (5, 50_000, 60 << 20)];
     for (caller, size, bytes) in held {
         allocate(&mut cache, caller, size, bytes);

@@ -21,10 +21,10 @@ struct Cell {
     link: UnsafeCell<usize>,
 }
 
-/// A span of two cells, both handed out.
+/// A span of three cells, all handed out; most models free two.
 struct Span {
     word: Remote,
-    cells: [Cell; 2],
+    cells: [Cell; 3],
     /// The owner's part of the record: loom reports two owners at once.
     owned: UnsafeCell<usize>,
     /// Times the span was handed to the central.
@@ -41,7 +41,7 @@ impl Span {
         let cell = || Cell { link: UnsafeCell::new(NONE) };
         Arc::new(Span {
             word: Remote::new(),
-            cells: [cell(), cell()],
+            cells: [cell(), cell(), cell()],
             owned: UnsafeCell::new(0),
             put_back: AtomicUsize::new(0),
         })
@@ -59,6 +59,18 @@ impl Span {
             // SAFETY: the cell is the caller's until the push succeeds.
             self.cells[cell].link.with_mut(|link| unsafe { *link = next });
         })
+    }
+
+    /// Frees the first two cells by one push.
+    fn free_chain(&self) {
+        // SAFETY: the cells are the caller's until the push succeeds.
+        self.cells[0].link.with_mut(|link| unsafe { *link = 1 });
+        let pushed = self.word.push_chain(0, 2, |next| {
+            let next = next.map_or(NONE, |next| next as usize);
+            // SAFETY: as above.
+            self.cells[1].link.with_mut(|link| unsafe { *link = next });
+        });
+        assert_eq!(pushed, Pushed::Queued);
     }
 
     /// As [`Span::free`], and does what a free must do then.
@@ -107,6 +119,30 @@ fn the_owner_finds_each_freed_cell_once() {
             bits |= more;
         }
         assert_eq!(bits, 0b11);
+    });
+}
+
+#[test]
+fn a_chain_of_cells_is_found_whole_beside_a_single_one() {
+    model("remote, chain", 2, || {
+        let span = Span::new();
+        let chain = {
+            let span = span.clone();
+            thread::spawn(move || span.free_chain())
+        };
+        let single = {
+            let span = span.clone();
+            thread::spawn(move || assert_eq!(span.free(2), Pushed::Queued))
+        };
+        let mut bits = span.word.take().map_or(0, |list| span.walk(list));
+        chain.join().unwrap();
+        single.join().unwrap();
+        if let Some(list) = span.word.take() {
+            let more = span.walk(list);
+            assert_eq!(bits & more, 0, "a cell was found twice");
+            bits |= more;
+        }
+        assert_eq!(bits, 0b111);
     });
 }
 

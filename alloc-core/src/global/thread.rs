@@ -4,10 +4,9 @@
 //!
 //! ```text
 //!   slot   the cache, if it is free to use; null while it is in use, or there is none
-//!   held   the cache of this thread, in use or not
 //! ```
 //!
-//! `enter` takes the pointer out of `slot`, `exit` puts it back. A signal handler that interrupts
+//! Whoever uses the cache takes the pointer out of `slot` and puts it back afterwards. A signal handler that interrupts
 //! the allocator finds `slot` null and gets no cache. Both are plain loads and stores with compiler
 //! fences: only this thread and its handlers touch them. [`Words`] begin as zeros and need neither
 //! initialiser nor destructor, so they work before `main` and after all destructors of the thread.
@@ -32,13 +31,12 @@ use core::{
     sync::atomic::{Ordering, compiler_fence},
 };
 
-use super::{Binding, CacheRef, GlobalCache, HEAP, KEY, LOCAL, POOL, fork};
+use super::{Binding, GlobalCache, HEAP, KEY, LOCAL, POOL, fork};
 
 /// What the allocator knows of a thread. All zeros is a thread that never allocated.
 #[repr(C)]
 pub struct Words {
     slot: Cell<*mut Pooled>,
-    held: Cell<*mut Pooled>,
     state: Cell<State>,
     /// Rounds of destructors that our key's has let pass.
     rounds: Cell<u8>,
@@ -57,7 +55,6 @@ impl Words {
     pub const fn new() -> Self {
         Words {
             slot: Cell::new(ptr::null_mut()),
-            held: Cell::new(ptr::null_mut()),
             state: Cell::new(State::New),
             rounds: Cell::new(0),
             depth: Cell::new(0),
@@ -214,41 +211,40 @@ pub type ThreadBinding = PerThread<StdPlace>;
 unsafe impl<P: Place> Binding for PerThread<P> {
     type Place = P;
 
-    #[inline]
-    fn enter() -> Option<CacheRef> {
+    #[inline(always)]
+    fn with<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
         P::with(|words| {
-            let Some(cache) = NonNull::new(words.slot.get()) else { return bind::<P>(words) };
+            let mut pooled = match NonNull::new(words.slot.get()) {
+                Some(pooled) => pooled,
+                None => bind::<P>(words)?,
+            };
             words.slot.set(ptr::null_mut());
             // The slot is empty before the cache is touched, as a handler of this thread sees it.
             compiler_fence(Ordering::SeqCst);
-            Some(CacheRef(cache.cast()))
-        })
-    }
-
-    #[inline]
-    fn exit() {
-        P::with(|words| {
+            // SAFETY: the cache is this thread's and was in the slot, or was just bound to it: nobody
+            // uses it, and handlers do not find it.
+            let result = f(unsafe { &mut pooled.as_mut().cache });
             // The cache is whole before the slot says so.
             compiler_fence(Ordering::SeqCst);
-            words.slot.set(words.held.get());
-        });
+            words.slot.set(pooled.as_ptr());
+            Some(result)
+        })
     }
 }
 
 /// Gives the thread a cache, unless it had one already: then it is in use, below us on the stack.
 #[cold]
-fn bind<P: Place>(words: &Words) -> Option<CacheRef> {
+fn bind<P: Place>(words: &Words) -> Option<NonNull<Pooled>> {
     if words.state.get() != State::New {
         return None;
     }
     words.state.set(State::Binding);
     compiler_fence(Ordering::SeqCst);
     let pooled = take_pooled::<P>(words);
-    words.held.set(pooled.map_or(ptr::null_mut(), NonNull::as_ptr));
     compiler_fence(Ordering::SeqCst);
     // Without a cache not for ever: memory may come back.
     words.state.set(if pooled.is_some() { State::Bound } else { State::New });
-    pooled.map(|pooled| CacheRef(pooled.cast()))
+    pooled
 }
 
 /// A cache for this thread, which the thread's end will give back.
@@ -298,7 +294,6 @@ unsafe extern "C" fn unbind(pooled: *mut libc::c_void) {
     // SAFETY: not in use: pthread runs destructors on the bare thread, and handlers find the slot
     // empty from here on.
     unsafe { pooled.as_mut() }.cache.flush();
-    words.held.set(ptr::null_mut());
     POOL.lock().give_back(pooled);
 }
 

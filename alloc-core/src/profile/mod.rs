@@ -12,8 +12,9 @@
 //! bytes of cells it has got, which are about to be handed out, and charges all of them to its [`Meter`].
 //! If the meter runs out, the allocation that caused the refill is the sample. A sampled block gets pages
 //! of its own and no cell, so patterns of the program drift against the refills, and the free of a
-//! sampled block is seen where spans are freed, on no fast path either. Without a profile a refill
-//! loads one word.
+//! sampled block is seen where spans are freed. To get there, a cache that has learned of the profile
+//! looks up the span of each block that is freed into it; one that has not may keep a sampled block among
+//! its free cells for a while. Without a profile a refill loads one word, and a free one flag.
 //!
 //! What is not seen: cells that are freed and handed out again between two refills. So memory in use is
 //! right up to a span per class and cache; the total ever allocated is a lower bound.
@@ -194,13 +195,13 @@ pub(crate) fn leave(span: SpanPtr) {
 impl<S: PageSource> Cache<'_, S> {
     /// The first cell of a refill, if it is a sample: a block of its own in its place.
     ///
-    /// `span` has the cells that the refill got.
-    pub(crate) fn sample(&mut self, class: usize, span: SpanPtr) -> Option<NonNull<u8>> {
+    /// The refill got `cells` cells.
+    pub(crate) fn sample(&mut self, class: usize, cells: usize) -> Option<NonNull<u8>> {
         let heap = self.heap();
         let profile = heap.profiled()?;
+        self.profiled = true;
         let size = TABLE[class].size as usize;
-        let got = (span.capacity() - span.used.get()) as usize * size;
-        if !self.meter.charge(got, profile.profiling.every) {
+        if !self.meter.charge(cells * size, profile.profiling.every) {
             return None;
         }
         let (block, _) = heap.alloc_large(size, 1).ok()?;

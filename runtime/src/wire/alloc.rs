@@ -11,12 +11,10 @@
 //! # Algorithm
 //!
 //! ```text
-//! enter   enter the runtime; a P here?   its cache, if it is free to use: keep the entry in it
-//!                                        no P: the cache of the thread (alloc-core's own pool)
-//! exit    take the entry out of the P's record, leave the runtime twice
+//! enter the runtime; a P here?   its cache, if it is free to use; leave the runtime
+//!                    no P:       leave the runtime; the cache of the thread (alloc-core's own pool)
 //! ```
 //!
-//! The entry is kept in the P's record, as between the two calls nothing else of ours is on the stack.
 //! A signal handler that allocates in between finds the cache in use and is told that there is none:
 //! alloc-core then serves it from its emergency heap.
 
@@ -24,7 +22,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
-use alloc_core::global::{self, Binding, CacheRef, StdPlace, ThreadBinding};
+use alloc_core::global::{self, Binding, GlobalCache, StdPlace, ThreadBinding};
 use sched_core::entry;
 
 use super::proc::ProcLocal;
@@ -91,35 +89,23 @@ unsafe impl GlobalAlloc for Alloc {
 #[derive(Debug)]
 pub(crate) struct ProcBinding;
 
-// SAFETY: 1. the P's cache is used by who holds the P, who keeps it until `exit` as the runtime is
-// entered; the hand-over of a P synchronises. 2. a handler finds the record occupied and gets no cache.
+// SAFETY: 1. the P's cache is used by who holds the P, who keeps it while the runtime is entered; the hand-over of a P synchronises. 2. a handler finds the record occupied and gets no cache.
 // 3. neither entering nor the record allocates. Without a P: as `ThreadBinding`.
 unsafe impl Binding for ProcBinding {
     type Place = StdPlace;
 
-    #[inline]
-    fn enter() -> Option<CacheRef> {
+    #[inline(always)]
+    fn with<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
         note_use();
         let entered = entry::enter();
-        let Some(local) = ProcLocal::here(&entered) else { return ThreadBinding::enter() };
-        let cache = NonNull::new(local.occupy()?)?;
-        local.keep(entered);
-        // SAFETY: in place as long as the P lives, and nobody else's until `exit`: see above.
-        Some(unsafe { CacheRef::new(cache) })
-    }
-
-    #[inline]
-    fn exit() {
-        let inner = entry::enter();
-        match ProcLocal::here(&inner) {
-            Some(local) => {
-                let outer = local.vacate();
-                // In this order: the outer entry ends last.
-                drop(inner);
-                drop(outer);
-            }
-            None => ThreadBinding::exit(),
-        }
+        let Some(local) = ProcLocal::here(&entered) else {
+            drop(entered);
+            return ThreadBinding::with(f);
+        };
+        // SAFETY: in place as long as the P lives, and nobody else's until `vacate`: see above.
+        let result = f(unsafe { &mut *local.occupy()? });
+        local.vacate();
+        Some(result)
     }
 }
 

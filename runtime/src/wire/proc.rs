@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use alloc_core::global::{self, GlobalCache};
 use sched_core::Hooks;
@@ -25,8 +25,6 @@ pub(crate) struct ProcLocal {
     cache: UnsafeCell<GlobalCache>,
     /// Whether the cache is in use.
     occupied: Cell<bool>,
-    /// The entry that keeps the P with the cache's user.
-    entered: Cell<Option<Entered<'static>>>,
 }
 
 impl ProcLocal {
@@ -36,7 +34,6 @@ impl ProcLocal {
             state: Cell::new(None),
             cache: UnsafeCell::new(global::heap().cache()),
             occupied: Cell::new(false),
-            entered: Cell::new(None),
         }
     }
 
@@ -66,23 +63,20 @@ impl ProcLocal {
     }
 
     /// Takes the cache, unless it is in use.
-    #[inline]
+    #[inline(always)]
     pub(super) fn occupy(&self) -> Option<*mut GlobalCache> {
-        (!self.occupied.replace(true)).then(|| self.cache.get())
+        let was_free = !self.occupied.replace(true);
+        // A handler finds it occupied before the cache is touched.
+        compiler_fence(Ordering::SeqCst);
+        was_free.then(|| self.cache.get())
     }
 
-    /// Keeps the entry of the one who has taken the cache.
-    #[inline]
-    pub(super) fn keep(&self, entered: Entered<'static>) {
-        self.entered.set(Some(entered));
-    }
-
-    /// Gives the cache back; the entry is the caller's again.
-    #[inline]
-    pub(super) fn vacate(&self) -> Option<Entered<'static>> {
-        let entered = self.entered.take();
+    /// Gives the cache back.
+    #[inline(always)]
+    pub(super) fn vacate(&self) {
+        // The cache is whole before a handler can find it.
+        compiler_fence(Ordering::SeqCst);
         self.occupied.set(false);
-        entered
     }
 }
 

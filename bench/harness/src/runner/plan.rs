@@ -28,7 +28,15 @@ impl Area {
     pub fn peers(self) -> &'static [&'static str] {
         match self {
             Self::Sched => &["ours", "go", "tokio", "may"],
-            Self::Alloc => &["ours", "ours-goroutine", "mimalloc", "jemalloc", "system"],
+            Self::Alloc => &[
+                "ours",
+                "ours-goroutine",
+                "mimalloc",
+                "mimalloc2",
+                "jemalloc",
+                "snmalloc",
+                "system",
+            ],
             Self::Gc => &["ours", "ours-alone", "go", "mimalloc"],
         }
     }
@@ -66,8 +74,20 @@ pub const ROWS: &[Row] = &[
     Row::new("pair-16", Area::Alloc, 9),
     Row::new("pair-256", Area::Alloc, 9),
     Row::new("pair-4096", Area::Alloc, 9),
+    Row::new("pair-100k", Area::Alloc, 9),
     Row::new("batch-64", Area::Alloc, 9),
+    Row::new("batch-1024", Area::Alloc, 9),
     Row::new("replace-10k", Area::Alloc, 9),
+    Row::new("replace-1m", Area::Alloc, 5),
+    Row::new("churn", Area::Alloc, 5),
+    Row::new("large", Area::Alloc, 5),
+    Row::new("grow", Area::Alloc, 5),
+    Row::new("collections", Area::Alloc, 5),
+    Row::new("cross-free", Area::Alloc, 5),
+    Row::new("exchange", Area::Alloc, 5),
+    Row::new("hand-over", Area::Alloc, 5),
+    Row::new("keep-random", Area::Alloc, 3),
+    Row::new("keep-runs", Area::Alloc, 3),
     Row::new("binary-trees-18", Area::Gc, 5),
 ];
 

@@ -1,0 +1,373 @@
+//! The spans that a cache owns, from which its magazines are filled and into which they are emptied.
+//!
+//! For each size class a cache owns the span it takes cells from (`current`), those with free cells
+//! (`partial`), and the most recent ones without (`full`).
+//!
+//! ```text
+//!        cells taken               exhausted
+//!   current ──────▶ magazine   current ────────────▶ full ── too many: let go ──▶ nobody's (FULL)
+//!      ▲                                               │ a cell comes back         │ a cell comes back
+//!      └───────── partial ◀────────────────────────────┘ ◀────────── adopt ────────┘
+//!                    │ too many: leave ──▶ central
+//!                    └ all cells free, more than EMPTY_BYTES of such: page heap
+//! ```
+//!
+//! * *Cells are needed*, in this order: the current span; cells that others freed into it; a partial
+//!   span; full spans that others freed into; the central; the page heap.
+//! * *A cell comes back* to an own span: a bit is set. To a span of nobody: it is adopted, while there
+//!   are few partial spans, so that a thread that frees what it allocated long ago, or what another
+//!   did, goes on without atomics. Else, and to a span of another cache: [`Remote::push_chain`], with
+//!   all the cells of that span that come in a row.
+//! * A span's owner is told by a number in the record. Only the owner writes it, so reading one's own
+//!   number there proves ownership with a plain load.
+//!
+//! The bounds keep other caches from starving: a cache holds at most [`FULL_SPANS`] full spans per
+//! class, whose remotely freed cells it would otherwise sit on, at most [`partial_limit`] partial
+//! ones, and [`EMPTY_BYTES`] in spans without any cell in use.
+//!
+//! Sources: Go's `mcache.go` (one span per class, here several, since `free` is explicit);
+//! mimalloc (Leijen, Zorn, de Moura 2019) for pages that belong to a thread.
+//!
+//! [`Remote::push_chain`]: crate::remote::Remote::push_chain
+
+use core::{mem, ops::Range, ptr::NonNull};
+
+use crate::{
+    Error, Heap,
+    harden::Wait,
+    owned::{collect, free_cells, put},
+    pages::PageSource,
+    remote::State,
+    size_class::{CLASSES, PAGE, TABLE},
+    span::{Kind, SpanPtr},
+    span_list::SpanList,
+};
+
+/// Full spans of a class that a cache keeps, so that its own frees find them still its own.
+const FULL_SPANS: usize = 32;
+
+/// Full spans that are asked for remote frees before the central is.
+const LOOKS: usize = 2;
+
+/// Bytes of a class in partial spans, beyond which the cache leaves some to the central.
+const PARTIAL_BYTES: usize = 512 << 10;
+
+/// Bytes that a cache keeps in spans without a cell in use.
+const EMPTY_BYTES: usize = 1 << 20;
+
+/// No count of cells in use: frees into the current span change nothing else.
+const NEVER: u32 = u32::MAX;
+
+/// Partial spans of a class that a cache keeps.
+fn partial_limit(class: usize) -> usize {
+    (PARTIAL_BYTES / (usize::from(TABLE[class].manual_pages) * PAGE)).clamp(4, 32)
+}
+
+/// The spans of one class beside the current one.
+#[derive(Debug)]
+struct Bin {
+    partial: SpanList,
+    full: SpanList,
+}
+
+/// The spans of one cache.
+pub(crate) struct Holdings {
+    /// The cache's number, unique in the heap; marks the spans that are its own.
+    pub(crate) number: usize,
+    /// Bytes of partial spans without a cell in use.
+    empty: usize,
+    /// Refills that the heap's counter does not know of yet: adding there each time would be the
+    /// dearest part of a refill.
+    refills: usize,
+    current: [Option<SpanPtr>; CLASSES],
+    bins: [Bin; CLASSES],
+}
+
+impl Holdings {
+    pub(crate) const fn new(number: usize) -> Self {
+        Holdings {
+            number,
+            empty: 0,
+            refills: 0,
+            current: [None; CLASSES],
+            bins: [const { Bin { partial: SpanList::new(), full: SpanList::new() } }; CLASSES],
+        }
+    }
+
+    /// An own span of the class with at least one free cell.
+    pub(crate) fn supply<S: PageSource>(
+        &mut self,
+        heap: &Heap<S>,
+        class: usize,
+    ) -> Result<SpanPtr, Error> {
+        self.refills += 1;
+        if let Some(span) = self.current[class] {
+            if free_cells(span) > 0 || collect(span) {
+                return Ok(span);
+            }
+            self.current[class] = None;
+            self.retain_full(heap, class, span);
+        }
+        let span = match self.find_partial(class) {
+            Some(span) => span,
+            None => self.find_shared(heap, class)?,
+        };
+        span.alarm.set(NEVER);
+        self.current[class] = Some(span);
+        Ok(span)
+    }
+
+    /// A span of our own with a free cell.
+    fn find_partial(&mut self, class: usize) -> Option<SpanPtr> {
+        let bin = &mut self.bins[class];
+        if let Some(span) = bin.partial.pop_front() {
+            if span.used.get() == 0 {
+                self.empty -= span.bytes();
+            }
+            return Some(span);
+        }
+        for _ in 0..bin.full.len().min(LOOKS) {
+            let span = bin.full.pop_front()?;
+            if collect(span) {
+                span.in_full.set(false);
+                return Some(span);
+            }
+            bin.full.push_back(span);
+        }
+        None
+    }
+
+    /// A span from the central or the page heap.
+    fn find_shared<S: PageSource>(
+        &mut self,
+        heap: &Heap<S>,
+        class: usize,
+    ) -> Result<SpanPtr, Error> {
+        self.report_refills(heap);
+        while let Some(span) = heap.central(class).claim(self.number) {
+            heap.counters.claims.add(1);
+            if free_cells(span) > 0 || collect(span) {
+                return Ok(span);
+            }
+            self.retain_full(heap, class, span);
+        }
+        heap.small_span(class, self.number)
+    }
+
+    fn report_refills<S: PageSource>(&mut self, heap: &Heap<S>) {
+        heap.counters.refills.add(mem::take(&mut self.refills));
+    }
+
+    /// Keeps a span without a free cell; lets the oldest such go if there are too many.
+    fn retain_full<S: PageSource>(&mut self, heap: &Heap<S>, class: usize, span: SpanPtr) {
+        self.add_full(class, span);
+        let full = &mut self.bins[class].full;
+        if full.len() > FULL_SPANS
+            && let Some(oldest) = full.pop_front()
+        {
+            oldest.in_full.set(false);
+            self.let_go(heap, class, oldest);
+        }
+    }
+
+    fn add_full(&mut self, class: usize, span: SpanPtr) {
+        span.in_full.set(true);
+        span.alarm.set(span.capacity() - 1);
+        self.bins[class].full.push_back(span);
+    }
+
+    /// Disowns a span that is on none of our lists.
+    fn let_go<S: PageSource>(&mut self, heap: &Heap<S>, class: usize, span: SpanPtr) {
+        if free_cells(span) == 0 {
+            span.set_owner(0);
+            if span.remote.disown_full(span.used.get()).is_ok() {
+                return;
+            }
+            span.set_owner(self.number);
+            collect(span);
+        }
+        // All cells in use were freed by others: nobody can push any more.
+        if span.used.get() == span.remote.snapshot().count() {
+            span.set_owner(0);
+            heap.free_span(span);
+        } else if heap.central(class).leave(span) {
+            heap.reap(span, class);
+        }
+    }
+
+    /// Moves a span of ours to where it belongs after its first or its last cell came back.
+    #[cold]
+    fn after_free<S: PageSource>(&mut self, heap: &Heap<S>, span: SpanPtr) {
+        let class = span.class();
+        if span.in_full.replace(false) {
+            self.bins[class].full.remove(span);
+            self.add_partial(heap, class, span);
+        } else {
+            self.keep_empty(heap, class, span);
+        }
+    }
+
+    /// Puts a span that has a free cell on its list, which may overflow to the central.
+    fn add_partial<S: PageSource>(&mut self, heap: &Heap<S>, class: usize, span: SpanPtr) {
+        span.alarm.set(0);
+        self.bins[class].partial.push_front(span);
+        if span.used.get() == 0 {
+            self.keep_empty(heap, class, span);
+        } else if self.bins[class].partial.len() > partial_limit(class)
+            && let Some(oldest) = self.bins[class].partial.pop_back()
+        {
+            if oldest.used.get() == 0 {
+                self.empty -= oldest.bytes();
+            }
+            self.let_go(heap, class, oldest);
+        }
+    }
+
+    /// Keeps a partial span that has just lost its last cell in use, or gives its pages back.
+    fn keep_empty<S: PageSource>(&mut self, heap: &Heap<S>, class: usize, span: SpanPtr) {
+        if self.empty + span.bytes() <= EMPTY_BYTES {
+            self.empty += span.bytes();
+        } else {
+            self.bins[class].partial.remove(span);
+            span.set_owner(0);
+            heap.free_span(span);
+        }
+    }
+
+    /// Takes hold of a full span of nobody, of which a cell comes back; `false` if it stays another's.
+    fn adopt(&mut self, span: SpanPtr) -> bool {
+        let class = span.class();
+        let room = self.bins[class].partial.len() < partial_limit(class);
+        let adopted = room && span.remote.snapshot().state() == State::Full && span.remote.adopt();
+        if adopted {
+            span.set_owner(self.number);
+            self.add_full(class, span);
+        }
+        adopted
+    }
+
+    /// Leaves all spans to the centrals and the page heap.
+    pub(crate) fn leave_all<S: PageSource>(&mut self, heap: &Heap<S>) {
+        for class in 0..CLASSES {
+            if let Some(span) = self.current[class].take() {
+                self.let_go(heap, class, span);
+            }
+            while let Some(span) = self.bins[class].full.pop_front() {
+                span.in_full.set(false);
+                self.let_go(heap, class, span);
+            }
+            while let Some(span) = self.bins[class].partial.pop_front() {
+                self.let_go(heap, class, span);
+            }
+        }
+        self.empty = 0;
+        self.report_refills(heap);
+    }
+}
+
+/// Cells on their way back to their spans, one after the other.
+///
+/// It remembers the span of the last cell, as the next one often lies in it too, and gathers cells of
+/// a span of somebody else's into a chain. [`Homeward::finish`] must end it.
+pub(crate) struct Homeward<'a, S: PageSource> {
+    heap: &'a Heap<S>,
+    holdings: &'a mut Holdings,
+    /// The addresses of that span; it stays what it is while a cell of it is on its way.
+    addresses: Range<usize>,
+    span: Option<SpanPtr>,
+    /// The span is ours.
+    own: bool,
+    /// Cells of the span that are linked, from the last to come to the first.
+    chain: Option<Chain>,
+}
+
+/// Cells that are linked through their first words.
+struct Chain {
+    first: NonNull<u8>,
+    last: NonNull<u8>,
+    count: u32,
+}
+
+impl<'a, S: PageSource> Homeward<'a, S> {
+    pub(crate) fn new(heap: &'a Heap<S>, holdings: &'a mut Holdings) -> Self {
+        Homeward { heap, holdings, addresses: 0..0, span: None, own: false, chain: None }
+    }
+
+    /// Takes one cell home.
+    ///
+    /// # Safety
+    ///
+    /// `cell` is a live cell of a small span, or a block of somebody else's that the heap knows what
+    /// to do with; the caller gives it up.
+    pub(crate) unsafe fn send(&mut self, cell: NonNull<u8>) {
+        let address = cell.as_ptr() as usize;
+        if !self.addresses.contains(&address) && !self.look_up(cell) {
+            return;
+        }
+        let Some(span) = self.span else { return };
+        if self.own {
+            let used = put(span, cell);
+            if used == span.alarm.get() {
+                self.holdings.after_free(self.heap, span);
+                // The span may be another's now.
+                self.addresses = 0..0;
+            }
+            return;
+        }
+        // SAFETY: the cell is ours until the chain is pushed, at least eight bytes long and aligned.
+        unsafe { self.link(cell) };
+    }
+
+    /// Finds the span of a cell; `false` if the cell is none of a small span's, and done with.
+    fn look_up(&mut self, cell: NonNull<u8>) -> bool {
+        self.push();
+        self.addresses = 0..0;
+        let span = match self.heap.map.get(cell.as_ptr() as usize) {
+            Some(span) if span.kind() == Kind::Small => span,
+            other => {
+                self.free_other(other, cell);
+                return false;
+            }
+        };
+        self.addresses = span.base()..span.end();
+        self.own = span.owner() == self.holdings.number || self.holdings.adopt(span);
+        self.span = Some(span);
+        true
+    }
+
+    /// Frees what is not a cell of a small span: a sample of the profile, which has its own pages, or what
+    /// comes from elsewhere.
+    fn free_other(&self, span: Option<SpanPtr>, block: NonNull<u8>) {
+        match span {
+            Some(span) if span.kind() == Kind::Large => self.heap.free_span(span),
+            _ => self.heap.free_stray(span, block, Wait::Briefly),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Homeward::send`]; the cell lies in `self.span`, which is not ours.
+    unsafe fn link(&mut self, cell: NonNull<u8>) {
+        let (next, last, count) = match &self.chain {
+            Some(chain) => (chain.first.as_ptr(), chain.last, chain.count),
+            None => (core::ptr::null_mut(), cell, 0),
+        };
+        // SAFETY: promised by the caller.
+        unsafe { cell.cast::<*mut u8>().write(next) };
+        self.chain = Some(Chain { first: cell, last, count: count + 1 });
+    }
+
+    /// Frees the chain into its span.
+    fn push(&mut self) {
+        if let (Some(chain), Some(span)) = (self.chain.take(), self.span) {
+            let Chain { first, last, count } = chain;
+            // SAFETY: live cells of this span, which is not ours, linked from first to last.
+            unsafe { self.heap.free_remote(span, first, last, count) };
+        }
+    }
+
+    /// All cells are on their way.
+    pub(crate) fn finish(mut self) {
+        self.push();
+    }
+}

@@ -1,0 +1,288 @@
+//! Free cells at hand: the first thing an allocation asks and the last thing a free does.
+//!
+//! A [`Magazine`] is a stack of pointers to free cells of one class. Taking one and putting one back
+//! touch the stack alone: not the cell, not its span's record, not the page map. So a free does not
+//! care whose the cell is or which span it lies in, and a cell that lies cold in memory stays so.
+//!
+//! ```text
+//!   base          next                    end
+//!    ▼             ▼                       ▼
+//!    ┌────┬────┬───┬───────────────────────┐
+//!    │ cold    hot │        room           │
+//!    └────┴────┴───┴───────────────────────┘
+//! ```
+//!
+//! A new magazine has no slots, so both ends of it are one: the first allocation finds it empty and the
+//! first free finds it full, and the slow path gives it slots. A hardened heap never does, and so sees
+//! every allocation and every free.
+//!
+//! # How many slots
+//!
+//! Slots come from the heap's [`SlotPool`], in powers of two. A magazine that runs empty gets twice as
+//! many, up to [`STEADY`]; beyond that, up to [`limit`], only if it has also been full since. Then
+//! cells go to and fro between cache and spans, which more slots spare; a thread that only allocates,
+//! or only frees, gains nothing from them. A magazine never holds more than [`MAGAZINE_BYTES`].
+//!
+//! Sources: Bonwick and Adams, "Magazines and Vmem" (2001), for the name and the doubling; jemalloc's
+//! `cache_bin.h` for a stack of pointers in place of a list through the cells. A list costs no
+//! memory of its own, but each end of it is a cache miss when a batch of cells moves.
+
+use core::ptr::{self, NonNull};
+
+use crate::{
+    Heap,
+    meta::Meta,
+    pages::PageSource,
+    size_class::{CLASSES, TABLE},
+    sync::{Lock, const_fn},
+};
+
+/// Bytes of free cells that a magazine holds at most, if its class is not huge.
+const MAGAZINE_BYTES: usize = 128 << 10;
+
+/// Slots that a magazine gets for allocations alone.
+const STEADY: usize = 64;
+
+/// Logarithms of the fewest and of the most slots.
+const FEWEST: u32 = 2;
+const MOST: u32 = 10;
+
+/// What a new magazine begins with.
+const FIRST: usize = 8;
+
+/// The most slots of each class.
+static LIMITS: [u16; CLASSES] = limits();
+
+const fn limits() -> [u16; CLASSES] {
+    let mut limits = [0; CLASSES];
+    let mut class = 0;
+    while class < CLASSES {
+        let mut slots = 1 << FEWEST;
+        while slots < 1 << MOST && 2 * slots * TABLE[class].size as usize <= MAGAZINE_BYTES {
+            slots *= 2;
+        }
+        limits[class] = slots as u16;
+        class += 1;
+    }
+    limits
+}
+
+/// The most slots of a magazine of this class.
+pub(crate) fn limit(class: usize) -> usize {
+    usize::from(LIMITS[class])
+}
+
+/// A stack of free cells of one class.
+#[derive(Debug)]
+pub(crate) struct Magazine {
+    /// The first slot without a cell.
+    next: *mut NonNull<u8>,
+    base: *mut NonNull<u8>,
+    end: *mut NonNull<u8>,
+    /// It was full since it last got slots.
+    was_full: bool,
+}
+
+impl Magazine {
+    /// Without slots.
+    pub(crate) const fn new() -> Self {
+        Magazine {
+            next: ptr::null_mut(),
+            base: ptr::null_mut(),
+            end: ptr::null_mut(),
+            was_full: false,
+        }
+    }
+
+    /// Takes the cell that was put in last.
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<NonNull<u8>> {
+        if self.next == self.base {
+            return None;
+        }
+        // SAFETY: `base < next <= end`: the slot below `next` is ours and holds a cell.
+        unsafe {
+            self.next = self.next.sub(1);
+            Some(self.next.read())
+        }
+    }
+
+    /// Puts a cell in; `false` if there is no room.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, cell: NonNull<u8>) -> bool {
+        if self.next == self.end {
+            return false;
+        }
+        // SAFETY: `base <= next < end`: the slot is ours.
+        unsafe {
+            self.next.write(cell);
+            self.next = self.next.add(1);
+        }
+        true
+    }
+
+    pub(crate) fn slots(&self) -> usize {
+        (self.end as usize - self.base as usize) / size_of::<NonNull<u8>>()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        (self.next as usize - self.base as usize) / size_of::<NonNull<u8>>()
+    }
+
+    /// Notes that a cell found no room.
+    pub(crate) fn note_full(&mut self) {
+        self.was_full = true;
+    }
+
+    /// Fills `count` slots above the cells, of which the last is the next to be taken.
+    ///
+    /// `fill` writes all of them; it gets the address of the first.
+    pub(crate) fn fill(&mut self, count: usize, fill: impl FnOnce(*mut NonNull<u8>)) {
+        debug_assert!(self.len() + count <= self.slots(), "no room for {count}");
+        fill(self.next);
+        // SAFETY: there is room for so many, says the caller.
+        self.next = unsafe { self.next.add(count) };
+    }
+
+    /// Hands out the `count` cells that lie longest; the others move down.
+    pub(crate) fn drain(&mut self, count: usize, mut each: impl FnMut(NonNull<u8>)) {
+        let rest = self.len() - count;
+        for at in 0..count {
+            // SAFETY: below `len`.
+            each(unsafe { self.base.add(at).read() });
+        }
+        // SAFETY: `count + rest` slots hold cells; the ranges may overlap.
+        unsafe {
+            self.base.copy_from(self.base.add(count), rest);
+            self.next = self.base.add(rest);
+        }
+    }
+
+    /// Gets more slots for a class, if it should have them and there are any.
+    pub(crate) fn grow<S: PageSource>(&mut self, class: usize, heap: &Heap<S>) {
+        let (now, most) = (self.slots(), limit(class));
+        if now >= most || (now >= STEADY && !self.was_full) {
+            return;
+        }
+        let wanted = if now == 0 { FIRST.min(most) } else { 2 * now };
+        let Some(slots) = heap.slots.lock().take(wanted, &heap.meta, heap.source()) else { return };
+        let len = self.len();
+        // SAFETY: `len` cells lie at the base; the new slots are more, and elsewhere.
+        unsafe { slots.as_ptr().copy_from_nonoverlapping(self.base, len) };
+        self.retire(&heap.slots);
+        self.base = slots.as_ptr();
+        // SAFETY: so many slots were taken, and `len` is no more.
+        unsafe {
+            self.next = self.base.add(len);
+            self.end = self.base.add(wanted);
+        }
+        self.was_full = false;
+    }
+
+    /// Gives the slots back. The cells in them are the caller's.
+    pub(crate) fn retire(&mut self, pool: &Lock<SlotPool>) {
+        if let Some(base) = NonNull::new(self.base) {
+            pool.lock().give(base, self.slots());
+        }
+        *self = Magazine::new();
+    }
+}
+
+/// Slots that no magazine has, by powers of two. Their memory belongs to the heap's records for ever.
+#[derive(Debug)]
+pub(crate) struct SlotPool {
+    free: [Option<NonNull<Free>>; (MOST - FEWEST + 1) as usize],
+}
+
+/// What lies in slots that nobody uses.
+#[derive(Debug)]
+struct Free {
+    next: Option<NonNull<Free>>,
+}
+
+// SAFETY: the slots in the pool are nobody's; only the holder of its lock touches them.
+unsafe impl Send for SlotPool {}
+
+impl SlotPool {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            SlotPool { free: [None; (MOST - FEWEST + 1) as usize] }
+        }
+    }
+
+    /// So many slots, a power of two.
+    fn take<S: PageSource>(
+        &mut self,
+        slots: usize,
+        meta: &Meta,
+        source: &S,
+    ) -> Option<NonNull<NonNull<u8>>> {
+        let order = (slots.trailing_zeros() - FEWEST) as usize;
+        if let Some(free) = self.free[order] {
+            // SAFETY: slots in the pool hold a link, written by `give`.
+            self.free[order] = unsafe { free.as_ref() }.next;
+            return Some(free.cast());
+        }
+        meta.alloc(source, slots * size_of::<NonNull<u8>>(), 64).map(NonNull::cast)
+    }
+
+    fn give(&mut self, slots: NonNull<NonNull<u8>>, count: usize) {
+        let order = (count.trailing_zeros() - FEWEST) as usize;
+        let free = slots.cast::<Free>();
+        // SAFETY: the slots are nobody's now, large enough for a link and aligned.
+        unsafe { free.write(Free { next: self.free[order] }) };
+        self.free[order] = Some(free);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::os::Os;
+    use std::vec::Vec;
+
+    fn cell(number: usize) -> NonNull<u8> {
+        NonNull::new((8 * number) as *mut u8).unwrap()
+    }
+
+    #[test]
+    fn it_is_a_stack_whose_bottom_is_drained() {
+        let heap = Heap::new(Os::new());
+        let mut magazine = Magazine::new();
+        assert!(!magazine.push(cell(1)) && magazine.pop().is_none());
+        magazine.grow(0, &heap);
+        assert!((1..=8).all(|number| magazine.push(cell(number))) && !magazine.push(cell(9)));
+        let mut drained = Vec::new();
+        magazine.drain(3, |cell| drained.push(cell));
+        assert_eq!(drained, [cell(1), cell(2), cell(3)]);
+        magazine.grow(0, &heap);
+        assert_eq!((magazine.slots(), magazine.len()), (16, 5));
+        assert!((4..=8).rev().all(|number| magazine.pop() == Some(cell(number))));
+        assert_eq!(magazine.pop(), None);
+    }
+
+    #[test]
+    fn it_grows_beyond_the_steady_size_only_for_traffic() {
+        let heap = Heap::new(Os::new());
+        let mut magazine = Magazine::new();
+        (0..20).for_each(|_| magazine.grow(0, &heap));
+        assert_eq!(magazine.slots(), STEADY);
+        for _ in 0..20 {
+            magazine.note_full();
+            magazine.grow(0, &heap);
+        }
+        assert_eq!(magazine.slots(), limit(0));
+        let bytes = heap.meta.bytes();
+        magazine.retire(&heap.slots);
+        (0..20).for_each(|_| magazine.grow(0, &heap));
+        assert_eq!((magazine.slots(), heap.meta.bytes()), (STEADY, bytes), "slots are used again");
+    }
+
+    #[test]
+    fn no_magazine_holds_much() {
+        for (class, geometry) in TABLE.iter().enumerate() {
+            let bytes = limit(class) * geometry.size as usize;
+            assert!(bytes <= MAGAZINE_BYTES || limit(class) == 1 << FEWEST, "{class}: {bytes}");
+        }
+    }
+}
