@@ -295,6 +295,17 @@ impl<H: Linked> Lanes<H> {
         self.pop_in_turn()
     }
 
+    /// Up to `share` of them. A holder comes alone or first: in the ring of whoever takes the batch it
+    /// would not be found.
+    fn pop_batch(&mut self, share: usize, hurry: bool) -> List<H> {
+        let mut batch: List<H> = self.pop(hurry).into_iter().collect();
+        while batch.len() < share && !(hurry && !self.holders.is_empty() || self.holder_is_due()) {
+            let Some(next) = self.pop(hurry) else { break };
+            batch.push(next);
+        }
+        batch
+    }
+
     /// A plain one, or the holder that came before it.
     fn pop_in_turn(&mut self) -> Option<H> {
         if self.holder_is_due() {
@@ -415,13 +426,13 @@ impl<H: Linked> Inject<H> {
     /// Takes one P's share: `len / procs + 1`, at most [`BATCH`] and `room`, in the order in which
     /// `pop` would give them.
     pub fn take(&self, procs: usize, room: usize) -> List<H> {
-        if self.is_empty() {
+        if self.is_empty() || room == 0 {
             return List::new();
         }
         let hurry = self.in_hurry();
         self.with(|lanes| {
             let share = (lanes.len() / procs.max(1) + 1).min(BATCH).min(room);
-            core::iter::from_fn(|| lanes.pop(hurry)).take(share).collect()
+            lanes.pop_batch(share, hurry)
         })
     }
 
@@ -610,6 +621,16 @@ mod tests {
         queue.prepend((7..9).map(task).collect(), Lane::Plain);
         queue.push(task(1), Lane::Plain);
         assert_eq!(drained(&queue), [7, 8, 0, 10, 1]);
+    }
+
+    #[test]
+    fn a_batch_has_at_most_one_holder() {
+        let queue = Inject::new();
+        queue.push(task(0), Lane::Plain);
+        (10..12).for_each(|id| queue.push(task(id), Lane::Holder));
+        queue.append((1..3).map(task).collect(), Lane::Plain);
+        let batches: Vec<_> = (0..4).map(|_| ids(queue.take(1, 256))).collect();
+        assert_eq!(batches, [vec![0], vec![10], vec![11, 1, 2], vec![]]);
     }
 
     #[test]
