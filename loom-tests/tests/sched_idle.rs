@@ -1,4 +1,5 @@
-//! The last spinner: no goroutine is left in a queue beside sleeping Ms (S5–S7).
+//! The last spinner: no goroutine is left in a queue beside sleeping Ms (S5–S7), and no P without a
+//! thread beside one that comes to rest (S13).
 //!
 //! Ms, Ps and queues are reduced to what the protocol of `sched_core::idle` sees of them. A queue is
 //! a word with room for one goroutine; its publication is a plain Release store, the weakest that a
@@ -10,6 +11,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
 use sched_core::idle::{Host, Idle, Release, Spinning, Wake};
+use sched_core::orders::{Order, Place};
 
 const PROCS: usize = 2;
 
@@ -237,12 +239,39 @@ fn an_ordered_machine_is_not_asleep() {
         };
         let wake = world.idle.notify().expect("P 1 is idle");
         assert_eq!(wake.host, Host::New, "nobody sleeps");
-        world.idle.rest(0);
+        assert_eq!(world.idle.rest(0), None);
         // The ordered M has started, found nothing, and goes to sleep.
         assert_eq!(world.idle.release(wake.proc, Some(wake.spinning), || false), Release::Idle);
         over.store(1, Ordering::Release);
-        world.idle.rest(1);
+        assert_eq!(world.idle.rest(1), None);
         watcher.join().unwrap();
         assert_eq!(world.idle.census().sleeping, world.idle.census().machines);
+    });
+}
+
+/// S13: a P that waits for a thread is run by an M that comes to rest, whichever is first: the last
+/// look for a sleeper or the M's look for an order.
+#[test]
+fn an_order_and_a_sleeper_find_each_other() {
+    model("an_order_and_a_sleeper_find_each_other", 3, || {
+        let world = World::new();
+        world.idle.add_machine();
+        let machine = {
+            let world = world.clone();
+            thread::spawn(move || world.idle.rest(0))
+        };
+        let order = Order { proc: 1, spinning: None };
+        let given = match world.idle.take_host() {
+            Host::Sleeper(id) => Some((id, order)),
+            Host::New => match world.idle.place(order) {
+                Place::Sleeper(id, order) => Some((id, order)),
+                Place::Waits => None,
+            },
+        };
+        let found = machine.join().unwrap();
+        assert!(given.is_some() != found.is_some(), "{given:?}, {found:?}");
+        assert_eq!(world.idle.backlog().orders, 0);
+        let census = world.idle.census();
+        assert_eq!((census.sleeping, census.machines), (0, 1), "the M is at work");
     });
 }

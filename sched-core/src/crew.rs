@@ -10,7 +10,8 @@
 use crate::{
     handoff::ESCAPE,
     idle::{Host, Wake},
-    machine::{Machine, Order},
+    machine::Machine,
+    orders::{Order, Place},
     proc::{Held, Proc},
     shared::Shared,
     sync::{AtomicPtr, AtomicUsize, Ordering, fence, now},
@@ -79,17 +80,24 @@ impl Shared {
     pub(crate) fn host(&self, host: Host, order: Order) {
         self.bell.ring();
         match host {
-            Host::Sleeper(id) => match self.machine(id) {
-                Some(machine) => machine.wake(order),
-                None => crate::error::fatal(format_args!("thread {id} rests before it exists")),
+            Host::Sleeper(id) => self.wake(id, order),
+            Host::New => match self.idle.place(order) {
+                Place::Sleeper(id, order) => self.wake(id, order),
+                Place::Waits => {
+                    self.service.rouse();
+                    return self.timers.look_again(now() + ESCAPE);
+                }
             },
-            Host::New => {
-                self.service.order(order);
-                return self.timers.look_again(now() + ESCAPE);
-            }
         }
         if self.idle.census().sleeping < self.config.spare_threads {
             self.service.rouse();
+        }
+    }
+
+    fn wake(&self, id: usize, order: Order) {
+        match self.machine(id) {
+            Some(machine) => machine.wake(order),
+            None => crate::error::fatal(format_args!("thread {id} rests before it exists")),
         }
     }
 

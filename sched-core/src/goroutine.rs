@@ -193,21 +193,29 @@ pub(crate) fn answer(words: &Words) {
         (words.entry.clear(Request::TAKE | Request::PREEMPT), m.held())
     };
     if held.is_none() {
-        recover(m, words);
+        recover(m, words, requests);
     } else if requests.contains(Request::PREEMPT) {
         give_way(words, Commit::Preempted);
     }
 }
 
 /// Comes by a P again: an idle one, or by waiting for a turn.
-fn recover(m: &Machine, words: &Words) {
+///
+/// One that came in by itself is back from the kernel, and waits with those that were woken. One that
+/// was asked to give way has computed without a P, or blocks still and was taken out of its system call
+/// for the sake of others ([`escape`](crate::handoff::escape)): it waits behind them. Before them it
+/// would block again before the one that it waits for has had its turn.
+fn recover(m: &Machine, words: &Words, requests: Request) {
     if m.shared().acquire_idle(m) {
         return;
     }
-    if let Some(task) = running(words) {
-        m.counters.displaced.bump();
-        // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
-        leave(m, Commit::Displaced(unsafe { Run::from_raw(NonNull::from(task)) }));
+    let Some(task) = running(words) else { return };
+    m.counters.displaced.bump();
+    // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
+    let run = unsafe { Run::from_raw(NonNull::from(task)) };
+    match requests.contains(Request::PREEMPT) {
+        true => leave(m, Commit::Preempted(run)),
+        false => leave(m, Commit::Displaced(run)),
     }
 }
 

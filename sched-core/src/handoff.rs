@@ -46,9 +46,10 @@
 use crate::{
     entry::{Request, Take, enter},
     idle::Release,
-    machine::{Machine, Order},
+    machine::Machine,
+    orders::Order,
     proc::{Held, Proc},
-    service::{self, Waiting},
+    service,
     shared::Shared,
     sync::now,
     tls::{self, Words},
@@ -178,23 +179,20 @@ pub(crate) fn make_room(shared: &Shared) {
     shared.timers.look_again(now() + PROTECTED);
 }
 
-/// While Ps wait for threads: gives them to such as have come to rest, and, if nothing happens for
-/// long, interrupts the goroutines that hold no P, which are blocked. See [`service`].
-///
-/// [`service`]: crate::service
+/// While Ps wait for threads: if nothing happens for long, interrupts the goroutines that hold no P,
+/// which are blocked. See [`service`].
 pub(crate) fn escape(shared: &Shared) {
-    match shared.service.waiting() {
-        Waiting::Nobody => return,
-        Waiting::Some => {}
-        Waiting::Stuck => interrupt_blocked(shared),
+    let backlog = shared.idle.backlog();
+    if backlog.orders == 0 {
+        return;
+    }
+    if backlog.age >= service::STUCK {
+        interrupt_blocked(shared);
     }
     shared.timers.look_again(now() + ESCAPE);
 }
 
 fn interrupt_blocked(shared: &Shared) {
-    if service::give_to_sleepers(shared) {
-        return;
-    }
     for m in shared.machines().filter(|m| !m.task().is_null() && m.proc().is_none()) {
         request_preempt(shared, m);
         crate::glue::signal(shared, m);

@@ -55,9 +55,11 @@
 #![doc = include_str!("idle.md")]
 
 use core::fmt;
+use std::collections::VecDeque;
 
 use crate::lock::Lock;
-use crate::sync::{AtomicU64, AtomicUsize, Ordering, fence};
+use crate::orders::Order;
+use crate::sync::{AtomicU64, AtomicUsize, Ordering, fence, now};
 
 /// The idle Ps and Ms of one scheduler, by number, and the count of spinners.
 ///
@@ -79,21 +81,25 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering, fence};
 pub struct Idle {
     /// See the module's drawing. Changed by RMW only.
     word: AtomicU64,
-    lists: Lock<Lists>,
+    pub(crate) lists: Lock<Lists>,
     /// Ps that must still be retired. Written under the lock.
     surplus: AtomicUsize,
 }
 
-/// What the lock protects. Both lists have room for all there can be: they never allocate.
-struct Lists {
+/// What the lock protects. The lists have room for all there can be: they never allocate.
+pub(crate) struct Lists {
     /// Idle Ps, the last one first: its caches are the warmest.
     procs: Vec<usize>,
     /// Ps that nobody shall hold.
     retired: Vec<usize>,
-    /// Ms that sleep, the last one first.
-    machines: Vec<usize>,
+    /// Ms that sleep, the last one first. None while an order waits.
+    pub(crate) machines: Vec<usize>,
     /// Ms that exist or are being started.
-    total: usize,
+    pub(crate) total: usize,
+    /// Ps that wait for a thread.
+    pub(crate) orders: VecDeque<Order>,
+    /// When an order was last carried out, or became the only one.
+    pub(crate) progress: u64,
 }
 
 /// Proves that one M counts as a spinner.
@@ -173,6 +179,8 @@ impl Idle {
             retired: Vec::with_capacity(max_procs),
             machines: Vec::with_capacity(max_machines),
             total: 0,
+            orders: VecDeque::with_capacity(max_procs),
+            progress: 0,
         };
         Self { word: AtomicU64::new(0), lists: Lock::new(lists), surplus: AtomicUsize::new(0) }
     }
@@ -382,14 +390,6 @@ impl Idle {
         self.lists.lock().total -= 1;
     }
 
-    /// M `id` is about to sleep, without a P. From now on it may be chosen and woken.
-    pub fn rest(&self, id: usize) {
-        let mut lists = self.lists.lock();
-        debug_assert!(!lists.machines.contains(&id), "M {id} sleeps twice");
-        debug_assert!(lists.machines.len() < lists.machines.capacity(), "more Ms than the cap");
-        lists.machines.push(id);
-    }
-
     /// All numbers at one instant. `sleeping == machines` means that nobody runs and nobody is about
     /// to: an M that is being started counts before it exists.
     pub fn census(&self) -> Census {
@@ -457,6 +457,19 @@ impl Lists {
                 Host::New
             }
         }
+    }
+
+    pub(crate) fn sleep(&mut self, id: usize) {
+        debug_assert!(!self.machines.contains(&id), "M {id} sleeps twice");
+        debug_assert!(self.machines.len() < self.machines.capacity(), "more Ms than the cap");
+        self.machines.push(id);
+    }
+
+    /// An order, which the caller carries out.
+    pub(crate) fn claim(&mut self) -> Option<Order> {
+        let order = self.orders.pop_front()?;
+        self.progress = now();
+        Some(order)
     }
 }
 
@@ -597,12 +610,12 @@ mod tests {
     fn an_ordered_machine_counts_before_it_exists() {
         let idle = Idle::new(2, 4);
         idle.add_machine();
-        idle.rest(0);
+        assert_eq!(idle.rest(0), None);
         let asleep = idle.census();
         assert_eq!((asleep.sleeping, asleep.machines), (1, 1));
         assert_eq!(idle.take_host(), Host::Sleeper(0));
         assert_eq!(idle.take_host(), Host::New);
-        idle.rest(0);
+        assert_eq!(idle.rest(0), None);
         assert_ne!(idle.census().sleeping, idle.census().machines);
         idle.remove_machine();
         assert_eq!(idle.census().sleeping, idle.census().machines);

@@ -45,6 +45,7 @@ pub mod driver;
 pub mod entry;
 pub mod idle;
 pub mod lock;
+pub mod orders;
 pub mod parker;
 pub mod queue;
 pub mod sync;

@@ -29,6 +29,7 @@ use crate::{
     context::{Context, ThreadId},
     idle::Spinning,
     lock::Lock,
+    orders::Order,
     parker::Parker,
     preempt::{self, MThread},
     proc::{Held, Proc},
@@ -52,15 +53,6 @@ pub(crate) enum Commit {
     Displaced(Run),
     /// It has ended: its stack is free.
     End(Run),
-}
-
-/// What an M is woken for.
-#[derive(Debug)]
-pub(crate) struct Order {
-    /// The P to hold, by its number.
-    pub(crate) proc: usize,
-    /// Evidence that the M is counted as a spinner already.
-    pub(crate) spinning: Option<Spinning>,
 }
 
 /// A thread of the scheduler.

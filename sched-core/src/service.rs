@@ -13,8 +13,8 @@
 //!
 //! * A goroutine without a stack waits in a list; others run meanwhile. The service thread makes as
 //!   many stacks as goroutines wait, and some more, and queues them.
-//! * A P without an M to run it is put into the list of *orders*. The next thread to arrive claims
-//!   one; a thread that goes to sleep meanwhile is given it.
+//! * A P without an M to run it becomes an *order* ([`orders`](crate::orders)), for the next thread that
+//!   arrives or comes to rest.
 //!
 //! It looks at everything each time it wakes, so a request is no more than a permit: none can be
 //! lost between two looks.
@@ -25,16 +25,18 @@
 //! is a preempted goroutine, and all Ms are blocked on the same lock. So while orders wait for
 //! longer than [`STUCK`], the timer thread interrupts the goroutines that have no P
 //! ([`escape`](crate::handoff::escape)): each that is taken out of its system call queues behind the
-//! others and leaves an M for an order. (16 goroutines that start threads all the time, with two
+//! others, and its M comes to rest and finds the order. (16 goroutines that start threads all the time, with two
 //! spare Ms, hung within a minute without it.) This is why an order stays in the list until an M is
 //! there to carry it out, and does not travel with a thread that may never start.
 //!
 //! # When the system refuses
 //!
 //! Refusals are counted ([`Stats`](crate::Stats)) and reported once. A goroutine that waits for a
-//! stack gets the next one given back; an order goes to the next M that sleeps; both are tried
-//! again after a moment. At [`max_threads`] an order that no sleeper can take means that every
-//! thread is blocked in the kernel: the process aborts and says so, rather than hang.
+//! stack gets the next one given back; an order goes to the next M that comes to rest; both are tried
+//! again after a moment. At [`max_threads`] an order that waits means that every thread is blocked in
+//! the kernel. Taking goroutines out of it helps if the one that they wait for is among those that wait
+//! for a thread. So it is tried; if no goroutine parks or ends all the while, three seconds, the process
+//! aborts and says so, rather than hang.
 //!
 //! # The end
 //!
@@ -48,12 +50,10 @@ use std::{sync::Once, thread};
 use crate::{
     error::{Error, fatal},
     glue,
-    idle::Host,
-    lock::Lock,
-    machine::{Machine, Order},
+    machine::Machine,
     parker::Parker,
     shared::Shared,
-    sync::{AtomicU64, AtomicUsize, Ordering, now},
+    sync::{AtomicUsize, Ordering, now},
     tls, worker,
 };
 
@@ -62,72 +62,35 @@ const BATCH: core::ops::Range<usize> = 16..256;
 
 /// Nanoseconds for which orders may wait before goroutines are taken out of their system calls: much
 /// longer than a thread takes to start on a busy machine.
-const STUCK: u64 = 10_000_000;
+pub(crate) const STUCK: u64 = 10_000_000;
 
 /// Nanoseconds until a refusal is tried again.
 const RETRY: u64 = 2_000_000;
+
+/// Nanoseconds of refusals at the cap, with orders waiting and no goroutine parking or ending, after
+/// which there is no hope.
+const HOPELESS: u64 = 3_000_000_000;
+
+/// Refusals this far apart have nothing to do with each other.
+const APART: u64 = 100_000_000;
 
 /// What is asked of the service thread.
 #[derive(Debug)]
 pub(crate) struct Service {
     parker: Parker,
-    /// Ps that wait for a thread; room for all there are.
-    orders: Lock<Vec<Order>>,
-    /// When an order was last claimed, or became the only one.
-    progress: AtomicU64,
     /// Ms that were started and have not come to rest or to work yet.
     arriving: AtomicUsize,
     reported: Once,
 }
 
 impl Service {
-    pub(crate) fn new(procs: usize) -> Self {
-        Self {
-            parker: Parker::new(),
-            orders: Lock::new(Vec::with_capacity(procs)),
-            progress: AtomicU64::new(0),
-            arriving: AtomicUsize::new(0),
-            reported: Once::new(),
-        }
+    pub(crate) fn new() -> Self {
+        Self { parker: Parker::new(), arriving: AtomicUsize::new(0), reported: Once::new() }
     }
 
     /// Has the service thread look around.
     pub(crate) fn rouse(&self) {
         self.parker.unpark();
-    }
-
-    /// Has a new M carry out `order`.
-    pub(crate) fn order(&self, order: Order) {
-        {
-            let mut orders = self.orders.lock();
-            debug_assert!(orders.len() < orders.capacity(), "more orders than Ps");
-            if orders.is_empty() {
-                // Relaxed: a time; read by one that decides whether to wait on.
-                self.progress.store(now(), Ordering::Relaxed);
-            }
-            orders.push(order);
-        }
-        self.rouse();
-    }
-
-    /// An order, which the caller carries out. It comes with one count of an M in `idle`.
-    pub(crate) fn claim(&self) -> Option<Order> {
-        let order = self.orders.lock().pop()?;
-        // Relaxed: as in `order`.
-        self.progress.store(now(), Ordering::Relaxed);
-        Some(order)
-    }
-
-    /// Whether orders wait, and whether none was claimed for so long that none may ever be.
-    pub(crate) fn waiting(&self) -> Waiting {
-        if self.orders.lock().is_empty() {
-            return Waiting::Nobody;
-        }
-        // Relaxed: as in `order`.
-        match now().saturating_sub(self.progress.load(Ordering::Relaxed)) {
-            age if age >= STUCK => Waiting::Stuck,
-            _ => Waiting::Some,
-        }
     }
 
     /// Starts the service thread.
@@ -146,87 +109,84 @@ impl Service {
     }
 }
 
-/// How orders do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
-    /// None waits.
-    Nobody,
-    /// Some wait, not for long.
-    Some,
-    /// Some wait, and nothing happens.
-    Stuck,
-}
-
 fn serve(shared: &Shared) {
     let _whole = NoUnwind("the service thread");
-    let mut threads = Vec::new();
+    let mut crew = Crew::default();
     while !shared.stopping() {
-        let well = make_threads(shared, &mut threads) & make_stacks(shared);
+        let well = make_threads(shared, &mut crew) & make_stacks(shared);
         if well {
             shared.service.parker.park();
         } else {
             let _ = shared.service.parker.park_until(now() + RETRY);
         }
     }
-    for thread in threads {
+    for thread in crew.threads {
         // A thread of ours does not unwind: it aborts.
         let _ = thread.join();
     }
     shared.retire_procs();
 }
 
-/// The threads of the Ms made so far.
-type Threads = Vec<thread::JoinHandle<()>>;
+/// What the service thread knows of the Ms.
+#[derive(Default)]
+struct Crew {
+    /// The threads of all that were made.
+    threads: Vec<thread::JoinHandle<()>>,
+    cap: Cap,
+}
 
-/// Starts threads for orders and for the reserve. False if the system refused.
-fn make_threads(shared: &Shared, threads: &mut Threads) -> bool {
+/// A row of refusals at the cap of threads.
+#[derive(Debug, Default)]
+struct Cap {
+    /// Goroutines that had parked or ended at the last one.
+    deeds: u64,
+    first: u64,
+    last: u64,
+}
+
+impl Cap {
+    /// At `now` an order could not have a thread, and so many goroutines have parked or ended. True if
+    /// that has gone on for too long.
+    fn is_hopeless(&mut self, now: u64, deeds: u64) -> bool {
+        if deeds != self.deeds || now - self.last > APART {
+            (self.deeds, self.first) = (deeds, now);
+        }
+        self.last = now;
+        now - self.first >= HOPELESS
+    }
+}
+
+/// Starts threads for orders and for the reserve. False if the system refused one that is needed.
+fn make_threads(shared: &Shared, crew: &mut Crew) -> bool {
     loop {
         // Acquire: one that arrives no more is on the list; pairs with the Release in `machine_main`.
         let arriving = shared.service.arriving.load(Ordering::Acquire);
         let spare = shared.config.spare_threads.saturating_sub(shared.idle.census().sleeping);
-        if arriving >= shared.service.orders.lock().len() + spare {
+        if arriving >= shared.idle.backlog().orders + spare {
             return true;
         }
-        if let Err(refusal) = start_machine(shared, threads) {
-            return do_without(shared, refusal);
+        match start_machine(shared, &mut crew.threads) {
+            Ok(()) => {}
+            Err(_) if shared.idle.backlog().orders == 0 => return true,
+            Err(Refusal::System) => return false,
+            Err(Refusal::Cap) => {
+                despair(shared, &mut crew.cap);
+                return false;
+            }
         }
     }
 }
 
-/// No thread can be had: gives the orders to Ms that have gone to sleep meanwhile. False if some
-/// remain.
-fn do_without(shared: &Shared, refusal: Refusal) -> bool {
-    if give_to_sleepers(shared) {
-        return true;
-    }
-    if let Refusal::Cap = refusal {
-        let cap = shared.config.max_threads;
+/// At the cap, with an order that waits: aborts if there is no hope that a thread comes to rest.
+fn despair(shared: &Shared, cap: &mut Cap) {
+    let stats = shared.stats();
+    if cap.is_hopeless(now(), stats.parks + stats.finished) {
+        let max = shared.config.max_threads;
         fatal(format_args!(
-            "all {cap} threads are blocked in the kernel and a goroutine waits; \
+            "all {max} threads are blocked in the kernel and a goroutine waits; \
              raise max_threads, or block in fewer goroutines at once"
         ));
     }
-    false
-}
-
-/// Gives orders to sleeping Ms, as far as there are both. True if no order remains.
-pub(crate) fn give_to_sleepers(shared: &Shared) -> bool {
-    while shared.service.waiting() != Waiting::Nobody {
-        let host = shared.idle.take_host();
-        let Host::Sleeper(id) = host else {
-            // Counted when the order was made, and not again.
-            shared.idle.remove_machine();
-            return false;
-        };
-        let Some(order) = shared.service.claim() else {
-            shared.idle.rest(id);
-            return true;
-        };
-        // The new M that the order was counted for is not needed.
-        shared.idle.remove_machine();
-        shared.host(host, order);
-    }
-    true
 }
 
 /// Why no thread was made.
@@ -237,7 +197,10 @@ enum Refusal {
     System,
 }
 
-fn start_machine(shared: &Shared, threads: &mut Threads) -> Result<(), Refusal> {
+fn start_machine(
+    shared: &Shared,
+    threads: &mut Vec<thread::JoinHandle<()>>,
+) -> Result<(), Refusal> {
     let id = shared.new_machine_id().ok_or(Refusal::Cap)?;
     let scheduler = shared.arc();
     // Relaxed: a count; the thread's start orders it before its own doings.
@@ -268,12 +231,8 @@ fn machine_main(shared: &Shared, id: usize) {
     let alt_stack = glue::alt_stack();
     let machine = shared.register(Box::new(Machine::of_this_thread(id, shared)));
     words.m.store(core::ptr::from_ref(machine).cast_mut().cast(), Ordering::Relaxed);
-    match shared.service.claim() {
-        Some(order) => worker::obey(machine, order),
-        None => {
-            shared.idle.add_machine();
-            shared.idle.rest(id);
-        }
+    if let Some(order) = shared.idle.arrive(id) {
+        worker::obey(machine, order);
     }
     // Release: this M is on its list, or at work, before it stops arriving.
     shared.service.arriving.fetch_sub(1, Ordering::Release);
@@ -307,4 +266,19 @@ fn make_stacks(shared: &Shared) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hope_is_lost_after_a_row_of_refusals_in_which_nothing_happens() {
+        let mut cap = Cap::default();
+        let steps = |from: u64, to: u64| (from..to).step_by(RETRY as usize);
+        assert!(!steps(5 * HOPELESS, 6 * HOPELESS).any(|now| cap.is_hopeless(now, 7)));
+        assert!(!cap.is_hopeless(6 * HOPELESS, 8), "a goroutine ended");
+        assert!(!cap.is_hopeless(9 * HOPELESS, 8), "another row");
+        assert!(steps(9 * HOPELESS, 11 * HOPELESS).any(|now| cap.is_hopeless(now, 8)));
+    }
 }

@@ -119,7 +119,7 @@ impl Shared {
             starving_len: AtomicUsize::new(0),
             refusal: Lock::new(None),
             registry: Registry::new(),
-            service: Service::new(room),
+            service: Service::new(),
             timers: Timers::new(),
             gate: AtomicUsize::new(0),
             closer: Lock::new(None),

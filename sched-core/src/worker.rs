@@ -79,7 +79,8 @@
 use crate::{
     context,
     idle::Release,
-    machine::{Machine, Order},
+    machine::Machine,
+    orders::Order,
     proc::Held,
     queue::local::Next,
     switch::{aim, next_at_hand, settle},
@@ -123,9 +124,10 @@ pub(crate) fn obey(m: &Machine, order: Order) {
 fn find(m: &Machine) -> Option<Run> {
     loop {
         let Some(held) = m.held() else {
-            m.shared().idle.rest(m.id());
-            if !sleep(m) {
-                return None;
+            match m.shared().idle.rest(m.id()) {
+                Some(order) => obey(m, order),
+                None if sleep(m) => {}
+                None => return None,
             }
             continue;
         };

@@ -110,14 +110,24 @@ fn whatever_threads_do_in_thread_mode() {
 /// left to get the holder to run.
 #[test]
 fn threads_that_start_threads_do_not_block_each_other_for_ever() {
-    let config = Config { procs: 2, spare_threads: 1, ..Config::default() };
+    start_threads(Config { procs: 2, spare_threads: 1, ..Config::default() }, rounds() * 100);
+}
+
+/// The same with half as many Ms as goroutines: sooner or later all are blocked on the lock, and there
+/// is no thread for its holder but one whose goroutine is taken out of its system call.
+#[test]
+fn threads_that_start_threads_go_on_at_the_cap_of_threads() {
+    start_threads(Config { procs: 2, max_threads: 8, ..Config::default() }, rounds() * 3);
+}
+
+fn start_threads(config: Config, times: usize) {
     let scheduler = Scheduler::new(config, Arc::new(NoHooks)).expect("it can be had");
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let (monitor, done) = (scheduler.monitor(), &done);
         scope.spawn(move || harass(&monitor, done));
-        let start_threads = || (0..rounds() * 100).for_each(|_| assert_eq!(work::threads(), 21));
-        let handles = [(); 16].map(|()| scheduler.spawn(start_threads).expect("a goroutine"));
+        let body = move || (0..times).for_each(|_| assert_eq!(work::threads(), 21));
+        let handles = [(); 16].map(|()| scheduler.spawn(body).expect("a goroutine"));
         let results = handles.map(|handle| handle.join());
         done.store(true, Ordering::Relaxed);
         assert!(results.iter().all(Result::is_ok));
