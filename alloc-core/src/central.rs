@@ -18,6 +18,8 @@
 use core::ptr::NonNull;
 
 use crate::{
+    owned::{collect, free_cells},
+    remote::{Pushed, State},
     span::{Span, SpanPtr},
     span_list::SpanList,
     span_set::SpanSet,
@@ -51,7 +53,7 @@ impl Central {
 
     /// Takes a span with free cells from its owner, who must be the caller. True if others have
     /// freed all its cells meanwhile, so that it can be reaped.
-    pub(crate) fn leave(&self, span: SpanPtr) -> bool {
+    fn leave(&self, span: SpanPtr) -> bool {
         let mut list = self.list.lock();
         span.set_owner(0);
         span.remote.list(span.used.get());
@@ -61,7 +63,7 @@ impl Central {
     }
 
     /// Takes a full span of which a cell was freed, from the thread whose push found that.
-    pub(crate) fn put_back(&self, span: SpanPtr) {
+    fn put_back(&self, span: SpanPtr) {
         let Some(element) = NonNull::new(span.as_ptr()) else { return };
         // SAFETY: exactly one push moves the word from *full* to *incoming*, so the caller alone
         // may stack the record, and records are never unmapped while the heap is there.
@@ -82,6 +84,46 @@ impl Central {
         span.set_listed(None);
         span.remote.claim();
         Some(span)
+    }
+
+    /// Does what a push onto the remote list of `span` found to be done; never waits. Returns a span
+    /// that the caller must free: all its cells are free, and nobody has it.
+    pub(crate) fn after_push(
+        &self,
+        span: SpanPtr,
+        class: usize,
+        pushed: Pushed,
+    ) -> Option<SpanPtr> {
+        match pushed {
+            Pushed::Queued => None,
+            Pushed::Emptied => self.reap(span, class),
+            Pushed::PutBack => {
+                self.put_back(span);
+                // Others may have freed all its cells before it lay in the set.
+                let now = span.remote.snapshot();
+                let emptied = now.state() == State::Incoming && now.is_empty();
+                if emptied { self.reap(span, class) } else { None }
+            }
+        }
+    }
+
+    /// Takes a span from its owner `number`, the caller, which has it on none of its lists. Returns a
+    /// span that the caller must free, as [`Central::after_push`].
+    pub(crate) fn disown(&self, span: SpanPtr, class: usize, number: usize) -> Option<SpanPtr> {
+        if free_cells(span) == 0 {
+            span.set_owner(0);
+            if span.remote.disown_full(span.used.get()).is_ok() {
+                return None;
+            }
+            span.set_owner(number);
+            collect(span);
+        }
+        // All cells in use were freed by others: nobody can push any more.
+        if span.used.get() == span.remote.snapshot().count() {
+            span.set_owner(0);
+            return Some(span);
+        }
+        if self.leave(span) { self.reap(span, class) } else { None }
     }
 
     /// Takes out any span all of whose cells are free.

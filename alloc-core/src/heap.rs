@@ -34,7 +34,6 @@ use crate::{
     page_map::PageMap,
     pages::PageSource,
     profile::{self, Profile},
-    remote::{Pushed, State},
     size_class::{CLASSES, PAGE, TABLE},
     span::{Kind, Span, SpanPtr},
     span_set::SpanSet,
@@ -302,17 +301,8 @@ impl<S: PageSource> Heap<S> {
             // aligned to eight.
             unsafe { last.cast::<*mut u8>().write(next) };
         });
-        match pushed {
-            Pushed::Queued => {}
-            Pushed::PutBack => {
-                self.central(class).put_back(span);
-                // Others may have freed all its cells before it lay in the set.
-                let now = span.remote.snapshot();
-                if now.state() == State::Incoming && now.is_empty() {
-                    self.reap(span, class);
-                }
-            }
-            Pushed::Emptied => self.reap(span, class),
+        if let Some(span) = self.central(class).after_push(span, class, pushed) {
+            self.free_span_later(span);
         }
     }
 
@@ -324,14 +314,6 @@ impl<S: PageSource> Heap<S> {
         let known = span.is_none() && self.strays.is_some_and(|free| unsafe { free(block) });
         if !known {
             self.free_odd(span, block, wait);
-        }
-    }
-
-    /// Frees a span that looked empty and unowned, if it still is.
-    #[cold]
-    pub(crate) fn reap(&self, span: SpanPtr, class: usize) {
-        if let Some(span) = self.central(class).reap(span, class) {
-            self.free_span_later(span);
         }
     }
 

@@ -178,20 +178,8 @@ impl Holdings {
 
     /// Disowns a span that is on none of our lists.
     fn let_go<S: PageSource>(&mut self, heap: &Heap<S>, class: usize, span: SpanPtr) {
-        if free_cells(span) == 0 {
-            span.set_owner(0);
-            if span.remote.disown_full(span.used.get()).is_ok() {
-                return;
-            }
-            span.set_owner(self.number);
-            collect(span);
-        }
-        // All cells in use were freed by others: nobody can push any more.
-        if span.used.get() == span.remote.snapshot().count() {
-            span.set_owner(0);
+        if let Some(span) = heap.central(class).disown(span, class, self.number) {
             heap.free_span(span);
-        } else if heap.central(class).leave(span) {
-            heap.reap(span, class);
         }
     }
 

@@ -72,6 +72,8 @@ mod central;
 mod error;
 #[cfg(feature = "global")]
 pub mod global;
+#[doc(hidden)]
+pub mod handover;
 pub mod harden;
 mod heap;
 mod holdings;

@@ -112,7 +112,7 @@ impl Linked for Span {
 }
 
 impl Span {
-    fn dead() -> Self {
+    pub(crate) fn dead() -> Self {
         Span {
             base: AtomicUsize::new(0),
             owner: AtomicUsize::new(0),

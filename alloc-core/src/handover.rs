@@ -1,0 +1,124 @@
+//! The hand-over of small spans between caches, apart from any heap: for models and tests.
+//!
+//! A heap needs zeroed memory for its page map, which loom's atomics do not survive. What a cache does
+//! when it gives up a span, what a free by another thread does, and who may take the span then, needs no
+//! heap: only records, and the central of their class. Here they are by themselves, the production code
+//! of `central`, [`remote`](crate::remote) and [`span_set`](crate::span_set).
+//!
+//! Model: `loom-tests/tests/alloc_central.rs`.
+
+use core::{fmt, ptr, ptr::NonNull};
+
+use crate::{
+    central::Central,
+    owned::collect,
+    size_class::magic,
+    span::{Kind, Span, SpanPtr},
+};
+
+/// The memory of a span's record.
+#[derive(Default)]
+pub struct Room(Option<Span>);
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").finish_non_exhaustive()
+    }
+}
+
+/// A small span: its record, over cells of eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record(SpanPtr);
+
+impl Record {
+    /// The record of `cells`, all of them live, owned by the cache `owner`.
+    ///
+    /// # Safety
+    ///
+    /// `room` and `cells` stay in place as long as the record is used, and nobody else uses them. It
+    /// is the first record in that room, or the last one there was freed.
+    pub unsafe fn new(
+        room: NonNull<Room>,
+        cells: NonNull<[u64]>,
+        class: usize,
+        owner: usize,
+    ) -> Self {
+        // SAFETY: promised by the caller.
+        let span = unsafe {
+            let place = &mut *room.as_ptr();
+            SpanPtr::from_raw(NonNull::from(place.0.insert(Span::dead())))
+        };
+        let record = Record(span);
+        record.0.set_run(cells.as_ptr() as *mut u64 as usize, 1);
+        record.live_again(class, cells.len(), owner);
+        record
+    }
+
+    /// Begins a new life of a record that was freed: all cells live, in the cache `owner`.
+    pub fn live_again(self, class: usize, cells: usize, owner: usize) {
+        self.0.set_cells(class, 8, magic(8), cells);
+        crate::owned::free_all(self.0);
+        let mut taken = [NonNull::dangling(); 64];
+        // SAFETY: there is room for so many, and the span has so many free cells.
+        unsafe { crate::owned::take(self.0, cells, taken.as_mut_ptr()) };
+        self.0.remote.reset();
+        self.0.set_owner(owner);
+        self.0.set_kind(Kind::Small);
+    }
+
+    /// The owner looks for cells that others freed; true if it has found some.
+    pub fn collect(self) -> bool {
+        collect(self.0)
+    }
+
+    /// Cells that the owner knows to be free.
+    pub fn free_cells(self) -> usize {
+        crate::owned::free_cells(self.0)
+    }
+}
+
+/// The central of one class.
+#[derive(Debug)]
+pub struct Lists {
+    central: Central,
+    class: usize,
+}
+
+impl Lists {
+    /// An empty one.
+    pub fn new(class: usize) -> Self {
+        Lists { central: Central::new(), class }
+    }
+
+    /// The cache `owner` gives a span up. Returns a span that is the caller's to free.
+    pub fn disown(&self, span: Record, owner: usize) -> Option<Record> {
+        self.central.disown(span.0, self.class, owner).map(Record)
+    }
+
+    /// Frees a live cell of a span that the caller does not own. Returns a span that is the caller's
+    /// to free.
+    pub fn free(&self, span: Record, cell: usize) -> Option<Record> {
+        let pushed = span.0.remote.push(cell as u32, |next| {
+            let next =
+                next.map_or(ptr::null_mut(), |next| span.0.cell_at(next as usize) as *mut u8);
+            // SAFETY: the cell is the caller's until the push succeeds, and lies in the span's cells.
+            unsafe { (span.0.cell_at(cell) as *mut *mut u8).write(next) };
+        });
+        self.central.after_push(span.0, self.class, pushed).map(Record)
+    }
+
+    /// Takes a span for the cache `owner`.
+    pub fn claim(&self, owner: usize) -> Option<Record> {
+        self.central.claim(owner).map(Record)
+    }
+
+    /// Takes out `span` if it is listed here and empty.
+    pub fn reap(&self, span: Record) -> Option<Record> {
+        self.central.reap(span.0, self.class).map(Record)
+    }
+
+    /// Takes out any span that is empty.
+    pub fn reap_any(&self) -> Option<Record> {
+        self.central.reap_any().map(Record)
+    }
+}
