@@ -174,7 +174,7 @@ unsafe impl<B: Binding> core::alloc::GlobalAlloc for GlobalAlloc<B> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match B::with(|cache| or_null(cache.alloc(layout))) {
             Some(block) => block,
-            None => emergency::alloc::<B::Place>(|cache| cache.alloc(layout)),
+            None => emergency::alloc::<B::Place>(move |cache| cache.alloc(layout)),
         }
     }
 
@@ -196,7 +196,7 @@ unsafe impl<B: Binding> core::alloc::GlobalAlloc for GlobalAlloc<B> {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         match B::with(|cache| or_null(cache.alloc_zeroed(layout))) {
             Some(block) => block,
-            None => emergency::alloc::<B::Place>(|cache| cache.alloc_zeroed(layout)),
+            None => emergency::alloc::<B::Place>(move |cache| cache.alloc_zeroed(layout)),
         }
     }
 

@@ -188,6 +188,7 @@ impl Span {
 
     /// Acquire: pairs with the Release in [`Span::set_kind`], so that a reader with a wild pointer
     /// who sees a kind sees the geometry that goes with it.
+    #[inline(always)]
     pub(crate) fn kind(&self) -> Kind {
         KINDS[self.kind.load(Ordering::Acquire) as usize]
     }

@@ -164,6 +164,7 @@ impl Counter {
         self.0.store(n, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }

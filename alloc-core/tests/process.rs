@@ -26,7 +26,7 @@ const CHILD: &str = "ALLOC_CORE_TEST";
 fn alone(name: &str, body: fn()) -> String {
     if env::var_os(CHILD).is_some() {
         // SAFETY: the default action of the alarm ends the process.
-        unsafe { libc::alarm(60) };
+        unsafe { libc::alarm(120) };
         body();
         return String::new();
     }
@@ -149,17 +149,18 @@ static DEEPEST: AtomicUsize = AtomicUsize::new(0);
 extern "C" fn allocate(_signal: libc::c_int) {
     DEEPEST.fetch_max(DEPTH.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
     let seed = SERVED.fetch_add(1, Ordering::Relaxed);
-    let mut block = filled(seed);
-    block.extend_from_within(..);
-    if !is_from_main_heap(&block) {
-        EMERGENCIES.fetch_add(1, Ordering::Relaxed);
+    for seed in seed..seed + 10 {
+        let mut block = filled(seed);
+        block.extend_from_within(..);
+        if !is_from_main_heap(&block) {
+            EMERGENCIES.fetch_add(1, Ordering::Relaxed);
+        }
+        let half = block.len() / 2;
+        // A panic would unwind out of the handler.
+        if !is_whole(&block[..half], seed) || !is_whole(&block[half..], seed) {
+            std::process::abort();
+        }
     }
-    let half = block.len() / 2;
-    // A panic would unwind out of the handler.
-    if !is_whole(&block[..half], seed) || !is_whole(&block[half..], seed) {
-        std::process::abort();
-    }
-    drop(block);
     DEPTH.fetch_sub(1, Ordering::Relaxed);
 }
 
@@ -189,6 +190,14 @@ fn churn(done: &AtomicBool) {
     }
 }
 
+/// Is inside of the allocator most of the time: such blocks take the lock of the page heap.
+fn churn_large(done: &AtomicBool) {
+    while !done.load(Ordering::Relaxed) {
+        let blocks: Vec<_> = (5..40).map(|n| Vec::<u8>::with_capacity(n << 14)).collect();
+        drop(black_box(blocks));
+    }
+}
+
 #[test]
 fn handlers_that_interrupt_handlers_in_the_allocator_are_served() {
     alone("handlers_that_interrupt_handlers_in_the_allocator_are_served", || {
@@ -201,19 +210,24 @@ fn handlers_that_interrupt_handlers_in_the_allocator_are_served() {
             scope.spawn(move || {
                 // SAFETY: the call has no preconditions.
                 to.send(unsafe { libc::pthread_self() }).unwrap();
-                churn(done);
+                churn_large(done);
             });
+            scope.spawn(|| churn(done));
             let target = from.recv().unwrap();
             let enough = || {
-                SERVED.load(Ordering::Relaxed) >= 5_000
-                    && EMERGENCIES.load(Ordering::Relaxed) >= 20
+                SERVED.load(Ordering::Relaxed) >= 1_000
+                    && EMERGENCIES.load(Ordering::Relaxed) >= 2_500
                     && DEEPEST.load(Ordering::Relaxed) >= 2
             };
-            for signal in signals.into_iter().cycle().take_while(|_| !enough()) {
+            while !enough() {
                 let before = SERVED.load(Ordering::Relaxed);
-                // SAFETY: the thread runs until `done`.
-                unsafe { libc::pthread_kill(target, signal) };
-                // The next one may come while this one's handler is at work, but not before.
+                for (signal, wait) in signals.into_iter().zip([7_919, 6_101, 0]) {
+                    // SAFETY: the thread runs until `done`.
+                    unsafe { libc::pthread_kill(target, signal) };
+                    // The next one comes at any moment of this one's handler.
+                    (0..before * wait % 5_000).for_each(|_| std::hint::spin_loop());
+                }
+                // No more come before one of these was handled, or the handlers would be all it does.
                 while SERVED.load(Ordering::Relaxed) == before {
                     thread::yield_now();
                 }
@@ -254,15 +268,10 @@ fn a_handler_that_interrupts_the_allocator_may_fork() {
             scope.spawn(move || {
                 // SAFETY: the call has no preconditions.
                 to.send(unsafe { libc::pthread_self() }).unwrap();
-                // Such blocks take the lock of the page heap each time.
-                while !done.load(Ordering::Relaxed) {
-                    let blocks: Vec<_> =
-                        (5..40).map(|n| Vec::<u8>::with_capacity(n << 14)).collect();
-                    drop(black_box(blocks));
-                }
+                churn_large(done);
             });
             let target = from.recv().unwrap();
-            while FORKS.load(Ordering::Relaxed) < 200 {
+            while FORKS.load(Ordering::Relaxed) < 100 {
                 let before = FORKS.load(Ordering::Relaxed);
                 // SAFETY: the thread runs until `done`.
                 unsafe { libc::pthread_kill(target, libc::SIGUSR1) };
