@@ -30,6 +30,7 @@ use crate::{
     managed::Managed,
     meta::Meta,
     owned,
+    page_cache::PageCache,
     page_heap::pages::{Pages, Parts, Taken},
     page_map::PageMap,
     pages::PageSource,
@@ -189,11 +190,16 @@ impl<S: PageSource> Heap<S> {
         }
     }
 
-    /// A fresh span of a class for the cache `owner`.
-    pub(crate) fn small_span(&self, class: usize, owner: usize) -> Result<SpanPtr, Error> {
+    /// A fresh span of a class for the cache `owner`, which has these pages.
+    pub(crate) fn small_span(
+        &self,
+        cached: &mut PageCache,
+        class: usize,
+        owner: usize,
+    ) -> Result<SpanPtr, Error> {
         let geometry = &TABLE[class];
         let pages = usize::from(geometry.manual_pages);
-        let Taken { span, .. } = self.take(pages, 1, Kind::Small)?;
+        let Taken { span, .. } = cached.take(self, pages, Kind::Small)?;
         let cell = geometry.size as usize;
         span.set_cells(class, cell, geometry.magic, pages * PAGE / cell);
         owned::free_all(span);

@@ -36,6 +36,7 @@ use crate::{
     Error, Heap,
     harden::Wait,
     owned::{collect, free_cells, put},
+    page_cache::PageCache,
     pages::PageSource,
     remote::State,
     size_class::{CLASSES, PAGE, TABLE},
@@ -79,6 +80,8 @@ pub(crate) struct Holdings {
     /// Refills that the heap's counter does not know of yet: adding there each time would be the
     /// dearest part of a refill.
     refills: usize,
+    /// Pages for the next spans.
+    pages: PageCache,
     current: [Option<SpanPtr>; CLASSES],
     bins: [Bin; CLASSES],
 }
@@ -89,6 +92,7 @@ impl Holdings {
             number,
             empty: 0,
             refills: 0,
+            pages: PageCache::new(),
             current: [None; CLASSES],
             bins: [const { Bin { partial: SpanList::new(), full: SpanList::new() } }; CLASSES],
         }
@@ -151,7 +155,7 @@ impl Holdings {
             }
             self.retain_full(heap, class, span);
         }
-        heap.small_span(class, self.number)
+        heap.small_span(&mut self.pages, class, self.number)
     }
 
     fn report_refills<S: PageSource>(&mut self, heap: &Heap<S>) {
@@ -249,6 +253,7 @@ impl Holdings {
             }
         }
         self.empty = 0;
+        self.pages.flush(heap);
         self.report_refills(heap);
     }
 }

@@ -9,6 +9,8 @@
 //!     │ a span of cells of one size
 //!   central       a list of half-empty spans per class               a lock per class
 //!     │
+//!   page cache    64 pages of the cache's own, for new spans         no lock
+//!     │
 //!   page heap     runs of 8 KiB pages, first fit by address          one lock
 //!     │
 //!   PageSource    arenas of 64 MiB: mmap, a fixed region, …          a system call
@@ -81,6 +83,7 @@ mod magazine;
 pub mod managed;
 mod meta;
 mod owned;
+mod page_cache;
 pub mod page_heap;
 mod page_map;
 pub mod pages;

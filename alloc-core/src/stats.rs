@@ -55,6 +55,8 @@ pub struct Stats {
     pub refills: usize,
     /// Times a cache took a span from a central.
     pub claims: usize,
+    /// Times a span was cut out of a cache's own pages.
+    pub cached_takes: usize,
     /// Times a span or large block was taken from the page heap.
     pub takes: usize,
     /// Times the page heap asked its source for memory.
@@ -85,6 +87,7 @@ impl Counters {
             tables,
             refills: self.refills.get(),
             claims: self.claims.get(),
+            cached_takes: self.cached_takes.get(),
             takes: self.takes.get(),
             grows: self.grows.get(),
             releases: self.releases.get(),
@@ -101,6 +104,7 @@ pub(crate) struct Counters {
     pub(crate) stacks: Counter,
     /// Times a span was taken from the page heap, and times that grew.
     takes: Counter,
+    cached_takes: Counter,
     pub(crate) grows: Counter,
     /// Bytes by which that grew.
     pub(crate) grown: Counter,
@@ -119,6 +123,7 @@ impl Counters {
                 releases: Counter::new(),
                 stacks: Counter::new(),
                 takes: Counter::new(),
+                cached_takes: Counter::new(),
                 grows: Counter::new(),
                 grown: Counter::new(),
                 resting: Counter::new(),
@@ -130,6 +135,12 @@ impl Counters {
     /// A span of `kind` takes pages.
     pub(crate) fn take(&self, kind: Kind, pages: usize) {
         self.takes.add(1);
+        self.used[kind as usize].add(pages);
+    }
+
+    /// As [`Counters::take`], out of a page cache.
+    pub(crate) fn take_cached(&self, kind: Kind, pages: usize) {
+        self.cached_takes.add(1);
         self.used[kind as usize].add(pages);
     }
 

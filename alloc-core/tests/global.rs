@@ -70,6 +70,7 @@ fn a_storm_of_threads_leaves_nothing_behind() {
         after.small
             + after.large
             + after.managed
+            + after.cached
             + after.free
             + after.released
             + after.stacks

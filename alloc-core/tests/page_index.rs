@@ -170,7 +170,7 @@ impl<P: PageHeap> World<P> {
     }
 
     /// All free runs, by the index and by the model.
-    fn compare(&self) {
+    fn compare(&mut self) {
         let (mut page, mut runs) = (0, Vec::new());
         while let Some(run) = self.index.next_free(page) {
             page = run.end + 1;

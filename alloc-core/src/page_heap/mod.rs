@@ -15,7 +15,8 @@
 //! implementations comparable, page for page (`tests/page_index.rs`).
 //!
 //! [`Radix`] is the default, [`Treap`] the alternative; a heap uses the one that its source names
-//! ([`PageSource::Index`](crate::pages::PageSource::Index)).
+//! ([`PageSource::Index`](crate::pages::PageSource::Index)). Figures for both:
+//! `docs/decisions/0011-the-radix-bitmap-is-the-page-heap.md`.
 
 pub(crate) mod bits;
 mod chunks;
@@ -104,12 +105,12 @@ pub trait PageHeap: fmt::Debug + Send {
     fn take_at(&mut self, pages: Range<usize>) -> bool;
 
     /// The lowest free pages at `from` or above: to the end of their run.
-    fn next_free(&self, from: usize) -> Option<Range<usize>>;
+    fn next_free(&mut self, from: usize) -> Option<Range<usize>>;
 }
 
 /// Where the lowest free page at `from` or above lies, 64 pages at an aligned number; and which of
 /// them are free.
-pub(crate) fn next_word(index: &impl PageHeap, from: usize) -> Option<(usize, u64)> {
+pub(crate) fn next_word(index: &mut impl PageHeap, from: usize) -> Option<(usize, u64)> {
     let base = index.next_free(from)?.start / 64 * 64;
     let (mut page, mut free) = (base, 0);
     while let Some(run) = index.next_free(page).filter(|run| run.start < base + 64) {

@@ -12,7 +12,7 @@
 
 use core::ptr::NonNull;
 
-use super::{PageHeap, Pool, Room};
+use super::{PageHeap, Pool, Room, Word};
 use crate::{
     Error,
     meta::Meta,
@@ -25,6 +25,9 @@ use crate::{
 
 /// The heap commits at least this much at a time, if its arena is as large.
 const COMMIT: usize = 4 << 20;
+
+/// A page cache gets 64 pages only while so many times as many are free.
+const SPARE_WORDS: usize = 4;
 
 /// What the page heap works on besides itself.
 pub(crate) struct Parts<'a, S> {
@@ -45,13 +48,41 @@ unsafe impl<S: PageSource> Room for Parts<'_, S> {
 #[derive(Debug)]
 pub(crate) struct Pages<P> {
     pub(crate) pool: Pool<P>,
-    /// Records that are not in use, linked by `next`.
-    spare: Option<SpanPtr>,
+    /// Records that are not in use.
+    spare: Records,
     /// Uncommitted rest of the newest arena.
     next: usize,
     end: usize,
     /// Bytes that may be ready, records included.
     pub(crate) limit: usize,
+}
+
+/// Dead records, linked by `next`.
+#[derive(Debug)]
+pub(crate) struct Records {
+    first: Option<SpanPtr>,
+    len: usize,
+}
+
+impl Records {
+    pub(crate) const EMPTY: Self = Records { first: None, len: 0 };
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<SpanPtr> {
+        let span = self.first?;
+        self.first = span.next.take();
+        self.len -= 1;
+        Some(span)
+    }
+
+    fn push(&mut self, span: SpanPtr) {
+        span.prev.set(None);
+        span.next.set(self.first.replace(span));
+        self.len += 1;
+    }
 }
 
 /// A run that was just taken.
@@ -63,7 +94,7 @@ pub(crate) struct Taken {
 
 impl<P: PageHeap> Pages<P> {
     pub(crate) const EMPTY: Self =
-        Pages { pool: Pool::EMPTY, spare: None, next: 0, end: 0, limit: usize::MAX };
+        Pages { pool: Pool::EMPTY, spare: Records::EMPTY, next: 0, end: 0, limit: usize::MAX };
 
     /// Takes `pages` pages at an address that is a multiple of `align` pages, at the lowest address
     /// there is. The record is still *dead*; the caller gives it a kind.
@@ -84,7 +115,7 @@ impl<P: PageHeap> Pages<P> {
                 error => Err(error),
             })
         };
-        let grant = granted.inspect_err(|_| self.discard(span))?;
+        let grant = granted.inspect_err(|_| self.put_record(span))?;
         span.set_run(grant.first * PAGE, pages);
         parts.map.set_ends(span);
         parts.counters.take(kind, pages);
@@ -125,15 +156,14 @@ impl<P: PageHeap> Pages<P> {
             _ => parts.map.forget(first..first + pages),
         }
         span.set_kind(Kind::Dead);
-        self.discard(span);
+        self.put_record(span);
         self.pool.put(first..first + pages);
         parts.counters.resting.set(self.pool.resting());
     }
 
     /// A record in state *dead*.
     fn record<S: PageSource>(&mut self, parts: &Parts<'_, S>) -> Option<SpanPtr> {
-        if let Some(span) = self.spare {
-            self.spare = span.next.take();
+        if let Some(span) = self.spare.pop() {
             return Some(span);
         }
         let at = parts.meta.alloc(parts.source, size_of::<Span>(), align_of::<Span>())?;
@@ -141,10 +171,38 @@ impl<P: PageHeap> Pages<P> {
         Some(unsafe { SpanPtr::create(at.cast()) })
     }
 
-    /// Takes a record back; its links must be unused.
-    fn discard(&mut self, span: SpanPtr) {
-        span.prev.set(None);
-        span.next.set(self.spare.replace(span));
+    /// The free ones of 64 pages for a page cache, unless they are a good part of what is free.
+    pub(crate) fn take_word<S>(&mut self, parts: &Parts<'_, S>) -> Option<Word> {
+        self.apply_limit(parts);
+        if self.pool.free() < SPARE_WORDS * 64 {
+            return None;
+        }
+        self.pool.take_word()
+    }
+
+    /// Takes back what is left of a word.
+    pub(crate) fn put_word<S>(&mut self, parts: &Parts<'_, S>, word: Word) {
+        self.pool.put_word(word);
+        parts.counters.resting.set(self.pool.resting());
+    }
+
+    /// Puts dead records into `records` until there are so many, or no memory for more.
+    pub(crate) fn fill_records<S: PageSource>(
+        &mut self,
+        parts: &Parts<'_, S>,
+        records: &mut Records,
+        want: usize,
+    ) {
+        while records.len < want
+            && let Some(span) = self.record(parts)
+        {
+            records.push(span);
+        }
+    }
+
+    /// Takes a record back that is dead and on no list.
+    pub(crate) fn put_record(&mut self, span: SpanPtr) {
+        self.spare.push(span);
     }
 
     /// Lengthens a large span by the free pages behind it, or shortens it.

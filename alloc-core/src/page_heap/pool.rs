@@ -141,7 +141,7 @@ impl<P: PageHeap> Pool<P> {
 
     /// Takes the free ones of 64 aligned pages, those with the lowest free page.
     pub fn take_word(&mut self) -> Option<Word> {
-        let (base, free) = next_word(&self.index, 0)?;
+        let (base, free) = next_word(&mut self.index, 0)?;
         let clean = self.touched.clean_word(base) & free;
         if self.ready() + clean.count_ones() as usize > self.limit {
             return None;

@@ -20,10 +20,13 @@
 //!   anything changes.
 //! * *Search address*: no page below it is free. A request that fits into its chunk needs no
 //!   look at any other.
+//! * *Open chunk*: one chunk's changes have not gone up yet. Most requests change the chunk that the one
+//!   before did, and then nothing above it is touched. Whoever reads summaries closes it first.
 //!
 //! Compared with Go: a fan-out of 16 between window and chunk, and three levels above in place of
 //! four, so that the tables belong to a region and appear as the heap grows (one region costs 37 KiB,
-//! a window 1.2 KiB); Go reserves 600 MiB of address space. Free pages are ones and not zeroes.
+//! a window 1.2 KiB); Go reserves 600 MiB of address space. Free pages are ones and not zeroes. Go has no
+//! open chunk: it pays for all levels at each change.
 //!
 //! Source: Go 1.27 `mpagealloc.go`, `mpallocbits.go`; design 35112 "Scaling the Go page allocator".
 
@@ -199,9 +202,14 @@ pub struct Radix {
     regions: *mut [*mut Region; REGIONS],
     /// Regions that were prepared.
     used: Range<usize>,
-    /// No page below is free. If any page is, its chunk has one.
+    /// No page below is free.
     search: usize,
+    /// Number of the chunk whose summary, and those above, are not up to date; or [`CLOSED`].
+    open: usize,
 }
+
+/// No chunk is open.
+const CLOSED: usize = usize::MAX;
 
 // SAFETY: the tables belong to the index.
 unsafe impl Send for Radix {}
@@ -218,13 +226,22 @@ impl Radix {
     }
 
     /// Where `want` free pages are, if anywhere.
-    fn find(&self, want: usize) -> Option<usize> {
-        if let Some(window) = self.region(self.search)?.window(self.search)
-            && window.chunks[self.search % WINDOW / CHUNK_PAGES].max() >= want
-        {
-            let chunk = self.search / CHUNK_PAGES * CHUNK_PAGES;
-            return Some(chunk + window.find(self.search, want)?);
-        }
+    fn find(&mut self, want: usize) -> Option<usize> {
+        self.find_at_search(want).or_else(|| {
+            self.close();
+            self.search = self.first_free(self.search).unwrap_or(PAGE_NUMBERS);
+            self.find_at_search(want).or_else(|| self.find_behind(want))
+        })
+    }
+
+    /// Looks into the chunk of the search address.
+    fn find_at_search(&self, want: usize) -> Option<usize> {
+        let window = self.region(self.search)?.window(self.search)?;
+        Some(self.search / CHUNK_PAGES * CHUNK_PAGES + window.find(self.search, want)?)
+    }
+
+    /// Looks everywhere, by the summaries.
+    fn find_behind(&self, want: usize) -> Option<usize> {
         let mut search = Search::new(want);
         for number in (self.search / REGION).max(self.used.start)..self.used.end {
             let at = number * REGION;
@@ -243,12 +260,39 @@ impl Radix {
 
     /// Changes the bits of a range by `change`, which gets a word and the bits concerned.
     fn change(&mut self, pages: &Range<usize>, change: impl Fn(&mut u64, u64)) {
+        let chunk = pages.start / CHUNK_PAGES;
+        if chunk != self.open {
+            self.close();
+        }
+        if chunk == (pages.end - 1) / CHUNK_PAGES {
+            self.open = chunk;
+            if let Some(window) =
+                self.region_mut(pages.start).and_then(|r| r.window_mut(pages.start))
+            {
+                window.change_bits(pages.start % WINDOW..(pages.end - 1) % WINDOW + 1, change);
+            }
+        } else {
+            self.open = CLOSED;
+            self.change_and_summarise(pages, change);
+        }
+    }
+
+    fn change_and_summarise(&mut self, pages: &Range<usize>, change: impl Fn(&mut u64, u64)) {
         for number in pages.start / REGION..=(pages.end - 1) / REGION {
             let at = number * REGION;
             let (from, to) = (pages.start.max(at), pages.end.min(at + REGION));
             if let Some(region) = self.region_mut(at) {
                 region.change(from - at..to - at, &change);
             }
+        }
+    }
+
+    /// Makes all summaries true.
+    fn close(&mut self) {
+        if self.open != CLOSED {
+            let pages = self.open * CHUNK_PAGES..(self.open + 1) * CHUNK_PAGES;
+            self.open = CLOSED;
+            self.change_and_summarise(&pages, |_, _| {});
         }
     }
 
@@ -266,16 +310,7 @@ impl Radix {
         window.map_or(0, |window| window.bits[page % WINDOW / CHUNK_PAGES][page % CHUNK_PAGES / 64])
     }
 
-    /// Makes the invariant of `search` true again after pages were taken.
-    fn raise_search(&mut self) {
-        let chunk = self.search % WINDOW / CHUNK_PAGES;
-        let window = self.region(self.search).and_then(|region| region.window(self.search));
-        if window.is_some_and(|window| window.chunks[chunk].is_full()) {
-            self.search = self.first_free(self.search).unwrap_or(PAGE_NUMBERS);
-        }
-    }
-
-    /// The lowest free page at `from` or above.
+    /// The lowest free page at `from` or above, by summaries that are true.
     fn first_free(&self, from: usize) -> Option<usize> {
         let mut page = from.max(self.search);
         while page < self.used.end * REGION {
@@ -325,6 +360,11 @@ impl Region {
         unsafe { self.bits[page % REGION / WINDOW].as_ref() }
     }
 
+    fn window_mut(&mut self, page: usize) -> Option<&mut Window> {
+        // SAFETY: as in `window`, borrowed mutably as the region is.
+        unsafe { self.bits[page % REGION / WINDOW].as_mut() }
+    }
+
     /// Where `want` pages are inside the top block `top`; the region begins at page `at`.
     fn find(&self, at: usize, top: usize, want: usize) -> Option<usize> {
         let first = top * (TOP / BLOCK);
@@ -358,26 +398,29 @@ impl Region {
         let mut changed = false;
         for number in pages.start / WINDOW..=(pages.end - 1) / WINDOW {
             let at = number * WINDOW;
-            // SAFETY: as in `window`, borrowed mutably as the region is.
-            let Some(window) = (unsafe { self.bits[number].as_mut() }) else { continue };
+            let Some(window) = self.window_mut(at) else { continue };
             let (from, to) = (pages.start.max(at), pages.end.min(at + WINDOW));
             window.change(from - at..to - at, &change);
             let summary = Summary::of(&window.chunks, CHUNK_PAGES);
             changed |= self.windows[number] != summary;
             self.windows[number] = summary;
         }
-        if changed {
-            summarise(&self.windows, &mut self.blocks, &pages, WINDOW);
+        if changed && summarise(&self.windows, &mut self.blocks, &pages, WINDOW) {
             summarise(&self.blocks, &mut self.tops, &pages, BLOCK);
         }
     }
 }
 
-/// Recomputes the summaries of a level from those of `each` pages below it.
-fn summarise(below: &[Summary], level: &mut [Summary], pages: &Range<usize>, each: usize) {
+/// Recomputes the summaries of a level from those of `each` pages below it; tells whether any
+/// changed.
+fn summarise(below: &[Summary], level: &mut [Summary], pages: &Range<usize>, each: usize) -> bool {
+    let mut changed = false;
     for number in pages.start / (8 * each)..=(pages.end - 1) / (8 * each) {
-        level[number] = Summary::of(&below[8 * number..][..8], each);
+        let summary = Summary::of(&below[8 * number..][..8], each);
+        changed |= level[number] != summary;
+        level[number] = summary;
     }
+    changed
 }
 
 impl Window {
@@ -388,17 +431,22 @@ impl Window {
 
     fn change(&mut self, pages: Range<usize>, change: impl Fn(&mut u64, u64)) {
         let chunks = pages.start / CHUNK_PAGES..=(pages.end - 1) / CHUNK_PAGES;
-        for (word, bit, len) in bits::pieces(pages) {
-            change(&mut self.bits[word / WORDS][word % WORDS], bits::mask(bit, len));
-        }
+        self.change_bits(pages, change);
         for chunk in chunks {
             self.chunks[chunk] = Summary::of_bits(&self.bits[chunk]);
+        }
+    }
+
+    fn change_bits(&mut self, pages: Range<usize>, change: impl Fn(&mut u64, u64)) {
+        for (word, bit, len) in bits::pieces(pages) {
+            change(&mut self.bits[word / WORDS][word % WORDS], bits::mask(bit, len));
         }
     }
 }
 
 impl PageHeap for Radix {
-    const EMPTY: Self = Radix { regions: ptr::null_mut(), used: 0..0, search: PAGE_NUMBERS };
+    const EMPTY: Self =
+        Radix { regions: ptr::null_mut(), used: 0..0, search: PAGE_NUMBERS, open: CLOSED };
 
     fn prepare(&mut self, room: &impl Room, pages: Range<usize>) -> Result<(), Error> {
         if pages.end > PAGE_NUMBERS {
@@ -428,7 +476,6 @@ impl PageHeap for Radix {
     fn take(&mut self, pages: usize, align: usize) -> Option<usize> {
         let at = self.find(pages.checked_add(align - 1)?)?.next_multiple_of(align);
         self.change(&(at..at + pages), |word, mask| *word &= !mask);
-        self.raise_search();
         Some(at)
     }
 
@@ -436,12 +483,12 @@ impl PageHeap for Radix {
         let free = self.all_free(&pages);
         if free {
             self.change(&pages, |word, mask| *word &= !mask);
-            self.raise_search();
         }
         free
     }
 
-    fn next_free(&self, from: usize) -> Option<Range<usize>> {
+    fn next_free(&mut self, from: usize) -> Option<Range<usize>> {
+        self.close();
         let start = self.first_free(from)?;
         Some(start..self.end_of_run(start))
     }

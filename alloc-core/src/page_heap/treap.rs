@@ -232,7 +232,7 @@ impl PageHeap for Treap {
         around.inspect(|&run| self.cut(run, pages)).is_some()
     }
 
-    fn next_free(&self, from: usize) -> Option<Range<usize>> {
+    fn next_free(&mut self, from: usize) -> Option<Range<usize>> {
         self.first_to(from).map(|run| run.first().max(from)..run.last.get() + 1)
     }
 }
