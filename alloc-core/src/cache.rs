@@ -131,6 +131,8 @@ impl<'h, S: PageSource> Cache<'h, S> {
     #[cold]
     fn refill(&mut self, class: usize) -> Result<(NonNull<u8>, bool), Error> {
         if let Some(hardened) = self.heap.hardened() {
+            // Without slots every free of the class comes to the slow path.
+            self.magazines[class].retire(&self.heap.slots);
             return self.heap.hardened_cell(hardened, class);
         }
         let span = self.holdings.supply(self.heap, class)?;

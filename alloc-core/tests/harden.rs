@@ -8,12 +8,13 @@ use std::{
     os::unix::process::ExitStatusExt,
     process::{Command, Output},
     ptr::NonNull,
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
 use alloc_core::{
     Cache, Heap,
-    harden::{Hardening, Violation},
+    harden::{Hardening, Mistake, Violation},
     pages::os::Os,
 };
 use mixer::{Memory, Mixer, Shared};
@@ -264,6 +265,33 @@ fn free_cells_come_in_random_order_and_not_at_once() {
     // SAFETY: ours, freed once.
     unsafe { cache.free(freed) };
     assert!((0..60).all(|_| small(&mut cache) != freed), "a freed cell waits for others");
+}
+
+#[test]
+fn a_cache_in_use_before_the_hardening_catches_mistakes_once_its_free_cells_are_gone() {
+    static FOUND: AtomicUsize = AtomicUsize::new(0);
+    fn count(found: &Violation) {
+        assert_eq!(found.mistake, Mistake::DoubleFree, "{found}");
+        FOUND.fetch_add(1, Ordering::Relaxed);
+    }
+    let heap: &'static Heap<Os> = Box::leak(Box::new(Heap::new(Os::new())));
+    let mut cache = heap.cache();
+    let layout = Layout::new::<[u8; 100]>();
+    for _ in 0..1_000 {
+        let block = small(&mut cache);
+        // SAFETY: ours, of that layout, freed once.
+        unsafe { cache.free_sized(block, layout) };
+    }
+    heap.harden(Hardening::new().on_violation(count)).unwrap();
+    let blocks: Vec<_> = (0..2_000).map(|_| small(&mut cache)).collect();
+    for &block in blocks.iter().rev().take(10) {
+        // SAFETY: none: the second free is the mistake, which a hardened heap ignores.
+        unsafe {
+            cache.free_sized(block, layout);
+            cache.free_sized(block, layout);
+        }
+    }
+    assert_eq!(FOUND.load(Ordering::Relaxed), 10);
 }
 
 #[test]

@@ -323,9 +323,9 @@ impl<S: PageSource> Heap<S> {
     /// From now on, finds the mistakes of this heap's users and reports them (see
     /// [`harden`](crate::harden)).
     ///
-    /// Blocks allocated before are not covered, nor are free cells that caches hold now:
-    /// [`Cache::flush`](crate::Cache::flush) lets go of those. The first call decides; later ones
-    /// change nothing.
+    /// Blocks allocated before are not covered, nor are free cells that caches hold now: a cache hands
+    /// those out first, or lets go of them in [`Cache::flush`](crate::Cache::flush). The first call
+    /// decides; later ones change nothing.
     ///
     /// # Errors
     ///
