@@ -1,7 +1,7 @@
 //! [`Guard`]: the right to hold pointers into the heap.
 //!
-//! Entering a guard counts it in the current epoch; it costs two stores and a fence and waits for
-//! nothing, save at the outermost level when the heap outruns its collector (bounded, see
+//! Entering a guard counts it in the current epoch; it costs two stores and waits for nothing; at
+//! the outermost level it helps to mark when the heap outruns its collector (bounded, see
 //! [`Heap::enter`](crate::Heap::enter)). A guard held for long delays the end of a cycle and with
 //! it the reuse of memory; it never delays another mutator.
 //!

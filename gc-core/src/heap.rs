@@ -126,9 +126,9 @@ impl<H: Tag> Heap<H> {
 
     /// Enters a guard. Guards nest.
     ///
-    /// Waits for nothing, with one exception: when the heap has outrun a collector that is at
-    /// work by a quarter of its goal, the outermost guard of a task lets others run for up to
-    /// 10 ms first.
+    /// Waits for nothing. When the heap has outrun a collector that is at work by a quarter of its
+    /// goal, the outermost guard of a task marks some hundred objects first; if there is nothing to
+    /// mark just then, a plain thread sleeps for 200 µs.
     #[inline]
     pub fn enter(&self) -> Guard<'_, H> {
         self.0.relieve();
@@ -213,7 +213,7 @@ impl<H: Tag> Heap<H> {
         self.0.pace.is_requested()
     }
 
-    /// Whether the heap has grown beyond its goal by so much that guards are held up.
+    /// Whether the heap has grown beyond its goal by so much that guards assist.
     pub fn is_outrun(&self) -> bool {
         self.0.pace.is_outrun()
     }

@@ -17,7 +17,7 @@ use crate::{
     handshake::Pin,
     heap::Tag,
     local::Local,
-    mark::crew::Crew,
+    mark::{Worker, crew::Crew},
     pace::Pace,
     pacer::{Gogc, Pacer},
     space::Space,
@@ -34,8 +34,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the outermost guard may be held up when the heap outruns its collector.
-const RELIEF: Duration = Duration::from_millis(10);
+/// Objects that the outermost guard marks first when the heap outruns its collector: some 50 µs.
+const ASSIST: usize = 512;
 
 type Waker = Arc<dyn Fn() + Send + Sync>;
 type Report = Box<dyn Fn(&Record) + Send + Sync>;
@@ -79,6 +79,7 @@ pub(crate) struct Core<H: Tag> {
     waiting: AtomicU64,
     stats: Mutex<Stats>,
     panics: AtomicU64,
+    assists: AtomicU64,
     destructed: AtomicU64,
     waker: Mutex<Option<Waker>>,
     pub(crate) crew: Crew,
@@ -113,6 +114,7 @@ impl<H: Tag> Core<H> {
             waiting: AtomicU64::new(0),
             stats: Mutex::default(),
             panics: AtomicU64::new(0),
+            assists: AtomicU64::new(0),
             destructed: AtomicU64::new(0),
             waker: Mutex::new(None),
             crew: Crew::default(),
@@ -213,30 +215,34 @@ impl<H: Tag> Core<H> {
         }
     }
 
-    /// Before an outermost guard: lets others run for a while if the heap has outrun a collector
-    /// that is at work. Bounded, because whoever holds a guard may wait for a lock that the
-    /// caller holds.
+    /// Before an outermost guard: helps if the heap has outrun a collector that is at work. A bounded
+    /// piece of work and at most a moment's wait, because whoever holds a guard may wait for a lock that
+    /// the caller holds. A goroutine does not even give way: it would stand behind all who are ready.
     #[inline]
     pub(crate) fn relieve(&self) {
         if self.pace.is_outrun() {
-            self.relieve_slow();
+            self.assist();
         }
     }
 
     #[cold]
-    fn relieve_slow(&self) {
-        if self.is_inside_guard() {
+    fn assist(&self) {
+        if self.is_inside_guard() || !self.engine.phase.read().barrier() {
             return;
         }
-        let begin = Instant::now();
-        while self.engine.phase.read().barrier()
-            && self.pace.is_outrun()
-            && begin.elapsed() < RELIEF
-        {
-            self.world.nap(RELIEF / 50);
+        // A guard, so that the world knows of one whom the driver may wait for.
+        let pin = self.pin();
+        let worker = Worker::new(&self.engine, &self.world, &self.crew, &|| (), ASSIST);
+        // SAFETY: all are this heap's.
+        let helped = unsafe { worker.assist(ASSIST) };
+        // SAFETY: counted above, left once.
+        unsafe { self.unpin(pin) };
+        if helped {
+            // Relaxed: a statistic.
+            self.assists.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.world.outrun();
         }
-        let time = begin.elapsed();
-        self.with(|local| local.delayed(time));
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -244,6 +250,7 @@ impl<H: Tag> Core<H> {
             // Relaxed: statistics.
             destructed: self.destructed.load(Ordering::Relaxed),
             panics: self.panics.load(Ordering::Relaxed),
+            assists: self.assists.load(Ordering::Relaxed),
             ..lock(&self.stats).clone()
         }
     }

@@ -80,6 +80,12 @@ impl Marker {
         self.stack.take_oldest(cells).map(Batch)
     }
 
+    /// Takes all grey cells off the stack.
+    fn take_all(&mut self) -> Option<Batch> {
+        let all = self.stack.take_all();
+        (!all.is_empty()).then_some(Batch(all))
+    }
+
     /// Puts a batch on the stack.
     fn take(&mut self, batch: Batch) {
         self.stack.put(batch.0);

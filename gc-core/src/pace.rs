@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(crate) struct Pace {
     live: AtomicU64,
     trigger: AtomicU64,
-    /// The goal and a quarter: beyond this, guards are held up.
+    /// The goal and a quarter: beyond this, guards assist.
     outrun: AtomicU64,
     requested: AtomicBool,
 }

@@ -35,8 +35,9 @@ pub struct Record {
     pub goal: u64,
     /// When the next cycle begins.
     pub trigger: u64,
-    /// The longest time since the former record for which a mutator was held up by a slow path
-    /// of allocation or by back-pressure.
+    /// The longest slow path of an allocation since the former record: a new span or block, and the
+    /// sweep that finds one. In time on a core where the space can tell, as the runtime's does; else
+    /// in time that passed. Assists are not in it; they are bounded by work.
     pub longest_delay: Duration,
 }
 
@@ -85,6 +86,8 @@ pub struct Stats {
     pub destructed: u64,
     /// Destructors that panicked.
     pub panics: u64,
+    /// How often a mutator helped to mark before it got its guard, because the heap had outrun its goal.
+    pub assists: u64,
     /// The longest time for which a mutator was held up.
     pub longest_delay: Duration,
     /// The last cycle.

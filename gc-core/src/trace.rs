@@ -67,6 +67,11 @@ impl Tracer {
         Some(oldest)
     }
 
+    /// Takes back all.
+    pub(crate) fn take_all(&mut self) -> Vec<NonNull<u8>> {
+        core::mem::take(&mut self.edges)
+    }
+
     /// Puts back what was taken.
     pub(crate) fn put(&mut self, mut edges: Vec<NonNull<u8>>) {
         self.edges.append(&mut edges);

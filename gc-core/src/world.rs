@@ -113,6 +113,10 @@ pub unsafe trait World<S: Space>: Send + Sync + 'static {
     #[inline]
     fn released(&self) {}
 
+    /// The heap has outrun its collector, and there is nothing to help with now: a world may let others
+    /// run, if the caller has its turn again soon. Called outside `with`, and outside guards.
+    fn outrun(&self) {}
+
     /// Lets others run for about `time`; called outside `with`.
     fn nap(&self, time: Duration);
 

@@ -31,7 +31,7 @@ pub struct Stats {
     pub preemptions: u64,
     /// Collections of the process's heap.
     pub collections: u64,
-    /// The longest time for which the collector held anyone up, so far.
+    /// The longest time on a core that an allocation in the collected heap took, so far.
     pub longest_mutator_delay: Duration,
     /// Bytes in collected objects; the dead are included until a collection has found them.
     pub heap_live_bytes: u64,

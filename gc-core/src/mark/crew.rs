@@ -14,6 +14,9 @@
 //!   refill    its stack is dry: takes a batch and stays busy, or, if there is none, rests: busy − 1
 //!   wait      it rests: takes a batch and is busy again: busy + 1
 //!   done      no batch here, and busy = 0
+//!
+//!   lend      a mutator that assists takes a batch: busy + 1
+//!   return    it has marked for as long as it should: puts back what is left: busy − 1
 //! ```
 //!
 //! Whatever is grey is in a batch here or on the stack of a worker who counts as busy. All four act
@@ -40,8 +43,11 @@ use super::Marker;
 use crate::sync::{AtomicUsize, GREY_BATCH, Mutex, Ordering};
 use core::ptr::NonNull;
 
-/// Batches that lie ready at most.
+/// Batches that workers put here at most.
 const READY: usize = 8;
+
+/// Room for batches: those of workers, and what is left of those that mutators took.
+const ROOM: usize = 64;
 
 /// Grey cells on their way from one worker to another.
 #[derive(Debug)]
@@ -55,6 +61,8 @@ struct Ready {
     batches: Vec<Batch>,
     /// Workers who may have something grey on their stacks.
     busy: usize,
+    /// Those of the busy who put back what they do not use up.
+    lent: usize,
     objects: u64,
     bytes: u64,
 }
@@ -81,7 +89,7 @@ pub struct Crew {
 
 impl Default for Crew {
     fn default() -> Self {
-        let ready = Ready { batches: Vec::with_capacity(READY), ..Ready::default() };
+        let ready = Ready { batches: Vec::with_capacity(ROOM), ..Ready::default() };
         Self { ready: Mutex::new(ready), count: AtomicUsize::new(0) }
     }
 }
@@ -149,6 +157,36 @@ impl Crew {
         })
     }
 
+    /// A mutator takes a batch, to be [returned](Self::put_back); false if there is none.
+    pub(super) fn lend(&self, marker: &mut Marker) -> bool {
+        self.ready(|ready| {
+            // Workers add up to READY more.
+            if ready.batches.len() + ready.lent >= ROOM - READY {
+                return false;
+            }
+            let Some(batch) = ready.batches.pop() else { return false };
+            marker.take(batch);
+            ready.busy += 1;
+            ready.lent += 1;
+            true
+        })
+    }
+
+    /// A mutator puts back what it has not marked. There is room, for that was seen to in `lend`.
+    pub(super) fn put_back(&self, marker: &mut Marker) {
+        let (objects, bytes) = marker.take_counts();
+        let rest = marker.take_all();
+        self.ready(|ready| {
+            ready.objects += objects;
+            ready.bytes += bytes;
+            ready.lent -= 1;
+            ready.busy -= 1;
+            if let Some(rest) = rest {
+                ready.batches.push(rest);
+            }
+        });
+    }
+
     /// Objects and bytes that the crew marked since the last call. The driver asks when all rest.
     pub(crate) fn take_counts(&self) -> (u64, u64) {
         self.ready(|ready| (core::mem::take(&mut ready.objects), core::mem::take(&mut ready.bytes)))
@@ -182,6 +220,22 @@ mod tests {
         helper = Marker::default();
         assert_eq!(crew.refill(&mut helper), Next::Done);
         assert_eq!(crew.wait(&mut driver), Next::Done);
+    }
+
+    #[test]
+    fn what_was_lent_comes_back_and_is_waited_for() {
+        let (crew, mut driver, mut mutator) =
+            (Crew::default(), Marker::default(), Marker::default());
+        assert!(!crew.lend(&mut mutator), "nothing is ready");
+        crew.open();
+        assert!(crew.share(Batch(vec![cell(8), cell(16)])).is_none());
+        assert!(crew.lend(&mut mutator));
+        assert_eq!(crew.refill(&mut driver), Next::Wait, "the mutator has it");
+        crew.put_back(&mut mutator);
+        assert!(mutator.is_empty());
+        assert_eq!(crew.wait(&mut driver), Next::Work);
+        driver = Marker::default();
+        assert_eq!(crew.refill(&mut driver), Next::Done);
     }
 
     #[test]

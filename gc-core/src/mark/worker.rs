@@ -57,6 +57,22 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
         unsafe { self.work(marker, next, pause) };
     }
 
+    /// Marks at most so many objects of a batch that lies ready. False if none does.
+    ///
+    /// # Safety
+    ///
+    /// The crew, the world and the engine belong together.
+    pub unsafe fn assist(&self, objects: usize) -> bool {
+        let mut marker = Marker::default();
+        if !self.inside(|| self.crew.lend(&mut marker)) {
+            return false;
+        }
+        // SAFETY: as in `help`.
+        unsafe { marker.drain(self.engine, objects) };
+        self.inside(|| self.crew.put_back(&mut marker));
+        true
+    }
+
     /// # Safety
     ///
     /// While the worker is busy, the cycle is between steps 4 and 7, and what is on its stack is as
@@ -93,13 +109,13 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     }
 
     fn share(&self, marker: &mut Marker) {
-        if !self.crew.is_short() {
-            return;
-        }
-        let Some(batch) = marker.split(BATCH) else { return };
-        match self.inside(|| self.crew.share(batch)) {
-            Some(unneeded) => marker.take(unneeded),
-            None => (self.recruit)(),
+        while self.crew.is_short()
+            && let Some(batch) = marker.split(BATCH)
+        {
+            if let Some(unneeded) = self.inside(|| self.crew.share(batch)) {
+                return marker.take(unneeded);
+            }
+            (self.recruit)();
         }
     }
 

@@ -75,6 +75,9 @@ thread_local! {
     };
 }
 
+/// How long a guard is held up when the heap has outrun its collector.
+const RELIEF: Duration = Duration::from_micros(200);
+
 /// Worlds are told apart by number: an address may be used again.
 static WORLDS: AtomicU64 = AtomicU64::new(1);
 
@@ -228,6 +231,11 @@ unsafe impl<S: Space> World<S> for Threads<S> {
 
     fn heavy(&self) {
         self.barrier.heavy();
+    }
+
+    fn outrun(&self) {
+        // The kernel wakes a thread that slept before those that compute.
+        thread::sleep(RELIEF);
     }
 
     fn nap(&self, time: Duration) {

@@ -243,7 +243,12 @@ impl Share {
                 }
                 return nap(asked);
             }
-            Pause::Busy(asked) | Pause::Starved(asked) => nap(asked),
+            // A mutator that assists may have been preempted.
+            Pause::Starved(asked) => {
+                self.hurry(asked >= PATIENCE);
+                return nap(asked);
+            }
+            Pause::Busy(asked) => nap(asked),
         }
         self.hurry(false);
     }
