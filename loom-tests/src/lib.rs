@@ -33,6 +33,7 @@
 //! | `sched_park` | who is made ready runs once, after its context was saved; joins; an M's sleep |
 //! | `sched_queue` | each goroutine comes out of its queue once |
 //! | `sched_timer` | an earlier deadline wakes the timer thread; a timer fires or is cancelled; no look is lost |
+//! | `sched_turnstile` | a scheduler ends when nobody is inside, and not before |
 //! | `sysmon_alarm` | a monitor does not sleep beside an active machine |
 //!
 //! `docs/orderings.md` lists the handshakes, each with its words, its fences and its model.

@@ -1,8 +1,7 @@
-//! The gate: who comes in, how many are inside, and the end.
+//! The gate: goroutines come in and go, and the scheduler ends.
 //!
-//! One word counts the goroutines that live and says whether new ones are let in. A spawn adds one
-//! and looks at what it added to: a closed gate makes it step back. So "closed, and nobody inside"
-//! stays true once it is, and whoever finds it may stop the scheduler.
+//! The counting, and who notices that nobody is left, is the [`turnstile`](crate::turnstile)'s. Here is
+//! what hangs on it: records for newcomers, the wait of a shutdown, and the stop of all threads.
 
 use core::{panic::Location, ptr::NonNull};
 use std::time::Instant;
@@ -10,7 +9,7 @@ use std::time::Instant;
 use crate::{
     entry::enter,
     goroutine,
-    park::{self, WaitReason},
+    park::{self, WaitReason, Waiter},
     proc::Held,
     queue::inject::Lane,
     shared::Shared,
@@ -18,10 +17,8 @@ use crate::{
     sync::{Ordering, fence},
     task::{Run, TaskRef, about::Birth, raw},
     tls,
+    turnstile::Left,
 };
-
-/// The gate is closed: the top bit of its word.
-const CLOSED: usize = 1 << (usize::BITS - 1);
 
 impl Shared {
     /// Makes the record of a goroutine and queues it.
@@ -78,53 +75,31 @@ impl Shared {
 
     /// Lets a goroutine in; false if the gate is closed.
     pub(crate) fn one_more(&self) -> bool {
-        // AcqRel: what was done before the spawn comes before the end of the scheduler.
-        let open = self.gate.fetch_add(1, Ordering::AcqRel) & CLOSED == 0;
-        if !open {
-            self.one_less();
-        }
-        open
-    }
-
-    /// Lets a goroutine in as long as others live, though the gate may be closed: it serves them.
-    pub(crate) fn one_more_to_serve(&self) -> bool {
-        let serves = |gate: usize| (gate != CLOSED).then(|| gate + 1);
-        // AcqRel: as in `one_more`. Relaxed: a refusal looks at nothing else.
-        self.gate.fetch_update(Ordering::AcqRel, Ordering::Relaxed, serves).is_ok()
+        // A refusal takes the closer's lock, which must not be held by somebody who is preempted.
+        let _entered = enter();
+        self.gate.enter().map_err(|left| self.see_to(left)).is_ok()
     }
 
     /// A goroutine has ended.
     pub(crate) fn one_less(&self) {
-        // AcqRel: all that goroutines did comes before the end of the scheduler.
-        let before = self.gate.fetch_sub(1, Ordering::AcqRel);
-        if before & CLOSED != 0 {
-            self.tell_closer(before & !CLOSED == 1);
-        }
+        self.see_to(self.gate.leave());
     }
 
-    /// The gate is closed and a goroutine has ended; `last`: it was the last.
-    #[cold]
-    fn tell_closer(&self, last: bool) {
-        let closer = self.closer.lock().clone();
+    fn see_to(&self, left: Left<Waiter>) {
+        let Left::Shut { closer, end } = left else { return };
         if let Some(closer) = closer {
             closer.unpark();
         }
-        // Relaxed: the gate's read-modify-writes order the drop of the last handle.
-        if last && self.handles.load(Ordering::Relaxed) == 0 {
+        if end {
             self.stop();
         }
     }
 
-    /// Goroutines that have been let in and have not ended.
-    pub(crate) fn living(&self) -> usize {
-        // Acquire: pairs with the release in `one_less`.
-        self.gate.load(Ordering::Acquire) & !CLOSED
-    }
-
-    /// Lets nobody in any more.
-    pub(crate) fn close(&self) {
-        // AcqRel: the former state of the gate is seen with what led to it.
-        self.gate.fetch_or(CLOSED, Ordering::AcqRel);
+    /// A handle is gone.
+    pub(crate) fn abandon(&self) {
+        if self.gate.abandon() {
+            self.stop();
+        }
     }
 
     /// Whether Ms shall end.
@@ -139,11 +114,9 @@ impl Shared {
         let rest = usize::from(own);
         {
             let _entered = enter();
-            *self.closer.lock() = Some(park::current());
+            self.gate.expect(Some(park::current()));
         }
-        // Whoever ends a goroutine leaves the gate and then takes the closer's lock: either it finds
-        // the closer there, or its section came before ours, and the look below sees that it left.
-        while self.living() > rest {
+        while self.gate.inside() > rest {
             match limit {
                 None => park::park(WaitReason::Group),
                 Some(at) if Instant::now() >= at => break,
@@ -151,8 +124,8 @@ impl Shared {
             }
         }
         let _entered = enter();
-        *self.closer.lock() = None;
-        self.living()
+        self.gate.expect(None);
+        self.gate.inside()
     }
 
     /// Nobody is left: all threads end.
@@ -167,15 +140,5 @@ impl Shared {
         self.service.rouse();
         self.timers.stop();
         self.bell.ring();
-    }
-
-    /// The last handle is gone.
-    pub(crate) fn abandon(&self) {
-        // Read-modify-writes of one word: either the last goroutine left before this and the look
-        // sees it, or it leaves after and sees that there is no handle.
-        self.close();
-        if self.living() == 0 {
-            self.stop();
-        }
     }
 }

@@ -51,6 +51,7 @@ pub mod queue;
 pub mod sync;
 pub mod task;
 pub mod timer;
+pub mod turnstile;
 
 #[cfg(not(loom))]
 mod clock;

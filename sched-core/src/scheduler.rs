@@ -32,7 +32,6 @@ use crate::{
     shared::Shared,
     stack::{Mmap, StackSource},
     stats::Stats,
-    sync::Ordering,
     task::{join::JoinHandle, raw},
     tls::{self, Mode},
 };
@@ -120,7 +119,7 @@ where
     if let Some(reason) = shared.no_stacks() {
         return Err(SpawnError::Stacks(reason));
     }
-    if !shared.one_more_to_serve() {
+    if !shared.gate.enter_to_serve() {
         return Err(SpawnError::ShutDown);
     }
     let packet = raw::pack(f);
@@ -170,7 +169,7 @@ impl Scheduler {
         glue::install(&config)?;
         let shared = Arc::new(Shared::new(config, mode, hooks, stacks));
         let scheduler = Scheduler { shared };
-        scheduler.shared.handles.fetch_add(1, Ordering::Relaxed);
+        scheduler.shared.gate.hold();
         if let Err(error) = scheduler.shared.start() {
             let _ = scheduler.shutdown(None);
             return Err(error);
@@ -179,8 +178,7 @@ impl Scheduler {
     }
 
     fn of(shared: &Shared) -> Self {
-        // Relaxed: counted while the caller's goroutine keeps the scheduler alive.
-        shared.handles.fetch_add(1, Ordering::Relaxed);
+        shared.gate.hold();
         Self { shared: shared.arc() }
     }
 
@@ -295,7 +293,7 @@ impl Scheduler {
     pub fn shutdown(&self, deadline: Option<Duration>) -> Shutdown {
         let limit = deadline.map(|wait| Instant::now() + wait);
         let mut end = self.shared.end.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.close();
+        self.shared.gate.shut();
         while self.shared.wait_until_empty(limit) != 0 {
             let left = self.goroutines();
             if !left.is_empty() {
@@ -321,10 +319,7 @@ impl Clone for Scheduler {
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        // AcqRel: the last handle sees what was done through all others.
-        if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.shared.abandon();
-        }
+        self.shared.abandon();
     }
 }
 
@@ -333,7 +328,7 @@ impl fmt::Debug for Scheduler {
         f.debug_struct("Scheduler")
             .field("mode", &format_args!("{}", self.mode()))
             .field("procs", &self.procs())
-            .field("goroutines", &self.shared.living())
+            .field("goroutines", &self.shared.gate.inside())
             .finish_non_exhaustive()
     }
 }

@@ -45,6 +45,7 @@ use crate::{
     task::Run,
     timers::Timers,
     tls::Mode,
+    turnstile::Turnstile,
 };
 
 /// What the Ms of one scheduler share.
@@ -78,12 +79,9 @@ pub(crate) struct Shared {
     pub(crate) service: Service,
     pub(crate) timers: Timers,
 
-    pub(crate) gate: AtomicUsize,
-    /// Whoever waits in [`Shared::wait_until_empty`].
-    pub(crate) closer: Lock<Option<Waiter>>,
+    pub(crate) gate: Turnstile<Waiter>,
     pub(crate) stopping: AtomicBool,
     pub(crate) end: Mutex<End>,
-    pub(crate) handles: AtomicUsize,
     pub(crate) counters: SharedCounters,
 }
 
@@ -121,11 +119,9 @@ impl Shared {
             registry: Registry::new(),
             service: Service::new(),
             timers: Timers::new(),
-            gate: AtomicUsize::new(0),
-            closer: Lock::new(None),
+            gate: Turnstile::new(),
             stopping: AtomicBool::new(false),
             end: Mutex::new(End::default()),
-            handles: AtomicUsize::new(0),
             counters: SharedCounters::default(),
             config,
             hooks,
@@ -177,7 +173,7 @@ impl Shared {
         for machine in self.machines() {
             stats.add(&machine.counters);
         }
-        stats.created = stats.finished + self.living() as u64;
+        stats.created = stats.finished + self.gate.inside() as u64;
         stats
     }
 }
