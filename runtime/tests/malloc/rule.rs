@@ -134,13 +134,8 @@ fn block(goroutines: usize) {
     });
 }
 
-#[test]
-fn nobody_who_frees_others_calls_malloc() {
-    let slice = Duration::from_micros(200);
-    let rt = Runtime::builder().procs(2).preempt_after(slice).build().expect("it starts");
-    let rounds = 300;
-    // Both have begun when a goroutine has slept and one has lost its P in the kernel.
-    rt.run(|| runtime::sleep(Duration::from_millis(1)));
+/// A goroutine in `read` until it has lost its P.
+fn lose_a_processor(rt: &Runtime) {
     let (mut reader, mut writer) = UnixStream::pair().expect("two sockets");
     let blocked = rt.go(move || reader.read_exact(&mut [0]));
     while rt.stats().handoffs == 0 {
@@ -148,10 +143,20 @@ fn nobody_who_frees_others_calls_malloc() {
     }
     writer.write_all(&[1]).expect("the reader waits");
     blocked.join().expect("no panic").expect("it is written");
+}
+
+fn watch(kernel_threads: bool) {
+    let slice = Duration::from_micros(200);
+    let builder = Runtime::builder().procs(2).preempt_after(slice).kernel_threads(kernel_threads);
+    let rt = builder.build().expect("it starts");
+    let rounds = 300;
+    // Both rescuers have begun when a goroutine has slept and one has lost its P in the kernel.
+    rt.run(|| runtime::sleep(Duration::from_millis(1)));
+    lose_a_processor(&rt);
     for (place, name) in RESCUERS.iter().zip(["sched-timer", "sysmon"]) {
         place.store(thread_named(name), Ordering::Relaxed);
     }
-    let sums = rt.run(|| {
+    let sums = rt.run(move || {
         block(60);
         let all: Vec<_> = (0..6).map(|_| go(move || everything(rounds))).collect();
         all.into_iter().map(|one| one.join().expect("no panic")).collect::<Vec<_>>()
@@ -160,4 +165,10 @@ fn nobody_who_frees_others_calls_malloc() {
     assert_eq!(sums, [rounds * (rounds - 1) / 2; 6]);
     assert_eq!(WITH_A_P.load(Ordering::Relaxed), 0, "calls inside the runtime, with a P");
     assert_eq!(ON_A_RESCUER.load(Ordering::Relaxed), 0, "calls by the monitor or the timers");
+    assert_eq!(rt.shutdown(None).left.len(), 0);
+}
+
+#[test]
+fn nobody_who_frees_others_calls_malloc() {
+    [false, true].into_iter().for_each(watch);
 }

@@ -1,10 +1,11 @@
-//! Goroutines that allocate and read, preempted all the time, with few processors and with many.
+//! Goroutines that allocate, read and block, preempted all the time, with few processors and with many.
 //!
 //! A lock of libc's is held by somebody who does not run for most of the time. The soak ends if
 //! those who wait for it always give way to the one who holds it.
 
 use std::collections::HashMap;
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use runtime::{Runtime, chan};
@@ -17,6 +18,10 @@ fn work(seed: usize, inbox: &chan::Receiver<Vec<u8>>, outbox: &chan::Sender<Vec<
     let text = fs::read_to_string("/proc/self/maps").expect("there is /proc");
     for (place, word) in text.split_whitespace().take(400).enumerate() {
         words.entry(word.len() % 13).or_insert_with(Vec::new).push(vec![place as u8; place * 3]);
+    }
+    if seed.is_multiple_of(5) {
+        // Blocks its thread: another one is needed, and more are to be watched.
+        thread::sleep(Duration::from_micros(200));
     }
     // Freed by whoever comes next: arenas are not private.
     let mut parcel = inbox.recv().expect("there is one per goroutine");
