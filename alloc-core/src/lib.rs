@@ -102,4 +102,4 @@ pub mod sync;
 pub use cache::Cache;
 pub use error::Error;
 pub use heap::Heap;
-pub use stats::Stats;
+pub use stats::{Json, Stats};

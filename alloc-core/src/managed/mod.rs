@@ -206,6 +206,7 @@ impl<S: PageSource> Heap<S> {
     /// Claims and sweeps the next span of a class that waits; it is on no list then.
     fn sweep_one(&self, class: ClassRef<'_>, now: Generation) -> Option<(PartPtr, Swept)> {
         let part = self.claim_unswept(class, now)?;
+        self.counters.sweeps.add(1);
         let swept = part.sweep(class.spec().drop);
         if swept.doomed > 0 {
             self.doom(part, swept.doomed as usize);

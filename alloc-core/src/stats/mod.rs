@@ -1,5 +1,9 @@
 //! What the heap holds, in parts that add up, and how often each step of the path was taken.
 
+mod text;
+
+pub use text::Json;
+
 use crate::{
     meta::Meta,
     page_heap::{PageHeap, Pool},
@@ -10,8 +14,8 @@ use crate::{
 
 /// Bytes by use, at one moment.
 ///
-/// `mapped` is the sum of all the other byte counts. Blocks in caches count as in use: the
-/// account is by span.
+/// `mapped` is the sum of all the other byte counts (see [`Stats::parts`]). Blocks in caches count as
+/// in use: the account is by span. Prints as text, and as JSON by [`Stats::to_json`].
 ///
 /// ```
 /// use alloc_core::{Heap, pages::os::Os};
@@ -20,11 +24,8 @@ use crate::{
 /// let block = cache.alloc(std::alloc::Layout::new::<[u8; 100_000]>()).unwrap();
 /// let stats = heap.stats();
 /// assert!(stats.large >= 100_000);
-/// assert_eq!(
-///     stats.mapped,
-///     stats.small + stats.large + stats.managed + stats.cached + stats.free + stats.released + stats.stacks
-///         + stats.metadata + stats.tables,
-/// );
+/// assert_eq!(stats.mapped, stats.parts().iter().map(|(_, bytes)| bytes).sum());
+/// print!("{stats}");
 /// # unsafe { cache.free(block) };
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct Stats {
     pub refills: usize,
     /// Times a cache took a span from a central.
     pub claims: usize,
+    /// Times a collected span was swept.
+    pub sweeps: usize,
     /// Times a span was cut out of a cache's own pages.
     pub cached_takes: usize,
     /// Times a span or large block was taken from the page heap.
@@ -87,6 +90,7 @@ impl Counters {
             tables,
             refills: self.refills.get(),
             claims: self.claims.get(),
+            sweeps: self.sweeps.get(),
             cached_takes: self.cached_takes.get(),
             takes: self.takes.get(),
             grows: self.grows.get(),
@@ -100,6 +104,7 @@ impl Counters {
 pub(crate) struct Counters {
     pub(crate) refills: Counter,
     pub(crate) claims: Counter,
+    pub(crate) sweeps: Counter,
     pub(crate) releases: Counter,
     pub(crate) stacks: Counter,
     /// Times a span was taken from the page heap, and times that grew.
@@ -120,6 +125,7 @@ impl Counters {
             Counters {
                 refills: Counter::new(),
                 claims: Counter::new(),
+                sweeps: Counter::new(),
                 releases: Counter::new(),
                 stacks: Counter::new(),
                 takes: Counter::new(),
