@@ -87,7 +87,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
     /// # Errors
     ///
     /// [`Error::OutOfMemory`] if the source has no more, [`Error::TooLarge`] if no source could have.
-    #[inline]
+    #[inline(always)]
     pub fn alloc(&mut self, layout: Layout) -> Result<NonNull<u8>, Error> {
         match class_for(layout.size(), layout.align()) {
             Some(class) => match self.magazines[class].pop() {
@@ -121,6 +121,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
     }
 
     #[cold]
+    #[inline(never)]
     fn alloc_large(&mut self, layout: Layout) -> Result<(NonNull<u8>, bool), Error> {
         let large = self.heap.alloc_large(layout.size(), layout.align())?;
         self.sample_large(large.0, layout.size());
@@ -129,6 +130,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
 
     /// Fills half of an empty magazine and takes a cell; also tells whether it is known to be zero.
     #[cold]
+    #[inline(never)]
     fn refill(&mut self, class: usize) -> Result<(NonNull<u8>, bool), Error> {
         if let Some(hardened) = self.heap.hardened() {
             // Without slots every free of the class comes to the slow path.
@@ -186,7 +188,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
     /// # Safety
     ///
     /// As [`Cache::free`]; `layout` is the one that the block was allocated or last resized with.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn free_sized(&mut self, block: NonNull<u8>, layout: Layout) {
         match class_for(layout.size(), layout.align()) {
             Some(class) if !self.profiled => {
@@ -228,6 +230,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
     ///
     /// As [`Cache::free`].
     #[cold]
+    #[inline(never)]
     unsafe fn free_looked_up(&mut self, block: NonNull<u8>) {
         // SAFETY: passed on.
         if !unsafe { self.free_if_known(block) } {
@@ -241,9 +244,10 @@ impl<'h, S: PageSource> Cache<'h, S> {
     ///
     /// As [`Cache::free`]; the block is a cell of that class.
     #[cold]
+    #[inline(never)]
     unsafe fn free_slow(&mut self, class: usize, block: NonNull<u8>) {
         let magazine = &mut self.magazines[class];
-        if magazine.slots() == 0 && self.heap.hardened().is_none() {
+        if magazine.is_short(class) && self.heap.hardened().is_none() {
             magazine.grow(class, self.heap);
         } else {
             magazine.note_full();

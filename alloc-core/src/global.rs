@@ -158,6 +158,7 @@ fn or_null(block: Result<NonNull<u8>, Error>) -> *mut u8 {
 ///
 /// The caller gives the block up, if it is one of ours.
 #[cold]
+#[inline(never)]
 unsafe fn free_without_cache(block: NonNull<u8>) -> bool {
     // SAFETY: promised by the caller.
     let known = unsafe { emergency::free(block) };
@@ -170,7 +171,7 @@ unsafe fn free_without_cache(block: NonNull<u8>) -> bool {
 // SAFETY: blocks are disjoint, large and aligned as asked, and stay until they are freed: the promises
 // of `Cache` and `Heap`. Nothing here unwinds.
 unsafe impl<B: Binding> core::alloc::GlobalAlloc for GlobalAlloc<B> {
-    #[inline]
+    #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match B::with(|cache| or_null(cache.alloc(layout))) {
             Some(block) => block,
@@ -178,7 +179,7 @@ unsafe impl<B: Binding> core::alloc::GlobalAlloc for GlobalAlloc<B> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the contract of `dealloc`: it is a block, which is not null.
         let block = unsafe { NonNull::new_unchecked(block) };

@@ -18,10 +18,11 @@
 //!
 //! # How many slots
 //!
-//! Slots come from the heap's [`SlotPool`], in powers of two. A magazine that runs empty gets twice as
-//! many, up to [`STEADY`]; beyond that, up to [`limit`], only if it has also been full since. Then
-//! cells go to and fro between cache and spans, which more slots spare; a thread that only allocates,
-//! or only frees, gains nothing from them. A magazine never holds more than [`MAGAZINE_BYTES`].
+//! Slots come from the heap's [`SlotPool`], in powers of two. A magazine that runs empty or full gets
+//! twice as many, up to [`STEADY`], so that batches are worth their while; beyond that, up to [`limit`],
+//! only one that runs empty and has been full since it last grew. Then cells go to and fro between cache
+//! and spans, which more slots spare; a thread that only allocates, or only frees, gains nothing from
+//! them. A magazine never holds more than [`MAGAZINE_BYTES`].
 //!
 //! Sources: Bonwick and Adams, "Magazines and Vmem" (2001), for the name and the doubling; jemalloc's
 //! `cache_bin.h` for a stack of pointers in place of a list through the cells. A list costs no
@@ -40,7 +41,7 @@ use crate::{
 /// Bytes of free cells that a magazine holds at most, if its class is not huge.
 const MAGAZINE_BYTES: usize = 128 << 10;
 
-/// Slots that a magazine gets for allocations alone.
+/// Slots that a magazine gets for allocations, or for frees, alone.
 const STEADY: usize = 64;
 
 /// Logarithms of the fewest and of the most slots.
@@ -127,6 +128,11 @@ impl Magazine {
 
     pub(crate) fn len(&self) -> usize {
         (self.next as usize - self.base as usize) / size_of::<NonNull<u8>>()
+    }
+
+    /// True if it should grow rather than be emptied when it is full.
+    pub(crate) fn is_short(&self, class: usize) -> bool {
+        self.slots() < STEADY.min(limit(class))
     }
 
     /// Notes that a cell found no room.

@@ -11,7 +11,7 @@
 //! 3. A size with the same pages and as many blocks as the one before replaces it.
 //! 4. At last each size grows to the largest multiple of 128 that fits as often.
 //!
-//! A span of malloc's ([`Class::manual_pages`]) is longer than Go's: 512 blocks, up to 64 KiB,
+//! A span of malloc's ([`Class::manual_pages`]) is longer than Go's: 256 blocks, up to 64 KiB,
 //! since a refill costs more than the pages. A collected span has 32 cells at least.
 //!
 //! The index of a block is found by multiplication: `index = (offset * magic) >> 32` with
@@ -34,7 +34,7 @@ const MANUAL_PAGES: usize = 8;
 
 /// A span has at least this many blocks, if `MANUAL_PAGES` allow: with few, almost every free finds
 /// its span full and almost every allocation the current one exhausted.
-const MANUAL_BLOCKS: usize = 512;
+const MANUAL_BLOCKS: usize = 256;
 
 /// The most blocks of a span of `malloc`'s.
 pub(crate) const MOST_CELLS: usize = PAGE / 8;
@@ -52,7 +52,7 @@ pub struct Class {
     pub magic: u32,
     /// Pages of a span by Go's rule: the fewest with at most an eighth of tail waste.
     pub pages: u8,
-    /// Pages of a span of `malloc`'s: 512 blocks where 64 KiB allow.
+    /// Pages of a span of `malloc`'s: 256 blocks where 64 KiB allow.
     pub manual_pages: u8,
 }
 

@@ -64,7 +64,8 @@ fn a_storm_of_threads_leaves_nothing_behind() {
     (0..10).for_each(|_| storm());
     heap().release();
     let after = heap().stats();
-    assert!(after.small <= before.small + (2 << 20), "before {before:?}\nafter {after:?}");
+    // This thread's magazines keep cells of the others' spans, and by that the spans.
+    assert!(after.small <= before.small + (4 << 20), "before {before:?}\nafter {after:?}");
     assert_eq!(
         after.mapped,
         after.small

@@ -25,6 +25,7 @@ use crate::{Error, Heap, pages::os::Os};
 
 /// Allocates from the emergency heap of this depth; null if all are in use below us on the stack.
 #[cold]
+#[inline(never)]
 pub(super) fn alloc<P: Place>(
     alloc: impl FnOnce(&mut GlobalCache) -> Result<NonNull<u8>, Error>,
 ) -> *mut u8 {

@@ -213,27 +213,29 @@ unsafe impl<P: Place> Binding for PerThread<P> {
 
     #[inline(always)]
     fn with<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
-        P::with(|words| {
-            let mut pooled = match NonNull::new(words.slot.get()) {
-                Some(pooled) => pooled,
-                None => bind::<P>(words)?,
-            };
-            words.slot.set(ptr::null_mut());
-            // The slot is empty before the cache is touched, as a handler of this thread sees it.
-            compiler_fence(Ordering::SeqCst);
-            // SAFETY: the cache is this thread's and was in the slot, or was just bound to it: nobody
-            // uses it, and handlers do not find it.
-            let result = f(unsafe { &mut pooled.as_mut().cache });
-            // The cache is whole before the slot says so.
-            compiler_fence(Ordering::SeqCst);
-            words.slot.set(pooled.as_ptr());
-            Some(result)
-        })
+        // A closure around `f` would be a function of its own, called by std's; so only the address
+        // comes from there. SAFETY: the promise of `Place`: in place until the thread has ended.
+        let words = unsafe { &*P::with(ptr::from_ref) };
+        let mut pooled = match NonNull::new(words.slot.get()) {
+            Some(pooled) => pooled,
+            None => bind::<P>(words)?,
+        };
+        words.slot.set(ptr::null_mut());
+        // The slot is empty before the cache is touched, as a handler of this thread sees it.
+        compiler_fence(Ordering::SeqCst);
+        // SAFETY: the cache is this thread's and was in the slot, or was just bound to it: nobody uses
+        // it, and handlers do not find it.
+        let result = f(unsafe { &mut pooled.as_mut().cache });
+        // The cache is whole before the slot says so.
+        compiler_fence(Ordering::SeqCst);
+        words.slot.set(pooled.as_ptr());
+        Some(result)
     }
 }
 
 /// Gives the thread a cache, unless it had one already: then it is in use, below us on the stack.
 #[cold]
+#[inline(never)]
 fn bind<P: Place>(words: &Words) -> Option<NonNull<Pooled>> {
     if words.state.get() != State::New {
         return None;

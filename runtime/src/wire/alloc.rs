@@ -60,13 +60,13 @@ impl Alloc {
 
 // SAFETY: passed on to alloc-core's allocator, which keeps the contract.
 unsafe impl GlobalAlloc for Alloc {
-    #[inline]
+    #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise, passed on.
         unsafe { self.heap.alloc(layout) }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller's promise, passed on.
         unsafe { self.heap.dealloc(block, layout) }
