@@ -135,8 +135,11 @@ impl Shared {
         !self.global.is_empty() || self.procs.iter().any(|proc| !proc.queue.is_empty())
     }
 
-    /// Calls the embedding's hook: the P goes idle.
-    pub(crate) fn proc_idle(&self, proc: &Proc) {
+    /// The P goes idle: what is on its shelf is for all, and the embedding's hook is called.
+    pub(crate) fn proc_idle(&self, held: Held<'_>) {
+        self.clear_shelf(held);
+        self.share(None);
+        let proc = held.proc();
         self.hooks.proc_idle(proc.index(), proc.local());
     }
 }

@@ -55,17 +55,19 @@ impl Shared {
         loop {
             let entered = enter();
             let held = entered.machine().filter(|m| m.serves(self)).and_then(|m| m.held());
-            let record = match held {
-                Some(held) => held.cache(|cache| cache.pop(self)),
-                None => self.registry.pop(self),
+            let fresh = match held {
+                Some(held) => held.cache(|cache| {
+                    cache.pop(self).map(|record| (record, cache.fresh_id(&self.registry)))
+                }),
+                None => self.registry.pop(self).map(|record| (record, self.registry.fresh_ids(1))),
             };
-            let Some(record) = record else {
+            let Some((record, id)) = fresh else {
                 drop(entered);
                 self.registry.grow(self);
                 continue;
             };
             let creator = running(tls::words()).map_or(0, |task| task.about.id());
-            let birth = Birth { id: self.registry.fresh_id(), creator, origin };
+            let birth = Birth { id, creator, origin };
             // SAFETY: the record is free and ours; the packet is this goroutine's alone.
             let (run, task) = unsafe { Run::start(record, birth, packet) };
             queue(run, held);

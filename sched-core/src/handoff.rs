@@ -128,15 +128,16 @@ fn try_take<'a>(shared: &'a Shared, m: &'a Machine, switches: u64) -> Option<&'a
 /// Gives a P, which is the caller's, to an M if there is work, else to the idle list; a surplus one to
 /// nobody.
 pub(crate) fn hand_over(shared: &Shared, proc: &Proc) {
+    // SAFETY: the P is the caller's.
+    let held = unsafe { Held::new(proc) };
     let surplus = shared.idle.surplus() != 0;
     if surplus {
-        // SAFETY: the P is the caller's.
-        unsafe { Held::new(proc) }.queue().drain(&shared.global);
+        held.queue().drain(&shared.global);
     } else if !proc.queue.is_empty() || !shared.global.is_empty() {
         let order = Order { proc: proc.index(), spinning: None };
         return shared.host(shared.idle.take_host(), order);
     }
-    shared.proc_idle(proc);
+    shared.proc_idle(held);
     // Nothing that is published after the look above is missed: its submitter finds this P idle, or
     // has left word that the next one to become idle must search.
     match shared.idle.release(proc.index(), None, || false) {

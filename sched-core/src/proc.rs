@@ -12,7 +12,7 @@
 //! | `local` | once, before the first holder | holder |
 //! | `tick` | holder, one more per slice | monitor |
 //! | `slice` | holder, at the start of a slice | monitor, timer thread |
-//! | `streak`, `random`, `cache` | holder | holder |
+//! | `streak`, `random`, `cache`, `shelf` | holder | holder |
 //!
 //! # Slices
 //!
@@ -30,6 +30,7 @@ use crate::{
         local::{CAPACITY, LocalQueue, Owner, Slice},
     },
     registry::Cache,
+    stack::Shelf,
     sync::{AtomicU32, AtomicU64, Ordering},
     task::Run,
 };
@@ -50,6 +51,7 @@ pub(crate) struct Proc {
     streak: Cell<u32>,
     random: Cell<u32>,
     cache: UnsafeCell<Cache>,
+    shelf: UnsafeCell<Shelf>,
 }
 
 // SAFETY: the cells are the holder's, and there is one at a time, each ordered after the last by
@@ -71,6 +73,7 @@ impl Proc {
             // Any odd number: the generator must not start at zero.
             random: Cell::new(0x9e37_79b9 ^ (index as u32) << 8 | 1),
             cache: UnsafeCell::new(Cache::new()),
+            shelf: UnsafeCell::new(Shelf::new()),
         }
     }
 
@@ -126,6 +129,12 @@ impl<'a> Held<'a> {
         // SAFETY: the holder alone uses the cache, and `f` cannot reach it a second time: nothing
         // in `Cache` comes back to the P.
         f(unsafe { &mut *self.0.cache.get() })
+    }
+
+    /// Calls `f` with the few slots at hand.
+    pub(crate) fn shelf<R>(self, f: impl FnOnce(&mut Shelf) -> R) -> R {
+        // SAFETY: as in `cache`.
+        f(unsafe { &mut *self.0.shelf.get() })
     }
 
     /// The goroutine that runs next, without looking at other Ps.

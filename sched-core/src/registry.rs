@@ -21,6 +21,9 @@
 //! free + out = CHUNK · chunks            caches give theirs back when the last M ends
 //! ```
 //!
+//! Numbers come by the batch as well: a P takes [`IDS`] of them at once, so they say who came first only
+//! among those that one P started.
+//!
 //! # Rejected
 //!
 //! * *An `Arc` per goroutine*: its last owner may be inside the runtime.
@@ -28,7 +31,10 @@
 //! * *Go's way, records kept for ever* (golang/go#9869): the chunks of a stopped scheduler would
 //!   stay. While it runs we do as Go does.
 
-use core::ptr::{NonNull, null_mut};
+use core::{
+    ops::Range,
+    ptr::{NonNull, null_mut},
+};
 use std::sync::Arc;
 
 use crate::{
@@ -41,6 +47,9 @@ use crate::{
 
 /// Records made at once: a few pages.
 const CHUNK: usize = 64;
+
+/// Numbers that a P takes at once.
+const IDS: u64 = 64;
 
 /// Free records a P keeps at most; at the limit half of them go to the registry.
 const CACHE: usize = 128;
@@ -100,35 +109,47 @@ impl List {
     }
 }
 
-/// A P's free records. Only the holder of the P uses it.
+/// A P's free records and numbers. Only the holder of the P uses it.
 #[derive(Debug)]
-pub(crate) struct Cache(List);
+pub(crate) struct Cache {
+    free: List,
+    ids: Range<u64>,
+}
 
 impl Cache {
     pub(crate) const fn new() -> Self {
-        Self(List::new())
+        Self { free: List::new(), ids: 0..0 }
+    }
+
+    /// A number for a new goroutine.
+    pub(crate) fn fresh_id(&mut self, registry: &Registry) -> u64 {
+        self.ids.next().unwrap_or_else(|| {
+            let first = registry.fresh_ids(IDS);
+            self.ids = first + 1..first + IDS;
+            first
+        })
     }
 
     /// A free record, from here or by the batch from the registry.
     pub(crate) fn pop(&mut self, shared: &Shared) -> Option<NonNull<Task>> {
-        if self.0.head.is_null() {
+        if self.free.head.is_null() {
             self.refill(shared);
         }
-        self.0.pop()
+        self.free.pop()
     }
 
     #[cold]
     fn refill(&mut self, shared: &Shared) {
-        while self.0.len < CACHE / 2 {
+        while self.free.len < CACHE / 2 {
             let Some(task) = shared.registry.pop(shared) else { break };
-            self.0.push(task);
+            self.free.push(task);
         }
     }
 
     /// Keeps a record that nobody names any more.
     pub(crate) fn push(&mut self, shared: &Shared, task: NonNull<Task>) {
-        self.0.push(task);
-        if self.0.len >= CACHE {
+        self.free.push(task);
+        if self.free.len >= CACHE {
             self.give_back(shared, CACHE / 2);
         }
     }
@@ -136,8 +157,8 @@ impl Cache {
     /// Gives records back until `keep` are left.
     #[cold]
     pub(crate) fn give_back(&mut self, shared: &Shared, keep: usize) {
-        while self.0.len > keep {
-            let Some(task) = self.0.pop() else { break };
+        while self.free.len > keep {
+            let Some(task) = self.free.pop() else { break };
             shared.registry.push(shared, task);
         }
     }
@@ -166,10 +187,10 @@ impl Registry {
         Registry { records, next_id: AtomicU64::new(1) }
     }
 
-    /// A number for a new goroutine.
-    pub(crate) fn fresh_id(&self) -> u64 {
+    /// The first of `count` numbers for new goroutines.
+    pub(crate) fn fresh_ids(&self, count: u64) -> u64 {
         // Relaxed: only uniqueness matters.
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+        self.next_id.fetch_add(count, Ordering::Relaxed)
     }
 
     /// A free record from the shared list of `shared`, whose registry this is.

@@ -118,9 +118,10 @@ impl Shared {
         index
     }
 
-    /// While there are Ps too many: asks goroutines on them to give way, again and again.
+    /// While there are Ps too many, or stacks too few that may lie on some shelf: asks goroutines to give
+    /// way, again and again.
     pub(crate) fn press(&self) {
-        if self.idle.surplus() == 0 {
+        if self.idle.surplus() == 0 && !self.short_of_stacks() {
             return;
         }
         let busy = self.machines().filter(|m| m.proc().is_some() && !m.task().is_null());

@@ -48,6 +48,7 @@
 use std::{sync::Once, thread};
 
 use crate::{
+    entry::enter,
     error::{Error, fatal},
     glue,
     machine::Machine,
@@ -262,6 +263,8 @@ fn make_stacks(shared: &Shared) -> bool {
         if let Err(error) = made {
             shared.counters.stack_errors.bump_shared();
             shared.service.report("cannot prepare stacks", &error);
+            let _entered = enter();
+            shared.press();
             return false;
         }
     }

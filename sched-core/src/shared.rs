@@ -158,6 +158,7 @@ impl Shared {
             // SAFETY: no M runs any more, so nobody else holds a P.
             let held = unsafe { Held::new(proc) };
             held.cache(|cache| cache.give_back(self, 0));
+            self.clear_shelf(held);
             self.hooks.proc_stop(proc.index(), proc.local());
         }
     }

@@ -8,12 +8,17 @@
 //! While stacks cannot be made and somebody starves, a spawn is refused ([`Shared::no_stacks`]): a
 //! program that starts goroutines without end learns of it before its memory is full of them.
 //!
+//! What lies on the shelves of Ps is in nobody's reach but their holders'. So a shelf is cleared when its P
+//! goes idle, when a goroutine ends on it while others starve, and when one gives way then; and while
+//! no stacks can be made, goroutines are asked to give way ([`Shared::press`]).
+//!
 //! Nobody starves beside a full stock: a goroutine is put into the list before the service thread is
 //! roused, which looks at both after each rousing; and a stack that comes back feeds one at once.
 
 use crate::{
     entry::enter,
     goroutine,
+    proc::Held,
     queue::inject::{Lane, List},
     shared::Shared,
     stack::{Slot, StackError},
@@ -23,13 +28,13 @@ use crate::{
 
 impl Shared {
     /// Sees to it that `run` has a stack. `None`: it waits for one.
-    pub(crate) fn give_stack(&self, run: Run) -> Option<Run> {
+    pub(crate) fn give_stack(&self, held: Held<'_>, run: Run) -> Option<Run> {
         // SAFETY: the run reference has the G.
         let place = unsafe { run.task().slot() };
         if place.is_some() {
             return Some(run);
         }
-        match self.slots.take() {
+        match held.shelf(|shelf| self.slots.take_from(shelf)) {
             Some(mut slot) => {
                 // SAFETY: just taken from the stock, for this goroutine.
                 unsafe { goroutine::arm(&mut slot, run.task()) };
@@ -91,12 +96,35 @@ impl Shared {
     }
 
     /// Takes the stack of a goroutine that has ended.
-    pub(crate) fn take_back(&self, slot: Slot) {
-        self.slots.give(slot);
+    pub(crate) fn take_back(&self, held: Option<Held<'_>>, slot: Slot) {
+        match held {
+            Some(held) => held.shelf(|shelf| self.slots.give_to(shelf, slot)),
+            None => self.slots.give(slot),
+        }
         if !self.mode.is_own_tls() {
             self.service.rouse();
-        } else if self.starving() != 0 {
-            self.feed(1);
         }
+        self.share(held);
+    }
+
+    /// If goroutines starve: gives what is on the caller's shelf to the stock, and from there to them.
+    #[inline]
+    pub(crate) fn share(&self, held: Option<Held<'_>>) {
+        if self.starving() != 0 {
+            if let Some(held) = held {
+                self.clear_shelf(held);
+            }
+            self.feed(self.slots.stock());
+        }
+    }
+
+    /// Puts what is on the shelf back into the stock.
+    pub(crate) fn clear_shelf(&self, held: Held<'_>) {
+        held.shelf(|shelf| self.slots.clear(shelf));
+    }
+
+    /// Goroutines starve, and no stacks can be made.
+    pub(crate) fn short_of_stacks(&self) -> bool {
+        self.no_stacks().is_some()
     }
 }

@@ -45,6 +45,7 @@ pub(crate) fn here(words: &Words) -> (&Machine, &Task) {
 pub(crate) fn give_way(words: &Words, commit: fn(Run) -> Commit) {
     let (m, task) = here(words);
     let Some(held) = m.held() else { return };
+    m.shared().share(Some(held));
     let surplus = m.shared().idle.surplus() != 0;
     let next = if surplus { None } else { next_at_hand(m, held) };
     if next.is_none() && !surplus {
@@ -74,7 +75,7 @@ pub(crate) fn next_at_hand(m: &Machine, held: Held<'_>) -> Option<Run> {
     let shared = m.shared();
     loop {
         let run = held.pick(&shared.global, shared.wanted_procs())?;
-        match shared.give_stack(run) {
+        match shared.give_stack(held, run) {
             Some(run) => return Some(run),
             None => continue,
         }
@@ -193,7 +194,7 @@ fn settle_end(m: &Machine, run: Run) {
     // SAFETY: the goroutine has switched away for the last time; the run reference has the G.
     let slot = unsafe { run.task().slot() }.take();
     if let Some(slot) = slot {
-        shared.take_back(slot);
+        shared.take_back(m.held(), slot);
     }
     m.counters.finished.bump();
     drop(run.end());

@@ -176,7 +176,7 @@ fn steal(m: &Machine, held: Held<'_>, next: Next) -> Option<Run> {
     let shared = m.shared();
     for victim in shared.others(held) {
         let stolen = victim.queue.steal_into(&held.queue(), next);
-        if let Some(run) = stolen.and_then(|run| shared.give_stack(run)) {
+        if let Some(run) = stolen.and_then(|run| shared.give_stack(held, run)) {
             m.counters.steals.bump();
             held.begin_slice();
             return Some(run);
@@ -199,7 +199,7 @@ fn stop_spinning(m: &Machine) {
 fn retire(m: &Machine, held: Held<'_>) {
     let shared = m.shared();
     let proc = held.proc();
-    shared.proc_idle(proc);
+    shared.proc_idle(held);
     m.let_go();
     match shared.idle.release(proc.index(), m.spinning.take(), || shared.any_work()) {
         Release::Idle => {}

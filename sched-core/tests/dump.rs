@@ -14,7 +14,7 @@ use std::{
 
 use common::{in_both_modes, watched};
 use sched_core::{
-    Goroutine, Scheduler, Status, current,
+    Goroutine, JoinHandle, Scheduler, Status, current,
     park::{self, WaitReason, Waiter},
 };
 
@@ -117,33 +117,42 @@ fn running_runnable_and_blocked_ones_are_told_apart() {
     });
 }
 
+const LEFT: u32 = line!() + 1;
+fn left(here: &Scheduler) -> JoinHandle<()> {
+    here.spawn(|| ()).expect("open")
+}
+
+const RIGHT: u32 = line!() + 1;
+fn right(here: &Scheduler) -> JoinHandle<()> {
+    here.spawn(|| ()).expect("open")
+}
+
 /// Records are recycled under the reader: each line must still be of one goroutine.
 #[test]
 fn lists_are_true_while_goroutines_come_and_go() {
     in_both_modes(2, |scheduler| {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let (first, second) = (line!() + 4, line!() + 5);
-        let churn = scheduler.spawn(move || {
-            let here = current().expect("on a goroutine");
-            while !stopped.load(Ordering::Relaxed) {
-                let a = here.spawn(|| ()).expect("open");
-                let b = here.spawn(|| ()).expect("open");
-                a.join().and(b.join()).expect("no panic");
-            }
-        });
-        let churn = churn.expect("open");
-        let mut seen = 0;
-        while seen < 200 {
-            for one in scheduler.goroutines().iter().filter(|one| one.id != churn.id()) {
-                assert_eq!(one.creator, Some(churn.id()));
-                // Odd and even numbers alternate, and so do the two places.
-                let line = if one.id.get() % 2 == 0 { first } else { second };
-                assert_eq!((churn.id().get(), one.origin.line()), (1, line), "{one}");
-                seen += 1;
+        let parent = |child: fn(&Scheduler) -> JoinHandle<()>| {
+            let stop = Arc::clone(&stop);
+            let parent = move || {
+                let here = current().expect("on a goroutine");
+                while !stop.load(Ordering::Relaxed) {
+                    child(&here).join().expect("no panic");
+                }
+            };
+            scheduler.spawn(parent).expect("open")
+        };
+        let parents = [(LEFT + 1, parent(left)), (RIGHT + 1, parent(right))];
+        let mut seen = [0; 2];
+        while seen.iter().any(|&count| count < 100) {
+            for child in scheduler.goroutines().iter().filter(|one| one.creator.is_some()) {
+                let of = |(_, one): &(u32, JoinHandle<()>)| Some(one.id()) == child.creator;
+                let index = parents.iter().position(of).expect("it has one of two parents");
+                assert_eq!(child.origin.line(), parents[index].0, "{child}");
+                seen[index] += 1;
             }
         }
         stop.store(true, Ordering::Relaxed);
-        churn.join().expect("no panic");
+        parents.into_iter().for_each(|(_, one)| one.join().expect("no panic"));
     });
 }

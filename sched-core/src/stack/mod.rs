@@ -37,6 +37,7 @@ mod thread;
 
 pub use mmap::Mmap;
 pub use slot::{Body, Finish, Slot};
+pub(crate) use slots::Shelf;
 pub use slots::{Slots, SlotsConfig};
 
 /// Where stacks' memory comes from.

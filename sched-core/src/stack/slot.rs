@@ -70,7 +70,8 @@ pub(super) struct Record {
     /// The words of the slot's TLS block. Thread mode: written by each new thread before the slot
     /// goes to the stock.
     pub(super) words: AtomicPtr<Words>,
-    /// The stock's link; accessed under its lock.
+    /// The link of the list it lies in; accessed under the stock's lock, or by the holder of the P on
+    /// whose shelf it lies.
     pub(super) next: UnsafeCell<*mut Record>,
     /// Written by `arm`, read by what runs on the slot; the switch orders them.
     pub(super) errand: UnsafeCell<Option<Errand>>,

@@ -19,7 +19,8 @@ use crate::{
     sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
-/// A goroutine's number: unique in its scheduler, never used again, from 1.
+/// A goroutine's number: unique in its scheduler, never used again, from 1. Not in the order of the
+/// starts: each P has some numbers ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(u64);
 
