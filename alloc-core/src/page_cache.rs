@@ -1,19 +1,21 @@
 //! 64 pages of one cache's own: spans of small blocks without the page heap's lock.
 //!
 //! Nearly all requests for pages are for spans of small blocks, a few pages each, and the page heap is
-//! one structure behind one lock. So a cache takes the free ones of 64 aligned pages at once, the
-//! lowest that the heap has, as one word of bits, and some span records with them; then it cuts spans
-//! out of the word without any lock. What does not fit goes to the page heap as before. Freed spans go
-//! to the page heap, where they join their neighbours.
+//! one structure behind one lock. So a cache takes the free ones of 64 pages at once, from the lowest
+//! run on that fits, as one word of bits, and some span records with them; then it cuts spans out of the
+//! word without any lock. When a span does not fit, the rest goes back and another word is taken. Freed
+//! spans go to the page heap, where they join their neighbours.
 //!
 //! A second word tells which of the pages are clean, so that fresh spans still know that they read as
 //! zero, and pages that were never used go back as clean as they came.
 //!
-//! A small heap (some fixed region) would lie in its caches as a whole: while fewer than four words'
+//! A small heap (some fixed region) would lie in its caches as a whole: while fewer than two words'
 //! worth of pages are free, nobody gets one.
 //!
-//! Source: Go 1.27 `mpagecache.go`; Go's holds for large objects of less than 16 pages as well, which
-//! here are cut from the heap at once, as they are freed to it at once.
+//! Source: Go 1.27 `mpagecache.go`. Go's words are aligned and lie around the lowest free page, which
+//! suits spans of one page; most of ours have eight, and would not fit most of the time (39 of 6,700
+//! did). Go cuts large objects of less than 16 pages from it too; here they come from the heap at once,
+//! as they are freed to it at once.
 
 use crate::{
     Error, Heap,
@@ -48,10 +50,11 @@ impl PageCache {
         pages: usize,
         kind: Kind,
     ) -> Result<Taken, Error> {
-        if self.word.free == 0 || self.records.is_empty() {
-            self.refill(heap);
-        }
-        match self.cut(pages) {
+        let cut = self.cut(pages).or_else(|| {
+            self.refill(heap, pages);
+            self.cut(pages)
+        });
+        match cut {
             Some((span, zeroed)) => {
                 heap.map.set_ends(span);
                 heap.counters.take_cached(kind, pages);
@@ -77,14 +80,16 @@ impl PageCache {
         Some((span, zeroed))
     }
 
+    /// Exchanges the word, in which `want` pages do not fit, for another.
     #[cold]
-    fn refill<S: PageSource>(&mut self, heap: &Heap<S>) {
-        let mut pages = heap.pages();
-        if self.word.free == 0 {
-            self.word = pages.take_word(&heap.parts()).unwrap_or_default();
+    fn refill<S: PageSource>(&mut self, heap: &Heap<S>, want: usize) {
+        let (parts, mut pages) = (heap.parts(), heap.pages());
+        if bits::starts(self.word.free, want) == 0 {
+            pages.put_word(&parts, core::mem::take(&mut self.word));
+            self.word = pages.take_word(&parts, want).unwrap_or_default();
         }
         if self.word.free != 0 {
-            pages.fill_records(&heap.parts(), &mut self.records, RECORDS);
+            pages.fill_records(&parts, &mut self.records, RECORDS);
         }
     }
 

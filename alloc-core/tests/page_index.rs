@@ -5,7 +5,7 @@ mod common;
 
 use std::{collections::BTreeMap, ops::Range};
 
-use alloc_core::page_heap::{PageHeap, Radix, Treap};
+use alloc_core::page_heap::{PageHeap, Pool, Radix, Treap};
 use common::Memory;
 use proptest::prelude::*;
 
@@ -260,4 +260,56 @@ fn no_memory<P: PageHeap>() {
 fn without_memory_an_index_stays_empty() {
     no_memory::<Treap>();
     no_memory::<Radix>();
+}
+
+/// Words of 64 pages for page caches, cut from a pool in which some pages are clean.
+fn words<P: PageHeap>(steps: &[(usize, usize, u64)]) {
+    let room = Memory::default();
+    let (start, end) = (1_000, 3_000);
+    let mut pool = Pool::<P>::EMPTY;
+    pool.prepare(&room, start..end).unwrap();
+    pool.add(start..end);
+    let mut written = vec![false; end];
+    let mut taken = Vec::new();
+    for &(want, pages, keep) in steps {
+        if let Some(mut word) = pool.take_word(want) {
+            let bit = (0..64).find(|bit| word.free >> bit & 1 == 1);
+            assert_eq!(bit, Some(0), "the word begins with the run that fits");
+            assert_eq!(word.clean & !word.free, 0);
+            for bit in 0..64_usize {
+                let (page, one) = (word.base + bit, 1 << bit);
+                assert_eq!(word.clean & one != 0, word.free & one != 0 && !written[page]);
+                if word.free & keep & one != 0 {
+                    (word.free, word.clean) = (word.free & !one, word.clean & !one);
+                    written[page] = true;
+                    taken.push(page..page + 1);
+                }
+            }
+            pool.put_word(word);
+        }
+        if let Ok(grant) = pool.take(pages, 1) {
+            let run = grant.first..grant.first + pages;
+            assert_eq!(grant.zeroed, run.clone().all(|page| !written[page]));
+            written[run.clone()].fill(true);
+            taken.push(run);
+        }
+        if taken.len() > 20 {
+            pool.put(taken.swap_remove(want % 20));
+        }
+        let out: usize = taken.iter().map(ExactSizeIterator::len).sum();
+        assert_eq!(pool.free() + out, pool.committed());
+        assert_eq!(pool.clean(), written[start..end].iter().filter(|&&written| !written).count());
+    }
+    taken.into_iter().for_each(|run| pool.put(run));
+    assert_eq!(pool.take(end - start, 1).map(|grant| grant.first), Ok(start), "all joined");
+}
+
+proptest! {
+    #[test]
+    fn words_hold_free_pages_and_know_the_clean_ones(
+        steps in prop::collection::vec((1..65_usize, 1..100_usize, any::<u64>()), 1..60),
+    ) {
+        words::<Radix>(&steps);
+        words::<Treap>(&steps);
+    }
 }

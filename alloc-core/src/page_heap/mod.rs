@@ -107,16 +107,3 @@ pub trait PageHeap: fmt::Debug + Send {
     /// The lowest free pages at `from` or above: to the end of their run.
     fn next_free(&mut self, from: usize) -> Option<Range<usize>>;
 }
-
-/// Where the lowest free page at `from` or above lies, 64 pages at an aligned number; and which of
-/// them are free.
-pub(crate) fn next_word(index: &mut impl PageHeap, from: usize) -> Option<(usize, u64)> {
-    let base = index.next_free(from)?.start / 64 * 64;
-    let (mut page, mut free) = (base, 0);
-    while let Some(run) = index.next_free(page).filter(|run| run.start < base + 64) {
-        let end = run.end.min(base + 64);
-        free |= bits::mask(run.start - base, end - run.start);
-        page = end + 1;
-    }
-    Some((base, free))
-}

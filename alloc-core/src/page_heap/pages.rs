@@ -27,7 +27,7 @@ use crate::{
 const COMMIT: usize = 4 << 20;
 
 /// A page cache gets 64 pages only while so many times as many are free.
-const SPARE_WORDS: usize = 4;
+const SPARE_WORDS: usize = 2;
 
 /// What the page heap works on besides itself.
 pub(crate) struct Parts<'a, S> {
@@ -171,13 +171,13 @@ impl<P: PageHeap> Pages<P> {
         Some(unsafe { SpanPtr::create(at.cast()) })
     }
 
-    /// The free ones of 64 pages for a page cache, unless they are a good part of what is free.
-    pub(crate) fn take_word<S>(&mut self, parts: &Parts<'_, S>) -> Option<Word> {
+    /// Pages for a page cache, `want` side by side among them, unless 64 are a good part of what is free.
+    pub(crate) fn take_word<S>(&mut self, parts: &Parts<'_, S>, want: usize) -> Option<Word> {
         self.apply_limit(parts);
         if self.pool.free() < SPARE_WORDS * 64 {
             return None;
         }
-        self.pool.take_word()
+        self.pool.take_word(want)
     }
 
     /// Takes back what is left of a word.

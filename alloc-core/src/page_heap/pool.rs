@@ -31,7 +31,7 @@
 use core::ops::Range;
 
 use super::{
-    PageHeap, Room, next_word,
+    PageHeap, Room, bits,
     touched::{OLDEST, Touched},
 };
 use crate::Error;
@@ -52,7 +52,7 @@ pub struct Grant {
 /// Free ones of 64 pages, for a page cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Word {
-    /// Number of the first, a multiple of 64.
+    /// Number of the first.
     pub base: usize,
     /// A one for each page that is free.
     pub free: u64,
@@ -139,20 +139,38 @@ impl<P: PageHeap> Pool<P> {
         Ok(Grant { first: pages.start, zeroed: clean == pages.len() })
     }
 
-    /// Takes the free ones of 64 aligned pages, those with the lowest free page.
-    pub fn take_word(&mut self) -> Option<Word> {
-        let (base, free) = next_word(&mut self.index, 0)?;
-        let clean = self.touched.clean_word(base) & free;
-        if self.ready() + clean.count_ones() as usize > self.limit {
-            return None;
-        }
-        for run in (Word { base, free, clean }).runs(free) {
-            self.index.take_at(run.clone());
-            self.touched.touch(run);
-        }
+    /// Takes the free ones of 64 pages from the lowest run on that has `want` pages.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, if `want` is more than 64.
+    pub fn take_word(&mut self, want: usize) -> Option<Word> {
+        let base = self.index.take(want, 1)?;
+        let free = bits::mask(0, want) | self.take_within(base + want..base + 64) << (want % 64);
+        let clean = self.touched.clean_from(base) & free;
+        let word = Word { base, free, clean };
         self.free -= free.count_ones() as usize;
         self.clean -= clean.count_ones() as usize;
-        Some(Word { base, free, clean })
+        if clean != 0 && self.ready() > self.limit {
+            self.put_word(word);
+            return None;
+        }
+        word.runs(free).for_each(|run| self.touched.touch(run));
+        Some(word)
+    }
+
+    /// Takes all free pages of a range out of the index, a bit for each.
+    fn take_within(&mut self, pages: Range<usize>) -> u64 {
+        let (mut from, mut taken) = (pages.start, 0);
+        while from < pages.end
+            && let Some(run) = self.index.next_free(from).filter(|run| run.start < pages.end)
+        {
+            let run = run.start..run.end.min(pages.end);
+            self.index.take_at(run.clone());
+            taken |= bits::mask(run.start - pages.start, run.len());
+            from = run.end;
+        }
+        taken
     }
 
     /// Puts the rest of a word back; clean pages are as clean as they were.

@@ -84,8 +84,15 @@ impl Touched {
         self.each(pages, |words, mask| mask & !*words.touched)
     }
 
+    /// The clean ones among 64 pages from `first` on.
+    pub(super) fn clean_from(&mut self, first: usize) -> u64 {
+        let (base, shift) = (first / 64 * 64, (first % 64) as u32);
+        let behind = if shift > 0 { self.clean_word(base + 64) << (64 - shift) } else { 0 };
+        self.clean_word(base) >> shift | behind
+    }
+
     /// The clean ones among 64 pages from `base` on, which is a multiple of 64.
-    pub(super) fn clean_word(&mut self, base: usize) -> u64 {
+    fn clean_word(&mut self, base: usize) -> u64 {
         let mut clean = 0;
         self.each(base..base + 64, |words, _| {
             clean = !*words.touched;
