@@ -8,7 +8,7 @@
 //!
 //! # How
 //!
-//! G records are never freed while their scheduler lives, so [`Shared::goroutines`] walks over all of
+//! G records are never freed while their scheduler lives, so `Shared::goroutines` walks over all of
 //! them. Each tells of itself what belongs to one life of it ([`About`](crate::task::about)). What
 //! runs is compared with what the Ms say: a goroutine that runs without a P has lost it, because it
 //! blocks in the kernel.

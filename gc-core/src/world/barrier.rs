@@ -18,7 +18,7 @@
 
 use crate::sync::{Ordering, fence};
 
-/// Whether the kernel fences for us. See the [module](self).
+/// Whether the kernel fences for us. The essay of its file says how.
 ///
 /// ```
 /// use gc_core::world::Barrier;
