@@ -22,7 +22,7 @@
 //!
 //! # How
 //!
-//! A hardened span has a [`record`] with the state of each cell and the site of its last free. Which
+//! A hardened span has a `record` with the state of each cell and the site of its last free. Which
 //! free cell is next is random, so that neighbours in time are not neighbours in space. A freed cell
 //! is filled with [`POISON`], waits until [`WAIT`] others of its class were freed, and is checked
 //! byte by byte before it is handed out. A large block has pages of its own and lies at their end,

@@ -195,7 +195,7 @@ fn find_in(words: &Bits, want: usize) -> Option<usize> {
     None
 }
 
-/// Free pages as bits with summaries. See the [module](self)'s essay.
+/// Free pages as bits with summaries. See the file's essay.
 #[derive(Debug)]
 pub struct Radix {
     /// Regions by number; null until the first page is prepared.

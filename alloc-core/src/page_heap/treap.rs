@@ -34,7 +34,7 @@ use super::{
 };
 use crate::Error;
 
-/// Free runs as a tree. See the [module](self)'s essay.
+/// Free runs as a tree. See the file's essay.
 #[derive(Debug)]
 pub struct Treap {
     root: Link,

@@ -9,7 +9,7 @@
 //! # No cost on the fast path
 //!
 //! Others count down in each allocation. Here a cache counts when it *refills*: it then knows how many
-//! bytes of cells it has got, which are about to be handed out, and charges all of them to its [`Meter`].
+//! bytes of cells it has got, which are about to be handed out, and charges all of them to its `Meter`.
 //! If the meter runs out, the allocation that caused the refill is the sample. A sampled block gets pages
 //! of its own and no cell, so patterns of the program drift against the refills, and the free of a
 //! sampled block is seen where spans are freed. To get there, a cache that has learned of the profile
@@ -21,7 +21,7 @@
 //!
 //! # Buckets
 //!
-//! Samples of one size and stack share a [`Bucket`]. Buckets are chained by hash, only ever added, and
+//! Samples of one size and stack share a `Bucket`. Buckets are chained by hash, only ever added, and
 //! counted up by anyone: no lock. Two threads may add the same bucket at once; readers sum, so that
 //! does no harm. The span of a sampled block leads to its bucket, which counts its free.
 //!
