@@ -284,6 +284,58 @@ fn a_handler_that_interrupts_the_allocator_may_fork() {
     });
 }
 
+/// Handlers that ran, and those that interrupted a fork.
+static SERVED_IN_FORKS: AtomicUsize = AtomicUsize::new(0);
+static REFUSED: AtomicUsize = AtomicUsize::new(0);
+
+/// Allocates and frees, if there is memory: null is what a handler gets that interrupts a fork.
+extern "C" fn allocate_if_possible(_signal: libc::c_int) {
+    // Such a block takes the lock of the page heap.
+    let layout = std::alloc::Layout::new::<[u8; 100_000]>();
+    // SAFETY: the block is used within its length, and freed once.
+    unsafe {
+        let block = std::alloc::alloc(layout);
+        if block.is_null() {
+            REFUSED.fetch_add(1, Ordering::Relaxed);
+        } else {
+            block.write_bytes(7, 3_000);
+            std::alloc::dealloc(block, layout);
+        }
+    }
+    SERVED_IN_FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn a_handler_that_interrupts_a_fork_does_not_wait_for_it() {
+    alone("a_handler_that_interrupts_a_fork_does_not_wait_for_it", || {
+        install(libc::SIGUSR1, allocate_if_possible);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // SAFETY: the call has no preconditions.
+            let target = unsafe { libc::pthread_self() };
+            let done = &done;
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    let before = SERVED_IN_FORKS.load(Ordering::Relaxed);
+                    // SAFETY: the thread waits for this one.
+                    unsafe { libc::pthread_kill(target, libc::SIGUSR1) };
+                    while SERVED_IN_FORKS.load(Ordering::Relaxed) == before
+                        && !done.load(Ordering::Relaxed)
+                    {
+                        thread::yield_now();
+                    }
+                }
+            });
+            let mut forks = 0;
+            while forks < 100 || REFUSED.load(Ordering::Relaxed) < 5 {
+                fork_and_check(|| is_whole(&filled(3), 3));
+                forks += 1;
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    });
+}
+
 /// Runs `body` in a child of this process, which must say `true`.
 fn fork_and_check(body: impl FnOnce() -> bool) {
     // SAFETY: the child runs `body` and ends without exit handlers.
@@ -295,6 +347,7 @@ fn fork_and_check(body: impl FnOnce() -> bool) {
             libc::_exit(if body() { 7 } else { 8 });
         }
         let mut status = 0;
+        // A handler without `SA_RESTART` would interrupt it; ours have that.
         assert_eq!(libc::waitpid(child, &mut status, 0), child);
         assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7, "status {status:#x}");
     }

@@ -17,8 +17,11 @@
 //! runs these functions: it would wait for locks that it holds itself. Such a fork takes no lock. POSIX lets
 //! the child of a threaded process use async-signal-safe functions only; in a process with one thread
 //! no lock is needed.
+//!
+//! A handler that interrupts the fork itself, while all locks are held, gets null: any heap would need
+//! one of them. It may free.
 
-use super::{HEAP, KEY, POOL, Place, emergency};
+use super::{HEAP, KEY, POOL, Place, Words, emergency};
 
 /// Installs the handlers; `false` if libc has no memory for that.
 pub(super) fn install<P: Place>() -> bool {
@@ -28,11 +31,7 @@ pub(super) fn install<P: Place>() -> bool {
 }
 
 unsafe extern "C" fn before<P: Place>() {
-    let forking = P::with(|words| {
-        words.forking.set(!words.in_the_middle());
-        words.forking.get()
-    });
-    if forking {
+    if P::with(Words::begin_fork) {
         KEY.acquire();
         POOL.acquire();
         emergency::lock_all();
@@ -41,19 +40,25 @@ unsafe extern "C" fn before<P: Place>() {
 }
 
 unsafe extern "C" fn after_in_parent<P: Place>() {
-    if P::with(|words| words.forking.take()) {
-        // SAFETY: `before` took the locks in this thread.
-        unsafe { unlock_all() }
-    }
+    P::with(|words| {
+        if words.is_forking() {
+            // SAFETY: `before` took the locks in this thread.
+            unsafe { unlock_all() }
+        }
+        words.end_fork();
+    });
 }
 
 unsafe extern "C" fn after_in_child<P: Place>() {
-    if P::with(|words| words.forking.take()) {
-        // SAFETY: the parent's copy of this thread took the locks in `before`.
-        unsafe { unlock_all() }
-        // SAFETY: the child has this thread alone, which is not in the middle of an allocation.
-        P::with(|words| unsafe { POOL.lock().adopt_orphans(words) });
-    }
+    P::with(|words| {
+        if words.is_forking() {
+            // SAFETY: the parent's copy of this thread took the locks in `before`.
+            unsafe { unlock_all() }
+            // SAFETY: the child has this thread alone, which is not in the middle of an allocation.
+            unsafe { POOL.lock().adopt_orphans(words) }
+        }
+        words.end_fork();
+    });
 }
 
 /// # Safety

@@ -31,7 +31,7 @@ use core::{
     sync::atomic::{Ordering, compiler_fence},
 };
 
-use super::{Binding, GlobalCache, HEAP, KEY, LOCAL, POOL, fork};
+use super::{Binding, GlobalCache, HEAP, KEY, LEVELS, LOCAL, POOL, fork};
 
 /// What the allocator knows of a thread. All zeros is a thread that never allocated.
 #[repr(C)]
@@ -43,7 +43,10 @@ pub struct Words {
     /// Emergency heaps that this thread is in the middle of.
     pub(super) depth: Cell<u8>,
     /// This thread forks, and holds all locks for that.
-    pub(super) forking: Cell<bool>,
+    forking: Cell<bool>,
+    /// What `slot` and `state` were before it began to.
+    parked: Cell<*mut Pooled>,
+    before: Cell<State>,
 }
 
 impl Words {
@@ -59,13 +62,49 @@ impl Words {
             rounds: Cell::new(0),
             depth: Cell::new(0),
             forking: Cell::new(false),
+            parked: Cell::new(ptr::null_mut()),
+            before: Cell::new(State::New),
         }
     }
 
-    /// True if this was called from a handler that interrupted the allocator in this thread.
-    pub(super) fn in_the_middle(&self) -> bool {
+    /// True if a handler that interrupted the allocator in this thread asks.
+    fn in_the_middle(&self) -> bool {
         let in_cache = self.state.get() == State::Bound && self.slot.get().is_null();
         in_cache || self.state.get() == State::Binding || self.depth.get() > 0
+    }
+
+    /// This thread is about to take all locks; `false` if it is inside the allocator and must not.
+    ///
+    /// Until [`Words::end_fork`] its handlers find no cache and no emergency heap.
+    pub(super) fn begin_fork(&self) -> bool {
+        if self.in_the_middle() {
+            return false;
+        }
+        // In this order: a handler in between finds no cache, and binds none.
+        self.before.set(self.state.replace(State::Binding));
+        compiler_fence(Ordering::SeqCst);
+        self.parked.set(self.slot.replace(ptr::null_mut()));
+        self.forking.set(true);
+        self.depth.set(LEVELS as u8);
+        compiler_fence(Ordering::SeqCst);
+        true
+    }
+
+    /// This thread has given all locks back, if it had taken them.
+    pub(super) fn end_fork(&self) {
+        if !self.forking.take() {
+            return;
+        }
+        self.depth.set(0);
+        compiler_fence(Ordering::SeqCst);
+        self.slot.set(self.parked.get());
+        compiler_fence(Ordering::SeqCst);
+        self.state.set(self.before.get());
+    }
+
+    /// True between [`Words::begin_fork`] that said so and [`Words::end_fork`].
+    pub(super) fn is_forking(&self) -> bool {
+        self.forking.get()
     }
 }
 
