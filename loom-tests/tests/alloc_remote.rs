@@ -134,9 +134,13 @@ fn a_chain_of_cells_is_found_whole_beside_a_single_one() {
             let span = span.clone();
             thread::spawn(move || assert_eq!(span.free(2), Pushed::Queued))
         };
-        let mut bits = span.word.take().map_or(0, |list| span.walk(list));
+        let owner = {
+            let span = span.clone();
+            thread::spawn(move || span.word.take().map_or(0, |list| span.walk(list)))
+        };
         chain.join().unwrap();
         single.join().unwrap();
+        let mut bits = owner.join().unwrap();
         if let Some(list) = span.word.take() {
             let more = span.walk(list);
             assert_eq!(bits & more, 0, "a cell was found twice");
