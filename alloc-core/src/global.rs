@@ -39,6 +39,7 @@ use crate::{
     profile::Profiling,
     sync::Lock,
 };
+pub use harden::unwind;
 use thread::Pool;
 pub use thread::{PerThread, Place, StdPlace, ThreadBinding, Words};
 

@@ -1,7 +1,9 @@
 //! The heap of the process, hardened: by a call, or by the environment.
 //!
 //! `ALLOC_HARDEN=1` is asked for once, before the first cache is made, so that every block is
-//! covered; also in a preloaded library, whose program knows nothing of it. A call
+//! covered; also in a preloaded library, whose program knows nothing of it. `ALLOC_HARDEN=2` keeps
+//! the stack of each free too, which costs ten times more than all the rest: for a second run, when
+//! the first has named the mistake. A call
 //! ([`GlobalAlloc::harden`]) covers what is allocated from then on.
 //!
 //! Stacks, also those of the profile, are walked by the unwinder that every Rust program has. It may call `malloc` (it never does so
@@ -30,16 +32,19 @@ pub(super) fn ask_environment() {
     // the process is the one thread that there is.
     let value = unsafe { libc::getenv(c"ALLOC_HARDEN".as_ptr()) };
     // SAFETY: null, or a text that ends with a zero.
-    let wanted = !value.is_null() && unsafe { *value } == b'1' as libc::c_char;
-    if wanted {
-        // Without room for the records there is none for blocks either, and somebody will say so.
-        let _ = HEAP.harden(complete(Hardening::new()));
-    }
+    let wanted = unsafe { value.as_ref() }.map_or(0, |&first| first as u8);
+    let hardening = match wanted {
+        b'1' => Hardening::new(),
+        b'2' => Hardening::new().frames(unwind),
+        _ => return,
+    };
+    // Without room for the records there is none for blocks either, and somebody will say so.
+    let _ = HEAP.harden(complete(hardening));
 }
 
-/// A hardening of the process-wide heap, with stacks and named faults.
+/// A hardening of the process-wide heap, with named faults.
 pub(super) fn complete(hardening: Hardening) -> Hardening {
-    hardening.or_frames(unwind).before_large(name_faults)
+    hardening.before_large(name_faults)
 }
 
 /// Installs the handler, once.
@@ -85,8 +90,15 @@ unsafe extern "C" {
     fn _Unwind_GetIP(context: *mut c_void) -> usize;
 }
 
-/// The caller's return addresses, from the unwind tables.
-pub(super) fn unwind(frames: &mut [usize]) -> usize {
+/// The caller's return addresses, from the unwind tables: some microseconds.
+///
+/// ```
+/// use alloc_core::{global, harden::{Frames, Hardening}};
+/// const WITH_STACKS: Hardening = Hardening::new().frames(global::unwind);
+/// let mut frames = [0; 8];
+/// assert!(global::unwind(&mut frames) > 0 && frames[0] != 0);
+/// ```
+pub fn unwind(frames: &mut [usize]) -> usize {
     let mut walk = Walk { frames, skip: OWN_FRAMES, len: 0 };
     // SAFETY: the callback is given the walk, which outlives the call.
     unsafe { _Unwind_Backtrace(step, (&raw mut walk).cast()) };
