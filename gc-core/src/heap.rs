@@ -128,7 +128,7 @@ impl<H: Tag> Heap<H> {
     ///
     /// Waits for nothing. When the heap has outrun a collector that is at work by a quarter of its
     /// goal, the outermost guard of a task marks some hundred objects first; if there is nothing to
-    /// mark just then, a plain thread sleeps for 200 µs.
+    /// mark just then, it may wait for up to 10 ms, if nobody else is ready.
     #[inline]
     pub fn enter(&self) -> Guard<'_, H> {
         self.0.relieve();

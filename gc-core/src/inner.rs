@@ -37,6 +37,9 @@ use std::{
 /// Objects that the outermost guard marks first when the heap outruns its collector: some 50 µs.
 const ASSIST: usize = 512;
 
+/// How long it may wait if there is nothing to mark and nobody else who is ready.
+const RELIEF: Duration = Duration::from_millis(10);
+
 type Waker = Arc<dyn Fn() + Send + Sync>;
 type Report = Box<dyn Fn(&Record) + Send + Sync>;
 
@@ -217,19 +220,30 @@ impl<H: Tag> Core<H> {
 
     /// Before an outermost guard: helps if the heap has outrun a collector that is at work. A bounded
     /// piece of work and at most a moment's wait, because whoever holds a guard may wait for a lock that
-    /// the caller holds. A goroutine does not even give way: it would stand behind all who are ready.
+    /// the caller holds. A goroutine waits only if nobody else is ready: it would stand behind them.
     #[inline]
     pub(crate) fn relieve(&self) {
         if self.pace.is_outrun() {
-            self.assist();
+            self.relieve_slow();
         }
     }
 
     #[cold]
-    fn assist(&self) {
-        if self.is_inside_guard() || !self.engine.phase.read().barrier() {
+    fn relieve_slow(&self) {
+        if self.is_inside_guard() {
             return;
         }
+        let begin = Instant::now();
+        while self.pace.is_outrun()
+            && self.engine.phase.read().barrier()
+            && !self.assist()
+            && self.world.outrun()
+            && begin.elapsed() < RELIEF
+        {}
+    }
+
+    /// Marks a few objects; false if there are none to be had.
+    fn assist(&self) -> bool {
         // A guard, so that the world knows of one whom the driver may wait for.
         let pin = self.pin();
         let worker = Worker::new(&self.engine, &self.world, &self.crew, &|| (), ASSIST);
@@ -237,12 +251,9 @@ impl<H: Tag> Core<H> {
         let helped = unsafe { worker.assist(ASSIST) };
         // SAFETY: counted above, left once.
         unsafe { self.unpin(pin) };
-        if helped {
-            // Relaxed: a statistic.
-            self.assists.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.world.outrun();
-        }
+        // Relaxed: a statistic.
+        self.assists.fetch_add(helped.into(), Ordering::Relaxed);
+        helped
     }
 
     pub(crate) fn stats(&self) -> Stats {

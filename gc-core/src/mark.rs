@@ -74,10 +74,10 @@ impl Marker {
         }
     }
 
-    /// Takes `cells` grey cells off the stack, if that leaves as many: the oldest, which lead to
-    /// more than the newest do.
-    fn split(&mut self, cells: usize) -> Option<Batch> {
-        self.stack.take_oldest(cells).map(Batch)
+    /// Takes half of the grey cells off the stack, at most so many: the oldest, which lead to more
+    /// than the newest do. In a tree, where a stack is no deeper than the tree, a few are half the work.
+    fn split(&mut self, most: usize) -> Option<Batch> {
+        self.stack.take_oldest(most).map(Batch)
     }
 
     /// Takes all grey cells off the stack.

@@ -57,9 +57,13 @@ impl Tracer {
         self.edges.pop()
     }
 
-    /// Takes back so many that were reported first, if at least twice as many are left.
-    pub(crate) fn take_oldest(&mut self, count: usize) -> Option<Vec<NonNull<u8>>> {
-        let rest = self.edges.len().checked_sub(count).filter(|rest| *rest >= count)?;
+    /// Takes back those that were reported first: half of all, at most so many.
+    pub(crate) fn take_oldest(&mut self, most: usize) -> Option<Vec<NonNull<u8>>> {
+        let count = most.min(self.edges.len() / 2);
+        let rest = self.edges.len() - count;
+        if count == 0 {
+            return None;
+        }
         let oldest = self.edges[..count].to_vec();
         // The newest fill the gap: who comes when is nobody's business.
         self.edges.copy_within(rest.., 0);

@@ -114,8 +114,11 @@ pub unsafe trait World<S: Space>: Send + Sync + 'static {
     fn released(&self) {}
 
     /// The heap has outrun its collector, and there is nothing to help with now: a world may let others
-    /// run, if the caller has its turn again soon. Called outside `with`, and outside guards.
-    fn outrun(&self) {}
+    /// run, if the caller has its turn again soon. True if it did. Called outside `with`, and outside
+    /// guards.
+    fn outrun(&self) -> bool {
+        false
+    }
 
     /// Lets others run for about `time`; called outside `with`.
     fn nap(&self, time: Duration);

@@ -193,7 +193,7 @@ impl Crew {
     }
 }
 
-/// Cells that a worker gives away at once.
+/// Cells that a worker gives away at once, at most.
 pub(super) const BATCH: usize = GREY_BATCH;
 
 #[cfg(all(test, not(loom)))]

@@ -75,7 +75,7 @@ thread_local! {
     };
 }
 
-/// How long a guard is held up when the heap has outrun its collector.
+/// How long a guard is held up at a time when the heap has outrun its collector.
 const RELIEF: Duration = Duration::from_micros(200);
 
 /// Worlds are told apart by number: an address may be used again.
@@ -233,9 +233,10 @@ unsafe impl<S: Space> World<S> for Threads<S> {
         self.barrier.heavy();
     }
 
-    fn outrun(&self) {
+    fn outrun(&self) -> bool {
         // The kernel wakes a thread that slept before those that compute.
         thread::sleep(RELIEF);
+        true
     }
 
     fn nap(&self, time: Duration) {

@@ -30,6 +30,9 @@ use crate::current;
 
 const CHUNK: usize = 256;
 
+/// How long a guard is held up at a time when the heap has outrun its collector and nobody else is ready.
+const RELIEF: Duration = Duration::from_micros(200);
+
 pub(super) type State = Local<Cells>;
 type Chunk = [AtomicPtr<State>; CHUNK];
 
@@ -198,6 +201,16 @@ unsafe impl World<Cells> for Procs {
 
     fn released(&self) {
         sched_core::yield_to_holders();
+    }
+
+    fn outrun(&self) -> bool {
+        // Who gives way while others are ready stands behind all of them.
+        let alone = |home: sched_core::Scheduler| home.monitor().load().runnable == 0;
+        let waits = sched_core::current().is_none_or(alone);
+        if waits {
+            crate::sleep(RELIEF);
+        }
+        waits
     }
 
     fn nap(&self, time: Duration) {
