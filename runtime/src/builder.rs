@@ -34,6 +34,7 @@ pub struct Builder {
     pub(crate) schedtrace: Option<Duration>,
     pub(crate) gctrace: bool,
     pub(crate) kernel_threads: bool,
+    pub(crate) memory_limit: Option<usize>,
 }
 
 /// How long a goroutine may run while others wait; Go's number.
@@ -62,6 +63,7 @@ impl Builder {
             schedtrace: env.schedtrace,
             gctrace: env.gctrace,
             kernel_threads: env.kernel_threads,
+            memory_limit: None,
         }
     }
 
@@ -114,6 +116,29 @@ impl Builder {
     #[must_use]
     pub fn gogc(mut self, percent: Option<u32>) -> Self {
         self.gogc = percent;
+        self
+    }
+
+    /// How many bytes of memory the heap of the process may have at once, stacks left out; no limit if
+    /// not set. Of several runtimes the one made last decides.
+    ///
+    /// At the limit free memory is given back first; then allocations fail. With [`Alloc`](crate::Alloc) as
+    /// the global allocator that ends the process where it cannot be handled, as `Vec::try_reserve`
+    /// can.
+    ///
+    /// ```
+    /// #[global_allocator]
+    /// static ALLOCATOR: runtime::Alloc = runtime::Alloc::new();
+    ///
+    /// let rt = runtime::Builder::new().memory_limit(64 << 20).build().unwrap();
+    /// rt.run(|| {
+    ///     assert!(Vec::<u8>::new().try_reserve(100 << 20).is_err());
+    ///     assert!(Vec::<u8>::new().try_reserve(10 << 20).is_ok());
+    /// });
+    /// ```
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = Some(bytes);
         self
     }
 

@@ -69,6 +69,9 @@ impl Attendants {
     pub(crate) fn start(scheduler: &Scheduler, settings: &Builder) -> io::Result<Self> {
         let desk = Arc::new(Desk::new());
         gc::configure(settings.gogc, settings.gctrace);
+        if let Some(bytes) = settings.memory_limit {
+            global::heap().set_limit(bytes);
+        }
         let mut attendants = Attendants { desk: Arc::clone(&desk), threads: Vec::new() };
         let watched = Watched::new(scheduler.monitor(), Arc::clone(&desk));
         let monitor = sysmon::Monitor::new(watched, SystemClock::new(), limits(settings));
