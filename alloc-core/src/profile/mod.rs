@@ -17,7 +17,7 @@
 //! its free cells for a while. Without a profile a refill loads one word, and a free one flag.
 //!
 //! What is not seen: cells that are freed and handed out again between two refills. So memory in use is
-//! right up to a span per class and cache; the total ever allocated is a lower bound.
+//! right up to a magazine per class and cache; the total ever allocated is a lower bound.
 //!
 //! # Buckets
 //!
