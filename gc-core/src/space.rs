@@ -58,8 +58,7 @@ pub struct Taken {
     pub cell: NonNull<u8>,
     /// What it costs: at least the bytes asked for.
     pub bytes: usize,
-    /// How long it took, on a core where the space can tell, if the local cache was not enough; the
-    /// moment to look at the pacer.
+    /// How long it took, if the local cache was not enough; the moment to look at the pacer.
     pub slow: Option<Duration>,
 }
 

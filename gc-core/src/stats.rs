@@ -36,8 +36,8 @@ pub struct Record {
     /// When the next cycle begins.
     pub trigger: u64,
     /// The longest slow path of an allocation since the former record: a new span or block, and the
-    /// sweep that finds one. In time on a core where the space can tell, as the runtime's does; else
-    /// in time that passed. Assists are not in it; they are bounded by work.
+    /// sweep that finds one. In time that passed, so what the kernel gave to other threads meanwhile
+    /// is in it. Assists are not; they are bounded by work.
     pub longest_delay: Duration,
 }
 

@@ -31,7 +31,8 @@ pub struct Stats {
     pub preemptions: u64,
     /// Collections of the process's heap.
     pub collections: u64,
-    /// The longest time on a core that an allocation in the collected heap took, so far.
+    /// The longest that an allocation in the collected heap took so far, with what the kernel gave to
+    /// other threads meanwhile.
     pub longest_mutator_delay: Duration,
     /// Bytes in collected objects; the dead are included until a collection has found them.
     pub heap_live_bytes: u64,
