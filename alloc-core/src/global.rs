@@ -68,6 +68,10 @@ std::thread_local! {
 
 /// The heap of the process.
 ///
+/// Its own methods ([`stats`](Heap::stats), [`release`](Heap::release)…) take locks that allocations take
+/// too. Where a scheduler may set the calling task aside at any point, call them as it calls the
+/// allocator: within what its [`Binding`] enters.
+///
 /// ```
 /// let stats = alloc_core::global::heap().stats();
 /// assert!(stats.mapped >= stats.small);

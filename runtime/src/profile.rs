@@ -23,6 +23,7 @@ use std::io::{self, Write};
 
 use alloc_core::global;
 use alloc_core::profile::Sample;
+use sched_core::entry;
 
 /// Begins to sample the allocations of the process, one in `every` bytes on average.
 ///
@@ -45,6 +46,9 @@ use alloc_core::profile::Sample;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn start_heap(every: usize) -> io::Result<()> {
+    // The caller may be a goroutine, and alloc-core takes a lock: one that is preempted while it
+    // holds that would stop every P.
+    let _inside = entry::enter();
     global::profile(every).map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))
 }
 

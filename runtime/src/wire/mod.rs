@@ -37,6 +37,7 @@ use std::thread::{self, JoinHandle};
 use alloc_core::global;
 use sched_core::Hooks;
 use sched_core::Scheduler;
+use sched_core::entry;
 use sched_core::stack::StackSource;
 use sysmon::{Limits, SystemClock};
 
@@ -70,6 +71,8 @@ impl Attendants {
         let desk = Arc::new(Desk::new());
         gc::configure(settings.gogc, settings.gctrace);
         if let Some(bytes) = settings.memory_limit {
+            // The caller may be a goroutine of another runtime: see `space`.
+            let _inside = entry::enter();
             global::heap().set_limit(bytes);
         }
         let mut attendants = Attendants { desk: Arc::clone(&desk), threads: Vec::new() };

@@ -245,6 +245,7 @@ unsafe impl Space for Cells {
     }
 
     fn usage(&self) -> Usage {
+        let _inside = entry::enter();
         let stats = self.heap.managed_stats();
         Usage { held_bytes: self.heap.stats().managed, spans: stats.spans, doomed: stats.doomed }
     }
