@@ -128,7 +128,7 @@ impl<H: Tag> Core<H> {
         }
         cycle.end();
         record.last_hand = watch.lap();
-        let (objects, marked) = self.crew.take_counts();
+        let (objects, marked) = self.with(|_| self.crew.take_counts());
         let at_end = self.pace.live();
         let facts = Facts { marked, scanned: marked, grown: at_end.saturating_sub(at_begin) };
         if let Some(new) = lock(&self.pacer).take() {

@@ -30,7 +30,8 @@
 //!
 //! It is held for a push or a pop of a box. Workers take it inside
 //! [`World::with`](crate::world::World::with), where nobody is descheduled by his own runtime; so who
-//! waits for it waits for a running thread. Nothing is allocated under it: batches are made before.
+//! waits for it waits for a running thread. Nothing is allocated or freed there: a batch is made
+//! before, and poured onto a stack after.
 //!
 //! # Rejected
 //!
@@ -50,7 +51,7 @@ const READY: usize = 8;
 const ROOM: usize = 64;
 
 /// Grey cells on their way from one worker to another.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(super) struct Batch(pub(super) Vec<NonNull<u8>>);
 
 // SAFETY: a batch holds addresses and follows none.
@@ -68,11 +69,11 @@ struct Ready {
 }
 
 /// What a worker does next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 #[must_use = "who does not know whether it is busy cannot go on"]
-pub enum Next {
-    /// It is busy, and has something on its stack.
-    Work,
+pub(super) enum Next {
+    /// It is busy, with this.
+    Work(Batch),
     /// It rests; others may yet share.
     Wait,
     /// Nothing is grey anywhere.
@@ -134,8 +135,7 @@ impl Crew {
         debug_assert!(marker.is_empty(), "a worker asks for more before its stack is dry");
         self.ready(|ready| {
             if let Some(batch) = ready.batches.pop() {
-                marker.take(batch);
-                return Next::Work;
+                return Next::Work(batch);
             }
             let (objects, bytes) = marker.take_counts();
             ready.objects += objects;
@@ -146,29 +146,27 @@ impl Crew {
     }
 
     /// A worker rests, or has just come.
-    pub(super) fn wait(&self, marker: &mut Marker) -> Next {
+    pub(super) fn wait(&self) -> Next {
         self.ready(|ready| {
             if let Some(batch) = ready.batches.pop() {
-                marker.take(batch);
                 ready.busy += 1;
-                return Next::Work;
+                return Next::Work(batch);
             }
             if ready.busy == 0 { Next::Done } else { Next::Wait }
         })
     }
 
-    /// A mutator takes a batch, to be [returned](Self::put_back); false if there is none.
-    pub(super) fn lend(&self, marker: &mut Marker) -> bool {
+    /// A mutator takes a batch, if there is one, to be [returned](Self::put_back).
+    pub(super) fn lend(&self) -> Option<Batch> {
         self.ready(|ready| {
             // Workers add up to READY more.
             if ready.batches.len() + ready.lent >= ROOM - READY {
-                return false;
+                return None;
             }
-            let Some(batch) = ready.batches.pop() else { return false };
-            marker.take(batch);
+            let batch = ready.batches.pop()?;
             ready.busy += 1;
             ready.lent += 1;
-            true
+            Some(batch)
         })
     }
 
@@ -208,33 +206,30 @@ mod tests {
     fn a_crew_is_done_when_nothing_is_ready_and_nobody_is_busy() {
         let (crew, mut driver, mut helper) =
             (Crew::default(), Marker::default(), Marker::default());
-        assert_eq!(crew.wait(&mut helper), Next::Done, "nobody has opened");
+        assert_eq!(crew.wait(), Next::Done, "nobody has opened");
         crew.open();
-        assert_eq!(crew.wait(&mut helper), Next::Wait, "the driver may find something");
+        assert_eq!(crew.wait(), Next::Wait, "the driver may find something");
         assert!(crew.share(Batch(vec![cell(8)])).is_none());
-        assert_eq!(crew.refill(&mut driver), Next::Work);
+        assert_eq!(crew.refill(&mut driver), Next::Work(Batch(vec![cell(8)])));
         assert!(crew.share(Batch(vec![cell(16)])).is_none());
-        assert_eq!(crew.wait(&mut helper), Next::Work);
-        driver = Marker::default();
+        assert_eq!(crew.wait(), Next::Work(Batch(vec![cell(16)])));
         assert_eq!(crew.refill(&mut driver), Next::Wait, "the helper is busy");
-        helper = Marker::default();
         assert_eq!(crew.refill(&mut helper), Next::Done);
-        assert_eq!(crew.wait(&mut driver), Next::Done);
+        assert_eq!(crew.wait(), Next::Done);
     }
 
     #[test]
     fn what_was_lent_comes_back_and_is_waited_for() {
         let (crew, mut driver, mut mutator) =
             (Crew::default(), Marker::default(), Marker::default());
-        assert!(!crew.lend(&mut mutator), "nothing is ready");
+        assert!(crew.lend().is_none(), "nothing is ready");
         crew.open();
         assert!(crew.share(Batch(vec![cell(8), cell(16)])).is_none());
-        assert!(crew.lend(&mut mutator));
+        mutator.take(crew.lend().expect("a batch is ready"));
         assert_eq!(crew.refill(&mut driver), Next::Wait, "the mutator has it");
         crew.put_back(&mut mutator);
         assert!(mutator.is_empty());
-        assert_eq!(crew.wait(&mut driver), Next::Work);
-        driver = Marker::default();
+        assert!(matches!(crew.wait(), Next::Work(_)));
         assert_eq!(crew.refill(&mut driver), Next::Done);
     }
 

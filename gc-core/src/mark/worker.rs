@@ -40,9 +40,12 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     /// The caller drives the cycle, which is between steps 4 and 7; the rest as
     /// [`Marker::drain`].
     pub(crate) unsafe fn drive(&self, marker: &mut Marker, pause: &mut dyn FnMut(Pause)) {
-        self.crew.open();
+        self.inside(|| self.crew.open());
         // SAFETY: the caller's.
-        unsafe { self.work(marker, Next::Work, pause) };
+        unsafe { self.until_dry(marker, pause) };
+        let next = self.inside(|| self.crew.refill(marker));
+        // SAFETY: the caller's.
+        unsafe { self.work(marker, next, pause) };
     }
 
     /// Helps until the round is done; at once if none is under way.
@@ -51,7 +54,7 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     ///
     /// The crew, the world and the engine belong together.
     pub unsafe fn help(&self, marker: &mut Marker, pause: &mut dyn FnMut(Pause)) {
-        let next = self.inside(|| self.crew.wait(marker));
+        let next = self.inside(|| self.crew.wait());
         // SAFETY: what the crew shares was shaded by a worker who is of the cycle; the cycle
         // cannot pass the round while this one is busy.
         unsafe { self.work(marker, next, pause) };
@@ -63,10 +66,9 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     ///
     /// The crew, the world and the engine belong together.
     pub unsafe fn assist(&self, objects: usize) -> bool {
+        let Some(batch) = self.inside(|| self.crew.lend()) else { return false };
         let mut marker = Marker::default();
-        if !self.inside(|| self.crew.lend(&mut marker)) {
-            return false;
-        }
+        marker.take(batch);
         // SAFETY: as in `help`.
         unsafe { marker.drain(self.engine, objects) };
         self.inside(|| self.crew.put_back(&mut marker));
@@ -85,10 +87,11 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
                 Next::Wait => {
                     pause(Pause::Starved(asked));
                     asked = asked.saturating_add(1);
-                    next = self.inside(|| self.crew.wait(marker));
+                    next = self.inside(|| self.crew.wait());
                 }
-                Next::Work => {
+                Next::Work(batch) => {
                     asked = 0;
+                    marker.take(batch);
                     // SAFETY: the caller's.
                     unsafe { self.until_dry(marker, pause) };
                     next = self.inside(|| self.crew.refill(marker));
