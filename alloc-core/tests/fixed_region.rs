@@ -18,12 +18,21 @@ fn fill(cache: &mut Cache<'_, Fixed<'_>>, layout: Layout) -> Vec<NonNull<u8>> {
     }
 }
 
+const BYTES: usize = 2 << 20;
+
+/// Aligned, so that it lies in one window of the page map: a second one costs 64 KiB more of it, and
+/// where they lie decides how many large blocks fit.
+#[repr(align(0x20_0000))]
+struct Region([MaybeUninit<u8>; BYTES]);
+
 #[test]
 fn a_region_fills_up_and_is_reused() {
-    let mut region = vec![MaybeUninit::<u8>::uninit(); 2 << 20];
+    let mut region = Box::<Region>::new_uninit();
+    // SAFETY: bytes that need not be initialised.
+    let region = unsafe { &mut region.assume_init_mut().0 };
     let range = region.as_ptr_range();
     let range = range.start as usize..range.end as usize;
-    let heap = Heap::new(Fixed::new(&mut region));
+    let heap = Heap::new(Fixed::new(region));
     let mut cache = heap.cache();
     let mut most = 0;
     for size in [64, 1_000, 30_000, 200_000, 64] {
