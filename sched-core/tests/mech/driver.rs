@@ -42,6 +42,8 @@ struct Shared {
     wanted: Cell<Option<(Arc<Mutex<String>>, Enough)>>,
     own: Cell<*const Context>,
     stack: Range<usize>,
+    /// Whether it goes on on the kernel thread of whoever resumes it.
+    moves: bool,
 }
 
 // SAFETY: a task is suspended while it is moved, and its closure is Send.
@@ -85,6 +87,7 @@ impl Driver {
             wanted: Cell::new(None),
             own: Cell::new(slot.context()),
             stack: slot.bounds(),
+            moves: self.mode.is_own_tls(),
         });
         let argument = ptr::from_ref(&*shared).cast_mut().cast();
         // SAFETY: the shared part outlives the task; the functions know it.
@@ -238,6 +241,18 @@ pub(crate) fn yield_now() {
     // SAFETY: on a goroutine, inside.
     unsafe { go_home() };
     with_words(|words| words.entry.leave());
+}
+
+/// Suspends the goroutine of [`Driver::run_migrating`], and makes sure that it goes on on another
+/// kernel thread (own TLS), or on its own (thread mode).
+pub(crate) fn hop() {
+    // SAFETY: no memory is passed.
+    let tid = || unsafe { libc::gettid() };
+    let before = tid();
+    yield_now();
+    // SAFETY: `resume` stored it; this is the goroutine.
+    let moves = unsafe { (*running()).moves };
+    assert_eq!(tid() != before, moves, "the thread it runs on");
 }
 
 /// The shared part of the running goroutine.

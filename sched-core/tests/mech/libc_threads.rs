@@ -5,7 +5,7 @@ use std::ptr::null;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::driver::{in_both_modes, yield_now};
+use crate::driver::{hop, in_both_modes, yield_now};
 
 /// A mutex of libc's, of a kind that std does not use.
 struct Mutex(Box<std::cell::UnsafeCell<libc::pthread_mutex_t>>);
@@ -80,7 +80,7 @@ fn a_robust_mutex_can_be_used() {
         driver.run_migrating(move || {
             for _ in 0..10 {
                 assert_eq!(mutex.lock(), 0);
-                yield_now();
+                hop();
                 assert_eq!(mutex.unlock(), 0);
             }
         });
@@ -104,7 +104,7 @@ fn a_signal_to_oneself_arrives() {
                     assert_eq!(libc::raise(libc::SIGUSR1), 0);
                     assert_eq!(libc::pthread_kill(libc::pthread_self(), libc::SIGUSR1), 0);
                 }
-                yield_now();
+                hop();
             }
         });
         assert_eq!(HITS.load(Ordering::Relaxed), 10);
@@ -143,7 +143,7 @@ fn the_processor_number_is_not_made_up() {
 fn a_forked_child_can_allocate_start_threads_and_exit() {
     in_both_modes(|driver| {
         driver.run_migrating(|| {
-            yield_now();
+            hop();
             for _ in 0..5 {
                 // SAFETY: the child allocates, starts a thread and exits, as any thread's may with
                 // glibc, which takes its own locks over a fork.
@@ -169,7 +169,7 @@ fn commands_and_threads_can_be_started_inside() {
         driver.run_migrating(|| {
             let output = std::process::Command::new("/bin/echo").arg("hello").output();
             assert_eq!(output.expect("echo runs").stdout, b"hello\n");
-            yield_now();
+            hop();
             let answer = std::thread::spawn(|| 42).join().expect("it does not panic");
             assert_eq!(answer, 42);
         });

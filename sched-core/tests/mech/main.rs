@@ -5,6 +5,8 @@
 mod alone;
 mod context;
 mod driver;
+mod held;
+mod inside;
 mod libc_threads;
 mod preempt;
 mod relay;

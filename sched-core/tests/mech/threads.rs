@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
-use crate::driver::{in_both_modes, own_tls, yield_now};
+use crate::driver::{hop, in_both_modes, own_tls, yield_now};
 use sched_core::tls::Mode;
 
 thread_local! {
@@ -34,7 +34,7 @@ fn a_borrowed_thread_local_stays_borrowed_over_migrations() {
             NOTES.with_borrow_mut(|notes| {
                 for step in 0..20 {
                     notes.push(step);
-                    yield_now();
+                    hop();
                     assert_eq!(notes.len(), step + 1);
                 }
             });
@@ -70,7 +70,7 @@ fn errno_is_kept() {
             for value in 1..20 {
                 // SAFETY: the running thread's errno.
                 unsafe { *libc::__errno_location() = value };
-                yield_now();
+                hop();
                 // SAFETY: as above.
                 assert_eq!(unsafe { *libc::__errno_location() }, value);
             }
@@ -86,7 +86,7 @@ fn panics_are_counted_and_caught_where_they_happen() {
             impl Drop for YieldsInDrop {
                 fn drop(&mut self) {
                     assert!(thread::panicking());
-                    yield_now();
+                    hop();
                     assert!(thread::panicking(), "the panic count stayed behind");
                 }
             }
@@ -146,7 +146,7 @@ fn malloc_format_and_collections_work_over_migrations() {
             for step in 0..200 {
                 kept.push(format!("{step} {:?}", thread::current().id()));
                 if step % 10 == 0 {
-                    yield_now();
+                    hop();
                     kept.truncate(50);
                 }
             }
@@ -171,7 +171,7 @@ fn pthread_keys_follow_the_goroutine_and_are_destroyed_with_it() {
                 unsafe {
                     assert!(libc::pthread_getspecific(key).is_null());
                     libc::pthread_setspecific(key, 5 as *const libc::c_void);
-                    yield_now();
+                    hop();
                     assert_eq!(libc::pthread_getspecific(key) as usize, 5);
                 }
             });
