@@ -20,8 +20,7 @@ use core::ptr::NonNull;
 use crate::{
     owned::{collect, free_cells},
     remote::{Pushed, State},
-    span::{Span, SpanPtr},
-    span_list::SpanList,
+    span::{Span, SpanList, SpanPtr},
     span_set::SpanSet,
     sync::{Lock, const_fn},
 };
@@ -36,7 +35,7 @@ pub(crate) struct Central {
 impl Central {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Central { list: Lock::new(SpanList::new()), incoming: SpanSet::new() }
+            Central { list: Lock::new(SpanList::EMPTY), incoming: SpanSet::new() }
         }
     }
 

@@ -40,8 +40,7 @@ use crate::{
     pages::PageSource,
     remote::State,
     size_class::{CLASSES, PAGE, TABLE},
-    span::{Kind, SpanPtr},
-    span_list::SpanList,
+    span::{Kind, SpanList, SpanPtr},
 };
 
 /// Full spans of a class that a cache keeps, so that its own frees find them still its own.
@@ -94,7 +93,7 @@ impl Holdings {
             refills: 0,
             pages: PageCache::new(),
             current: [None; CLASSES],
-            bins: [const { Bin { partial: SpanList::new(), full: SpanList::new() } }; CLASSES],
+            bins: [const { Bin { partial: SpanList::EMPTY, full: SpanList::EMPTY } }; CLASSES],
         }
     }
 

@@ -19,13 +19,10 @@
 
 use crate::{
     Error, Heap,
-    page_heap::{
-        Word, bits,
-        pages::{Records, Taken},
-    },
+    page_heap::{Word, bits, pages::Taken},
     pages::PageSource,
     size_class::PAGE,
-    span::{Kind, SpanPtr},
+    span::{Kind, SpanList, SpanPtr},
 };
 
 /// Records that are taken with a word.
@@ -35,12 +32,12 @@ const RECORDS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct PageCache {
     word: Word,
-    records: Records,
+    records: SpanList,
 }
 
 impl PageCache {
     pub(crate) const fn new() -> Self {
-        PageCache { word: Word { base: 0, free: 0, clean: 0 }, records: Records::EMPTY }
+        PageCache { word: Word { base: 0, free: 0, clean: 0 }, records: SpanList::EMPTY }
     }
 
     /// A span of `pages` pages, its record still *dead*.
@@ -70,7 +67,7 @@ impl PageCache {
         if starts == 0 {
             return None;
         }
-        let span = self.records.pop()?;
+        let span = self.records.pop_front()?;
         let bit = starts.trailing_zeros() as usize;
         let mask = bits::mask(bit, pages);
         let zeroed = self.word.clean & mask == mask;
@@ -100,7 +97,7 @@ impl PageCache {
         }
         let mut pages = heap.pages();
         pages.put_word(&heap.parts(), core::mem::take(&mut self.word));
-        while let Some(span) = self.records.pop() {
+        while let Some(span) = self.records.pop_front() {
             pages.put_record(span);
         }
     }

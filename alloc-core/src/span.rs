@@ -29,6 +29,7 @@ use core::{
 
 use crate::{
     harden::record::Record,
+    list::{List, Listed},
     managed::part::Part,
     owned::WORDS,
     profile::Bucket,
@@ -104,6 +105,19 @@ pub(crate) struct Span {
 // SAFETY: the fields that are not atomic are touched by one thread at a time, as the essay says;
 // each hand-over goes through `remote`, a lock, or the binding that moves a cache.
 unsafe impl Sync for Span {}
+
+/// Spans of one owner, or behind one lock.
+pub(crate) type SpanList = List<SpanPtr>;
+
+impl Listed for SpanPtr {
+    fn prev(&self) -> &Cell<Option<Self>> {
+        &self.prev
+    }
+
+    fn next(&self) -> &Cell<Option<Self>> {
+        &self.next
+    }
+}
 
 impl Linked for Span {
     fn link(&self) -> &AtomicPtr<Span> {

@@ -41,12 +41,10 @@ impl<S: PageSource> Heap<S> {
         for class in self.classes() {
             let spans = class.record().spans.lock();
             for list in [&spans.unswept, &spans.partial, &spans.rest] {
-                let mut at = list.first();
-                while let Some(part) = at {
+                for part in list.iter() {
                     for_each(&part.live(), |index| {
                         each(CellRef { part, index, heap: PhantomData });
                     });
-                    at = part.next.get();
                 }
             }
         }

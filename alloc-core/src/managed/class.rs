@@ -139,9 +139,9 @@ impl Class {
             number,
             spans: Lock::new(Spans {
                 now,
-                unswept: PartList::default(),
-                partial: PartList::default(),
-                rest: PartList::default(),
+                unswept: PartList::EMPTY,
+                partial: PartList::EMPTY,
+                rest: PartList::EMPTY,
                 total: 0,
             }),
             unswept: Counter::new(),
@@ -162,7 +162,7 @@ impl Spans {
     /// Lists a span that needs no sweep now.
     pub(crate) fn list(&mut self, part: PartPtr, has_free: bool) {
         part.in_partial.set(has_free);
-        if has_free { self.partial.push(part) } else { self.rest.push(part) }
+        if has_free { self.partial.push_back(part) } else { self.rest.push_back(part) }
     }
 
     /// Moves a span of `rest` to `partial`, if it is idle there; it has free cells now.

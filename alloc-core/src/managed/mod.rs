@@ -46,7 +46,7 @@ use crate::{
     sync::{AtomicPtr, AtomicU64, Lock, Ordering, const_fn},
 };
 use class::Class;
-use part::{PartPtr, Swept};
+use part::{PartList, PartPtr, Swept};
 use sweepgen::Generation;
 
 /// Pools of records by the power of two of their words.
@@ -71,14 +71,14 @@ pub(crate) struct Managed {
 #[derive(Debug)]
 struct Registry {
     classes: usize,
-    pools: [Option<PartPtr>; POOLS],
+    pools: [PartList; POOLS],
 }
 
 impl Managed {
     const_fn! {
         pub(crate) fn new() -> Self {
             Managed {
-                registry: Lock::new(Registry { classes: 0, pools: [None; POOLS] }),
+                registry: Lock::new(Registry { classes: 0, pools: [PartList::EMPTY; POOLS] }),
                 newest: AtomicPtr::new(ptr::null_mut()),
                 cycle: AtomicU64::new(0),
                 permitted: AtomicU64::new(0),
@@ -224,8 +224,7 @@ impl<S: PageSource> Heap<S> {
         if spans.now != now {
             return None;
         }
-        while let Some(part) = spans.unswept.first() {
-            spans.unswept.remove(part);
+        while let Some(part) = spans.unswept.pop_front() {
             record.unswept.sub(1);
             if part.state.claim(now) {
                 return Some(part);

@@ -20,6 +20,7 @@
 use core::{cell::Cell, ptr, ptr::NonNull};
 
 use crate::{
+    list::{List, Listed},
     managed::{
         class::Class,
         sweepgen::{Generation, SweepWord},
@@ -50,9 +51,9 @@ pub(crate) struct Part {
     /// The cache's reserved cells, and the word they come from.
     reserve: AtomicU64,
     word: AtomicUsize,
-    /// Links of a list of the class, under its lock; `next` also of the pool.
-    pub(crate) prev: Cell<Option<PartPtr>>,
-    pub(crate) next: Cell<Option<PartPtr>>,
+    /// Links of a list of the class or of a pool, under its lock.
+    prev: Cell<Option<PartPtr>>,
+    next: Cell<Option<PartPtr>>,
     /// On the class's list of spans with free cells. Under the class's lock.
     pub(crate) in_partial: Cell<bool>,
     /// Link of the list of spans with doomed cells; whether it is on it or its cells are handed out.
@@ -327,47 +328,15 @@ impl core::ops::Deref for PartPtr {
     }
 }
 
-/// A doubly linked list of records; as [`SpanList`](crate::span_list::SpanList).
-#[derive(Debug, Default)]
-pub(crate) struct PartList {
-    first: Option<PartPtr>,
-    last: Option<PartPtr>,
-}
+/// Records of one class or in a pool, under its lock.
+pub(crate) type PartList = List<PartPtr>;
 
-impl PartList {
-    pub(crate) fn first(&self) -> Option<PartPtr> {
-        self.first
+impl Listed for PartPtr {
+    fn prev(&self) -> &Cell<Option<Self>> {
+        &self.prev
     }
 
-    pub(crate) fn push(&mut self, part: PartPtr) {
-        part.next.set(None);
-        part.prev.set(self.last);
-        match self.last.replace(part) {
-            Some(before) => before.next.set(Some(part)),
-            None => self.first = Some(part),
-        }
-    }
-
-    pub(crate) fn remove(&mut self, part: PartPtr) {
-        let (prev, next) = (part.prev.take(), part.next.take());
-        match prev {
-            Some(prev) => prev.next.set(next),
-            None => self.first = next,
-        }
-        match next {
-            Some(next) => next.prev.set(prev),
-            None => self.last = prev,
-        }
-    }
-
-    /// Moves all of `other` to the end, in constant time.
-    pub(crate) fn append(&mut self, other: &mut PartList) {
-        let Some(first) = other.first.take() else { return };
-        first.prev.set(self.last);
-        match self.last {
-            Some(last) => last.next.set(Some(first)),
-            None => self.first = Some(first),
-        }
-        self.last = other.last.take();
+    fn next(&self) -> &Cell<Option<Self>> {
+        &self.next
     }
 }

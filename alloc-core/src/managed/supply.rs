@@ -84,7 +84,7 @@ impl<S: PageSource> Heap<S> {
         spans.total += 1;
         if now < spans.now {
             // The caller acts on the cycle before: the span is stale at birth.
-            spans.unswept.push(part);
+            spans.unswept.push_back(part);
             class.record().unswept.add(1);
             self.managed.waiting.add(1);
         } else {
@@ -104,9 +104,7 @@ impl<S: PageSource> Heap<S> {
 
     fn part_memory(&self, words: usize) -> Result<NonNull<Part>, Error> {
         let mut registry = self.managed.registry.lock();
-        let pool = &mut registry.pools[words.trailing_zeros() as usize];
-        if let Some(part) = *pool {
-            *pool = part.next.take();
+        if let Some(part) = registry.pools[words.trailing_zeros() as usize].pop_front() {
             return Ok(part.as_non_null());
         }
         let at = self.meta.alloc(self.source(), part::bytes(words), align_of::<Part>());
@@ -117,8 +115,7 @@ impl<S: PageSource> Heap<S> {
         let mut registry = self.managed.registry.lock();
         // SAFETY: a record of this heap; its link is the pool's from here on.
         let part = unsafe { PartPtr::from_raw(at) };
-        part.prev.set(None);
-        part.next.set(registry.pools[words.trailing_zeros() as usize].replace(part));
+        registry.pools[words.trailing_zeros() as usize].push_front(part);
     }
 }
 
@@ -128,8 +125,7 @@ fn claim_partial(class: ClassRef<'_>, now: Generation) -> Option<PartPtr> {
     if spans.now != now {
         return None;
     }
-    let part = spans.partial.first()?;
-    spans.partial.remove(part);
+    let part = spans.partial.pop_front()?;
     let cached = part.state.cache(now);
     debug_assert!(cached, "spans with free cells are swept and in no cache");
     spans.list(part, false);

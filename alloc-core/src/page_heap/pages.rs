@@ -19,7 +19,7 @@ use crate::{
     page_map::PageMap,
     pages::PageSource,
     size_class::PAGE,
-    span::{Kind, Span, SpanPtr},
+    span::{Kind, Span, SpanList, SpanPtr},
     stats::Counters,
 };
 
@@ -49,40 +49,12 @@ unsafe impl<S: PageSource> Room for Parts<'_, S> {
 pub(crate) struct Pages<P> {
     pub(crate) pool: Pool<P>,
     /// Records that are not in use.
-    spare: Records,
+    spare: SpanList,
     /// Uncommitted rest of the newest arena.
     next: usize,
     end: usize,
     /// Bytes that may be ready, records included.
     pub(crate) limit: usize,
-}
-
-/// Dead records, linked by `next`.
-#[derive(Debug)]
-pub(crate) struct Records {
-    first: Option<SpanPtr>,
-    len: usize,
-}
-
-impl Records {
-    pub(crate) const EMPTY: Self = Records { first: None, len: 0 };
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<SpanPtr> {
-        let span = self.first?;
-        self.first = span.next.take();
-        self.len -= 1;
-        Some(span)
-    }
-
-    fn push(&mut self, span: SpanPtr) {
-        span.prev.set(None);
-        span.next.set(self.first.replace(span));
-        self.len += 1;
-    }
 }
 
 /// A run that was just taken.
@@ -94,7 +66,7 @@ pub(crate) struct Taken {
 
 impl<P: PageHeap> Pages<P> {
     pub(crate) const EMPTY: Self =
-        Pages { pool: Pool::EMPTY, spare: Records::EMPTY, next: 0, end: 0, limit: usize::MAX };
+        Pages { pool: Pool::EMPTY, spare: SpanList::EMPTY, next: 0, end: 0, limit: usize::MAX };
 
     /// Takes `pages` pages at an address that is a multiple of `align` pages, at the lowest address
     /// there is. The record is still *dead*; the caller gives it a kind.
@@ -163,7 +135,7 @@ impl<P: PageHeap> Pages<P> {
 
     /// A record in state *dead*.
     fn record<S: PageSource>(&mut self, parts: &Parts<'_, S>) -> Option<SpanPtr> {
-        if let Some(span) = self.spare.pop() {
+        if let Some(span) = self.spare.pop_front() {
             return Some(span);
         }
         let at = parts.meta.alloc(parts.source, size_of::<Span>(), align_of::<Span>())?;
@@ -190,19 +162,19 @@ impl<P: PageHeap> Pages<P> {
     pub(crate) fn fill_records<S: PageSource>(
         &mut self,
         parts: &Parts<'_, S>,
-        records: &mut Records,
+        records: &mut SpanList,
         want: usize,
     ) {
-        while records.len < want
+        while records.len() < want
             && let Some(span) = self.record(parts)
         {
-            records.push(span);
+            records.push_front(span);
         }
     }
 
     /// Takes a record back that is dead and on no list.
     pub(crate) fn put_record(&mut self, span: SpanPtr) {
-        self.spare.push(span);
+        self.spare.push_front(span);
     }
 
     /// Lengthens a large span by the free pages behind it, or shortens it.

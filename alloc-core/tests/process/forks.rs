@@ -1,0 +1,78 @@
+//! Children of forks of a process with many threads.
+
+use std::{
+    hint::black_box,
+    sync::{
+        Barrier, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use alloc_core::global::heap;
+
+use super::{alone, churn, filled, is_whole};
+
+/// Runs `body` in a child of this process, which must say `true`.
+pub(super) fn fork_and_check(body: impl FnOnce() -> bool) {
+    // SAFETY: the child runs `body` and ends without exit handlers.
+    unsafe {
+        let child = libc::fork();
+        assert!(child >= 0);
+        if child == 0 {
+            libc::alarm(30);
+            libc::_exit(if body() { 7 } else { 8 });
+        }
+        let mut status = 0;
+        // A handler without `SA_RESTART` would interrupt it; ours have that.
+        assert_eq!(libc::waitpid(child, &mut status, 0), child);
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7, "status {status:#x}");
+    }
+}
+
+#[test]
+fn the_child_of_a_fork_takes_back_the_caches_of_the_threads_it_lost() {
+    alone("forks::the_child_of_a_fork_takes_back_the_caches_of_the_threads_it_lost", || {
+        let (ready, over) = (Barrier::new(9), Barrier::new(9));
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let blocks: Vec<_> = (0..1_000).map(|_| vec![1_u8; 500]).collect();
+                    drop(black_box(blocks));
+                    ready.wait();
+                    over.wait();
+                });
+            }
+            ready.wait();
+            let parent = heap().stats().small;
+            fork_and_check(|| heap().stats().small + (2 << 20) <= parent);
+            over.wait();
+        });
+    });
+}
+
+#[test]
+fn children_of_forks_start_threads_and_fork_again() {
+    alone("forks::children_of_forks_start_threads_and_fork_again", || {
+        let done = AtomicBool::new(false);
+        let kept = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| churn(&done));
+            }
+            for round in 0..30 {
+                kept.lock().unwrap().push(filled(round));
+                let kept = kept.lock().unwrap();
+                fork_and_check(|| {
+                    // libc's thread creation is safe here: no thread of this process is inside it.
+                    let threads: Vec<_> =
+                        (0..4).map(|n| thread::spawn(move || is_whole(&filled(n), n))).collect();
+                    let good = threads.into_iter().all(|thread| thread.join().unwrap());
+                    fork_and_check(|| is_whole(&filled(round), round));
+                    good && kept.iter().enumerate().all(|(seed, block)| is_whole(block, seed))
+                });
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    });
+}

@@ -1,0 +1,186 @@
+//! Handlers that interrupt the allocator, each other, or a fork.
+
+use std::{
+    sync::{
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use super::{
+    alone, churn, churn_large, filled, forks::fork_and_check, is_from_main_heap, is_whole,
+};
+
+/// Served by handlers, and how many of these blocks came from another heap than the main one.
+static SERVED: AtomicUsize = AtomicUsize::new(0);
+static EMERGENCIES: AtomicUsize = AtomicUsize::new(0);
+/// Handlers on the stack, and the most there were.
+static DEPTH: AtomicUsize = AtomicUsize::new(0);
+static DEEPEST: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn allocate(_signal: libc::c_int) {
+    DEEPEST.fetch_max(DEPTH.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+    let seed = SERVED.fetch_add(1, Ordering::Relaxed);
+    for seed in seed..seed + 10 {
+        let mut block = filled(seed);
+        block.extend_from_within(..);
+        if !is_from_main_heap(&block) {
+            EMERGENCIES.fetch_add(1, Ordering::Relaxed);
+        }
+        let half = block.len() / 2;
+        // A panic would unwind out of the handler.
+        if !is_whole(&block[..half], seed) || !is_whole(&block[half..], seed) {
+            std::process::abort();
+        }
+    }
+    DEPTH.fetch_sub(1, Ordering::Relaxed);
+}
+
+fn install(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
+    // SAFETY: zeros are a valid `sigaction`; the handlers touch atomics and the allocator only.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        assert_eq!(libc::sigaction(signal, &action, std::ptr::null_mut()), 0);
+    }
+}
+
+#[test]
+fn handlers_that_interrupt_handlers_in_the_allocator_are_served() {
+    alone("handlers::handlers_that_interrupt_handlers_in_the_allocator_are_served", || {
+        let signals = [libc::SIGUSR1, libc::SIGUSR2, libc::SIGRTMIN()];
+        signals.into_iter().for_each(|signal| install(signal, allocate));
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let (to, from) = mpsc::channel();
+            let done = &done;
+            scope.spawn(move || {
+                // SAFETY: the call has no preconditions.
+                to.send(unsafe { libc::pthread_self() }).unwrap();
+                churn_large(done);
+            });
+            scope.spawn(|| churn(done));
+            let target = from.recv().unwrap();
+            let enough = || {
+                SERVED.load(Ordering::Relaxed) >= 1_000
+                    && EMERGENCIES.load(Ordering::Relaxed) >= 2_500
+                    && DEEPEST.load(Ordering::Relaxed) >= 2
+            };
+            while !enough() {
+                let before = SERVED.load(Ordering::Relaxed);
+                for (signal, wait) in signals.into_iter().zip([7_919, 6_101, 0]) {
+                    // SAFETY: the thread runs until `done`.
+                    unsafe { libc::pthread_kill(target, signal) };
+                    // The next one comes at any moment of this one's handler.
+                    (0..before * wait % 5_000).for_each(|_| std::hint::spin_loop());
+                }
+                // No more come before one of these was handled, or the handlers would be all it does.
+                while SERVED.load(Ordering::Relaxed) == before {
+                    thread::yield_now();
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    });
+}
+
+static FORKS: AtomicUsize = AtomicUsize::new(0);
+
+/// Forks; the child allocates, in the middle of whatever was interrupted, and ends.
+extern "C" fn fork_in_handler(_signal: libc::c_int) {
+    // SAFETY: the child allocates from this crate only, and ends without exit handlers.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            libc::alarm(20);
+            libc::_exit(if is_whole(&filled(9), 9) { 7 } else { 8 });
+        }
+        let mut status = 0;
+        while libc::waitpid(child, &mut status, 0) < 0 {}
+        if !libc::WIFEXITED(status) || libc::WEXITSTATUS(status) != 7 {
+            libc::abort();
+        }
+    }
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn a_handler_that_interrupts_the_allocator_may_fork() {
+    alone("handlers::a_handler_that_interrupts_the_allocator_may_fork", || {
+        install(libc::SIGUSR1, fork_in_handler);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let (to, from) = mpsc::channel();
+            let done = &done;
+            scope.spawn(move || {
+                // SAFETY: the call has no preconditions.
+                to.send(unsafe { libc::pthread_self() }).unwrap();
+                churn_large(done);
+            });
+            let target = from.recv().unwrap();
+            while FORKS.load(Ordering::Relaxed) < 100 {
+                let before = FORKS.load(Ordering::Relaxed);
+                // SAFETY: the thread runs until `done`.
+                unsafe { libc::pthread_kill(target, libc::SIGUSR1) };
+                while FORKS.load(Ordering::Relaxed) == before {
+                    thread::yield_now();
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    });
+}
+
+/// Handlers that ran, and those that interrupted a fork.
+static SERVED_IN_FORKS: AtomicUsize = AtomicUsize::new(0);
+static REFUSED: AtomicUsize = AtomicUsize::new(0);
+
+/// Allocates and frees, if there is memory: null is what a handler gets that interrupts a fork.
+extern "C" fn allocate_if_possible(_signal: libc::c_int) {
+    // Such a block takes the lock of the page heap.
+    let layout = std::alloc::Layout::new::<[u8; 100_000]>();
+    // SAFETY: the block is used within its length, and freed once.
+    unsafe {
+        let block = std::alloc::alloc(layout);
+        if block.is_null() {
+            REFUSED.fetch_add(1, Ordering::Relaxed);
+        } else {
+            block.write_bytes(7, 3_000);
+            std::alloc::dealloc(block, layout);
+        }
+    }
+    SERVED_IN_FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn a_handler_that_interrupts_a_fork_does_not_wait_for_it() {
+    alone("handlers::a_handler_that_interrupts_a_fork_does_not_wait_for_it", || {
+        install(libc::SIGUSR1, allocate_if_possible);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // SAFETY: the call has no preconditions.
+            let target = unsafe { libc::pthread_self() };
+            let done = &done;
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    let before = SERVED_IN_FORKS.load(Ordering::Relaxed);
+                    // SAFETY: the thread waits for this one.
+                    unsafe { libc::pthread_kill(target, libc::SIGUSR1) };
+                    while SERVED_IN_FORKS.load(Ordering::Relaxed) == before
+                        && !done.load(Ordering::Relaxed)
+                    {
+                        thread::yield_now();
+                    }
+                }
+            });
+            let mut forks = 0;
+            while forks < 100 || REFUSED.load(Ordering::Relaxed) < 5 {
+                fork_and_check(|| is_whole(&filled(3), 3));
+                forks += 1;
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    });
+}
