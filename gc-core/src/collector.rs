@@ -93,7 +93,11 @@ fn run<H: Tag>(heap: &Heap<H>, stop: &AtomicBool) {
 
 fn collect<H: Tag>(heap: &Heap<H>) {
     let nap = |pause| {
-        if let Pause::Handshake(asked) | Pause::Busy(asked) | Pause::Starved(asked) = pause {
+        if let Pause::Handshake(asked)
+        | Pause::Operation(asked)
+        | Pause::Busy(asked)
+        | Pause::Starved(asked) = pause
+        {
             let microseconds = if asked < 10 { 0 } else { 50 };
             heap.world().nap(Duration::from_micros(microseconds));
         }

@@ -11,19 +11,22 @@
 //! 9 sweep    lazily, by allocators and in the background
 //! ```
 //!
+//! Hands 1, 3 and 4 wait for *operations*, stores and allocations that are under way: microseconds.
+//! Hand 2 waits for *guards*, and is the only one that does. See [`handshake`](crate::handshake).
+//!
 //! # Why each step is there
 //!
-//! - *Two* handshakes before the roots. After the first, every guard logs deletions. But a guard
-//!   that entered before step 1 may still hold an unlogged pointer's other end when the first
-//!   handshake ends for the last of them; a guard that entered during the first one may have
-//!   taken a pointer from such a neighbour. After the second, every pointer in anyone's hand was
-//!   reached while everybody logged.
+//! - *Hand 1* ends when every store logs what it takes out. *Hand 2* begins then: guards from
+//!   before it may hold what was taken out unlogged, or what a neighbour took out for them, and
+//!   when they are gone, every pointer in anyone's hand was reached while everybody logged. In
+//!   one, that is hand 2 beside stores that do not log yet, a guard that is too new to be waited for
+//!   loads what such a store deletes a moment later.
 //! - *Grey until 5*: see [`engine`](crate::engine).
 //! - *Hand 3 with the dirty bit*: a log may be written after the drain that came too early to
 //!   see it. After hand 3 all deletions from before it are in the logs; if draining those (or
 //!   anything else since the last look) turned nothing from white to marked, the marked set was
 //!   closed at one moment, and no later deletion can open it again.
-//! - *Hand 4*: allocators with a reading from before step 7 may still be about to mark a cell
+//! - *Hand 4*: allocations with a reading from before step 7 may still be about to mark a cell
 //!   they took, and late logs may still be written. Sweep must see the former and the next
 //!   cycle must not see the latter: it throws away what it finds before step 1.
 //!
@@ -51,6 +54,9 @@ pub enum Pause {
     Slice,
     /// Guards from before are still held; asked for the n-th time.
     Handshake(u32),
+    /// A mutator is in the middle of a store or an allocation; asked for the n-th time. It runs, or
+    /// the kernel has taken its processor.
+    Operation(u32),
     /// Another driver runs a cycle; asked for the n-th time.
     Busy(u32),
     /// A worker has nothing to mark, and others may yet share; asked for the n-th time.
@@ -108,12 +114,29 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
     /// Steps 1 to 3.
     pub fn start(&mut self) {
         self.engine.phase.switch_on();
-        self.handshake(); // hand 1
-        self.handshake(); // hand 2
+        self.finish_operations(); // hand 1
+        self.finish_guards(); // hand 2
     }
 
-    /// Steps 2, 3, 6 and 8: waits until every guard from before the call is gone.
-    fn handshake(&mut self) {
+    /// Steps 2, 6 and 8: waits until every operation that is under way is over.
+    fn finish_operations(&mut self) {
+        self.world.heavy();
+        self.world.each(&mut |local: &Local<S>| local.counters.look());
+        let mut asked = 0;
+        while !self.are_operations_over() {
+            (self.pause)(Pause::Operation(asked));
+            asked = asked.saturating_add(1);
+        }
+    }
+
+    fn are_operations_over(&self) -> bool {
+        let mut over = true;
+        self.world.each(&mut |local: &Local<S>| over &= local.counters.is_over());
+        over
+    }
+
+    /// Step 3: waits until every guard from before the call is gone.
+    fn finish_guards(&mut self) {
         let handshake = self.engine.epoch.raise(|| self.world.heavy());
         let mut asked = 0;
         while !self.is_complete(&handshake) {
@@ -172,7 +195,7 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
             if self.engine.phase.read().dirty() {
                 continue;
             }
-            self.handshake(); // hand 3
+            self.finish_operations(); // hand 3
             self.mark();
             if let Some(cycle) = self.engine.phase.finish() {
                 return (cycle, rounds);
@@ -188,7 +211,7 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
 
     /// Step 8; then sweep may begin.
     pub fn end(&mut self) {
-        self.handshake(); // hand 4
+        self.finish_operations(); // hand 4
         // SAFETY: we are the driver, and hand 4 is complete.
         unsafe { self.engine.space.permit() };
     }

@@ -16,12 +16,15 @@
 //! - **Allocation** is *grey* from step 1 to step 5 (white, and logged: the marker will look into
 //!   it) and *black* from step 5 on (marked, never looked into). Black from the start is wrong:
 //!   before the handshakes are over, a mutator without barrier may put the only pointer to a
-//!   white object into the black one.
+//!   white object into the black one. Under a guard that hand 2 waits for, a new object stays
+//!   white: when the roots are looked at, nobody holds it any more, so either the snapshot
+//!   has it, or it was taken out of a slot and logged, or it is garbage. A mutator that builds
+//!   much under one guard would else keep all of it for a cycle.
 //! - **One reading.** Cell and colour come from the same [`Reading`](crate::phase::Reading).
 //! - **The colour is set after the value is written**, so whoever finds the object through the log
 //!   finds it whole.
-//! - The phase is read *before* the slot changes, and the log is written under the same guard.
-//!   So a handshake that waits for the guard waits for the log.
+//! - The phase is read *before* the slot changes, and the log is written in the same
+//!   [`Operation`], for whose end hands 1, 3 and 4 wait.
 //!
 //! # Rejected
 //!
@@ -29,13 +32,13 @@
 //! and initialising stores would need it too. It buys black stacks without a rescan; there are no
 //! stacks to scan here.
 //!
-//! The functions take the local state by hand, so that a model can pass its own; everyone else
+//! The functions take the operation by hand, so that a model can pass its own; everyone else
 //! gets here through [`Guard`](crate::Guard).
 
 use crate::{
     handshake::{Epoch, Pin},
-    local::Local,
-    phase::{Phase, PhaseWord},
+    local::{Local, Operation},
+    phase::{Phase, PhaseWord, Reading},
     roots::Roots,
     space::{Exhausted, Kind, Space, Taken},
     sync::{AtomicPtr, Ordering},
@@ -126,35 +129,47 @@ impl<S: Space> Engine<S> {
     ///
     /// # Safety
     ///
-    /// The caller occupies `local` and holds a guard. `new` is an object that a guard keeps
-    /// alive during the call.
-    pub unsafe fn swap(&self, local: &Local<S>, slot: &Slot, new: Link) -> Result<Link, Refused> {
-        if !local.log.has_room() {
-            return Err(Refused::LogFull);
-        }
-        let reading = self.phase.read();
+    /// The caller holds a guard, and the operation is of a local state of the same world. `new` is an
+    /// object that a guard keeps alive during the call.
+    #[inline]
+    pub unsafe fn swap(
+        &self,
+        operation: &Operation<'_, S>,
+        slot: &Slot,
+        new: Link,
+    ) -> Result<Link, Refused> {
+        let reading = self.read_to_store(operation)?;
         // AcqRel: Release publishes the new object's contents, Acquire brings the old one's;
         // pairs with `load` and with the other stores.
         let old = NonNull::new(slot.0.swap(raw(new), Ordering::AcqRel));
-        if reading.barrier() {
-            // SAFETY: the caller's; there is room, and its guard keeps `old` alive.
-            unsafe { self.log_deleted(local, old) };
-        }
+        // SAFETY: the caller's; its guard keeps `old` alive.
+        unsafe { self.log_deleted(operation, reading, old) };
         Ok(old)
     }
 
-    /// Stores without looking at the old value, if no cycle runs. False: use [`swap`](Self::swap).
+    /// As [`swap`](Self::swap), for those who do not want the old value: a plain store while no cycle
+    /// runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`swap`](Self::swap).
     ///
     /// # Safety
     ///
-    /// As [`swap`](Self::swap), but `local` is not needed.
+    /// As [`swap`](Self::swap).
     #[inline(always)]
-    pub unsafe fn store_if_off(&self, slot: &Slot, new: Link) -> bool {
-        let off = !self.phase.read().barrier();
-        if off {
-            slot.fill(new);
+    pub unsafe fn store(
+        &self,
+        operation: &Operation<'_, S>,
+        slot: &Slot,
+        new: Link,
+    ) -> Result<(), Refused> {
+        if self.phase.read().barrier() {
+            // SAFETY: the caller's. It reads the phase again, in the same operation.
+            return unsafe { self.swap(operation, slot, new) }.map(drop);
         }
-        off
+        slot.fill(new);
+        Ok(())
     }
 
     /// Replaces `current` by `new`, with the barrier. `Ok(Err(found))` if the slot held another
@@ -167,42 +182,52 @@ impl<S: Space> Engine<S> {
     /// # Safety
     ///
     /// As [`swap`](Self::swap).
+    #[inline]
     pub unsafe fn compare_exchange(
         &self,
-        local: &Local<S>,
+        operation: &Operation<'_, S>,
         slot: &Slot,
         current: Link,
         new: Link,
     ) -> Result<Result<Link, Link>, Refused> {
-        if !local.log.has_room() {
-            return Err(Refused::LogFull);
-        }
-        let reading = self.phase.read();
+        let reading = self.read_to_store(operation)?;
         // AcqRel and Acquire: as in `swap`; the failure case is a load.
         let outcome = slot
             .0
             .compare_exchange(raw(current), raw(new), Ordering::AcqRel, Ordering::Acquire)
             .map(NonNull::new)
             .map_err(NonNull::new);
-        if let (true, Ok(old)) = (reading.barrier(), outcome) {
-            // SAFETY: the caller's; there is room, and its guard keeps `old` alive.
-            unsafe { self.log_deleted(local, old) };
+        if let Ok(old) = outcome {
+            // SAFETY: the caller's; its guard keeps `old` alive.
+            unsafe { self.log_deleted(operation, reading, old) };
         }
         Ok(outcome)
     }
 
-    /// Logs what was taken out of a slot, unless it is marked already.
+    /// Reads the phase before a store, and sees to it that there is room for what it takes out.
+    #[inline(always)]
+    fn read_to_store(&self, local: &Local<S>) -> Result<Reading, Refused> {
+        let reading = self.phase.read();
+        if reading.barrier() && !local.log.has_room() {
+            return Err(Refused::LogFull);
+        }
+        Ok(reading)
+    }
+
+    /// Logs what was taken out of a slot, if the barrier is on and it is not marked already.
     ///
     /// # Safety
     ///
-    /// As [`swap`](Self::swap), and the log has room.
-    unsafe fn log_deleted(&self, local: &Local<S>, old: Link) {
-        let Some(old) = old else { return };
+    /// As [`swap`](Self::swap); the reading is of [`read_to_store`](Self::read_to_store), in the same
+    /// operation.
+    #[inline(always)]
+    unsafe fn log_deleted(&self, operation: &Operation<'_, S>, reading: Reading, old: Link) {
+        let (true, Some(old)) = (reading.barrier(), old) else { return };
         // SAFETY: the caller's guard keeps `old` allocated. A mark that is seen is of this
         // cycle: the reading that said *on* came after the former cycle's marks were cleared.
         if !unsafe { self.space.is_marked(old) } {
             // SAFETY: the caller is the occupant and there is room.
-            unsafe { local.log.push(old) };
+            unsafe { operation.log.push(old) };
         }
     }
 
@@ -214,35 +239,55 @@ impl<S: Space> Engine<S> {
     ///
     /// # Safety
     ///
-    /// The caller occupies `local` and holds a guard. `write` fills the cell with an object of
-    /// this kind and size.
-    #[inline]
+    /// The operation is of a local state of the same world, and `pin` of a guard that the caller
+    /// holds. `write` fills the cell with an object of this kind and size.
+    #[inline(always)]
     pub unsafe fn allocate(
         &self,
-        local: &Local<S>,
+        operation: &Operation<'_, S>,
+        pin: Pin,
         kind: &'static Kind,
         bytes: usize,
         write: impl FnOnce(NonNull<u8>),
     ) -> Result<Taken, Refused> {
-        if !local.log.has_room() {
-            return Err(Refused::LogFull);
-        }
-        let reading = self.phase.read();
+        let reading = self.read_to_store(operation)?;
         let cycle = reading.cycle();
-        // SAFETY: the caller is the occupant and holds a guard over the reading.
-        let taken = unsafe { local.cache(|cache| self.space.take(cache, kind, bytes, cycle)) }?;
+        // SAFETY: the caller is the occupant, and in one operation with the reading.
+        let taken = unsafe { operation.cache(|cache| self.space.take(cache, kind, bytes, cycle)) }?;
         write(taken.cell);
+        if reading.barrier() {
+            // SAFETY: the cell was just taken and written, and the rest is the caller's.
+            unsafe { self.colour(operation, pin, reading, taken.cell) };
+        }
+        operation.count(taken.bytes);
+        Ok(taken)
+    }
+
+    /// Gives a new object the colour that its reading asks for.
+    ///
+    /// # Safety
+    ///
+    /// As [`allocate`](Self::allocate), and `cell` holds the new object.
+    #[cold]
+    #[inline(never)]
+    unsafe fn colour(
+        &self,
+        operation: &Operation<'_, S>,
+        pin: Pin,
+        reading: Reading,
+        cell: NonNull<u8>,
+    ) {
         match reading.phase() {
             Phase::Off => {}
-            // SAFETY: the caller is the occupant and there is room.
-            Phase::On => unsafe { local.log.push(taken.cell) },
+            // Hand 2 waits for the guard.
+            Phase::On if self.epoch.has_passed(pin) => {}
+            // SAFETY: the caller is the occupant; `read_to_store` saw to the room.
+            Phase::On => unsafe { operation.log.push(cell) },
             Phase::Mark => {
                 // SAFETY: the cell was just taken.
-                let _ = unsafe { self.space.mark(taken.cell) };
+                let _ = unsafe { self.space.mark(cell) };
             }
         }
-        local.count(taken.bytes);
-        Ok(taken)
     }
 
     /// Empties a root's slot, with the barrier, under a guard of its own.
@@ -253,18 +298,18 @@ impl<S: Space> Engine<S> {
     ///
     /// # Safety
     ///
-    /// The caller occupies `local` and owns the root.
+    /// The operation is of a local state of the same world; the caller owns the root.
     pub unsafe fn clear_root(
         &self,
-        local: &Local<S>,
+        operation: &Operation<'_, S>,
         slot: &Slot,
         light: impl Fn(),
     ) -> Result<(), Refused> {
-        let pin = self.epoch.enter(&local.counters, light);
-        // SAFETY: the caller's occupancy, and the guard just entered.
-        let outcome = unsafe { self.swap(local, slot, None) };
+        let pin = self.epoch.enter(&operation.counters, light);
+        // SAFETY: the caller's, and the guard just entered.
+        let outcome = unsafe { self.swap(operation, slot, None) };
         // SAFETY: entered above, left once.
-        unsafe { self.epoch.leave(&local.counters, pin) };
+        unsafe { self.epoch.leave(&operation.counters, pin) };
         outcome.map(drop)
     }
 

@@ -10,12 +10,13 @@
 //! that moment. A guard may be left on another one than it was entered on.
 
 use crate::{
-    engine::{Link, Refused, Slot},
+    engine::{Engine, Link, Refused, Slot},
     error::{AllocError, SliceError},
     handle::{Gc, KindOf},
     handshake::Pin,
     heap::Tag,
     inner::Core,
+    local::Operation,
     log::Chunk,
     root::Root,
     slice::Slice,
@@ -178,11 +179,11 @@ impl<'h, H: Tag> Guard<'h, H> {
         write: impl Fn(NonNull<u8>),
     ) -> Option<NonNull<u8>> {
         let engine = &self.core.engine;
+        let pin = self.pin.expect("only `repin` is without, and that has the guard to itself");
         loop {
-            let attempt = self.core.with(|local| {
-                // SAFETY: `with` makes us the occupant, the guard is held, and `write` is the
-                // caller's.
-                unsafe { engine.allocate(local, kind, bytes, &write) }
+            let attempt = self.core.operate(|operation| {
+                // SAFETY: the pin is of this guard, which is held, and `write` is the caller's.
+                unsafe { engine.allocate(operation, pin, kind, bytes, &write) }
             });
             match attempt {
                 Ok(Taken { cell, slow: None, .. }) => return Some(cell),
@@ -202,15 +203,13 @@ impl<'h, H: Tag> Guard<'h, H> {
     #[inline]
     pub(crate) fn store(&self, slot: &Slot, new: Link) {
         // SAFETY: the guard is held, and `new` lives for a lifetime that covers the call.
-        if !unsafe { self.core.engine.store_if_off(slot, new) } {
-            self.swap(slot, new);
-        }
+        self.retry(|engine, operation| unsafe { engine.store(operation, slot, new) });
     }
 
     #[inline]
     pub(crate) fn swap(&self, slot: &Slot, new: Link) -> Link {
-        // SAFETY: `with` makes us the occupant; the rest as in `store`.
-        self.retry(|core| core.with(|local| unsafe { core.engine.swap(local, slot, new) }))
+        // SAFETY: as in `store`.
+        self.retry(|engine, operation| unsafe { engine.swap(operation, slot, new) })
     }
 
     #[inline]
@@ -220,17 +219,20 @@ impl<'h, H: Tag> Guard<'h, H> {
         current: Link,
         new: Link,
     ) -> Result<Link, Link> {
-        self.retry(|core| {
-            // SAFETY: as in `swap`.
-            core.with(|local| unsafe { core.engine.compare_exchange(local, slot, current, new) })
+        self.retry(|engine, operation| {
+            // SAFETY: as in `store`.
+            unsafe { engine.compare_exchange(operation, slot, current, new) }
         })
     }
 
     /// Repeats a store until the log had room for it.
     #[inline]
-    fn retry<R>(&self, operation: impl Fn(&Core<H>) -> Result<R, Refused>) -> R {
+    fn retry<R>(
+        &self,
+        store: impl Fn(&Engine<H::Space>, &Operation<'_, H::Space>) -> Result<R, Refused>,
+    ) -> R {
         loop {
-            match operation(self.core) {
+            match self.core.operate(|operation| store(&self.core.engine, operation)) {
                 Ok(value) => return value,
                 Err(_full) => self.core.extend_log(),
             }

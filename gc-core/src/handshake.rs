@@ -46,6 +46,24 @@
 //! Counters of dead threads and processors stay in the sums for ever: their guards may have been
 //! left elsewhere.
 //!
+//! # Operations
+//!
+//! Three of the four times that a cycle waits, it does not care who holds a pointer, but who is *in
+//! the middle* of a store or an allocation: has read the phase and not yet acted on it. Such an
+//! operation is a few instructions on one local state, and its occupant says so:
+//!
+//! ```text
+//! operation                               driver
+//!   operations += 1   (odd)                 phase changes
+//!   light fence                             heavy fence
+//!   reads the phase, acts on it             seen = operations, of every local state
+//!   operations += 1   (even)                until no local state shows the odd number it showed
+//! ```
+//!
+//! Either the operation's fence comes first: then the driver sees the odd number, or one that came
+//! after. Or the driver's comes first: then the operation reads the new phase. Nobody waits for a
+//! guard, so this takes microseconds, however long guards are held.
+//!
 //! # Source
 //!
 //! Sleepable RCU: P. McKenney, "Using RCU for linked lists — a case study" and Linux
@@ -61,16 +79,60 @@ pub struct Counters {
     entries: [AtomicUsize; 2],
     /// Written by the occupant of the local state, read by the driver of a cycle.
     exits: [AtomicUsize; 2],
+    /// Odd while an operation is under way. Written by the occupant, read by the driver.
+    operations: AtomicUsize,
+    /// The odd number that the driver saw last, or 0. Used by the driver alone.
+    seen: AtomicUsize,
 }
 
 impl Default for Counters {
     fn default() -> Self {
         let zero = || [AtomicUsize::new(0), AtomicUsize::new(0)];
-        Self { entries: zero(), exits: zero() }
+        let (operations, seen) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { entries: zero(), exits: zero(), operations, seen }
     }
 }
 
 impl Counters {
+    /// An operation begins; the value is for [`end_operation`](Self::end_operation). Operations do not
+    /// nest. `light` is as in [`Epoch::enter`].
+    #[inline(always)]
+    pub fn begin_operation(&self, light: impl Fn()) -> usize {
+        // Relaxed: the occupant is the only writer.
+        let begun = self.operations.load(Ordering::Relaxed).wrapping_add(1);
+        debug_assert!(begun % 2 == 1, "an operation inside an operation");
+        // Release: whoever sees this one sees the operation before as over; pairs with the Acquire
+        // loads in `look` and `is_over`. The fence orders it against the driver.
+        self.operations.store(begun, Ordering::Release);
+        light();
+        begun
+    }
+
+    /// It is over.
+    #[inline(always)]
+    pub fn end_operation(&self, begun: usize) {
+        // Release: what the operation did is before what the driver does next; pairs with the
+        // Acquire loads in `look` and `is_over`.
+        self.operations.store(begun.wrapping_add(1), Ordering::Release);
+    }
+
+    /// The driver notes the operation that is under way here, if one is. After the heavy side of the
+    /// barrier.
+    pub fn look(&self) {
+        // Acquire: see `end_operation`.
+        let now = self.operations.load(Ordering::Acquire);
+        // Relaxed: the driver's own.
+        self.seen.store(if now % 2 == 1 { now } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Whether the operation that the driver noted is over.
+    pub fn is_over(&self) -> bool {
+        // Relaxed: the driver's own.
+        let seen = self.seen.load(Ordering::Relaxed);
+        // Acquire: see `end_operation`.
+        seen == 0 || self.operations.load(Ordering::Acquire) != seen
+    }
+
     fn note_entry(&self, parity: usize) {
         let counter = &self.entries[parity];
         // Relaxed: the occupant is the only writer, and passing the occupancy on orders it; the
@@ -162,10 +224,11 @@ impl Epoch {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Whether a handshake has begun since the guard was entered: it may be waited for.
+    /// Whether a handshake has begun since the guard was entered: then it is waited for.
     #[inline]
     pub fn has_passed(&self, pin: Pin) -> bool {
-        // Relaxed: a hint; who misses it is not waited for any longer than before.
+        // Relaxed: a new number cannot be seen before it is there, and who misses it does what is
+        // right for guards that are not waited for.
         self.0.load(Ordering::Relaxed) != pin.0
     }
 

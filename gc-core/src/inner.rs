@@ -16,7 +16,7 @@ use crate::{
     error::HeapError,
     handshake::Pin,
     heap::Tag,
-    local::Local,
+    local::{Local, Operation},
     mark::{Worker, crew::Crew},
     pace::Pace,
     pacer::{Gogc, Pacer},
@@ -132,6 +132,16 @@ impl<H: Tag> Core<H> {
     #[inline(always)]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&Local<H::Space>) -> R) -> R {
         self.world.with(&self.engine.space, f)
+    }
+
+    /// Runs one operation on the caller's local state.
+    #[inline(always)]
+    pub(crate) fn operate<R>(&self, f: impl FnOnce(&Operation<'_, H::Space>) -> R) -> R {
+        self.with(|local| {
+            // SAFETY: `with` makes us the occupant, and calls of it do not nest.
+            let operation = unsafe { Operation::begin(local, || self.world.light()) };
+            f(&operation)
+        })
     }
 
     /// Counts a guard.

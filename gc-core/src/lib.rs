@@ -40,7 +40,8 @@
 //!
 //! - *Guard*: the right to hold pointers. Cheap, nests, delays the end of a cycle while held.
 //! - *Cycle*: nine steps from "barrier on" to sweep, see [`cycle`].
-//! - *Handshake*: waiting until every guard from before is gone, see [`handshake`].
+//! - *Handshake*: waiting until every guard, or every store and allocation, from before is gone, see
+//!   [`handshake`].
 //! - *Barrier*: logging what is taken out of a slot while marking, see [`engine`].
 //! - [`Space`](space::Space): where objects lie. [`World`](world::World): who mutates. Both can
 //!   be replaced; alone, this crate brings blocks from `malloc` and plain threads.

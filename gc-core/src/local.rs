@@ -9,7 +9,7 @@ use crate::{
     space::Space,
     sync::{AtomicU64, Ordering, UnsafeCell},
 };
-use core::{fmt, time::Duration};
+use core::{fmt, ops::Deref, time::Duration};
 use crossbeam_utils::CachePadded;
 
 /// The state of one place where mutators run. See the [module](self).
@@ -97,5 +97,50 @@ impl<S: Space> fmt::Debug for Local<S> {
             .field("counters", &self.counters)
             .field("allocated", &self.allocated())
             .finish_non_exhaustive()
+    }
+}
+
+/// Evidence of an operation under way: the driver of a cycle waits for its end where it must be sure
+/// that nobody acts on what the phase word said before (see [`handshake`](crate::handshake)).
+///
+/// Whoever turns one reading of the phase word into several stores, of whatever kind, does all of it
+/// within one operation.
+pub struct Operation<'a, S: Space> {
+    local: &'a Local<S>,
+    begun: usize,
+}
+
+impl<'a, S: Space> Operation<'a, S> {
+    /// Begins an operation of the local state's occupant. `light` is the light side of the world's
+    /// barrier.
+    ///
+    /// # Safety
+    ///
+    /// The caller occupies `local` until the operation is dropped, and has no other under way.
+    #[inline(always)]
+    pub unsafe fn begin(local: &'a Local<S>, light: impl Fn()) -> Self {
+        Self { local, begun: local.counters.begin_operation(light) }
+    }
+}
+
+impl<S: Space> Deref for Operation<'_, S> {
+    type Target = Local<S>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Local<S> {
+        self.local
+    }
+}
+
+impl<S: Space> Drop for Operation<'_, S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.local.counters.end_operation(self.begun);
+    }
+}
+
+impl<S: Space> fmt::Debug for Operation<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Operation").field(&self.begun).finish()
     }
 }

@@ -66,12 +66,13 @@ impl Pace {
         self.requested.store(false, Ordering::Relaxed);
     }
 
-    /// A cycle ended: of what was live at `at_mark`, `marked` is left.
-    pub(crate) fn end(&self, at_mark: u64, marked: u64, target: Target) {
-        self.set(target);
-        let correct = |live: u64| Some((live + marked).saturating_sub(at_mark));
+    /// Marking ended: of what was live at `at_mark`, `marked` is left. Returns what is live now.
+    pub(crate) fn settle(&self, at_mark: u64, marked: u64) -> u64 {
+        let correct = |live: u64| (live + marked).saturating_sub(at_mark);
         // The closure never declines, so this always succeeds.
-        let _ = self.live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, correct);
+        self.live
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |live| Some(correct(live)))
+            .map_or(0, correct)
     }
 }
 
@@ -86,7 +87,8 @@ mod tests {
         assert!(pace.allocated(20));
         let at_mark = pace.live();
         pace.allocated(50);
-        pace.end(at_mark, 30, Target { trigger: 1000, goal: 2000 });
+        assert_eq!(pace.settle(at_mark, 30), 80);
+        pace.set(Target { trigger: 1000, goal: 2000 });
         assert_eq!(pace.live(), 80);
         assert!(!pace.allocated(1));
     }

@@ -16,8 +16,9 @@
 /// What a cycle did, as far as pacing is concerned. All in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Facts {
-    /// What survived: the base of the next goal.
-    pub marked: u64,
+    /// What is live when the cycle has ended, the base of the next goal: what was marked, and what was
+    /// allocated black meanwhile.
+    pub live: u64,
     /// What the marker read.
     pub scanned: u64,
     /// What mutators allocated while the cycle ran.
@@ -61,7 +62,7 @@ impl Gogc {
     /// use gc_core::pacer::{Facts, Gogc, Pacer};
     ///
     /// let mut pacer = Gogc::new(100);
-    /// let target = pacer.next(Facts { marked: 100 << 20, scanned: 100 << 20, grown: 25 << 20 });
+    /// let target = pacer.next(Facts { live: 100 << 20, scanned: 100 << 20, grown: 25 << 20 });
     /// assert_eq!(target.goal, 200 << 20);
     /// assert_eq!(target.trigger, 175 << 20);
     /// ```
@@ -89,7 +90,7 @@ impl Pacer for Gogc {
         self.cycles += 1;
         let worst = self.growth.iter().copied().max().unwrap_or(0);
         let runway = worst.saturating_mul(facts.scanned) / 1024;
-        self.target(facts.marked, runway)
+        self.target(facts.live, runway)
     }
 }
 
@@ -106,7 +107,7 @@ impl Pacer for Every {
     }
 
     fn next(&mut self, facts: Facts) -> Target {
-        let trigger = facts.marked.saturating_add(self.0);
+        let trigger = facts.live.saturating_add(self.0);
         Target { trigger, goal: trigger.saturating_add(self.0) }
     }
 }
@@ -129,7 +130,7 @@ mod tests {
                 let scanned = keep(cycle);
                 let grown = (scanned as f64 * rate) as u64;
                 let peak = target.trigger.max(scanned) + grown;
-                target = pacer.next(Facts { marked: scanned, scanned, grown });
+                target = pacer.next(Facts { live: scanned, scanned, grown });
                 peak
             })
             .collect()
@@ -149,7 +150,7 @@ mod tests {
     fn a_fast_allocator_starts_cycles_earlier_but_not_at_once() {
         let live = 64u64 << 20;
         let mut pacer = Gogc::new(100);
-        let target = pacer.next(Facts { marked: live, scanned: live, grown: live });
+        let target = pacer.next(Facts { live, scanned: live, grown: live });
         assert_eq!(target.trigger, live + live / 64 * 45);
     }
 
@@ -157,7 +158,7 @@ mod tests {
     fn a_spike_is_remembered_for_four_cycles() {
         let live = 64u64 << 20;
         let mut pacer = Gogc::new(100);
-        let calm = Facts { marked: live, scanned: live, grown: 0 };
+        let calm = Facts { live, scanned: live, grown: 0 };
         let first = pacer.next(Facts { grown: live / 4, ..calm });
         let followed: Vec<_> = (0..4).map(|_| pacer.next(calm).trigger).collect();
         assert!(followed[..3].iter().all(|trigger| *trigger == first.trigger));
@@ -169,7 +170,7 @@ mod tests {
         let mut pacer = Gogc::new(100);
         let keep = |cycle: u64| (256 << 20) >> cycle;
         simulate(&mut pacer, 20, keep, 0.1);
-        let target = pacer.next(Facts { marked: 1 << 10, scanned: 1 << 10, grown: 0 });
+        let target = pacer.next(Facts { live: 1 << 10, scanned: 1 << 10, grown: 0 });
         assert_eq!(target.goal, Gogc::MINIMUM);
     }
 
@@ -177,7 +178,7 @@ mod tests {
     fn numbers_at_the_edge_do_not_overflow() {
         let mut pacer = Gogc::new(u32::MAX);
         let most = u64::MAX / 4;
-        let target = pacer.next(Facts { marked: most, scanned: 1, grown: most });
+        let target = pacer.next(Facts { live: most, scanned: 1, grown: most });
         assert!(target.trigger >= most && target.goal > most);
     }
 

@@ -84,9 +84,9 @@ impl<T, H: Tag> Drop for Root<T, H> {
         let Some(root) = self.slot.take() else { return };
         let core = &self.core;
         let clear = || {
-            core.with(|local| {
-                // SAFETY: `with` makes us the occupant; the slot is ours, in a table that lives.
-                unsafe { core.engine.clear_root(local, root.slot(), || core.world.light()) }
+            core.operate(|operation| {
+                // SAFETY: the slot is ours, in a table that lives.
+                unsafe { core.engine.clear_root(operation, root.slot(), || core.world.light()) }
             })
         };
         while let Err(Refused::LogFull) = clear() {

@@ -118,7 +118,7 @@ pub unsafe trait Space: Send + Sync + Sized + 'static {
     /// # Safety
     ///
     /// `cache` is of this space, and `cycle` comes from a reading of the phase word that the
-    /// caller made under a guard which it still holds. `kind.align` is a power of two.
+    /// caller made in an operation which is still under way. `kind.align` is a power of two.
     unsafe fn take(
         &self,
         cache: &mut Self::Cache,

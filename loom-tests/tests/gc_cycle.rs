@@ -18,7 +18,7 @@ use core::time::Duration;
 use gc_core::cycle::{Cycle, Pause};
 use gc_core::engine::{Engine, Link, Refused, Slot};
 use gc_core::handshake::Pin;
-use gc_core::local::Local;
+use gc_core::local::{Local, Operation};
 use gc_core::mark::crew::Crew;
 use gc_core::mark::{Marker, Worker};
 use gc_core::space::{Exhausted, Kind, Marked, Space, Taken, Usage};
@@ -188,7 +188,7 @@ struct Heap {
     engine: Engine<Tiny>,
     world: Hands,
     crew: Crew,
-    /// A guard was left. The driver waits for this and does not yield: loom runs a thread that has
+    /// A guard was left, or an operation is over. The driver waits for this and does not yield: loom runs a thread that has
     /// yielded only when no other can go on, which would hide what is looked for.
     left: Notify,
 }
@@ -234,7 +234,7 @@ impl Heap {
         let pause = move |pause| {
             script(pause);
             match pause {
-                Pause::Handshake(_) => self.left.wait(),
+                Pause::Handshake(_) | Pause::Operation(_) => self.left.wait(),
                 // Not even a chance to switch, unless it is needed: see `left`.
                 Pause::Slice | Pause::Busy(_) => {}
                 Pause::Starved(_) => thread::yield_now(),
@@ -272,9 +272,9 @@ impl Mutator<'_> {
         self.heap.left.notify();
     }
 
-    fn guard(&self, body: impl FnOnce()) {
+    fn guard(&self, body: impl FnOnce(Pin)) {
         let pin = self.enter();
-        body();
+        body(pin);
         self.leave(pin);
     }
 
@@ -291,28 +291,36 @@ impl Mutator<'_> {
         unsafe { cell(from) }.next.load()
     }
 
+    fn operate<R>(&self, f: impl FnOnce(&Engine<Tiny>, &Operation<'_, Tiny>) -> R) -> R {
+        // SAFETY: the local state is this thread's, and operations do not nest.
+        let operation = unsafe { Operation::begin(self.local, || fence(Ordering::SeqCst)) };
+        let result = f(&self.heap.engine, &operation);
+        drop(operation);
+        self.heap.left.notify();
+        result
+    }
+
     fn swap(&self, place: NonNull<u8>, new: Link) -> Link {
         self.look(place);
-        // SAFETY: the local state is this thread's, a guard is held, and the place is as in `look`.
-        let old = unsafe { self.heap.engine.swap(self.local, &cell(place).next, new) };
+        // SAFETY: a guard is held, and the place is as in `look`.
+        let old = self.operate(|engine, me| unsafe { engine.swap(me, &cell(place).next, new) });
         old.expect("the logs of a model are long enough")
     }
 
     fn set(&self, place: NonNull<u8>, new: Link) {
         self.look(place);
         // SAFETY: as in `swap`.
-        if !unsafe { self.heap.engine.store_if_off(&cell(place).next, new) } {
-            self.swap(place, new);
-        }
+        let done = self.operate(|engine, me| unsafe { engine.store(me, &cell(place).next, new) });
+        done.expect("the logs of a model are long enough");
     }
 
-    fn alloc(&self) -> NonNull<u8> {
+    fn alloc(&self, pin: Pin) -> NonNull<u8> {
         let write = |address: NonNull<u8>| {
             // SAFETY: a free cell, taken for this object.
             unsafe { cell(address) }.alive.with_mut(|alive| unsafe { *alive = true });
         };
-        // SAFETY: the local state is this thread's, and a guard is held.
-        let taken = unsafe { self.heap.engine.allocate(self.local, &KIND, 8, write) };
+        // SAFETY: the pin is of a guard that is held.
+        let taken = self.operate(|engine, me| unsafe { engine.allocate(me, pin, &KIND, 8, write) });
         match taken {
             Ok(taken) => taken.cell,
             Err(Refused::LogFull | Refused::Exhausted) => unreachable!("the model has room"),
@@ -323,7 +331,7 @@ impl Mutator<'_> {
 /// Whatever is reachable from `C` is alive.
 fn look_behind_c(heap: &Arc<Heap>) {
     let mutator = Mutator { heap, local: &heap.world.0[0] };
-    mutator.guard(|| {
+    mutator.guard(|_| {
         let mut at = Some(heap.cell(C));
         while let Some(address) = at {
             mutator.look(address);
@@ -361,7 +369,7 @@ fn start_with_an_old_guard() {
         let heap = Heap::new(false, 0, 1);
         root(&heap);
         let old = mutate(&heap, 0, |me| {
-            me.guard(|| {
+            me.guard(|_| {
                 let b = me.swap(me.heap.cell(A), None);
                 me.set(me.heap.cell(C), b);
             });
@@ -374,35 +382,35 @@ fn start_with_an_old_guard() {
 
 /// The start: one mutator acts on a reading from before step 1, the other began after it.
 ///
-/// The first takes `B` out of `A` and forgets it. The second, scripted, enters while hand 1 waits, finds
-/// `B`, and puts it behind `C` when the next handshake waits for it.
+/// The first takes `B` out of `A` and forgets it. The second, scripted, enters while hand 2 waits, too
+/// late to be waited for; it finds `B`, and puts it behind `C` when that is black.
 #[test]
 fn start_with_an_old_and_a_new_guard() {
     model("start with an old and a new guard", 2, || {
         let heap = Heap::new(false, 0, 2);
         root(&heap);
         let old = mutate(&heap, 0, |me| {
-            me.guard(|| {
+            me.guard(|_| {
                 me.swap(me.heap.cell(A), None);
             });
         });
         let new = Mutator { heap: &heap, local: &heap.world.0[1] };
-        let (mut hands, mut held) = (0, None);
-        collect(&heap, |pause| {
-            hands += usize::from(pause == Pause::Handshake(0));
-            if hands == 1 && held.is_none() {
+        let held = std::cell::Cell::new(None);
+        let mut marker = Marker::default();
+        let mut cycle = heap.cycle(&mut marker, |pause| {
+            if matches!(pause, Pause::Handshake(_)) && held.get().is_none() {
                 let pin = new.enter();
-                held = Some((pin, new.load(heap.cell(A))));
-            } else if hands == 2
-                && let Some((pin, b)) = held.take()
-            {
-                new.set(heap.cell(C), b);
-                new.leave(pin);
+                held.set(Some((pin, new.load(heap.cell(A)))));
             }
         });
-        if let Some((pin, _)) = held {
+        cycle.start();
+        cycle.shade_roots();
+        cycle.mark_slice(1);
+        if let Some((pin, b)) = held.take() {
+            new.set(heap.cell(C), b);
             new.leave(pin);
         }
+        mark_and_sweep(&mut cycle, &heap);
         old.join().unwrap();
         look_behind_c(&heap);
     });
@@ -416,7 +424,7 @@ fn start_with_a_new_object() {
         let heap = Heap::new(false, 1, 2);
         root(&heap);
         let old = mutate(&heap, 0, |me| {
-            me.guard(|| {
+            me.guard(|_| {
                 let b = me.swap(me.heap.cell(A), None);
                 if let Some(new) = me.load(me.heap.cell(C)) {
                     me.set(new, b);
@@ -427,7 +435,7 @@ fn start_with_a_new_object() {
         let mut made = false;
         collect(&heap, |_| {
             if !std::mem::replace(&mut made, true) {
-                new.guard(|| new.set(heap.cell(C), Some(new.alloc())));
+                new.guard(|pin| new.set(heap.cell(C), Some(new.alloc(pin))));
             }
         });
         old.join().unwrap();
@@ -442,8 +450,8 @@ fn start_with_an_allocation() {
         let heap = Heap::new(false, 1, 1);
         root(&heap);
         let maker = mutate(&heap, 0, |me| {
-            me.guard(|| {
-                let object = me.alloc();
+            me.guard(|pin| {
+                let object = me.alloc(pin);
                 me.swap(me.heap.cell(C), Some(object));
             });
         });
@@ -485,7 +493,7 @@ fn end_with_a_move() {
     model("end with a move", 2, || {
         let heap = Heap::new(false, 0, 1);
         end_of_marking(&heap, |me| {
-            me.guard(|| {
+            me.guard(|_| {
                 let b = me.swap(me.heap.cell(A), None);
                 me.swap(me.heap.cell(C), b);
             });
@@ -502,11 +510,11 @@ fn end_with_two_moves() {
         end_of_marking(&heap, |me| {
             let (a, c) = (me.heap.cell(A), me.heap.cell(C));
             let mut b = None;
-            me.guard(|| {
+            me.guard(|_| {
                 b = me.swap(a, None);
                 me.swap(c, b);
             });
-            me.guard(|| {
+            me.guard(|_| {
                 let end = b.and_then(|b| me.swap(b, None));
                 me.swap(c, end);
             });
@@ -517,7 +525,7 @@ fn end_with_two_moves() {
 /// The change of cycles: everything old is marked; a mutator makes an object and puts it behind `C`.
 #[test]
 fn allocation_at_the_end() {
-    model("allocation at the end", 2, || {
+    model("allocation at the end", 3, || {
         let heap = Heap::new(false, 1, 1);
         root(&heap);
         let mut marker = Marker::default();
@@ -525,8 +533,8 @@ fn allocation_at_the_end() {
         cycle.start();
         cycle.shade_roots();
         let maker = mutate(&heap, 0, |me| {
-            me.guard(|| {
-                let object = me.alloc();
+            me.guard(|pin| {
+                let object = me.alloc(pin);
                 me.set(me.heap.cell(C), Some(object));
             });
         });
@@ -566,7 +574,7 @@ fn marking_together() {
         mark_and_sweep(&mut cycle, &heap);
         helper.join().unwrap();
         let mutator = Mutator { heap: &heap, local: &heap.world.0[0] };
-        mutator.guard(|| {
+        mutator.guard(|_| {
             mutator.look(heap.cell(C));
             let mut at = Some(heap.cell(A));
             while let Some(address) = at {

@@ -59,6 +59,25 @@ impl World {
         }
     }
 
+    /// An operation that acts on what it reads.
+    fn operate(&self) {
+        let counters = &self.locals[0];
+        let begun = counters.begin_operation(|| fence(Ordering::SeqCst));
+        self.look();
+        counters.end_operation(begun);
+    }
+
+    fn destroy_after_operations(&self) {
+        self.withdrawn.store(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.locals.iter().for_each(Counters::look);
+        while !self.locals.iter().all(Counters::is_over) {
+            thread::yield_now();
+        }
+        // SAFETY: as in `destroy`.
+        self.object.with_mut(|object| unsafe { *object = 0 });
+    }
+
     fn destroy(&self) {
         self.withdrawn.store(1, Ordering::Relaxed);
         self.handshake();
@@ -140,5 +159,18 @@ fn one_counter_needs_one_place() {
             .fold(0usize, |sum, counter| sum.wrapping_add(counter.load(Ordering::SeqCst)));
         assert_ne!(sum, 0, "a guard is held");
         late.join().unwrap();
+    });
+}
+
+#[test]
+fn an_operation_is_waited_for() {
+    model("an operation is waited for", 3, || {
+        let world = World::new();
+        let mutator = thread::spawn({
+            let world = world.clone();
+            move || world.operate()
+        });
+        world.destroy_after_operations();
+        mutator.join().unwrap();
     });
 }

@@ -43,6 +43,7 @@ fn without_one_of_its_rules_somebody_does() {
     for fault in [
         Fault::NoHandsBeforeRoots,
         Fault::OneHandBeforeRoots,
+        Fault::NoHandOne,
         Fault::NoDeletionLog,
         Fault::AllocateWhite,
         Fault::NoHandBeforeOff,

@@ -1,8 +1,10 @@
 //! The private part for collected cells: the spans that one thread or processor allocates from.
 //!
-//! There may be any number of classes, so the cache is a small direct-mapped table by class number:
-//! two classes that meet in a slot take turns. Each slot remembers the generation in which it took
-//! its span; the caller says in which it allocates, and a mismatch takes the slow path.
+//! There may be any number of classes, so the cache is a small direct-mapped table, by the owner's word
+//! and the size of an object: two classes that meet in a slot take turns. Each slot remembers the
+//! generation in which it took its span; the caller says in which it allocates, and a mismatch
+//! takes the slow path. What an allocation needs of the span, where it begins and how it is cut, lies in
+//! the slot too: one line of the cache and one of the span's record are all it touches.
 //!
 //! A slot of an older generation is only forgotten: its span waits for a sweeper, who needs no word
 //! from us (see `sweepgen`).
@@ -20,9 +22,34 @@ const SLOTS: usize = 64;
 
 #[derive(Clone, Copy)]
 struct Slot<'h> {
-    class: ClassRef<'h>,
-    part: PartPtr,
+    owner: usize,
+    size: usize,
     then: Generation,
+    part: PartPtr,
+    /// Where the first cell is, and bytes per cell.
+    base: usize,
+    cell: usize,
+    class: ClassRef<'h>,
+}
+
+impl<'h> Slot<'h> {
+    fn new(class: ClassRef<'h>, part: PartPtr, then: Generation) -> Self {
+        let (spec, span) = (class.spec(), part.span());
+        let (base, cell) = (span.cell_at(0), class.cell_bytes());
+        Slot { owner: spec.owner, size: spec.size, then, part, base, cell, class }
+    }
+
+    #[inline(always)]
+    fn take(&self) -> Option<NonNull<u8>> {
+        let index = self.part.take()?;
+        NonNull::new((self.base + index * self.cell) as *mut u8)
+    }
+}
+
+/// Which slot.
+#[inline(always)]
+fn place(owner: usize, size: usize) -> usize {
+    ((owner >> 4) ^ (size >> 3)) % SLOTS
 }
 
 /// A cell that was taken.
@@ -30,6 +57,8 @@ struct Slot<'h> {
 pub struct Taken {
     /// Its address, aligned for the class. Its contents are unspecified.
     pub cell: NonNull<u8>,
+    /// Bytes of the cell.
+    pub bytes: usize,
     /// True if the cache had no free cell and asked the heap: a good moment to look at a pacer.
     pub refilled: bool,
 }
@@ -69,38 +98,45 @@ impl<'h, S: PageSource> ManagedCache<'h, S> {
     /// [`Heap::permit_sweep`] made sure that it is not used any more, the one before.
     #[inline]
     pub unsafe fn take(&mut self, class: ClassRef<'h>, cycle: u64) -> Result<Taken, Error> {
-        // SAFETY: the caller's.
-        match unsafe { self.take_cached(class, cycle) } {
-            Some(cell) => Ok(Taken { cell, refilled: false }),
+        let spec = class.spec();
+        let slot = self.slots[place(spec.owner, spec.size)];
+        let cell = slot.filter(|slot| slot.class == class && slot.then == Generation::of(cycle));
+        match cell.and_then(|slot| slot.take()) {
+            Some(cell) => Ok(Taken { cell, bytes: class.cell_bytes(), refilled: false }),
             None => self.refill(class, Generation::of(cycle)),
         }
     }
 
-    /// As [`take`](Self::take), from a span that the cache holds already, or not at all.
+    /// Takes a cell of the class with this owner's word and this size, from a span that the cache holds
+    /// already, or not at all.
     ///
     /// # Safety
     ///
-    /// As [`take`](Self::take).
-    #[inline]
-    pub unsafe fn take_cached(&mut self, class: ClassRef<'h>, cycle: u64) -> Option<NonNull<u8>> {
-        let slot = self.slots[class.number() % SLOTS].as_ref()?;
-        let fresh = slot.class == class && slot.then == Generation::of(cycle);
-        if fresh { take_from(slot.part) } else { None }
+    /// As [`take`](Self::take); and of all classes that are taken from this cache with
+    /// [`take`](Self::take), one at most has this word and size.
+    #[inline(always)]
+    pub unsafe fn take_cached(&mut self, owner: usize, size: usize, cycle: u64) -> Option<Taken> {
+        let slot = self.slots[place(owner, size)].as_ref()?;
+        if slot.then != Generation::of(cycle) || slot.owner != owner || slot.size != size {
+            return None;
+        }
+        Some(Taken { cell: slot.take()?, bytes: slot.cell, refilled: false })
     }
 
     #[cold]
     fn refill(&mut self, class: ClassRef<'h>, now: Generation) -> Result<Taken, Error> {
-        let slot = &mut self.slots[class.number() % SLOTS];
-        if let Some(old) = slot.take() {
+        let spec = class.spec();
+        let place = &mut self.slots[place(spec.owner, spec.size)];
+        if let Some(old) = place.take() {
             self.heap.uncache(old.class, old.part, old.then);
         }
         loop {
-            let part = self.heap.cached_part(class, now)?;
-            if let Some(cell) = take_from(part) {
-                *slot = Some(Slot { class, part, then: now });
-                return Ok(Taken { cell, refilled: true });
+            let slot = Slot::new(class, self.heap.cached_part(class, now)?, now);
+            if let Some(cell) = slot.take() {
+                *place = Some(slot);
+                return Ok(Taken { cell, bytes: slot.cell, refilled: true });
             }
-            self.heap.uncache(class, part, now);
+            self.heap.uncache(class, slot.part, now);
         }
     }
 
@@ -122,9 +158,3 @@ impl<S: PageSource> Drop for ManagedCache<'_, S> {
 
 // SAFETY: the cache refers to spans it holds, not to a thread; whoever moves it synchronises.
 unsafe impl<S: PageSource + Sync> Send for ManagedCache<'_, S> {}
-
-#[inline(always)]
-fn take_from(part: PartPtr) -> Option<NonNull<u8>> {
-    let index = part.take()?;
-    NonNull::new(part.span().cell_at(index) as *mut u8)
-}

@@ -39,7 +39,10 @@ impl<H: Tag> Core<H> {
     pub(crate) fn pause(&self, pause: Pause) {
         match pause {
             Pause::Slice => {}
-            Pause::Handshake(asked) | Pause::Busy(asked) | Pause::Starved(asked) => {
+            Pause::Handshake(asked)
+            | Pause::Operation(asked)
+            | Pause::Busy(asked)
+            | Pause::Starved(asked) => {
                 let microseconds = if asked < 10 { 0 } else { 50 };
                 self.world.nap(Duration::from_micros(microseconds));
             }
@@ -70,7 +73,7 @@ impl<H: Tag> Core<H> {
         let since = match pause {
             Pause::Handshake(0) => u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(0),
             Pause::Handshake(_) => return,
-            Pause::Slice | Pause::Busy(_) | Pause::Starved(_) => 0,
+            Pause::Slice | Pause::Operation(_) | Pause::Busy(_) | Pause::Starved(_) => 0,
         };
         // Relaxed: a number for a report.
         self.waiting.store(since, Ordering::Relaxed);
@@ -130,18 +133,20 @@ impl<H: Tag> Core<H> {
         record.last_hand = watch.lap();
         let (objects, marked) = self.with(|_| self.crew.take_counts());
         let at_end = self.pace.live();
-        let facts = Facts { marked, scanned: marked, grown: at_end.saturating_sub(at_begin) };
+        // What was allocated before `begin_mark` and survived is among the marked; what came later
+        // is black, and stays for a cycle.
+        let live = self.pace.settle(at_mark, marked);
+        let facts = Facts { live, scanned: marked, grown: at_end.saturating_sub(at_begin) };
         if let Some(new) = lock(&self.pacer).take() {
             *pacer = new;
         }
         let target = pacer.next(facts);
-        // What was allocated before `begin_mark` and survived is among the marked.
-        self.pace.end(at_mark, marked, target);
+        self.pace.set(target);
         let record = Record {
             cycle: number - 1,
             rounds,
             heap_after: at_end,
-            heap_live: self.pace.live(),
+            heap_live: live,
             marked_objects: objects,
             marked_bytes: marked,
             goal: target.goal,

@@ -3,7 +3,7 @@
 
 use super::{
     Fault, Label, Step,
-    state::{CELLS, Colour, Driver, Hand, Phase, State},
+    state::{CELLS, Colour, Doing, Driver, Hand, Phase, State},
 };
 
 pub(super) fn steps(state: &State, fault: Fault, steps: &mut Vec<Step>) {
@@ -24,7 +24,8 @@ fn drive(state: &State, fault: Fault) -> Option<(&'static str, Change)> {
         Driver::Prepare if state.cycles == 0 => return None,
         Driver::Prepare => ("switches on", switch_on),
         Driver::Flip(hand) if is_left_out(hand, fault) => ("leaves a handshake out", past),
-        Driver::Flip(_) => ("flips the epoch", flip),
+        Driver::Flip(Hand::Two) => ("flips the epoch", flip),
+        Driver::Flip(_) => ("looks who is at work", look),
         Driver::Wait(_) => is_done(state).then_some(("has shaken hands", past as Change))?,
         Driver::Roots => ("shades the root and says mark", shade_root),
         Driver::Clear => ("clears dirty", clear),
@@ -41,16 +42,21 @@ fn drive(state: &State, fault: Fault) -> Option<(&'static str, Change)> {
 
 fn is_left_out(hand: Hand, fault: Fault) -> bool {
     match hand {
-        Hand::One => fault == Fault::NoHandsBeforeRoots,
+        Hand::One => matches!(fault, Fault::NoHandsBeforeRoots | Fault::NoHandOne),
         Hand::Two => matches!(fault, Fault::NoHandsBeforeRoots | Fault::OneHandBeforeRoots),
         Hand::Three => fault == Fault::NoHandBeforeOff,
         Hand::Four => fault == Fault::NoHandBeforeSweep,
     }
 }
 
-/// Whether nobody holds a guard of the old epoch.
+/// Whether nobody holds a guard of the old epoch, or is still at the operation it was seen at.
 fn is_done(state: &State) -> bool {
-    state.mutators.iter().all(|mutator| mutator.guard != Some(state.epoch ^ 1))
+    match state.driver {
+        Driver::Wait(Hand::Two) => {
+            state.mutators.iter().all(|mutator| mutator.guard != Some(state.epoch ^ 1))
+        }
+        _ => state.mutators.iter().all(|mutator| !mutator.seen),
+    }
 }
 
 fn is_drained(state: &State) -> bool {
@@ -72,6 +78,14 @@ fn switch_on(state: &mut State, _: Fault) {
 fn flip(state: &mut State, _: Fault) {
     let Driver::Flip(hand) = state.driver else { unreachable!("only a flip flips") };
     state.epoch ^= 1;
+    state.driver = Driver::Wait(hand);
+}
+
+fn look(state: &mut State, _: Fault) {
+    let Driver::Flip(hand) = state.driver else { unreachable!("only a handshake looks") };
+    for mutator in &mut state.mutators {
+        mutator.seen = mutator.doing != Doing::Nothing;
+    }
     state.driver = Driver::Wait(hand);
 }
 

@@ -49,6 +49,8 @@ pub enum Fault {
     NoHandsBeforeRoots,
     /// The first handshake only.
     OneHandBeforeRoots,
+    /// The second handshake only.
+    NoHandOne,
     /// What a store overwrites is not logged.
     NoDeletionLog,
     /// New objects have no colour.

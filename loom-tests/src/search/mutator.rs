@@ -151,11 +151,17 @@ impl Turn<'_> {
         }
     }
 
+    fn is_waited_for(&self) -> bool {
+        self.me().guard != Some(self.state.epoch)
+    }
+
     fn colour(&mut self, reading: Reading, cell: u8) {
         let phase = match self.fault {
             Fault::AllocateWhite => Phase::Off,
             Fault::TwoReadings => self.state.word.phase,
             Fault::BlackBeforeMark if reading.phase == Phase::On => Phase::Mark,
+            // Hand 2 waits for this guard, so nothing that it makes needs more than the snapshot.
+            _ if reading.phase == Phase::On && self.is_waited_for() => Phase::Off,
             _ => reading.phase,
         };
         let what = match phase {

@@ -76,6 +76,8 @@ pub(super) struct Mutator {
     pub(super) guard: Option<u8>,
     pub(super) hands: [Link; 2],
     pub(super) doing: Doing,
+    /// The driver waits for the end of the operation.
+    pub(super) seen: bool,
     /// Cells in its log, one bit each.
     pub(super) log: u8,
     /// Operations left.
@@ -91,6 +93,7 @@ impl Mutator {
         {
             self.doing = Doing::Nothing;
         }
+        self.seen &= self.doing != Doing::Nothing;
         if !matches!(self.doing, Doing::Taking { .. }) {
             self.hands.sort_unstable();
         }
@@ -150,8 +153,14 @@ impl State {
                 span(Colour::White, None),
             ],
         };
-        let mutator =
-            |left| Mutator { guard: None, hands: [None; 2], doing: Doing::Nothing, log: 0, left };
+        let mutator = |left| Mutator {
+            guard: None,
+            hands: [None; 2],
+            doing: Doing::Nothing,
+            seen: false,
+            log: 0,
+            left,
+        };
         State {
             spans,
             root: Some(0),

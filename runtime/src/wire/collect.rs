@@ -248,7 +248,8 @@ impl Share {
                 self.hurry(asked >= PATIENCE);
                 return nap(asked);
             }
-            Pause::Busy(asked) => nap(asked),
+            // Whoever is in the middle of an operation has a P and runs, or soon does.
+            Pause::Busy(asked) | Pause::Operation(asked) => nap(asked),
         }
         self.hurry(false);
     }

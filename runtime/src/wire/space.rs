@@ -22,7 +22,7 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::time::Instant;
 
-use alloc_core::managed::{CellRef, ClassRef, ClassSpec, ManagedCache};
+use alloc_core::managed::{self, CellRef, ClassRef, ClassSpec, ManagedCache};
 use alloc_core::pages::os::Os;
 use alloc_core::{Heap, global};
 use gc_core::space::{Exhausted, Kind, Marked, Space, Taken, Usage};
@@ -61,6 +61,27 @@ impl Cells {
         unsafe { found.unwrap_unchecked() }
     }
 
+    /// Takes a cell from a span that the cache does not hold yet.
+    ///
+    /// # Safety
+    ///
+    /// As [`take`](Space::take), with the size of a class and alloc-core's number of the cycle.
+    #[cold]
+    unsafe fn take_slow(
+        &self,
+        cache: &mut Cache,
+        kind: &'static Kind,
+        size: usize,
+        cycle: u64,
+    ) -> Result<Taken, Exhausted> {
+        // The clock on the wall: the thread's own takes two system calls, 8 % of a tree of small objects.
+        let begin = Instant::now();
+        let class = cache.class(self, kind, size)?;
+        // SAFETY: the class is of this heap, and the rest is the caller's.
+        let taken = unsafe { cache.cells.take(class, cycle) }.map_err(|_| Exhausted)?;
+        Ok(Taken { cell: taken.cell, bytes: taken.bytes, slow: Some(begin.elapsed()) })
+    }
+
     /// The class of objects of this kind and size, found or made.
     #[cold]
     fn class(&self, kind: &'static Kind, size: usize) -> Result<ClassRef<'static>, Exhausted> {
@@ -90,6 +111,10 @@ fn kind_of(class: ClassRef<'_>) -> &'static Kind {
 /// eighth of a power of two, so that slices of all lengths need few classes.
 #[inline(always)]
 fn class_bytes(bytes: usize) -> usize {
+    if bytes > isize::MAX as usize / 4 {
+        // No memory could hold it, and `class` says so.
+        return bytes;
+    }
     let step = if bytes <= EXACT { 8 } else { bytes.next_power_of_two() / 8 };
     bytes.max(1).next_multiple_of(step)
 }
@@ -122,7 +147,6 @@ impl fmt::Debug for Cache {
 }
 
 impl Cache {
-    #[inline]
     fn class(
         &mut self,
         cells: &Cells,
@@ -155,7 +179,7 @@ unsafe impl Space for Cells {
         Cache { cells: self.heap.managed_cache(), known: Box::new([None; MEMORY]) }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn take(
         &self,
         cache: &mut Cache,
@@ -163,21 +187,15 @@ unsafe impl Space for Cells {
         bytes: usize,
         cycle: u64,
     ) -> Result<Taken, Exhausted> {
-        if bytes > isize::MAX as usize / 4 {
-            return Err(Exhausted);
+        let (size, cycle) = (class_bytes(bytes), cycle_of(cycle));
+        let owner = std::ptr::from_ref(kind).addr();
+        // SAFETY: the caller's operation, under way since it read the cycle, keeps hand 4 of the next
+        // one from ending; a kind and a size are one class.
+        match unsafe { cache.cells.take_cached(owner, size, cycle) } {
+            Some(managed::Taken { cell, bytes, .. }) => Ok(Taken { cell, bytes, slow: None }),
+            // SAFETY: as above.
+            None => unsafe { self.take_slow(cache, kind, size, cycle) },
         }
-        let class = cache.class(self, kind, class_bytes(bytes))?;
-        let (bytes, cycle) = (class.cell_bytes(), cycle_of(cycle));
-        // SAFETY: the class is of this heap, and the caller's guard, held since it read the cycle,
-        // keeps hand 4 of the next one from ending.
-        if let Some(cell) = unsafe { cache.cells.take_cached(class, cycle) } {
-            return Ok(Taken { cell, bytes, slow: None });
-        }
-        // The clock on the wall: the thread's own takes two system calls, 8 % of a tree of small objects.
-        let begin = Instant::now();
-        // SAFETY: as above.
-        let taken = unsafe { cache.cells.take(class, cycle) }.map_err(|_| Exhausted)?;
-        Ok(Taken { cell: taken.cell, bytes, slow: Some(begin.elapsed()) })
     }
 
     #[inline]
