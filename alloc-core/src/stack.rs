@@ -128,6 +128,18 @@ impl<S: PageSource> Stacks<'_, S> {
         self.heap.guards.install(install, max_map_count)
     }
 
+    /// Gives the memory of whole pages of the machine back that nobody needs; their addresses stay
+    /// usable. They may read as zero from then on, or as before.
+    ///
+    /// # Safety
+    ///
+    /// The range lies in a slab that [`reserve`](Self::reserve) gave, holds no guard, and nobody uses
+    /// it.
+    pub unsafe fn discard(&self, pages: NonNull<u8>, bytes: usize) {
+        // SAFETY: a slab is committed as a whole; the rest is the caller's promise.
+        unsafe { self.heap.source().decommit(pages, bytes) };
+    }
+
     /// Gives a slab back, with its guards.
     ///
     /// # Safety

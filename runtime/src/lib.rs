@@ -104,7 +104,7 @@ pub use gc::collect as gc;
 pub use runtime::{Goroutine, Mode, Runtime, Shutdown, Status, WaitReason};
 pub use runtime_macros::{main, test};
 pub use scope::{Scope, ScopedJoinHandle, scope};
-pub use spawn::{GoError, JoinHandle, StackError, go, try_go, yield_now};
+pub use spawn::{GoError, JoinHandle, Spawn, StackError, go, go_with, try_go, yield_now};
 pub use stats::Stats;
 pub use time::{sleep, sleep_until};
 pub use wire::Alloc;

@@ -10,7 +10,7 @@ use crate::builder::{BuildError, Builder};
 use crate::config::Preempt;
 use crate::current;
 use crate::scope::{self, Scope};
-use crate::spawn::{GoError, JoinHandle};
+use crate::spawn::{GoError, JoinHandle, Spawn};
 use crate::stats::Stats;
 use crate::wire::{self, Attendants};
 
@@ -129,6 +129,27 @@ impl Runtime {
         T: Send + 'static,
     {
         Ok(self.scheduler.spawn(f)?)
+    }
+
+    /// As [`try_go`](Self::try_go), on a stack of another size; see [`go_with`](crate::go_with).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_go`](Self::try_go), and [`GoError::StackTooLarge`].
+    ///
+    /// ```
+    /// use runtime::Spawn;
+    /// let rt = runtime::Runtime::new().unwrap();
+    /// let parser = rt.go_with(Spawn::new().stack_bytes(8 << 20), || "(((())))".len());
+    /// assert_eq!(parser.unwrap().join().unwrap(), 8);
+    /// ```
+    #[track_caller]
+    pub fn go_with<F, T>(&self, how: Spawn, f: F) -> Result<JoinHandle<T>, GoError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        Ok(self.scheduler.spawn_with(how, f)?)
     }
 
     /// Starts goroutines that may borrow from the caller, and waits for them; see

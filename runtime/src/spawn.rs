@@ -5,8 +5,8 @@ use std::fmt;
 
 use sched_core::{Scheduler, SpawnError};
 
-pub use sched_core::JoinHandle;
 pub use sched_core::stack::StackError;
+pub use sched_core::{JoinHandle, Spawn};
 
 /// Runs `f` on a goroutine of the runtime that the caller runs on.
 ///
@@ -55,6 +55,33 @@ where
     Ok(sched_core::spawn(f).ok_or(GoError::NoRuntime)??)
 }
 
+/// As [`try_go`], on a stack of another size.
+///
+/// # Errors
+///
+/// As [`try_go`], and [`GoError::StackTooLarge`].
+///
+/// ```
+/// # let rt = runtime::Runtime::new().unwrap();
+/// # rt.run(|| {
+/// use runtime::Spawn;
+/// fn depth(n: u32) -> u32 {
+///     let frame = std::hint::black_box([n; 250]);
+///     if n == 0 { frame[0] } else { 1 + depth(n - 1) }
+/// }
+/// let deep = runtime::go_with(Spawn::new().stack_bytes(16 << 20), || depth(2_000))?;
+/// assert_eq!(deep.join().unwrap(), 2_000);
+/// # Ok::<(), runtime::GoError>(()) }).unwrap();
+/// ```
+#[track_caller]
+pub fn go_with<F, T>(how: Spawn, f: F) -> Result<JoinHandle<T>, GoError>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Ok(sched_core::spawn_with(how, f).ok_or(GoError::NoRuntime)??)
+}
+
 /// Lets others run. On a plain thread it yields to other threads.
 ///
 /// Nobody needs it for fairness, as goroutines are preempted; a loop that waits for another
@@ -95,6 +122,11 @@ pub enum GoError {
     ShutDown,
     /// Goroutines wait for a stack, and no more can be made. Others that end make room.
     Stacks(StackError),
+    /// Stacks so large are not had here.
+    StackTooLarge {
+        /// Bytes of the largest.
+        most: usize,
+    },
 }
 
 impl From<SpawnError> for GoError {
@@ -102,6 +134,7 @@ impl From<SpawnError> for GoError {
         match error {
             SpawnError::ShutDown => GoError::ShutDown,
             SpawnError::Stacks(reason) => GoError::Stacks(reason),
+            SpawnError::StackTooLarge { most } => GoError::StackTooLarge { most },
             other => unreachable!("an error this version does not know: {other}"),
         }
     }
@@ -115,6 +148,9 @@ impl fmt::Display for GoError {
             }
             GoError::ShutDown => f.write_str("the runtime is shutting down"),
             GoError::Stacks(reason) => write!(f, "no stack for a goroutine: {reason}"),
+            GoError::StackTooLarge { most } => {
+                write!(f, "a stack has {most} bytes at most; ask for no more than that")
+            }
         }
     }
 }

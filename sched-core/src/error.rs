@@ -55,6 +55,11 @@ pub enum SpawnError {
     /// Goroutines wait for a stack, and no more can be made. It is tried again all the time, and
     /// each stack that is given back helps.
     Stacks(StackError),
+    /// Stacks so large are not had here.
+    StackTooLarge {
+        /// Bytes of the largest.
+        most: usize,
+    },
 }
 
 impl fmt::Display for SpawnError {
@@ -62,6 +67,9 @@ impl fmt::Display for SpawnError {
         match self {
             SpawnError::ShutDown => f.write_str("the scheduler is shutting down"),
             SpawnError::Stacks(error) => write!(f, "no stack for a goroutine: {error}"),
+            SpawnError::StackTooLarge { most } => {
+                write!(f, "a stack has {most} bytes at most; ask for no more than that")
+            }
         }
     }
 }
@@ -69,7 +77,7 @@ impl fmt::Display for SpawnError {
 impl core::error::Error for SpawnError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            SpawnError::ShutDown => None,
+            SpawnError::ShutDown | SpawnError::StackTooLarge { .. } => None,
             SpawnError::Stacks(error) => Some(error),
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     proc::Held,
     queue::inject::Lane,
     shared::Shared,
+    supply::Order,
     switch::{push_woken, running},
     sync::{Ordering, fence},
     task::{Run, TaskRef, about::Birth, raw},
@@ -25,9 +26,10 @@ impl Shared {
     pub(crate) fn launch(
         &self,
         packet: NonNull<raw::Header>,
+        order: Order,
         origin: &'static Location<'static>,
     ) -> TaskRef {
-        self.make(packet, origin, |run, held| {
+        self.make(packet, order, origin, |run, held| {
             match held {
                 Some(held) => held.queue().push_next(run, &self.global),
                 None => self.global.push(run, Lane::Plain),
@@ -42,13 +44,14 @@ impl Shared {
         packet: NonNull<raw::Header>,
         origin: &'static Location<'static>,
     ) -> TaskRef {
-        self.make(packet, origin, |run, _| push_woken(self, run))
+        self.make(packet, Order::USUAL, origin, |run, _| push_woken(self, run))
     }
 
     /// Makes the record of a goroutine; `queue` puts it where it shall run, inside the runtime.
     fn make(
         &self,
         packet: NonNull<raw::Header>,
+        order: Order,
         origin: &'static Location<'static>,
         queue: impl FnOnce(Run, Option<Held<'_>>),
     ) -> TaskRef {
@@ -69,7 +72,7 @@ impl Shared {
             let creator = running(tls::words()).map_or(0, |task| task.about.id());
             let birth = Birth { id, creator, origin };
             // SAFETY: the record is free and ours; the packet is this goroutine's alone.
-            let (run, task) = unsafe { Run::start(record, birth, packet) };
+            let (run, task) = unsafe { Run::start(record, birth, order, packet) };
             queue(run, held);
             return task;
         }

@@ -98,6 +98,8 @@ mod service;
 #[cfg(not(loom))]
 mod shared;
 #[cfg(not(loom))]
+mod spawn;
+#[cfg(not(loom))]
 pub mod stack;
 #[cfg(not(loom))]
 mod stats;
@@ -122,7 +124,8 @@ pub use {
     error::{Error, SpawnError},
     handoff::blocking,
     hooks::{Hooks, NoHooks},
-    scheduler::{Scheduler, Shutdown, current, spawn},
+    scheduler::{Scheduler, Shutdown, current},
+    spawn::{Spawn, spawn, spawn_with},
     stats::Stats,
     task::{TaskId, join::JoinHandle},
 };

@@ -226,6 +226,11 @@ impl Monitor {
         self.shared.bell.wake();
     }
 
+    /// See [`Scheduler::stacks_rest`](crate::Scheduler::stacks_rest).
+    pub fn stacks_rest(&self) -> bool {
+        self.shared.supplies.rest()
+    }
+
     /// The scheduler has stopped: nothing will happen any more.
     pub fn stopped(&self) -> bool {
         self.shared.stopping()

@@ -30,9 +30,10 @@ use crate::{
     hooks::Hooks,
     monitor::Monitor,
     shared::Shared,
+    spawn::{self, Spawn},
     stack::{Mmap, StackSource},
     stats::Stats,
-    task::{join::JoinHandle, raw},
+    task::join::JoinHandle,
     tls::{self, Mode},
 };
 
@@ -67,65 +68,6 @@ impl fmt::Display for Shutdown {
 pub fn current() -> Option<Scheduler> {
     let task = goroutine::current_task()?;
     Some(Scheduler::of(task.shared()))
-}
-
-/// Starts a goroutine of the scheduler that the caller runs on. As `current()?.spawn(f)`, but no
-/// handle is made and dropped on the way, which takes six atomic additions. `None` on a plain
-/// thread; `f` is dropped.
-///
-/// ```
-/// assert!(sched_core::spawn(|| 1).is_none()); // no scheduler here
-/// ```
-#[track_caller]
-pub fn spawn<T, F>(f: F) -> Option<Result<JoinHandle<T>, SpawnError>>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    let origin = Location::caller();
-    goroutine::with_own(|task| spawn_on(task.shared(), f, origin))
-}
-
-fn spawn_on<T, F>(
-    shared: &Shared,
-    f: F,
-    origin: &'static Location<'static>,
-) -> Result<JoinHandle<T>, SpawnError>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    if let Some(reason) = shared.no_stacks() {
-        return Err(SpawnError::Stacks(reason));
-    }
-    if !shared.one_more() {
-        return Err(SpawnError::ShutDown);
-    }
-    let packet = raw::pack(f);
-    let task = shared.launch(packet, origin);
-    // SAFETY: the packet was packed with this `T`, and this is its goroutine's one handle.
-    Ok(unsafe { JoinHandle::new(task, packet) })
-}
-
-fn serve_on<T, F>(
-    shared: &Shared,
-    f: F,
-    origin: &'static Location<'static>,
-) -> Result<JoinHandle<T>, SpawnError>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    if let Some(reason) = shared.no_stacks() {
-        return Err(SpawnError::Stacks(reason));
-    }
-    if !shared.gate.enter_to_serve() {
-        return Err(SpawnError::ShutDown);
-    }
-    let packet = raw::pack(f);
-    let task = shared.launch_urgently(packet, origin);
-    // SAFETY: as in `spawn_on`.
-    Ok(unsafe { JoinHandle::new(task, packet) })
 }
 
 impl Scheduler {
@@ -167,7 +109,7 @@ impl Scheduler {
         tls::forget_at_fork();
         let mode = config.mode();
         glue::install(&config)?;
-        let shared = Arc::new(Shared::new(config, mode, hooks, stacks));
+        let shared = Arc::new(Shared::new(config, mode, hooks, stacks.into()));
         let scheduler = Scheduler { shared };
         scheduler.shared.gate.hold();
         if let Err(error) = scheduler.shared.start() {
@@ -241,7 +183,62 @@ impl Scheduler {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        spawn_on(&self.shared, f, Location::caller())
+        spawn::spawn_on(&self.shared, Spawn::new(), f, Location::caller())
+    }
+
+    /// As [`spawn`](Self::spawn), as `how` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn), and [`SpawnError::StackTooLarge`].
+    ///
+    /// ```
+    /// use sched_core::{Config, NoHooks, Scheduler, Spawn, SpawnError};
+    /// # use std::sync::Arc;
+    /// let scheduler = Scheduler::new(Config::default(), Arc::new(NoHooks))?;
+    /// fn depth(n: u32) -> u32 {
+    ///     let frame = std::hint::black_box([n; 250]);
+    ///     if n == 0 { frame[0] } else { 1 + depth(n - 1) }
+    /// }
+    /// // 2,000 frames of a kilobyte and more.
+    /// let deep = scheduler.spawn_with(Spawn::new().stack_bytes(16 << 20), || depth(2_000))?;
+    /// assert_eq!(deep.join().unwrap(), 2_000);
+    /// let refused = scheduler.spawn_with(Spawn::new().stack_bytes(1 << 40), || ());
+    /// assert!(matches!(refused, Err(SpawnError::StackTooLarge { .. })));
+    /// # scheduler.shutdown(None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_with<T, F>(&self, how: Spawn, f: F) -> Result<JoinHandle<T>, SpawnError>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        spawn::spawn_on(&self.shared, how, f, Location::caller())
+    }
+
+    /// Whether stacks lie unused that may have memory which nobody needs: a few plain loads.
+    pub fn stacks_rest(&self) -> bool {
+        self.shared.supplies.rest()
+    }
+
+    /// Makes unused stacks one step older; the memory of those that nobody took for one or two
+    /// steps goes back to their source. How many those were. Call it about once a second while
+    /// [`stacks_rest`](Self::stacks_rest), from a plain thread: it is a system call per stack.
+    ///
+    /// ```
+    /// # use sched_core::{Config, NoHooks, Scheduler};
+    /// # use std::sync::Arc;
+    /// let scheduler = Scheduler::new(Config::default(), Arc::new(NoHooks))?;
+    /// scheduler.spawn(|| ())?.join().unwrap();
+    /// while scheduler.stacks_rest() {
+    ///     scheduler.age_stacks();
+    /// }
+    /// # scheduler.shutdown(None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn age_stacks(&self) -> usize {
+        self.shared.supplies.grow_older()
     }
 
     /// All goroutines that have not ended, by number. Stops nobody: each is told as it was at some
@@ -263,7 +260,7 @@ impl Scheduler {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        serve_on(&self.shared, f, Location::caller())
+        spawn::serve_on(&self.shared, f, Location::caller())
     }
 
     /// Whether goroutines that [hold](crate::holds_or) something go before all others from now on,

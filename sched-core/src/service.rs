@@ -48,7 +48,6 @@
 use std::{sync::Once, thread};
 
 use crate::{
-    entry::enter,
     error::{Error, fatal},
     glue,
     machine::Machine,
@@ -57,9 +56,6 @@ use crate::{
     sync::{AtomicUsize, Ordering, now},
     tls, worker,
 };
-
-/// Stacks made at once when goroutines wait for them, at least and at most.
-const BATCH: core::ops::Range<usize> = 16..256;
 
 /// Nanoseconds for which orders may wait before goroutines are taken out of their system calls: much
 /// longer than a thread takes to start on a busy machine.
@@ -103,7 +99,8 @@ impl Service {
             .map_err(Error::Threads)
     }
 
-    fn report(&self, what: &str, error: &dyn core::fmt::Display) {
+    /// Says once what the system refuses.
+    pub(crate) fn report(&self, what: &str, error: &dyn core::fmt::Display) {
         self.reported.call_once(|| {
             eprintln!("sched-core: {what}: {error}; this is reported once, see Scheduler::stats");
         });
@@ -114,7 +111,7 @@ fn serve(shared: &Shared) {
     let _whole = NoUnwind("the service thread");
     let mut crew = Crew::default();
     while !shared.stopping() {
-        let well = make_threads(shared, &mut crew) & make_stacks(shared);
+        let well = make_threads(shared, &mut crew) & shared.make_stacks();
         if well {
             shared.service.parker.park();
         } else {
@@ -251,24 +248,6 @@ impl Drop for NoUnwind {
             fatal(format_args!("{} panicked", self.0));
         }
     }
-}
-
-/// Makes stacks for those that wait, and queues them. False if the system refused.
-fn make_stacks(shared: &Shared) -> bool {
-    while shared.starving() > 0 || shared.slots.stock() < BATCH.start {
-        let wanted = shared.starving().clamp(BATCH.start, BATCH.end);
-        let made = shared.slots.prepare(wanted);
-        shared.feed(shared.slots.stock());
-        shared.note_refusal(made.err());
-        if let Err(error) = made {
-            shared.counters.stack_errors.bump_shared();
-            shared.service.report("cannot prepare stacks", &error);
-            let _entered = enter();
-            shared.press();
-            return false;
-        }
-    }
-    true
 }
 
 #[cfg(test)]

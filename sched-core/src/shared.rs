@@ -35,12 +35,13 @@ use crate::{
     lock::Lock,
     park::Waiter,
     proc::Held,
-    queue::inject::{Inject, List},
+    queue::inject::Inject,
     registry::Registry,
     resize,
     service::Service,
-    stack::{Slots, SlotsConfig, StackError, StackSource},
+    stack::{SlotsConfig, StackSource},
     stats::{SharedCounters, Stats},
+    supply::Supplies,
     sync::{AtomicBool, AtomicUsize},
     task::Run,
     timers::Timers,
@@ -67,14 +68,9 @@ pub(crate) struct Shared {
     pub(crate) take: Lock<()>,
     pub(crate) bell: Bell,
 
-    pub(crate) slots: Slots,
+    pub(crate) supplies: Supplies,
     /// Freed after the stacks: in thread mode a late signal finds its M through a stack's thread.
     pub(crate) machines: Machines,
-    /// Goroutines that wait for a stack.
-    pub(crate) starving: Lock<List<Run>>,
-    pub(crate) starving_len: AtomicUsize,
-    /// Why no more stacks could be made, the last time that somebody tried.
-    pub(crate) refusal: Lock<Option<StackError>>,
     pub(crate) registry: Registry,
     pub(crate) service: Service,
     pub(crate) timers: Timers,
@@ -96,7 +92,7 @@ impl Shared {
         config: Config,
         mode: Mode,
         hooks: Arc<dyn Hooks>,
-        stacks: Box<dyn StackSource>,
+        stacks: Arc<dyn StackSource>,
     ) -> Self {
         let room = config.procs.max(resize::ROOM);
         let slots = SlotsConfig { stack_bytes: config.stack_bytes, ..SlotsConfig::default() };
@@ -112,10 +108,7 @@ impl Shared {
             idle: Idle::new(room, config.max_threads),
             take: Lock::new(()),
             bell: Bell::new(),
-            slots: Slots::with_source(slots, mode, stacks),
-            starving: Lock::new(List::new()),
-            starving_len: AtomicUsize::new(0),
-            refusal: Lock::new(None),
+            supplies: Supplies::new(slots, mode, stacks),
             registry: Registry::new(),
             service: Service::new(),
             timers: Timers::new(),
@@ -144,7 +137,7 @@ impl Shared {
             // Nobody has submitted anything yet, so nobody needs the P to look around.
             let _idle = self.idle.release(self.make_proc(), None, || false);
         }
-        self.slots.prepare(1).map_err(Error::Stacks)?;
+        self.supplies.begin().map_err(Error::Stacks)?;
         let threads = [Service::start(self)?, Timers::start(self)?];
         self.end.lock().unwrap_or_else(PoisonError::into_inner).threads.extend(threads);
         Ok(())

@@ -5,8 +5,17 @@
 //! of its end, when nothing runs on it any more. If the stock is empty the goroutine *starves*: it
 //! waits in a list while others run, and the service thread makes more.
 //!
-//! While stacks cannot be made and somebody starves, a spawn is refused ([`Shared::no_stacks`]): a
-//! program that starts goroutines without end learns of it before its memory is full of them.
+//! # Orders
+//!
+//! Stacks come in sizes, each four times the one before ([`SlotsConfig::orders`]). An order has a stock
+//! and a list of its own. Nearly all goroutines are of the first, the *usual* order: the shelves of Ps
+//! hold no other, and for no other are stacks made ahead of need.
+//!
+//! # Shortage
+//!
+//! While stacks of an order cannot be made and somebody starves for one, a spawn of that order is
+//! refused ([`Supply::refusal`]): a program that starts goroutines without end learns of it before its
+//! memory is full of them.
 //!
 //! What lies on the shelves of Ps is in nobody's reach but their holders'. So a shelf is cleared when its P
 //! goes idle, when a goroutine ends on it while others starve, and when one gives way then; and while
@@ -15,16 +24,158 @@
 //! Nobody starves beside a full stock: a goroutine is put into the list before the service thread is
 //! roused, which looks at both after each rousing; and a stack that comes back feeds one at once.
 
+use std::sync::Arc;
+
 use crate::{
     entry::enter,
     goroutine,
+    lock::Lock,
     proc::Held,
     queue::inject::{Lane, List},
     shared::Shared,
-    stack::{Slot, StackError},
-    sync::Ordering,
+    stack::{Slot, Slots, SlotsConfig, StackError, StackSource},
+    sync::{AtomicUsize, Ordering},
     task::Run,
+    tls::Mode,
 };
+
+/// Stacks made at once when goroutines wait for them, at least and at most.
+const BATCH: core::ops::Range<usize> = 16..256;
+
+/// A size of stacks: its place in [`Supplies`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Order(u8);
+
+impl Order {
+    /// What goroutines get that do not ask.
+    pub(crate) const USUAL: Order = Order(0);
+
+    /// The number that a G record keeps.
+    pub(crate) fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The order of that number.
+    pub(crate) fn of_number(number: u8) -> Order {
+        Order(number)
+    }
+}
+
+/// The stacks of one order, and who waits for them.
+pub(crate) struct Supply {
+    slots: Slots,
+    stack_bytes: usize,
+    starving: Lock<List<Run>>,
+    /// How long that list is; written under its lock, a hint elsewhere.
+    starving_len: AtomicUsize,
+    /// Why no more could be made, the last time that somebody tried.
+    refusal: Lock<Option<StackError>>,
+}
+
+impl Supply {
+    fn new(order: SlotsConfig, mode: Mode, source: &Arc<dyn StackSource>) -> Supply {
+        Supply {
+            slots: Slots::with_source(order, mode, Arc::clone(source)),
+            stack_bytes: order.stack_bytes,
+            starving: Lock::new(List::new()),
+            starving_len: AtomicUsize::new(0),
+            refusal: Lock::new(None),
+        }
+    }
+
+    fn starve(&self, run: Run) {
+        let mut starving = self.starving.lock();
+        starving.push(run);
+        // Relaxed: see the field.
+        self.starving_len.store(starving.len(), Ordering::Relaxed);
+    }
+
+    /// Up to `count` of those that wait.
+    fn take_starving(&self, count: usize) -> List<Run> {
+        let mut starving = self.starving.lock();
+        let fed = core::iter::from_fn(|| starving.pop()).take(count).collect();
+        // Relaxed: see the field.
+        self.starving_len.store(starving.len(), Ordering::Relaxed);
+        fed
+    }
+
+    /// How many goroutines wait.
+    fn starving(&self) -> usize {
+        // Relaxed: a hint; the service thread looks again after each request.
+        self.starving_len.load(Ordering::Relaxed)
+    }
+
+    /// Why a goroutine that is spawned now would have to wait for a stack, who knows how long.
+    #[inline]
+    pub(crate) fn refusal(&self) -> Option<StackError> {
+        if self.starving() == 0 {
+            return None;
+        }
+        let _entered = enter();
+        *self.refusal.lock()
+    }
+
+    fn note_refusal(&self, refusal: Option<StackError>) {
+        let _entered = enter();
+        *self.refusal.lock() = refusal;
+    }
+}
+
+/// All orders, the usual one first.
+pub(crate) struct Supplies {
+    orders: Box<[Supply]>,
+    /// How many wait in all lists: a hint, raised before one joins a list, lowered after some left.
+    starving: AtomicUsize,
+}
+
+impl Supplies {
+    pub(crate) fn new(usual: SlotsConfig, mode: Mode, source: Arc<dyn StackSource>) -> Supplies {
+        let orders = usual.orders().map(|order| Supply::new(order, mode, &source)).collect();
+        Supplies { orders, starving: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn get(&self, order: Order) -> &Supply {
+        &self.orders[usize::from(order.0)]
+    }
+
+    fn usual(&self) -> &Supply {
+        self.get(Order::USUAL)
+    }
+
+    /// The least order whose stacks have so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// The bytes of the largest, if that is less.
+    pub(crate) fn order_for(&self, bytes: usize) -> Result<Order, usize> {
+        let fits = |supply: &Supply| supply.stack_bytes >= bytes;
+        match self.orders.iter().position(fits) {
+            Some(place) => Ok(Order(place as u8)),
+            None => Err(self.orders.last().map_or(0, |largest| largest.stack_bytes)),
+        }
+    }
+
+    /// Whether anybody waits for a stack.
+    fn anybody_starves(&self) -> bool {
+        // Relaxed: a hint; the service thread looks again after each request.
+        self.starving.load(Ordering::Relaxed) != 0
+    }
+
+    /// Makes the first stack, so that what is wrong with the source shows at once.
+    pub(crate) fn begin(&self) -> Result<(), StackError> {
+        self.usual().slots.prepare(1).map(drop)
+    }
+
+    /// Whether [`grow_older`](Self::grow_older) has anything to do.
+    pub(crate) fn rest(&self) -> bool {
+        self.orders.iter().any(|supply| supply.slots.rests())
+    }
+
+    /// See [`Slots::grow_older`].
+    pub(crate) fn grow_older(&self) -> usize {
+        self.orders.iter().map(|supply| supply.slots.grow_older()).sum()
+    }
+}
 
 impl Shared {
     /// Sees to it that `run` has a stack. `None`: it waits for one.
@@ -34,7 +185,13 @@ impl Shared {
         if place.is_some() {
             return Some(run);
         }
-        match held.shelf(|shelf| self.slots.take_from(shelf)) {
+        let order = run.task().order();
+        let supply = self.supplies.get(order);
+        let slot = match order {
+            Order::USUAL => held.shelf(|shelf| supply.slots.take_from(shelf)),
+            _ => supply.slots.take(),
+        };
+        match slot {
             Some(mut slot) => {
                 // SAFETY: just taken from the stock, for this goroutine.
                 unsafe { goroutine::arm(&mut slot, run.task()) };
@@ -42,64 +199,64 @@ impl Shared {
                 Some(run)
             }
             None => {
-                self.starve(run);
+                self.starve(supply, run);
                 None
             }
         }
     }
 
     #[cold]
-    fn starve(&self, run: Run) {
-        let mut starving = self.starving.lock();
-        starving.push(run);
-        // Relaxed: written under the lock; a hint elsewhere.
-        self.starving_len.store(starving.len(), Ordering::Relaxed);
-        drop(starving);
+    fn starve(&self, supply: &Supply, run: Run) {
+        // Relaxed: a hint.
+        self.supplies.starving.fetch_add(1, Ordering::Relaxed);
+        supply.starve(run);
         self.service.rouse();
     }
 
-    /// How many goroutines wait for a stack.
-    pub(crate) fn starving(&self) -> usize {
-        // Relaxed: a hint; the service thread looks again after each request.
-        self.starving_len.load(Ordering::Relaxed)
+    /// Makes stacks for those that wait and some more of the usual order, and queues those that waited.
+    /// False if the system refused.
+    ///
+    /// The service thread's: it waits for libc and for the kernel.
+    pub(crate) fn make_stacks(&self) -> bool {
+        // All, though one may be short: stacks of one size may be had where larger ones cannot.
+        self.supplies.orders.iter().fold(true, |well, supply| self.make_stacks_of(supply) & well)
     }
 
-    /// Why a goroutine that is spawned now would have to wait for a stack, who knows how long.
-    #[inline]
-    pub(crate) fn no_stacks(&self) -> Option<StackError> {
-        if self.starving() == 0 {
-            return None;
+    fn make_stacks_of(&self, supply: &Supply) -> bool {
+        let ahead = if core::ptr::eq(supply, self.supplies.usual()) { BATCH.start } else { 0 };
+        while supply.starving() > 0 || supply.slots.stock() < ahead {
+            let wanted = supply.starving().clamp(ahead.max(1), BATCH.end);
+            let made = supply.slots.prepare(wanted);
+            self.feed(supply);
+            supply.note_refusal(made.err());
+            if let Err(error) = made {
+                self.counters.stack_errors.bump_shared();
+                self.service.report("cannot prepare stacks", &error);
+                let _entered = enter();
+                self.press();
+                return false;
+            }
         }
-        let _entered = enter();
-        *self.refusal.lock()
+        true
     }
 
-    /// Notes how the last attempt to make stacks went.
-    pub(crate) fn note_refusal(&self, refusal: Option<StackError>) {
-        let _entered = enter();
-        *self.refusal.lock() = refusal;
-    }
-
-    /// Queues up to `count` of the goroutines that wait for a stack.
-    pub(crate) fn feed(&self, count: usize) {
-        let fed: List<Run> = {
-            let mut starving = self.starving.lock();
-            let fed = core::iter::from_fn(|| starving.pop()).take(count).collect();
-            // Relaxed: as in `starve`.
-            self.starving_len.store(starving.len(), Ordering::Relaxed);
-            fed
-        };
+    /// Queues as many of those that wait as there are stacks.
+    fn feed(&self, supply: &Supply) {
+        let fed = supply.take_starving(supply.slots.stock());
         if !fed.is_empty() {
+            // Relaxed: a hint.
+            self.supplies.starving.fetch_sub(fed.len(), Ordering::Relaxed);
             self.global.append(fed, Lane::Plain);
             self.notify();
         }
     }
 
-    /// Takes the stack of a goroutine that has ended.
-    pub(crate) fn take_back(&self, held: Option<Held<'_>>, slot: Slot) {
-        match held {
-            Some(held) => held.shelf(|shelf| self.slots.give_to(shelf, slot)),
-            None => self.slots.give(slot),
+    /// Takes the stack of a goroutine of that order that has ended.
+    pub(crate) fn take_back(&self, held: Option<Held<'_>>, slot: Slot, order: Order) {
+        let slots = &self.supplies.get(order).slots;
+        match held.filter(|_| order == Order::USUAL) {
+            Some(held) => held.shelf(|shelf| slots.give_to(shelf, slot)),
+            None => slots.give(slot),
         }
         if !self.mode.is_own_tls() {
             self.service.rouse();
@@ -110,21 +267,21 @@ impl Shared {
     /// If goroutines starve: gives what is on the caller's shelf to the stock, and from there to them.
     #[inline]
     pub(crate) fn share(&self, held: Option<Held<'_>>) {
-        if self.starving() != 0 {
+        if self.supplies.anybody_starves() {
             if let Some(held) = held {
                 self.clear_shelf(held);
             }
-            self.feed(self.slots.stock());
+            self.supplies.orders.iter().for_each(|supply| self.feed(supply));
         }
     }
 
     /// Puts what is on the shelf back into the stock.
     pub(crate) fn clear_shelf(&self, held: Held<'_>) {
-        held.shelf(|shelf| self.slots.clear(shelf));
+        held.shelf(|shelf| self.supplies.usual().slots.clear(shelf));
     }
 
     /// Goroutines starve, and no stacks can be made.
     pub(crate) fn short_of_stacks(&self) -> bool {
-        self.no_stacks().is_some()
+        self.supplies.orders.iter().any(|supply| supply.refusal().is_some())
     }
 }

@@ -194,7 +194,7 @@ fn settle_end(m: &Machine, run: Run) {
     // SAFETY: the goroutine has switched away for the last time; the run reference has the G.
     let slot = unsafe { run.task().slot() }.take();
     if let Some(slot) = slot {
-        shared.take_back(m.held(), slot);
+        shared.take_back(m.held(), slot, run.task().order());
     }
     m.counters.finished.bump();
     drop(run.end());

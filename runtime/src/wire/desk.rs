@@ -62,9 +62,9 @@ impl Desk {
         }
     }
 
-    /// Whether memory was freed that the attendant does not know of.
-    pub(crate) fn memory_rests(&self) -> bool {
-        Upkeep::rests(&self.asleep)
+    /// Whether memory was freed that the attendant does not know of, or unused stacks have some.
+    pub(crate) fn memory_rests(&self, stacks_rest: bool) -> bool {
+        Upkeep::rests(stacks_rest, &self.asleep)
     }
 
     /// The attendant's life.
@@ -91,7 +91,7 @@ impl Desk {
             if posted & Errand::Stop as u32 != 0 {
                 return;
             }
-            let due = upkeep.run(&self.asleep);
+            let due = upkeep.run(scheduler, &self.asleep);
             if posted == 0 {
                 match due {
                     Some(due) => drop(park::park_until(WaitReason::Park, due)),

@@ -110,7 +110,7 @@ impl Machine for Watched {
     }
 
     fn memory_rests(&mut self) -> bool {
-        self.desk.memory_rests()
+        self.desk.memory_rests(self.monitor.stacks_rest())
     }
 
     fn scavenge(&mut self) {

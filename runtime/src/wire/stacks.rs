@@ -27,7 +27,7 @@ impl<'h, S: PageSource> HeapStacks<'h, S> {
 }
 
 // SAFETY: 1. a slab of a heap is fresh, zeroed, at a page, and its taker's alone. 2. its guards fault
-// until it is released. 3. nothing in alloc-core unwinds.
+// until it is released. 3. discarded memory stays committed. 4. nothing in alloc-core unwinds.
 unsafe impl<S: PageSource + Send + Sync> StackSource for HeapStacks<'_, S> {
     fn reserve(&self, bytes: usize) -> Result<NonNull<u8>, StackError> {
         self.heap.stacks().reserve(bytes).map_err(reason)
@@ -36,6 +36,11 @@ unsafe impl<S: PageSource + Send + Sync> StackSource for HeapStacks<'_, S> {
     unsafe fn guard(&self, page: NonNull<u8>) -> Result<(), StackError> {
         // SAFETY: the caller's promise, passed on.
         unsafe { self.heap.stacks().guard(page) }.map_err(reason)
+    }
+
+    unsafe fn discard(&self, pages: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.heap.stacks().discard(pages, bytes) };
     }
 
     unsafe fn release(&self, slab: NonNull<u8>, bytes: usize, guards: usize) {

@@ -1,4 +1,5 @@
-//! [`Upkeep`]: free memory of the process goes back, step by step, on the attendant's thread.
+//! [`Upkeep`]: free memory of the process, and that of unused stacks, goes back step by step, on the
+//! attendant's thread.
 //!
 //! alloc-core's scavenger says when it wants to be called again: after a quarter of a second while
 //! free memory grows old, else not at all. Then sysmon tells when memory was freed (see
@@ -6,6 +7,9 @@
 //!
 //! The heap is the process's, and has one scavenger at a time. The attendant of a second runtime finds
 //! it taken, and asks again each second.
+//!
+//! Stacks that lie unused are made older once a second; what they kept from deep calls goes back at the
+//! second step.
 //!
 //! # Falling asleep
 //!
@@ -24,15 +28,20 @@ use std::time::{Duration, Instant};
 use alloc_core::global;
 use alloc_core::pages::os::Os;
 use alloc_core::scavenge::{ByAge, Scavenger};
+use sched_core::Scheduler;
 
 /// How soon to ask again while another runtime scavenges.
 const TAKEN: Duration = Duration::from_secs(1);
+
+/// Between two steps of the stacks.
+const STACKS: Duration = Duration::from_secs(1);
 
 /// The scavenger, in the attendant's hands.
 pub(super) struct Upkeep {
     begin: Instant,
     scavenger: Option<Scavenger<'static, Os, ByAge>>,
     due: Option<Instant>,
+    stacks_due: Option<Instant>,
 }
 
 impl fmt::Debug for Upkeep {
@@ -43,26 +52,41 @@ impl fmt::Debug for Upkeep {
 
 impl Upkeep {
     pub(super) fn new() -> Self {
-        Upkeep { begin: Instant::now(), scavenger: None, due: None }
+        Upkeep { begin: Instant::now(), scavenger: None, due: None, stacks_due: None }
     }
 
     /// Does what is due. Returns when to come again; `None`: when woken.
-    pub(super) fn run(&mut self, asleep: &AtomicBool) -> Option<Instant> {
+    pub(super) fn run(&mut self, scheduler: &Scheduler, asleep: &AtomicBool) -> Option<Instant> {
         // Relaxed: sysmon needs to know before long, not at once.
         asleep.store(false, Ordering::Relaxed);
         let now = Instant::now();
-        if self.due.is_none_or(|due| due <= now) {
-            self.step(now);
-        }
-        if self.due.is_none() {
+        self.steps(scheduler, now);
+        if self.next().is_none() {
             // Relaxed: ordered by the fence, which pairs with the one in `rests`.
             asleep.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
-            if global::heap().has_resting_memory() {
-                self.step(now);
+            if global::heap().has_resting_memory() || scheduler.stacks_rest() {
+                self.steps(scheduler, now);
             }
         }
-        self.due
+        self.next()
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.due.into_iter().chain(self.stacks_due).min()
+    }
+
+    fn steps(&mut self, scheduler: &Scheduler, now: Instant) {
+        if self.due.is_none_or(|due| due <= now) {
+            self.step(now);
+        }
+        if self.stacks_due.is_none_or(|due| due <= now) {
+            let rest = scheduler.stacks_rest();
+            if rest {
+                scheduler.age_stacks();
+            }
+            self.stacks_due = rest.then(|| now + STACKS);
+        }
     }
 
     fn step(&mut self, now: Instant) {
@@ -76,9 +100,10 @@ impl Upkeep {
         self.due = pause.map(|pause| now + pause);
     }
 
-    /// Whether memory was freed and the attendant sleeps; asked by sysmon.
-    pub(super) fn rests(asleep: &AtomicBool) -> bool {
-        if !global::heap().has_resting_memory() {
+    /// Whether memory was freed, or unused stacks may have some, and the attendant sleeps; asked by
+    /// sysmon.
+    pub(super) fn rests(stacks_rest: bool, asleep: &AtomicBool) -> bool {
+        if !global::heap().has_resting_memory() && !stacks_rest {
             return false;
         }
         fence(Ordering::SeqCst);

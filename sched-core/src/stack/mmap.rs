@@ -102,6 +102,11 @@ unsafe impl StackSource for Mmap {
         unsafe { self.guard_by_mprotect(page) }
     }
 
+    unsafe fn discard(&self, pages: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's pages, unused. A refusal leaves them as they are, which is allowed.
+        unsafe { libc::madvise(pages.as_ptr().cast(), bytes, libc::MADV_DONTNEED) };
+    }
+
     unsafe fn release(&self, slab: NonNull<u8>, bytes: usize, guards: usize) {
         // SAFETY: the caller's mapping, unused.
         unsafe { libc::munmap(slab.as_ptr().cast(), bytes) };

@@ -14,6 +14,8 @@
 //!   waiting kernel thread, in thread mode), context, words. [`Slots`] keeps a stock of them.
 //! * Making one needs libc and the kernel, and is done ahead of time by a thread of its own
 //!   ([`Slots::prepare`]). Taking and giving back is a list operation under a lock.
+//! * What a deep call touched is given back once its slot has lain in the stock for a while
+//!   ([`Slots::grow_older`]).
 //!
 //! | file | job |
 //! |---|---|
@@ -38,7 +40,7 @@ mod thread;
 pub use mmap::Mmap;
 pub use slot::{Body, Finish, Slot};
 pub(crate) use slots::Shelf;
-pub use slots::{Slots, SlotsConfig};
+pub use slots::{LARGEST_STACK, Slots, SlotsConfig};
 
 /// Where stacks' memory comes from.
 ///
@@ -47,7 +49,8 @@ pub use slots::{Slots, SlotsConfig};
 /// 1. `reserve` returns `bytes` of memory that is readable, writable, zeroed, aligned to a page,
 ///    and nobody else's until it is released.
 /// 2. After `guard` returned `Ok`, any access to that page faults, until the slab is released.
-/// 3. No method unwinds.
+/// 3. After `discard` the range can still be read and written; what it reads as is not promised.
+/// 4. No method unwinds.
 ///
 /// ```
 /// use sched_core::stack::{Mmap, StackSource};
@@ -71,6 +74,14 @@ pub unsafe trait StackSource: Send + Sync {
     ///
     /// The page lies in a slab that came from `reserve`, and nobody uses it.
     unsafe fn guard(&self, page: NonNull<u8>) -> Result<(), StackError>;
+
+    /// Tells that the contents of `bytes` at `pages`, whole pages of the machine, are no longer needed,
+    /// so that their memory may go back.
+    ///
+    /// # Safety
+    ///
+    /// The range lies in a slab that came from `reserve`, has no guard, and nobody uses it.
+    unsafe fn discard(&self, pages: NonNull<u8>, bytes: usize);
 
     /// Gives a slab back.
     ///

@@ -5,6 +5,7 @@
 use core::ptr::{NonNull, null_mut};
 #[cfg(own_tls)]
 use core::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use super::slot::Record;
 use super::{StackError, StackSource, page_bytes, thread};
@@ -33,7 +34,7 @@ struct Slab {
 /// Makes slots.
 pub(super) struct Maker {
     mode: Mode,
-    source: Box<dyn StackSource>,
+    source: Arc<dyn StackSource>,
     slot_bytes: usize,
     slots_per_slab: usize,
     page: usize,
@@ -50,7 +51,7 @@ unsafe impl Send for Maker {}
 impl Maker {
     pub(super) fn new(
         mode: Mode,
-        source: Box<dyn StackSource>,
+        source: Arc<dyn StackSource>,
         stack_bytes: usize,
         slots_per_slab: usize,
     ) -> Maker {
@@ -209,12 +210,6 @@ fn least(mode: Mode) -> usize {
         #[cfg(not(own_tls))]
         Mode::OwnTls(layout) => match *layout {},
         Mode::Threads { .. } => LEAST_THREAD_STACK,
-    }
-}
-
-impl core::fmt::Debug for Maker {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Maker").field("slot_bytes", &self.slot_bytes).finish_non_exhaustive()
     }
 }
 

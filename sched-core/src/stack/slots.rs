@@ -1,10 +1,13 @@
 //! The stock of slots.
 //!
-//! Three lists under one lock:
+//! Four lists under one lock:
 //!
 //! * *warm*: given back and ready; their top page is in memory and likely in the cache, so they go
 //!   out first, last in, first out;
-//! * *cold*: made ahead and never used;
+//! * *resting*: warm ones that nobody took from one call of `grow_older` to the next, and which go
+//!   out after the warm ones. At the following call their stacks' memory goes back, whatever depth their
+//!   goroutines reached; the page with TLS and record stays;
+//! * *cold*: never used, or given back to the system so;
 //! * *used*: given back, and in need of libc before they can be used again (thread mode; own TLS
 //!   with the surplus kept).
 //!
@@ -17,13 +20,16 @@
 //! the service thread: a goroutine that was preempted while it held libc's locks must be able to
 //! run on, which it cannot while a thread inside the runtime waits for it.
 
+use core::fmt;
 use core::mem::{replace, swap};
-use core::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::slab::{List, Maker};
 use super::slot::{Record, Slot};
-use super::{Mmap, StackError, StackSource};
+use super::{Mmap, StackError, StackSource, page_bytes};
+use crate::entry::enter;
 use crate::lock::Lock;
 use crate::tls::Mode;
 
@@ -43,6 +49,23 @@ impl Default for SlotsConfig {
     }
 }
 
+impl SlotsConfig {
+    /// The sizes that stacks come in, the usual one first: each four times the one before, up to
+    /// [`LARGEST_STACK`] or a little more. Slabs stay as large as they are, down to one slot in each.
+    pub(crate) fn orders(self) -> impl Iterator<Item = SlotsConfig> {
+        let next = |order: &SlotsConfig| SlotsConfig {
+            stack_bytes: order.stack_bytes.saturating_mul(4),
+            slots_per_slab: (order.slots_per_slab / 4).max(1),
+        };
+        core::iter::successors(Some(self), move |order| {
+            (order.stack_bytes < LARGEST_STACK).then(|| next(order))
+        })
+    }
+}
+
+/// Bytes of address space that any goroutine may have asked for as its stack.
+pub const LARGEST_STACK: usize = 64 << 20;
+
 /// The stock of slots.
 ///
 /// ```
@@ -57,11 +80,14 @@ impl Default for SlotsConfig {
 /// slots.give(slot);
 /// # Ok::<(), sched_core::stack::StackError>(())
 /// ```
-#[derive(Debug)]
 pub struct Slots {
     stock: Lock<Stock>,
     /// A lock of std's: only `prepare` and `drop` take it, which may block.
     maker: Mutex<Maker>,
+    source: Arc<dyn StackSource>,
+    /// Slots lie warm or resting: something for `grow_older` to do. Set under the lock when one is given,
+    /// cleared under it when none are left; read by anybody, as a hint.
+    rests: AtomicBool,
     mode: Mode,
 }
 
@@ -88,6 +114,7 @@ impl Shelf {
 #[derive(Debug)]
 struct Stock {
     warm: List,
+    resting: List,
     cold: List,
     used: List,
 }
@@ -95,14 +122,21 @@ struct Stock {
 impl Slots {
     /// An empty stock over [`Mmap`].
     pub fn new(config: SlotsConfig, mode: Mode) -> Slots {
-        Slots::with_source(config, mode, Box::new(Mmap::new()))
+        Slots::with_source(config, mode, Arc::new(Mmap::new()))
     }
 
     /// An empty stock over a source of the caller's.
-    pub fn with_source(config: SlotsConfig, mode: Mode, source: Box<dyn StackSource>) -> Slots {
-        let maker = Maker::new(mode, source, config.stack_bytes, config.slots_per_slab);
-        let stock = Stock { warm: List::new(), cold: List::new(), used: List::new() };
-        Slots { stock: Lock::new(stock), maker: Mutex::new(maker), mode }
+    pub fn with_source(config: SlotsConfig, mode: Mode, source: Arc<dyn StackSource>) -> Slots {
+        let maker =
+            Maker::new(mode, Arc::clone(&source), config.stack_bytes, config.slots_per_slab);
+        let [warm, resting, cold, used] = [const { List::new() }; 4];
+        Slots {
+            stock: Lock::new(Stock { warm, resting, cold, used }),
+            maker: Mutex::new(maker),
+            source,
+            rests: AtomicBool::new(false),
+            mode,
+        }
     }
 
     /// A slot from the stock, warm ones first. `None`: the service thread must prepare more.
@@ -110,7 +144,7 @@ impl Slots {
     /// May be called inside the runtime.
     pub fn take(&self) -> Option<Slot> {
         let mut stock = self.stock.lock();
-        let record = stock.warm.pop().or_else(|| stock.cold.pop());
+        let record = stock.warm.pop().or_else(|| stock.resting.pop()).or_else(|| stock.cold.pop());
         record.map(Slot)
     }
 
@@ -122,7 +156,11 @@ impl Slots {
         let ready = self.recycle(slot.record());
         let mut stock = self.stock.lock();
         match ready {
-            true => stock.warm.push(slot.0),
+            true => {
+                stock.warm.push(slot.0);
+                // Relaxed: a hint; see the field.
+                self.rests.store(true, Ordering::Relaxed);
+            }
             false => stock.used.push(slot.0),
         }
     }
@@ -163,15 +201,17 @@ impl Slots {
             return;
         }
         let mut stock = self.stock.lock();
-        shelf.top = match stock.warm.length {
-            0 => stock.cold.take_front(HALF),
-            _ => stock.warm.take_front(HALF),
-        };
+        let Stock { warm, resting, cold, .. } = &mut *stock;
+        let first = [warm, resting, cold].into_iter().find(|list| list.length > 0);
+        shelf.top = first.map_or(List::new(), |list| list.take_front(HALF));
     }
 
     fn restock(&self, list: List) {
         if list.length > 0 {
-            self.stock.lock().warm.prepend(list);
+            let mut stock = self.stock.lock();
+            stock.warm.prepend(list);
+            // Relaxed: a hint; see the field.
+            self.rests.store(true, Ordering::Relaxed);
         }
     }
 
@@ -227,17 +267,82 @@ impl Slots {
         let renewed = unsafe { maker.renew(record) };
         let mut stock = self.stock.lock();
         match renewed {
-            Ok(()) => stock.warm.push(record),
+            Ok(()) => {
+                stock.warm.push(record);
+                // Relaxed: a hint; see the field.
+                self.rests.store(true, Ordering::Relaxed);
+            }
             // It has no thread now, and stays in need of one.
             Err(_) => stock.used.push(record),
         }
         renewed
     }
 
+    /// Makes slots of the stock older by one step: gives back the memory of the stacks that lay there
+    /// for one or two steps; how many those were. Call it about once a second while
+    /// [`rests`](Self::rests).
+    ///
+    /// A slot that is taken again and goes deep pays its page faults anew. Only outside the runtime: it
+    /// is a system call per slot, none of them under a lock. In thread mode nothing is
+    /// given back: a waiting thread is on each stack.
+    ///
+    /// ```
+    /// # use sched_core::stack::{Slots, SlotsConfig};
+    /// # use sched_core::tls::{Surplus, probe};
+    /// let slots = Slots::new(SlotsConfig::default(), probe(Surplus::Take));
+    /// slots.prepare(1)?;
+    /// slots.take().map(|slot| slots.give(slot));
+    /// while slots.rests() {
+    ///     slots.grow_older();
+    /// }
+    /// assert_eq!(slots.stock(), 1);
+    /// # Ok::<(), sched_core::stack::StackError>(())
+    /// ```
+    pub fn grow_older(&self) -> usize {
+        let mut cooled = 0;
+        while let Some(slot) = self.take_resting() {
+            if self.mode.is_own_tls() {
+                self.cool(&slot);
+                cooled += 1;
+            }
+            let _entered = enter();
+            self.stock.lock().cold.push(slot.0);
+        }
+        let _entered = enter();
+        let mut stock = self.stock.lock();
+        let warm = replace(&mut stock.warm, List::new());
+        stock.resting.prepend(warm);
+        // Relaxed: a hint; see the field.
+        self.rests.store(stock.resting.length > 0, Ordering::Relaxed);
+        cooled
+    }
+
+    fn take_resting(&self) -> Option<Slot> {
+        let _entered = enter();
+        self.stock.lock().resting.pop().map(Slot)
+    }
+
+    /// Gives the memory of an unused stack back, but for the page that it shares with its TLS block.
+    fn cool(&self, slot: &Slot) {
+        let stack = slot.bounds();
+        let end = stack.end & !(page_bytes() - 1);
+        let start = NonNull::new(stack.start as *mut u8).filter(|_| stack.start < end);
+        if let Some(start) = start {
+            // SAFETY: between guard and that page lies nothing but the stack; its goroutine has ended.
+            unsafe { self.source.discard(start, end - stack.start) };
+        }
+    }
+
+    /// Whether [`grow_older`](Self::grow_older) has anything to do. A plain load.
+    pub fn rests(&self) -> bool {
+        // Relaxed: a hint; see the field.
+        self.rests.load(Ordering::Relaxed)
+    }
+
     /// How many slots can be taken.
     pub fn stock(&self) -> usize {
         let stock = self.stock.lock();
-        stock.warm.length + stock.cold.length
+        stock.warm.length + stock.resting.length + stock.cold.length
     }
 
     /// How many slots were given back and wait for [`prepare`](Slots::prepare).
@@ -248,6 +353,12 @@ impl Slots {
     /// How goroutines of these slots run.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots").field("stock", &self.stock).finish_non_exhaustive()
     }
 }
 

@@ -19,6 +19,7 @@
 //! | `about` | the number, creator and origin: written before the G is first queued. The wait: by the goroutine. Dumps read all of it at any time ([`about`]) |
 //! | `packet` | written before the G is first queued, constant afterwards |
 //! | `slot` | whoever *has* the G: the M that takes it from a queue, then the M that runs it, then the M that commits its end. Handed on by the queues' and the switch's orderings |
+//! | `order` | written before the G is first queued, constant afterwards |
 //! | `timer_place` | the lock of the deadlines |
 //!
 //! # References

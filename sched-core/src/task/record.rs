@@ -16,7 +16,8 @@ use crate::{
     registry,
     shared::Shared,
     stack::Slot,
-    sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    supply::Order,
+    sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 /// A goroutine's number: unique in its scheduler, never used again, from 1. Not in the order of the
@@ -57,6 +58,8 @@ pub(crate) struct Task {
     joiner: UnsafeCell<Option<Waiter>>,
     packet: UnsafeCell<Option<NonNull<raw::Header>>>,
     slot: UnsafeCell<Option<Slot>>,
+    /// The order of its stack. Written before the goroutine was queued, constant afterwards.
+    order: AtomicU8,
     /// The place in the heap of deadlines, or `NO_PLACE`.
     timer_place: AtomicUsize,
 }
@@ -83,6 +86,7 @@ impl Task {
             joiner: UnsafeCell::new(None),
             packet: UnsafeCell::new(None),
             slot: UnsafeCell::new(None),
+            order: AtomicU8::new(0),
             timer_place: AtomicUsize::new(NO_PLACE),
         }
     }
@@ -154,6 +158,12 @@ impl Task {
         unsafe { &mut *self.slot.get() }
     }
 
+    /// How large a stack it has, or will have.
+    pub(crate) fn order(&self) -> Order {
+        // Relaxed: whoever asks has the G, which was queued after the write.
+        Order::of_number(self.order.load(Ordering::Relaxed))
+    }
+
     /// Notes for dumps that the goroutine waits, since `since` (in clock ticks).
     pub(crate) fn waits(&self, reason: WaitReason, since: u64) {
         self.about.wait(Wait { reason: reason as u8, since });
@@ -217,6 +227,7 @@ impl Run {
     pub(crate) unsafe fn start(
         task: NonNull<Task>,
         birth: Birth,
+        order: Order,
         packet: NonNull<raw::Header>,
     ) -> (Run, TaskRef) {
         // SAFETY: records are not freed while they are out.
@@ -226,6 +237,8 @@ impl Run {
         record.references.store(2, Ordering::Relaxed);
         // Relaxed: nobody else knows this goroutine.
         record.holds.store(0, Ordering::Relaxed);
+        // Relaxed: as above.
+        record.order.store(order.number(), Ordering::Relaxed);
         // SAFETY: nobody else knows the record.
         unsafe { *record.packet.get() = Some(packet) };
         (Run(task), TaskRef(task))

@@ -16,10 +16,11 @@ struct Limited {
     reserved: AtomicUsize,
     guarded: AtomicUsize,
     released: Arc<AtomicUsize>,
+    discarded: AtomicUsize,
 }
 
 impl Limited {
-    fn new(slabs: usize, guards: usize) -> (Box<Limited>, Arc<AtomicUsize>) {
+    fn new(slabs: usize, guards: usize) -> (Arc<Limited>, Arc<AtomicUsize>) {
         let released = Arc::new(AtomicUsize::new(0));
         let source = Limited {
             source: Mmap::new(),
@@ -28,8 +29,9 @@ impl Limited {
             reserved: AtomicUsize::new(0),
             guarded: AtomicUsize::new(0),
             released: released.clone(),
+            discarded: AtomicUsize::new(0),
         };
-        (Box::new(source), released)
+        (Arc::new(source), released)
     }
 }
 
@@ -48,6 +50,12 @@ unsafe impl StackSource for Limited {
         }
         // SAFETY: our caller's promise.
         unsafe { self.source.guard(page) }
+    }
+
+    unsafe fn discard(&self, pages: NonNull<u8>, bytes: usize) {
+        self.discarded.fetch_add(bytes, Ordering::Relaxed);
+        // SAFETY: our caller's promise.
+        unsafe { self.source.discard(pages, bytes) };
     }
 
     unsafe fn release(&self, slab: NonNull<u8>, bytes: usize, guards: usize) {
@@ -81,7 +89,7 @@ fn no_guard_no_stack() {
 
 #[test]
 fn old_kernels_get_guards_until_mappings_run_short() {
-    let source = Box::new(Mmap::with_mprotect(40));
+    let source = Arc::new(Mmap::with_mprotect(40));
     let slots = Slots::with_source(SMALL, own_tls(), source);
     assert_eq!(slots.prepare(1000), Ok(15), "two mappings each, three quarters of 40");
     assert_eq!(slots.prepare(1), Err(StackError::TooManyMappings { limit: 40 }));

@@ -1,0 +1,119 @@
+//! Starting goroutines: [`spawn`], and [`Spawn`] for those that want more than that.
+
+use core::panic::Location;
+
+use crate::{
+    error::SpawnError,
+    goroutine,
+    shared::Shared,
+    supply::Order,
+    task::{join::JoinHandle, raw},
+};
+
+/// How a goroutine is to be started: a value like std's `thread::Builder`.
+///
+/// Each goroutine has the usual stack ([`Config::stack_bytes`](crate::Config::stack_bytes)) unless it
+/// asks for a larger one. Larger ones come in sizes of four times the one before; only what is touched
+/// costs memory, and what was touched goes back when the stack has lain unused for a while. They are
+/// pooled like the others, though none is made ahead of need: the first spawns of a size wait
+/// some microseconds for it.
+///
+/// ```
+/// use sched_core::Spawn;
+/// let deep = Spawn::new().stack_bytes(8 << 20);
+/// assert_eq!(format!("{deep:?}"), "Spawn { stack_bytes: 8388608 }");
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spawn {
+    stack_bytes: usize,
+}
+
+impl Spawn {
+    /// As [`spawn`] starts them.
+    pub const fn new() -> Self {
+        Spawn { stack_bytes: 0 }
+    }
+
+    /// At least so many bytes of address space for the stack, TLS and guard included, up to
+    /// [`LARGEST_STACK`](crate::stack::LARGEST_STACK). Less than the usual is the usual.
+    pub const fn stack_bytes(self, bytes: usize) -> Self {
+        Spawn { stack_bytes: bytes }
+    }
+
+    fn order(self, shared: &Shared) -> Result<Order, SpawnError> {
+        let order = shared.supplies.order_for(self.stack_bytes);
+        order.map_err(|most| SpawnError::StackTooLarge { most })
+    }
+}
+
+/// Starts a goroutine of the scheduler that the caller runs on. As `current()?.spawn(f)`, but no
+/// handle is made and dropped on the way, which takes six atomic additions. `None` on a plain
+/// thread; `f` is dropped.
+///
+/// ```
+/// assert!(sched_core::spawn(|| 1).is_none()); // no scheduler here
+/// ```
+#[track_caller]
+pub fn spawn<T, F>(f: F) -> Option<Result<JoinHandle<T>, SpawnError>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    spawn_with(Spawn::new(), f)
+}
+
+/// As [`spawn`], as `how` says. See
+/// [`Scheduler::spawn_with`](crate::Scheduler::spawn_with).
+#[track_caller]
+pub fn spawn_with<T, F>(how: Spawn, f: F) -> Option<Result<JoinHandle<T>, SpawnError>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let origin = Location::caller();
+    goroutine::with_own(|task| spawn_on(task.shared(), how, f, origin))
+}
+
+pub(crate) fn spawn_on<T, F>(
+    shared: &Shared,
+    how: Spawn,
+    f: F,
+    origin: &'static Location<'static>,
+) -> Result<JoinHandle<T>, SpawnError>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let order = how.order(shared)?;
+    if let Some(reason) = shared.supplies.get(order).refusal() {
+        return Err(SpawnError::Stacks(reason));
+    }
+    if !shared.one_more() {
+        return Err(SpawnError::ShutDown);
+    }
+    let packet = raw::pack(f);
+    let task = shared.launch(packet, order, origin);
+    // SAFETY: the packet was packed with this `T`, and this is its goroutine's one handle.
+    Ok(unsafe { JoinHandle::new(task, packet) })
+}
+
+pub(crate) fn serve_on<T, F>(
+    shared: &Shared,
+    f: F,
+    origin: &'static Location<'static>,
+) -> Result<JoinHandle<T>, SpawnError>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    if let Some(reason) = shared.supplies.get(Order::USUAL).refusal() {
+        return Err(SpawnError::Stacks(reason));
+    }
+    if !shared.gate.enter_to_serve() {
+        return Err(SpawnError::ShutDown);
+    }
+    let packet = raw::pack(f);
+    let task = shared.launch_urgently(packet, origin);
+    // SAFETY: as in `spawn_on`.
+    Ok(unsafe { JoinHandle::new(task, packet) })
+}
