@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::config::{Environment, Preempt, default_procs};
-use crate::runtime::Runtime;
+use crate::runtime::{Preemption, Runtime};
 
 /// Settings of a [`Runtime`].
 ///
@@ -31,6 +31,7 @@ pub struct Builder {
     /// The inner `None` switches collections by growth off.
     pub(crate) gogc: Option<u32>,
     pub(crate) preempt: Preempt,
+    pub(crate) preemption: Preemption,
     pub(crate) schedtrace: Option<Duration>,
     pub(crate) gctrace: bool,
     pub(crate) kernel_threads: bool,
@@ -60,6 +61,7 @@ impl Builder {
             max_threads: None,
             gogc: env.gogc.unwrap_or(Some(GOGC)),
             preempt: env.preempt.unwrap_or(Preempt::After(SLICE)),
+            preemption: Preemption::default(),
             schedtrace: env.schedtrace,
             gctrace: env.gctrace,
             kernel_threads: env.kernel_threads,
@@ -155,6 +157,22 @@ impl Builder {
     #[must_use]
     pub fn preempt_after(mut self, slice: Duration) -> Self {
         self.preempt = Preempt::After(slice);
+        self
+    }
+
+    /// How a goroutine is interrupted that computes for too long; by
+    /// [injection](Preemption::Inject) if not set.
+    ///
+    /// ```
+    /// use runtime::Preemption;
+    /// let rt = runtime::Builder::new().procs(1).preemption(Preemption::ParkThread).build().unwrap();
+    /// let (tx, rx) = runtime::chan::bounded(1);
+    /// rt.go(move || while rx.try_recv().is_err() {});
+    /// rt.go(move || tx.send(())).join().unwrap().unwrap();
+    /// ```
+    #[must_use]
+    pub fn preemption(mut self, preemption: Preemption) -> Self {
+        self.preemption = preemption;
         self
     }
 

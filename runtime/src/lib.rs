@@ -72,7 +72,8 @@
 //! * A system call may return `EINTR` where it would not on a plain thread: the monitor interrupts
 //!   goroutines that compute. std retries where that is right; raw calls of libc must be prepared.
 //! * What the kernel knows of threads (signal masks, affinity, credentials of one thread, priority)
-//!   belongs to the thread under a goroutine, which changes.
+//!   belongs to the thread under a goroutine, which changes, unless it is kept with
+//!   [`lock_os_thread`].
 //! * A panic in a goroutine is its handle's `Err`. With `panic = "abort"` it ends the process.
 //! * Stacks do not grow: 256 KiB unless [`Builder::stack_bytes`] says otherwise, each with a guard
 //!   page. Overflow ends the process with a message, as with threads.
@@ -101,7 +102,10 @@ mod wire;
 pub use attribute::{main_with, test_with};
 pub use builder::{BuildError, Builder};
 pub use gc::collect as gc;
-pub use runtime::{Goroutine, Mode, Runtime, Shutdown, Status, WaitReason};
+pub use runtime::{
+    Goroutine, Mode, OsThreadLock, Preemption, Runtime, Shutdown, Status, WaitReason,
+    lock_os_thread,
+};
 pub use runtime_macros::{main, test};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{GoError, JoinHandle, Spawn, StackError, go, go_with, try_go, yield_now};

@@ -16,7 +16,7 @@ use crate::wire::{self, Attendants};
 
 pub use sched_core::park::WaitReason;
 pub use sched_core::tls::Mode;
-pub use sched_core::{Goroutine, Shutdown, Status};
+pub use sched_core::{Goroutine, OsThreadLock, Preemption, Shutdown, Status, lock_os_thread};
 
 /// Processors, threads and stacks that run goroutines.
 ///
@@ -297,7 +297,10 @@ fn config(settings: &Builder) -> Config {
             Preempt::After(slice) => slice,
             Preempt::Off => default.slice,
         },
-        signal_preemption: settings.preempt != Preempt::Off,
+        preemption: match settings.preempt {
+            Preempt::After(_) => settings.preemption,
+            Preempt::Off => Preemption::Cooperative,
+        },
         thread_mode: settings.kernel_threads,
         ..default
     }

@@ -28,14 +28,30 @@ pub struct Config {
     pub spare_threads: usize,
     /// How long a goroutine may run while others wait; 10 ms.
     pub slice: Duration,
-    /// Whether goroutines are preempted by a signal (`SIGURG`); else only where they enter the
-    /// runtime.
-    pub signal_preemption: bool,
+    /// How goroutines are made to give way.
+    pub preemption: Preemption,
     /// Whether stacks keep room for libraries that are loaded later and have static TLS; see
     /// [`Surplus`]. The first scheduler of the process decides.
     pub surplus: Surplus,
     /// Gives each goroutine a kernel thread of its own even where own TLS would work.
     pub thread_mode: bool,
+}
+
+/// How a goroutine that computes for long is made to give way. Where each goroutine has a thread of its
+/// own the two that signal are the same: the thread waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Preemption {
+    /// Not at all: it gives way where it enters the runtime.
+    Cooperative,
+    /// By a signal (`SIGURG`), between any two instructions, and it may go on on another thread. One
+    /// that cannot be moved just then (too little stack, registers in use that cannot be saved, a foreign
+    /// signal handler on its stack) is treated as by [`ParkThread`](Self::ParkThread).
+    #[default]
+    Inject,
+    /// By a signal, and its thread sleeps in the handler until the goroutine has its turn again. Nothing
+    /// is saved and nothing moves; it takes a thread for each goroutine that was interrupted and waits.
+    ParkThread,
 }
 
 impl Default for Config {
@@ -46,7 +62,7 @@ impl Default for Config {
             max_threads: 10_000,
             spare_threads: 2,
             slice: Duration::from_millis(10),
-            signal_preemption: true,
+            preemption: Preemption::default(),
             surplus: Surplus::Take,
             thread_mode: false,
         }

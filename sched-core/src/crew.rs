@@ -80,7 +80,7 @@ impl Shared {
     pub(crate) fn host(&self, host: Host, order: Order) {
         self.bell.ring();
         match host {
-            Host::Sleeper(id) => self.wake(id, order),
+            Host::Sleeper(id) => return self.send(id, order),
             Host::New => match self.idle.place(order) {
                 Place::Sleeper(id, order) => self.wake(id, order),
                 Place::Waits => {
@@ -89,6 +89,17 @@ impl Shared {
                 }
             },
         }
+        self.refill();
+    }
+
+    /// Has M `id`, which rested, carry out `order`.
+    pub(crate) fn send(&self, id: usize, order: Order) {
+        self.wake(id, order);
+        self.refill();
+    }
+
+    /// Has the service thread see to the reserve of Ms.
+    fn refill(&self) {
         if self.idle.census().sleeping < self.config.spare_threads {
             self.service.rouse();
         }

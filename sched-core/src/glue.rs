@@ -1,11 +1,11 @@
 //! What the signal handlers ask of the scheduler, and sending the signal.
 //!
 //! The handlers ([`preempt`](crate::preempt)) find an M and a goroutine as bare pointers in the
-//! running block's words, and know nothing of either. The four functions of [`GLUE`] tell them. They
+//! running block's words, and know nothing of either. The functions of [`GLUE`] tell them. They
 //! are the same for all schedulers of the process, as the records they look into are.
 
 use crate::{
-    config::Config,
+    config::{Config, Preemption},
     context::ThreadId,
     error::Error,
     goroutine,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The scheduler's answers.
-const GLUE: Glue = Glue { thread, stack, yield_now, overflow };
+const GLUE: Glue = Glue { thread, stack, yield_now, yield_here, overflow };
 
 /// Installs the handlers, once per process.
 pub(crate) fn install(config: &Config) -> Result<(), Error> {
@@ -38,7 +38,7 @@ pub(crate) fn alt_stack() -> AltStack {
 /// Sends the preemption signal to whatever thread is in the role of `m`, if the configuration
 /// allows it. What it is to do must have been requested before.
 pub(crate) fn signal(shared: &Shared, m: &Machine) {
-    if shared.config.signal_preemption {
+    if shared.config.preemption != Preemption::Cooperative {
         let thread: ThreadId = m.thread();
         // A thread that is no more has nothing to give up.
         let _ = m.signals().interrupt(thread);
@@ -54,12 +54,18 @@ unsafe fn thread(m: *mut ()) -> *const MThread {
 unsafe fn stack(g: *mut ()) -> Stack {
     // SAFETY: the handler runs on the goroutine's own thread, so the record is there, and has a slot
     // until the commit of its end, which runs elsewhere.
-    let bounds = unsafe { (*g.cast::<Task>()).bounds() };
-    Stack { bounds, movable: true }
+    let task = unsafe { &*g.cast::<Task>() };
+    let movable = task.shared().config.preemption == Preemption::Inject;
+    // SAFETY: as above.
+    Stack { bounds: unsafe { task.bounds() }, movable }
 }
 
 unsafe extern "C" fn yield_now() {
     goroutine::preempted();
+}
+
+unsafe extern "C" fn yield_here() {
+    goroutine::preempted_here();
 }
 
 unsafe fn overflow(g: *mut ()) {
@@ -70,6 +76,9 @@ unsafe fn overflow(g: *mut ()) {
     let _ = write!(Stderr, "sched-core: goroutine {} has overflowed its stack", task.id());
     if let Some(origin) = task.about.origin() {
         let _ = write!(Stderr, "; it was started at {origin}");
+    }
+    if let Some(creator) = task.about.creator() {
+        let _ = write!(Stderr, " by goroutine {creator}");
     }
     let _ = writeln!(Stderr);
 }

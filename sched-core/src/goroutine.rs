@@ -11,13 +11,14 @@
 use core::ptr::NonNull;
 
 use crate::{
+    bound::{self, Reserved},
     clock,
     context::Context,
     entry::{Request, enter},
     machine::{Commit, Machine},
     park::WaitReason,
     queue::{Handle, inject::Lane},
-    switch::{aim, give_way, here, leave, machine, next_at_hand, push_woken, running, settle},
+    switch::{aim, give_way, here, leave, machine, push_woken, running, settle, successor},
     sync::{AtomicU64, Ordering},
     task::{
         Run, Task, TaskRef, raw,
@@ -81,6 +82,7 @@ pub(crate) fn yield_now() {
     }
     let entered = enter();
     let words = tls::words();
+    here(words).0.counters.yields.bump();
     give_way(words, Commit::Yield);
     drop(entered);
 }
@@ -173,7 +175,10 @@ unsafe extern "C" fn finish(task: *mut ()) -> *const Context {
         let joiner = unsafe { own.take_joiner() };
         joiner.expect("a joiner is stored before it is announced").unpark();
     }
-    let next = m.held().and_then(|held| next_at_hand(m, held));
+    if own.is_locked() {
+        m.reserve(Reserved::Aside);
+    }
+    let next = successor(m, own);
     // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
     m.owe(Commit::End(unsafe { Run::from_raw(NonNull::from(own)) }));
     aim(m, next).as_ptr()
@@ -183,20 +188,37 @@ unsafe extern "C" fn finish(task: *mut ()) -> *const Context {
 #[cold]
 #[inline(never)]
 pub(crate) fn answer(words: &Words) {
-    let Some(m) = machine(words) else {
-        words.entry.clear(Request::TAKE | Request::PREEMPT);
-        return;
-    };
-    let (requests, held) = {
-        // A taker that is in the middle of its decision is waited for.
-        let _taking = m.shared().take.lock();
-        (words.entry.clear(Request::TAKE | Request::PREEMPT), m.held())
-    };
-    if held.is_none() {
+    let Some((m, requests)) = requests(words) else { return };
+    if m.held().is_none() {
         recover(m, words, requests);
     } else if requests.contains(Request::PREEMPT) {
         give_way(words, Commit::Preempted);
     }
+}
+
+/// As [`answer`], for a goroutine that cannot leave its thread.
+fn answer_here(words: &Words) {
+    let (Some((m, requests)), Some(task)) = (requests(words), running(words)) else { return };
+    if m.held().is_none() {
+        if !m.shared().acquire_idle(m) {
+            m.counters.displaced.bump();
+            bound::stay_without(m, task);
+        }
+    } else if requests.contains(Request::PREEMPT) {
+        bound::stay(m, task);
+    }
+}
+
+/// Takes what is asked of the caller. On a plain thread nothing can be.
+fn requests(words: &Words) -> Option<(&Machine, Request)> {
+    let all = Request::TAKE | Request::PREEMPT;
+    let Some(m) = machine(words) else {
+        words.entry.clear(all);
+        return None;
+    };
+    // A taker that is in the middle of its decision is waited for.
+    let _taking = m.shared().take.lock();
+    Some((m, words.entry.clear(all)))
 }
 
 /// Comes by a P again: an idle one, or by waiting for a turn.
@@ -221,11 +243,15 @@ fn recover(m: &Machine, words: &Words, requests: Request) {
 
 /// What a preemption signal has the goroutine do, inside the runtime, at any point of user code.
 pub(crate) fn preempted() {
+    answer(tls::words());
+}
+
+/// As [`preempted`], in the signal's handler: the thread waits here for the goroutine's next turn.
+pub(crate) fn preempted_here() {
     let words = tls::words();
-    // SAFETY: errno is the running block's own; a system call in here may change it under code
-    // that is about to read it.
-    let errno = unsafe { &mut *libc::__errno_location() };
-    let before = *errno;
-    answer(words);
-    *errno = before;
+    match machine(words).is_some_and(|m| m.shared().mode.is_own_tls()) {
+        true => answer_here(words),
+        // The goroutine's thread waits wherever it is.
+        false => answer(words),
+    }
 }

@@ -181,7 +181,8 @@ pub(crate) fn make_room(shared: &Shared) {
 }
 
 /// While Ps wait for threads: if nothing happens for long, interrupts the goroutines that hold no P,
-/// which are blocked. See [`service`].
+/// which are blocked, and rouses the Ms that wait for a turn of their own. See [`service`] and
+/// [`bound`](crate::bound).
 pub(crate) fn escape(shared: &Shared) {
     let backlog = shared.idle.backlog();
     if backlog.orders == 0 {
@@ -189,6 +190,7 @@ pub(crate) fn escape(shared: &Shared) {
     }
     if backlog.age >= service::STUCK {
         interrupt_blocked(shared);
+        shared.machines().filter(|m| m.stands()).for_each(Machine::rouse);
     }
     shared.timers.look_again(now() + ESCAPE);
 }

@@ -27,6 +27,7 @@
 //! | `worker`, `switch`, `goroutine` | the loop of an M, the switch, what goroutines call: start reading here |
 //! | [`task`], `registry` | the G: state, closure and result, handle; where records live |
 //! | `machine`, `proc` | the M and the P |
+//! | `bound` | goroutines that go on on one thread only |
 //! | [`park`], `timers` | waiting, for goroutines and plain threads alike; deadlines |
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
 //! | [`dump`] | who is there, and what each waits for |
@@ -53,6 +54,8 @@ pub mod task;
 pub mod timer;
 pub mod turnstile;
 
+#[cfg(not(loom))]
+mod bound;
 #[cfg(not(loom))]
 mod clock;
 #[cfg(not(loom))]
@@ -119,7 +122,8 @@ use core::sync::atomic::AtomicU64;
 
 #[cfg(not(loom))]
 pub use {
-    config::Config,
+    bound::{OsThreadLock, lock_os_thread},
+    config::{Config, Preemption},
     dump::{Goroutine, Status},
     error::{Error, SpawnError},
     handoff::blocking,

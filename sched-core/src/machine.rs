@@ -10,9 +10,10 @@
 //! |---|---|---|
 //! | `proc` | role; a taker, to null, under the take lock while the goroutine is in user code | role, taker, monitor |
 //! | `switches`, then `words`, `task`, `thread` | role, at a switch, in this order | taker, monitor |
-//! | `pending`, `spinning`, `counters` | role | role (counters: all) |
+//! | `pending`, `spinning`, `reserved`, `counters` | role | role (counters: all) |
 //! | `clock_seen` | whoever presses goroutines to give way | the same |
-//! | `order` | whoever took the M from the idle list, before it unparks it | the M, after its sleep |
+//! | `stands` | role, around a wait for its own goroutine's turn | timer thread, as a hint |
+//! | `order` | whoever took the M from the idle list, or its own goroutine from a queue, before it unparks it | the M, after its sleep |
 //!
 //! Why a taker may trust what it read: see [`handoff`](crate::handoff).
 //!
@@ -26,6 +27,7 @@ use core::{
 };
 
 use crate::{
+    bound::Reserved,
     context::{Context, ThreadId},
     idle::Spinning,
     lock::Lock,
@@ -35,7 +37,7 @@ use crate::{
     proc::{Held, Proc},
     shared::Shared,
     stats::MachineCounters,
-    sync::{AtomicPtr, AtomicU64, Ordering, now},
+    sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering, now},
     task::{Run, Task},
     tls::Words,
 };
@@ -76,8 +78,10 @@ pub(crate) struct Machine {
 
     pending: Cell<Option<Commit>>,
     pub(crate) spinning: Cell<Option<Spinning>>,
+    reserved: Cell<Reserved>,
     pub(crate) counters: MachineCounters,
 
+    stands: AtomicBool,
     order: Lock<Option<Order>>,
     parker: Parker,
 }
@@ -105,7 +109,9 @@ impl Machine {
             clock_seen: AtomicU64::new(u64::MAX),
             pending: Cell::new(None),
             spinning: Cell::new(None),
+            reserved: Cell::new(Reserved::No),
             counters: MachineCounters::default(),
+            stands: AtomicBool::new(false),
             order: Lock::new(None),
             parker: Parker::new(),
         }
@@ -237,15 +243,39 @@ impl Machine {
         self.pending.take()
     }
 
-    /// Wakes the M to carry out `order`. The caller took it from the idle list.
+    /// Role: for whom the M is kept.
+    #[inline]
+    pub(crate) fn reserved(&self) -> Reserved {
+        self.reserved.get()
+    }
+
+    /// Role: keeps the M for somebody.
+    pub(crate) fn reserve(&self, reserved: Reserved) {
+        self.reserved.set(reserved);
+    }
+
+    /// Wakes the M to carry out `order`. The caller took it from the idle list, or the goroutine for
+    /// which it waits from a queue.
     pub(crate) fn wake(&self, order: Order) {
-        // A lock, though only whoever took the M from the list writes here: the M may be reading,
-        // roused by the scheduler's end.
+        // A lock, though one at a time writes here: the M may be reading, roused by the scheduler's
+        // end.
         *self.order.lock() = Some(order);
         self.parker.unpark();
     }
 
-    /// Wakes the M to look whether the scheduler stops.
+    /// Whether the M waits for the turn of its own goroutine, at about this time.
+    pub(crate) fn stands(&self) -> bool {
+        // Relaxed: a hint; whoever misses it looks again.
+        self.stands.load(Ordering::Relaxed)
+    }
+
+    /// Role: the M begins or ends such a wait.
+    pub(crate) fn set_stands(&self, stands: bool) {
+        // Relaxed: as above.
+        self.stands.store(stands, Ordering::Relaxed);
+    }
+
+    /// Wakes the M to look whether the scheduler stops, or whether a P waits for a thread.
     pub(crate) fn rouse(&self) {
         self.parker.unpark();
     }

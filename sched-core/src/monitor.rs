@@ -200,7 +200,7 @@ impl Monitor {
     }
 
     /// Interrupts the thread of M `id`, so that a requested preemption happens where it stands. Does
-    /// nothing if [`signal_preemption`](crate::Config::signal_preemption) is off.
+    /// nothing if preemption is [cooperative](crate::Preemption::Cooperative).
     pub fn signal(&self, id: usize) {
         if let Some(machine) = self.shared.machine(id) {
             crate::glue::signal(&self.shared, machine);

@@ -85,6 +85,11 @@ impl Idle {
         Place::Waits
     }
 
+    /// An M that rests, if there is one: it is on no list any more. For a P that can do without.
+    pub fn try_host(&self) -> Option<usize> {
+        self.lists.lock().machines.pop()
+    }
+
     /// M `id` has no P: it carries out an order, or it is about to sleep, and may be chosen and woken
     /// from now on.
     pub fn rest(&self, id: usize) -> Option<Order> {
@@ -105,6 +110,18 @@ impl Idle {
             lists.total += 1;
             lists.sleep(id);
         }
+        order
+    }
+
+    /// As [`rest`](Self::rest), for an M that cannot rest: only if none has been carried out for so many
+    /// nanoseconds.
+    pub fn claim_overdue(&self, age: u64) -> Option<Order> {
+        let mut lists = self.lists.lock();
+        if now().saturating_sub(lists.progress) < age {
+            return None;
+        }
+        let order = lists.claim();
+        lists.total -= usize::from(order.is_some());
         order
     }
 

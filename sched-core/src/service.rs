@@ -35,7 +35,7 @@
 //! stack gets the next one given back; an order goes to the next M that comes to rest; both are tried
 //! again after a moment. At [`max_threads`] an order that waits means that every thread is blocked in
 //! the kernel. Taking goroutines out of it helps if the one that they wait for is among those that wait
-//! for a thread. So it is tried; if no goroutine parks or ends all the while, three seconds, the process
+//! for a thread. So it is tried; if no goroutine parks, yields or ends all the while, three seconds, the process
 //! aborts and says so, rather than hang.
 //!
 //! # The end
@@ -136,15 +136,15 @@ struct Crew {
 /// A row of refusals at the cap of threads.
 #[derive(Debug, Default)]
 struct Cap {
-    /// Goroutines that had parked or ended at the last one.
+    /// How often goroutines had parked, yielded or ended at the last one.
     deeds: u64,
     first: u64,
     last: u64,
 }
 
 impl Cap {
-    /// At `now` an order could not have a thread, and so many goroutines have parked or ended. True if
-    /// that has gone on for too long.
+    /// At `now` an order could not have a thread, and goroutines have parked, yielded or ended so often.
+    /// True if that has gone on for too long.
     fn is_hopeless(&mut self, now: u64, deeds: u64) -> bool {
         if deeds != self.deeds || now - self.last > APART {
             (self.deeds, self.first) = (deeds, now);
@@ -178,7 +178,7 @@ fn make_threads(shared: &Shared, crew: &mut Crew) -> bool {
 /// At the cap, with an order that waits: aborts if there is no hope that a thread comes to rest.
 fn despair(shared: &Shared, cap: &mut Cap) {
     let stats = shared.stats();
-    if cap.is_hopeless(now(), stats.parks + stats.finished) {
+    if cap.is_hopeless(now(), stats.parks + stats.yields + stats.finished) {
         let max = shared.config.max_threads;
         fatal(format_args!(
             "all {max} threads are blocked in the kernel and a goroutine waits; \

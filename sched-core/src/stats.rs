@@ -41,6 +41,10 @@ pub(crate) struct MachineCounters {
     pub(crate) steals: Counter,
     /// Goroutines that gave way because they were asked to.
     pub(crate) preemptions: Counter,
+    /// Goroutines that gave way where they stood, on a thread that slept with them.
+    pub(crate) stays: Counter,
+    /// Goroutines that let others run first.
+    pub(crate) yields: Counter,
     /// Goroutines that parked.
     pub(crate) parks: Counter,
     /// Goroutines that came back without a P, found none idle and went to the queue.
@@ -76,6 +80,10 @@ pub struct Stats {
     pub handoffs: u64,
     /// Goroutines that gave way because they were asked to.
     pub preemptions: u64,
+    /// Of these, those that kept their thread and slept in the signal's handler.
+    pub stays: u64,
+    /// Times that a goroutine offered to let others run first.
+    pub yields: u64,
     /// Times that a goroutine parked.
     pub parks: u64,
     /// Times that a goroutine came back without a P and had to queue for one.
@@ -95,6 +103,8 @@ impl Stats {
         self.finished += machine.finished.get();
         self.steals += machine.steals.get();
         self.preemptions += machine.preemptions.get();
+        self.stays += machine.stays.get();
+        self.yields += machine.yields.get();
         self.parks += machine.parks.get();
         self.displaced += machine.displaced.get();
         self.switches += machine.switches.get();

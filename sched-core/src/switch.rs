@@ -7,6 +7,7 @@
 use core::ptr::NonNull;
 
 use crate::{
+    bound::{home, is_work_at_hand},
     context::{self, Context},
     handoff,
     machine::{Commit, Machine},
@@ -47,8 +48,14 @@ pub(crate) fn give_way(words: &Words, commit: fn(Run) -> Commit) {
     let Some(held) = m.held() else { return };
     m.shared().share(Some(held));
     let surplus = m.shared().idle.surplus() != 0;
-    let next = if surplus { None } else { next_at_hand(m, held) };
-    if next.is_none() && !surplus {
+    let next = if surplus { None } else { successor(m, task) };
+    let stays_alone = match m.held() {
+        // The next one has taken the P with it.
+        None => false,
+        Some(_) if task.is_locked() => !surplus && !is_work_at_hand(m.shared(), held),
+        Some(_) => !surplus && next.is_none(),
+    };
+    if stays_alone {
         return held.begin_slice();
     }
     // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours.
@@ -63,11 +70,18 @@ pub(crate) fn leave(m: &Machine, commit: Commit) {
         Commit::Park(run) | Commit::Yield(run) | Commit::Preempted(run) => run.task(),
         Commit::Displaced(run) | Commit::End(run) => run.task(),
     };
+    let next = successor(m, task);
     let task = NonNull::from(task);
-    let next = m.held().and_then(|held| next_at_hand(m, held));
     m.owe(commit);
     // SAFETY: the caller's own record, which outlives its run.
     switch_away(m, unsafe { task.as_ref() }, next);
+}
+
+/// The goroutine to which `task` may switch directly; `None`: the M's own stack sees to it. The P is
+/// gone if the next one goes on on another thread.
+pub(crate) fn successor(m: &Machine, task: &Task) -> Option<Run> {
+    let held = m.held().filter(|_| !task.is_locked())?;
+    next_at_hand(m, held).and_then(|run| home(m, run))
 }
 
 /// The next goroutine from the queues at hand, with a stack to run on.
@@ -97,23 +111,26 @@ pub(crate) fn switch_away(m: &Machine, task: &Task, next: Option<Run>) {
 /// Publishes where the M is about to go, and gives the context to switch to.
 pub(crate) fn aim(m: &Machine, next: Option<Run>) -> NonNull<Context> {
     match next {
-        Some(run) => {
-            let task = NonNull::from(run.task());
-            run.task().state.resume();
-            // The run reference is now in the M's hands; it is found again through `words.g`.
-            let _ = run.into_raw();
-            // SAFETY: we had the G until now, and nobody else has it before the switch.
-            let task = unsafe { task.as_ref() };
-            // SAFETY: as above; `give_stack` gave it a slot.
-            let slot = unsafe { task.slot() }.as_ref().expect("a goroutine runs on a stack");
-            m.switched_to(Some((task, slot.words(), slot.context().thread())));
-            NonNull::from(slot.context())
-        }
+        Some(run) => board(m, run),
         None => {
             m.switched_to(None);
             NonNull::from(m.own())
         }
     }
+}
+
+/// Publishes `run` as the goroutine of `m`, and gives its context.
+pub(crate) fn board(m: &Machine, run: Run) -> NonNull<Context> {
+    let task = NonNull::from(run.task());
+    run.task().state.resume();
+    // The run reference is now in the M's hands; it is found again through `words.g`.
+    let _ = run.into_raw();
+    // SAFETY: we had the G until now, and nobody else has it before the switch.
+    let task = unsafe { task.as_ref() };
+    // SAFETY: as above; `give_stack` gave it a slot.
+    let slot = unsafe { task.slot() }.as_ref().expect("a goroutine runs on a stack");
+    m.switched_to(Some((task, slot.words(), slot.context().thread())));
+    NonNull::from(slot.context())
 }
 
 /// The context of a goroutine.
@@ -170,7 +187,7 @@ fn settle_yield(m: &Machine, run: Run) {
 }
 
 /// Behind those that were woken: the local queue if it has room, else the global one.
-fn settle_preempted(m: &Machine, run: Run) {
+pub(crate) fn settle_preempted(m: &Machine, run: Run) {
     run.task().state.commit_yield();
     m.counters.preemptions.bump();
     let global = &m.shared().global;

@@ -77,6 +77,7 @@
 //! Go's detour over g0 on each switch left out where the next goroutine is at hand.
 
 use crate::{
+    bound::{self, Reserved},
     context,
     idle::Release,
     machine::Machine,
@@ -105,6 +106,7 @@ pub(crate) fn run(m: &Machine) {
         return;
     }
     while let Some(run) = find(m) {
+        let Some(run) = bound::home(m, run) else { continue };
         let to = aim(m, Some(run));
         // SAFETY: this is the M's own stack, which waits in `own` for a switch back; `to` as in
         // `switch_away`.
@@ -122,6 +124,9 @@ pub(crate) fn obey(m: &Machine, order: Order) {
 
 /// The next goroutine to run, from wherever it is. `None`: the scheduler stops.
 fn find(m: &Machine) -> Option<Run> {
+    if !matches!(m.reserved(), Reserved::No) {
+        return bound::await_turn(m);
+    }
     loop {
         let Some(held) = m.held() else {
             match m.shared().idle.rest(m.id()) {
@@ -187,7 +192,7 @@ fn steal(m: &Machine, held: Held<'_>, next: Next) -> Option<Run> {
 
 /// The M has found work: it no longer counts as looking, and wakes the next to look if it was the
 /// last.
-fn stop_spinning(m: &Machine) {
+pub(crate) fn stop_spinning(m: &Machine) {
     if let Some(spinning) = m.spinning.take()
         && let Some(wake) = m.shared().idle.found(spinning)
     {

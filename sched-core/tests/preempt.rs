@@ -14,7 +14,7 @@ use std::{
 };
 
 use common::watched;
-use sched_core::{Config, current};
+use sched_core::{Config, Preemption, current};
 
 #[test]
 fn a_loop_gives_way() {
@@ -45,7 +45,7 @@ fn without_signals_a_goroutine_gives_way_where_it_enters() {
         let scheduler = common::with(Config {
             procs: 1,
             thread_mode,
-            signal_preemption: false,
+            preemption: Preemption::Cooperative,
             ..Config::default()
         });
         let watch = common::Watch::start(&scheduler, Duration::from_millis(1));

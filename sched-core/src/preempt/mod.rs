@@ -13,14 +13,16 @@
 //! written below the red zone, and the handler returns into it. The trampoline saves every register,
 //! calls the scheduler's yield, and restores. After it the goroutine may be on any thread.
 //!
-//! In thread mode nothing moves, so nothing need be saved: the handler itself calls the yield, and
-//! the thread waits in its handler for its turn.
+//! Where nothing can move, or shall not, nothing need be saved: the handler itself calls a yield, and
+//! the thread waits in its handler for the goroutine's turn. That is right at any instruction, on any
+//! stack, whatever registers are in use; it costs a thread, and two hand-overs from thread to thread.
+//! In thread mode it is the only way, on Ms one chooses ([`Preemption`](crate::Preemption)).
 //!
 //! # When the handler injects
 //!
 //! 1. the M is marked (else the signal is somebody else's and goes to the handler before ours);
 //! 2. `in_runtime` is clear; if it is not, the request bits are seen at the next exit or entry;
-//! 3. a goroutine runs, and it is not bound to its thread;
+//! 3. a goroutine runs, and it may be moved ([`Stack::movable`]);
 //! 4. its stack pointer is in its slot, with [`ROOM`] left;
 //! 5. the interrupted signal mask is the M's own. A foreign handler without `SA_ONSTACK` runs on
 //!    the goroutine's stack; moved to another M it would return there with the first M's mask and
@@ -28,12 +30,13 @@
 //! 6. the program counter is not in the trampoline (a second frame for nothing);
 //! 7. no register state is in use that the trampoline does not save (AMX; whatever comes next).
 //!
-//! Otherwise it lets go and counts a refusal.
+//! Else it lets go the first time: a foreign handler is soon over, a trampoline is left. The second time
+//! in a row it waits in the handler. Where 1, 2 or the first half of 3 fails, it just returns.
 //!
 //! | file | job |
 //! |---|---|
 //! | `signal` | all statics; installing handlers, and the handlers' way to their predecessors |
-//! | `urgent` | the handler of SIGURG: the rules above |
+//! | `urgent` | the handler of SIGURG: the rules above, and the wait in the handler |
 //! | `inject` | the frame and the trampoline |
 //! | `xsave` | which register state there is, and how long |
 //! | `fault` | SIGSEGV and SIGBUS: a goroutine's stack overflow gets a name |
@@ -76,8 +79,8 @@ pub const ROOM: usize = 16 * 1024;
 
 /// What the handlers ask of the scheduler. They pass what they find in [`Words`](crate::tls::Words).
 ///
-/// The functions run in signal handlers: no allocation, no lock, no unwinding. (`yield_now` runs on
-/// the goroutine and is bound by the rules inside the runtime only.)
+/// The functions run in signal handlers: no allocation, no lock, no unwinding. (The yields are bound by
+/// the rules inside the runtime only.)
 #[derive(Clone, Copy, Debug)]
 pub struct Glue {
     /// The thread part of the M `m`, which lives as long as `m` may be found in any words: in
@@ -89,6 +92,9 @@ pub struct Glue {
     /// `in_runtime` set and returns with it set. It looks at the requests itself, as an outermost
     /// entry would: the P may have been taken before the handler came in.
     pub yield_now: unsafe extern "C" fn(),
+    /// As `yield_now`, but called in the handler, and returns there: the thread waits meanwhile. In
+    /// thread mode, and where the goroutine cannot be moved.
+    pub yield_here: unsafe extern "C" fn(),
     /// Says on stderr which goroutine has overflowed its stack. The process aborts after it.
     pub overflow: unsafe fn(g: *mut ()),
 }
@@ -98,6 +104,6 @@ pub struct Glue {
 pub struct Stack {
     /// [`Slot::bounds`](crate::stack::Slot::bounds).
     pub bounds: Range<usize>,
-    /// Whether the goroutine may go on on another thread.
+    /// Whether the goroutine may go on on another thread. In thread mode it does not matter.
     pub movable: bool,
 }

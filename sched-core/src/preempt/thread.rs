@@ -56,7 +56,7 @@ pub struct MThread {
     mark: AtomicBool,
     /// Written by the handler alone.
     injected: AtomicU64,
-    /// Written by the handler alone: refusals since the last injection.
+    /// Written by the handler alone: refusals since the last success.
     refused: AtomicU64,
 }
 
@@ -120,15 +120,17 @@ impl MThread {
         self.mark.swap(false, Ordering::Acquire)
     }
 
-    /// Notes the handler's decision.
-    pub(super) fn count(&self, injected: bool) {
-        // Relaxed: one writer, this thread's handler; others read for statistics.
-        if injected {
-            self.injected.fetch_add(1, Ordering::Relaxed);
-            self.refused.store(0, Ordering::Relaxed);
-        } else {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
+    /// The handler makes a goroutine yield.
+    pub(super) fn note_success(&self) {
+        // Relaxed, both: one writer, this thread's handler; others read for statistics.
+        self.injected.fetch_add(1, Ordering::Relaxed);
+        self.refused.store(0, Ordering::Relaxed);
+    }
+
+    /// The handler lets a goroutine go.
+    pub(super) fn note_refusal(&self) {
+        // Relaxed: as above.
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the interrupted code ran under the M's own signal mask.

@@ -3,6 +3,8 @@
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering;
 
+#[cfg(own_tls)]
+use super::inject::Interrupted;
 use super::signal::{glue, pass_on};
 use super::{Glue, MThread};
 use crate::entry::Fence;
@@ -29,17 +31,70 @@ pub(super) unsafe extern "C" fn on_urgent(
     }
     // SAFETY: the kernel's record of what was interrupted, ours until we return.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-    if thread.own_tls() {
-        #[cfg(own_tls)]
-        // SAFETY: a marked M interrupted outside the runtime.
-        unsafe {
-            thread.count(inject(words, glue, thread, context));
-        }
-    } else {
-        // SAFETY: likewise; nothing moves in thread mode.
-        unsafe { yield_in_handler(words, glue, context) };
-        thread.count(true);
+    // Relaxed: as in `marked_thread`.
+    let g = words.g.load(Ordering::Relaxed);
+    if g.is_null() {
+        return;
     }
+    // SAFETY: `g` runs on this marked M, and was interrupted outside the runtime.
+    match unsafe { way(g, glue, thread, context) } {
+        Way::LetGo => thread.note_refusal(),
+        // SAFETY: as above.
+        Way::Stay => unsafe { yield_in_handler(words, glue, thread, context) },
+        #[cfg(own_tls)]
+        Way::Inject => {
+            thread.note_success();
+            // A full fence, which pairs with either kind of taker's barrier. Set here, so that no
+            // second signal finds the trampoline outside the runtime.
+            let _ = words.entry.return_inside(&Fence);
+            // SAFETY: `way` has looked: the goroutine has room, and its state can be saved.
+            unsafe { Interrupted::new(context).call_trampoline() };
+        }
+    }
+}
+
+/// What becomes of an interrupted goroutine.
+enum Way {
+    /// It goes on: it may be about to get where it can be moved.
+    LetGo,
+    /// Its thread waits in the handler.
+    Stay,
+    /// It calls the trampoline.
+    #[cfg(own_tls)]
+    Inject,
+}
+
+/// Decides by the module's rules.
+///
+/// # Safety
+///
+/// In the handler of a marked M's thread, which runs `g`, outside the runtime.
+#[cfg(own_tls)]
+unsafe fn way(g: *mut (), glue: &Glue, thread: &MThread, context: &mut libc::ucontext_t) -> Way {
+    // SAFETY: `install`'s caller; `g` runs here.
+    let stack = unsafe { (glue.stack)(g) };
+    if !thread.own_tls() || !stack.movable {
+        return Way::Stay;
+    }
+    let has_base_mask = thread.has_base_mask(context);
+    let interrupted = Interrupted::new(context);
+    if has_base_mask && interrupted.has_room(&stack.bounds) && interrupted.is_saveable() {
+        Way::Inject
+    } else if thread.refused() == 0 {
+        Way::LetGo
+    } else {
+        Way::Stay
+    }
+}
+
+/// Nothing can be moved on this target.
+///
+/// # Safety
+///
+/// As of its counterpart.
+#[cfg(not(own_tls))]
+unsafe fn way(_: *mut (), _: &Glue, _: &MThread, _: &mut libc::ucontext_t) -> Way {
+    Way::Stay
 }
 
 /// The M whose thread this is, if it is marked; takes the mark.
@@ -56,15 +111,18 @@ unsafe fn marked_thread(words: &Words) -> Option<(&'static Glue, &'static MThrea
     thread.take_mark().then_some((glue, thread))
 }
 
-/// Thread mode: the thread waits here for its turn.
+/// The thread waits here until its goroutine has its turn.
 ///
 /// # Safety
 ///
-/// In the handler, outside the runtime.
-unsafe fn yield_in_handler(words: &Words, glue: &Glue, context: &libc::ucontext_t) {
-    if words.g.load(Ordering::Relaxed).is_null() {
-        return;
-    }
+/// In the handler of a thread that runs a goroutine, outside the runtime.
+unsafe fn yield_in_handler(
+    words: &Words,
+    glue: &Glue,
+    thread: &MThread,
+    context: &libc::ucontext_t,
+) {
+    thread.note_success();
     // A full fence, which pairs with either kind of taker's barrier.
     let _ = words.entry.return_inside(&Fence);
     // SAFETY: the running thread's errno; the mask is the interrupted one and SIGURG: other
@@ -74,39 +132,8 @@ unsafe fn yield_in_handler(words: &Words, glue: &Glue, context: &libc::ucontext_
         let mut mask = context.uc_sigmask;
         libc::sigaddset(&mut mask, libc::SIGURG);
         libc::pthread_sigmask(libc::SIG_SETMASK, &mask, core::ptr::null_mut());
-        (glue.yield_now)();
+        (glue.yield_here)();
         *libc::__errno_location() = errno;
     }
     words.entry.leave();
-}
-
-/// Own TLS: lets the interrupted code call the trampoline, if the rules allow it.
-///
-/// # Safety
-///
-/// In the handler of a marked M's thread, outside the runtime.
-#[cfg(own_tls)]
-unsafe fn inject(
-    words: &Words,
-    glue: &Glue,
-    thread: &MThread,
-    context: &mut libc::ucontext_t,
-) -> bool {
-    // Relaxed: as in `marked_thread`.
-    let g = words.g.load(Ordering::Relaxed);
-    if g.is_null() || !thread.has_base_mask(context) {
-        return false;
-    }
-    // SAFETY: `install`'s caller; `g` runs here.
-    let stack = unsafe { (glue.stack)(g) };
-    let interrupted = super::inject::Interrupted::new(context);
-    if !stack.movable || !interrupted.has_room(&stack.bounds) || !interrupted.is_saveable() {
-        return false;
-    }
-    // A full fence, which pairs with either kind of taker's barrier. Set here, so that no second
-    // signal finds the trampoline outside the runtime.
-    let _ = words.entry.return_inside(&Fence);
-    // SAFETY: the goroutine has room, and its state can be saved.
-    unsafe { interrupted.call_trampoline() };
-    true
 }

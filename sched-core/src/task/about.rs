@@ -117,6 +117,13 @@ impl About {
         unsafe { self.origin.load(Ordering::Relaxed).as_ref() }
     }
 
+    /// The number of the goroutine that started it; `None` if none did. For those who hold a reference
+    /// to it.
+    pub fn creator(&self) -> Option<u64> {
+        // Relaxed: as in `id`.
+        Some(self.creator.load(Ordering::Relaxed)).filter(|&creator| creator != 0)
+    }
+
     /// The goroutine is about to wait.
     #[inline]
     pub fn wait(&self, wait: Wait) {

@@ -8,6 +8,7 @@ use super::{
     state::State,
 };
 use crate::{
+    machine::Machine,
     park::{WaitReason, Waiter},
     queue::{
         Handle,
@@ -55,6 +56,11 @@ pub(crate) struct Task {
     /// goroutine, read by whoever queues it and by the monitor.
     holds: AtomicU64,
     shared: NonNull<Shared>,
+    /// The one M that may run it; null: any. Written by the goroutine, or by the M that it stays on;
+    /// read by whoever takes it from a queue.
+    bound: AtomicPtr<Machine>,
+    /// How often it has locked its thread. The goroutine's own.
+    locks: AtomicU32,
     joiner: UnsafeCell<Option<Waiter>>,
     packet: UnsafeCell<Option<NonNull<raw::Header>>>,
     slot: UnsafeCell<Option<Slot>>,
@@ -83,6 +89,8 @@ impl Task {
             about: About::new(),
             holds: AtomicU64::new(0),
             shared,
+            bound: AtomicPtr::new(core::ptr::null_mut()),
+            locks: AtomicU32::new(0),
             joiner: UnsafeCell::new(None),
             packet: UnsafeCell::new(None),
             slot: UnsafeCell::new(None),
@@ -112,6 +120,48 @@ impl Task {
         // SAFETY: a scheduler is not freed before all its records are back ([`registry`]), and
         // whoever asks holds this one out.
         unsafe { self.shared.as_ref() }
+    }
+
+    /// The M that alone may run it, null if any may. For whoever has the G.
+    #[inline]
+    pub(crate) fn bound(&self) -> *mut Machine {
+        // Relaxed: written before the G was queued, which publishes it.
+        self.bound.load(Ordering::Relaxed)
+    }
+
+    /// From now on only `m`, which runs it, may run it.
+    pub(crate) fn bind(&self, m: &Machine) {
+        // Relaxed: as in `bound`.
+        self.bound.store(core::ptr::from_ref(m).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// Any M may run it.
+    pub(crate) fn unbind(&self) {
+        // Relaxed: as in `bound`.
+        self.bound.store(core::ptr::null_mut(), Ordering::Relaxed);
+    }
+
+    /// Whether the goroutine has locked its thread. For the goroutine, or the M that runs it.
+    #[inline]
+    pub(crate) fn is_locked(&self) -> bool {
+        // Relaxed: its own count.
+        self.locks.load(Ordering::Relaxed) != 0
+    }
+
+    /// One lock more; returns how many there are. For the goroutine alone.
+    pub(crate) fn add_lock(&self) -> u32 {
+        // Relaxed, all: one writer, which is the reader.
+        let locks = self.locks.load(Ordering::Relaxed) + 1;
+        self.locks.store(locks, Ordering::Relaxed);
+        locks
+    }
+
+    /// One lock less; returns how many are left. For the goroutine alone.
+    pub(crate) fn remove_lock(&self) -> u32 {
+        // Relaxed, all: as in `add_lock`.
+        let locks = self.locks.load(Ordering::Relaxed) - 1;
+        self.locks.store(locks, Ordering::Relaxed);
+        locks
     }
 
     /// Writes the waiter that the goroutine's end is to wake.
@@ -235,10 +285,11 @@ impl Run {
         record.about.begin(birth, || record.state.reset());
         // Relaxed: nobody else counts on this record until it is queued, which publishes it.
         record.references.store(2, Ordering::Relaxed);
-        // Relaxed: nobody else knows this goroutine.
+        // Relaxed, all: nobody else knows this goroutine.
         record.holds.store(0, Ordering::Relaxed);
-        // Relaxed: as above.
         record.order.store(order.number(), Ordering::Relaxed);
+        record.locks.store(0, Ordering::Relaxed);
+        record.unbind();
         // SAFETY: nobody else knows the record.
         unsafe { *record.packet.get() = Some(packet) };
         (Run(task), TaskRef(task))

@@ -211,6 +211,7 @@ const GLUE: Glue = Glue {
         Stack { bounds: shared.stack.clone(), movable: true }
     },
     yield_now: preempted,
+    yield_here: preempted,
     overflow: |g| {
         // SAFETY: as above.
         let shared = unsafe { &*g.cast::<Shared>() };

@@ -1,28 +1,29 @@
-//! Goroutines that do whatever threads do, interrupted every 200 µs: every result must be a
+//! Goroutines that do whatever threads do, interrupted every 100 µs: every result must be a
 //! thread's.
 //!
-//! A few seconds by default; `SOAK_ROUNDS=1000 cargo test --release --test soak` for longer. The
-//! monitor here is cruder than any real one: it interrupts whoever computes from one pass to the
-//! next, and takes the P of whoever sleeps in the kernel.
+//! A second for each kind of preemption by default; `SOAK_SECONDS=60 cargo test --release --test soak`
+//! for longer. The monitor here is cruder than any real one: it interrupts whoever computes from one
+//! pass to the next, and takes the P of whoever sleeps in the kernel.
 
 mod work;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sched_core::monitor::{KernelState, MachineView, Monitor, StateFile};
-use sched_core::{Config, NoHooks, Scheduler};
+use sched_core::{Config, NoHooks, Preemption, Scheduler};
 
-const GOROUTINES: usize = 24;
+const GOROUTINES: usize = 64;
 /// More than there ever are.
 const MACHINES: usize = 1000;
-const PASS: Duration = Duration::from_micros(200);
+const PASS: Duration = Duration::from_micros(100);
 
-fn rounds() -> usize {
-    let asked = std::env::var("SOAK_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
-    asked.unwrap_or(if cfg!(debug_assertions) { 6 } else { 30 })
+/// How long each soak begins new work.
+fn time() -> Duration {
+    let asked = std::env::var("SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(asked.unwrap_or(1))
 }
 
 /// What was seen of an M at the last pass.
@@ -68,19 +69,48 @@ fn harass(monitor: &Monitor, done: &AtomicBool) {
     }
 }
 
+/// What a soak saw.
+#[derive(Default)]
+struct Seen {
+    done: AtomicUsize,
+    /// Pieces of work that began on one kernel thread and ended on another.
+    moved: AtomicUsize,
+}
+
+impl Seen {
+    /// Does the work of one kind, and compares.
+    fn work(&self, kind: usize, expected: &[u64; work::KINDS.len()]) {
+        // SAFETY: no memory is passed.
+        let tid = || unsafe { libc::gettid() };
+        let before = tid();
+        assert_eq!(work::KINDS[kind](), expected[kind], "kind {kind}");
+        self.done.fetch_add(1, Ordering::Relaxed);
+        self.moved.fetch_add(usize::from(tid() != before), Ordering::Relaxed);
+    }
+}
+
 fn soak(config: Config) {
+    let name = format!("{:?}, thread mode {}", config.preemption, config.thread_mode);
+    let preemption = config.preemption;
     let scheduler = Scheduler::new(config, Arc::new(NoHooks)).expect("it can be had");
+    let moves = scheduler.mode().is_own_tls();
     let expected = work::KINDS.map(|kind| kind());
-    let done = AtomicBool::new(false);
+    let (done, seen) = (AtomicBool::new(false), Arc::new(Seen::default()));
+    let end = Instant::now() + time();
     thread::scope(|scope| {
         let (monitor, done) = (scheduler.monitor(), &done);
         let harasser = scope.spawn(move || harass(&monitor, done));
         let handles = (0..GOROUTINES)
             .map(|index| {
+                let seen = Arc::clone(&seen);
                 let body = move || {
-                    for round in 0..rounds() {
-                        let kind = (index + round) % work::KINDS.len();
-                        assert_eq!(work::KINDS[kind](), expected[kind], "kind {kind}");
+                    let kinds = (0..work::KINDS.len()).cycle().skip(index);
+                    // Each kind once, however long it takes.
+                    for (round, kind) in kinds.enumerate() {
+                        if round >= work::KINDS.len() && Instant::now() >= end {
+                            break;
+                        }
+                        seen.work(kind, &expected);
                     }
                 };
                 scheduler.spawn(body).expect("a goroutine can be had")
@@ -91,18 +121,42 @@ fn soak(config: Config) {
         harasser.join().expect("it does not panic");
         assert!(results.iter().all(Result::is_ok), "a goroutine had another result than a thread");
     });
-    eprintln!("{:?}", scheduler.stats());
+    let (pieces, moved) = (seen.done.load(Ordering::Relaxed), seen.moved.load(Ordering::Relaxed));
+    let stats = scheduler.stats();
+    eprintln!("{name}: {pieces} pieces of work, {moved} moved; {stats:?}");
+    assert!(stats.handoffs > 0);
+    // Only an injected call goes on elsewhere in the middle of a piece.
+    assert_eq!(moved > 0, moves && preemption == Preemption::Inject);
+    match preemption {
+        Preemption::Inject => assert!(stats.preemptions > 0),
+        Preemption::ParkThread => assert!(!moves || stats.stays > 0),
+        _ => {}
+    }
     assert_eq!(scheduler.shutdown(None).left, []);
 }
 
+fn with(preemption: Preemption) -> Config {
+    Config { procs: 2, preemption, ..Config::default() }
+}
+
 #[test]
-fn whatever_threads_do_with_own_tls() {
-    soak(Config { procs: 2, ..Config::default() });
+fn whatever_threads_do_by_injection() {
+    soak(with(Preemption::Inject));
+}
+
+#[test]
+fn whatever_threads_do_where_they_stand() {
+    soak(with(Preemption::ParkThread));
+}
+
+#[test]
+fn whatever_threads_do_without_signals() {
+    soak(with(Preemption::Cooperative));
 }
 
 #[test]
 fn whatever_threads_do_in_thread_mode() {
-    soak(Config { procs: 2, thread_mode: true, ..Config::default() });
+    soak(Config { thread_mode: true, ..with(Preemption::Inject) });
 }
 
 /// Goroutines that are preempted while they hold the lock that starting a thread needs: all Ms are
@@ -110,23 +164,32 @@ fn whatever_threads_do_in_thread_mode() {
 /// left to get the holder to run.
 #[test]
 fn threads_that_start_threads_do_not_block_each_other_for_ever() {
-    start_threads(Config { procs: 2, spare_threads: 1, ..Config::default() }, rounds() * 100);
+    start_threads(Config { spare_threads: 1, ..with(Preemption::Inject) });
 }
 
 /// The same with half as many Ms as goroutines: sooner or later all are blocked on the lock, and there
 /// is no thread for its holder but one whose goroutine is taken out of its system call.
 #[test]
 fn threads_that_start_threads_go_on_at_the_cap_of_threads() {
-    start_threads(Config { procs: 2, max_threads: 8, ..Config::default() }, rounds() * 3);
+    start_threads(Config { max_threads: 8, ..with(Preemption::Inject) });
 }
 
-fn start_threads(config: Config, times: usize) {
+fn start_threads(config: Config) {
     let scheduler = Scheduler::new(config, Arc::new(NoHooks)).expect("it can be had");
     let done = AtomicBool::new(false);
+    let end = Instant::now() + time();
     thread::scope(|scope| {
         let (monitor, done) = (scheduler.monitor(), &done);
         scope.spawn(move || harass(&monitor, done));
-        let body = move || (0..times).for_each(|_| assert_eq!(work::threads(), 21));
+        let body = move || {
+            let mut times = 0;
+            while Instant::now() < end || times < 3 {
+                assert_eq!(work::threads(), 21);
+                // At the cap of threads this is the sign that there is hope.
+                sched_core::yield_now();
+                times += 1;
+            }
+        };
         let handles = [(); 16].map(|()| scheduler.spawn(body).expect("a goroutine"));
         let results = handles.map(|handle| handle.join());
         done.store(true, Ordering::Relaxed);
