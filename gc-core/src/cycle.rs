@@ -6,7 +6,7 @@
 //! 5 mark     phase word says mark: allocate black; drain until no grey
 //! 6 hand 3   clear dirty before the emptiness check; every white→marked by anyone sets it;
 //!            after hand 3, logs drained: dirty? back to 5
-//! 7 off      CAS(mark, clean → off), spans wait for sweep
+//! 7 off      CAS(mark, clean → off), spans wait for sweep; weak pointers to the dead are emptied
 //! 8 hand 4   late logs are gone; nobody sweeps before it
 //! 9 sweep    lazily, by allocators and in the background
 //! ```
@@ -129,6 +129,15 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         }
     }
 
+    /// Step 6: waits until nobody reports the interior of a lock.
+    fn finish_reports(&mut self) {
+        let mut asked = 0;
+        while self.engine.reports.are_pending() {
+            (self.pause)(Pause::Operation(asked));
+            asked = asked.saturating_add(1);
+        }
+    }
+
     fn are_operations_over(&self) -> bool {
         let mut over = true;
         self.world.each(&mut |local: &Local<S>| over &= local.counters.is_over());
@@ -197,16 +206,23 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
             }
             self.finish_operations(); // hand 3
             self.mark();
+            self.finish_reports();
             if let Some(cycle) = self.engine.phase.finish() {
                 return (cycle, rounds);
             }
         }
     }
 
-    /// Step 7, the spans.
+    /// Step 7, the spans; then the news of who has died.
     pub fn open(&mut self, cycle: u64) {
+        let engine = self.engine;
         // SAFETY: we are the driver, and `prepare` swept everything.
-        unsafe { self.engine.space.open(cycle) };
+        unsafe { engine.space.open(cycle) };
+        // SAFETY: weak pointers and cleanup queues know objects that the last cycle left, or newer
+        // ones; nobody sweeps before step 8 is over.
+        let survives = |cell| unsafe { engine.survives(cell, cycle) };
+        engine.weaks.empty(cycle, survives);
+        engine.cleanups.bury(&survives);
     }
 
     /// Step 8; then sweep may begin.

@@ -36,12 +36,15 @@
 //! gets here through [`Guard`](crate::Guard).
 
 use crate::{
+    cleanup::Cleanups,
     handshake::{Epoch, Pin},
     local::{Local, Operation},
+    lock::report::Reports,
     phase::{Phase, PhaseWord, Reading},
     roots::Roots,
     space::{Exhausted, Kind, Space, Taken},
     sync::{AtomicPtr, Ordering},
+    weak::Weaks,
 };
 use core::ptr::{self, NonNull};
 
@@ -79,6 +82,12 @@ impl Slot {
         NonNull::new(self.0.load(Ordering::Acquire))
     }
 
+    /// Takes the value out of a slot that is no edge, and so without the barrier.
+    pub(crate) fn empty(&self) {
+        // Relaxed: who finds nothing looks at nothing.
+        self.0.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+
     /// Puts a first value into an empty slot that nobody deletes from meanwhile.
     pub(crate) fn fill(&self, link: Link) {
         // Release: publishes the object's contents; pairs with `load`.
@@ -110,6 +119,12 @@ pub struct Engine<S> {
     pub phase: PhaseWord,
     /// Pointers into the heap from outside.
     pub roots: Roots,
+    /// Weak pointers.
+    pub weaks: Weaks,
+    /// Who is told of deaths.
+    pub cleanups: Cleanups,
+    /// Interiors of locks that are being reported.
+    pub reports: Reports,
     /// Where objects lie.
     pub space: S,
 }
@@ -117,8 +132,15 @@ pub struct Engine<S> {
 impl<S: Space> Engine<S> {
     /// An engine with nothing in it.
     pub fn new(space: S) -> Self {
-        let (epoch, phase, roots) = (Epoch::default(), PhaseWord::default(), Roots::default());
-        Self { epoch, phase, roots, space }
+        Self {
+            epoch: Epoch::default(),
+            phase: PhaseWord::default(),
+            roots: Roots::default(),
+            weaks: Weaks::default(),
+            cleanups: Cleanups::default(),
+            reports: Reports::default(),
+            space,
+        }
     }
 
     /// Exchanges a slot's value, with the barrier.
@@ -229,6 +251,26 @@ impl<S: Space> Engine<S> {
             // SAFETY: the caller is the occupant and there is room.
             unsafe { operation.log.push(old) };
         }
+    }
+
+    /// Logs an edge of an interior that the caller reports.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::LogFull`]; nothing was logged.
+    ///
+    /// # Safety
+    ///
+    /// The operation is of a local state of the same world; the caller's guard keeps `cell` alive.
+    pub unsafe fn log(
+        &self,
+        operation: &Operation<'_, S>,
+        cell: NonNull<u8>,
+    ) -> Result<(), Refused> {
+        let reading = self.read_to_store(operation)?;
+        // SAFETY: the caller's.
+        unsafe { self.log_deleted(operation, reading, Some(cell)) };
+        Ok(())
     }
 
     /// Takes a cell, lets `write` fill it, and gives it its colour.

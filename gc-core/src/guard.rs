@@ -10,6 +10,7 @@
 //! that moment. A guard may be left on another one than it was entered on.
 
 use crate::{
+    dynamic::rebound,
     engine::{Engine, Link, Refused, Slot},
     error::{AllocError, SliceError},
     handle::{Gc, KindOf},
@@ -19,9 +20,9 @@ use crate::{
     local::Operation,
     log::Chunk,
     root::Root,
-    slice::Slice,
+    slice::{Slice, Str},
     space::{Kind, Taken},
-    trace::{Rebind, Trace},
+    trace::{Pointee, Rebind, Trace, Tracer},
 };
 use core::{fmt, marker::PhantomData, mem, mem::ManuallyDrop, ptr::NonNull};
 use std::sync::Arc;
@@ -159,13 +160,40 @@ impl<'h, H: Tag> Guard<'h, H> {
         Ok(unsafe { Gc::from_cell(cell) })
     }
 
+    /// Copies a string into the heap.
+    ///
+    /// # Panics
+    ///
+    /// If the space is exhausted; [`try_alloc_str`](Self::try_alloc_str) returns that as a value.
+    pub fn alloc_str<'g>(&'g self, text: &str) -> Gc<'g, Str, H> {
+        self.try_alloc_str(text).unwrap_or_else(|refused| refused.panic())
+    }
+
+    /// Copies a string into the heap.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`], if the space is exhausted.
+    pub fn try_alloc_str<'g>(&'g self, text: &str) -> Result<Gc<'g, Str, H>, AllocError<()>> {
+        let write = |cell: NonNull<u8>| {
+            // SAFETY: the cell has room for the slice, and bytes are copied.
+            unsafe { Slice::write(cell, text.as_bytes()) }
+        };
+        let placed = Slice::<u8>::bytes(text.len()).and_then(|bytes| {
+            // SAFETY: `write` makes an object of this kind and size.
+            unsafe { self.place(KindOf::<u8, H>::SLICE, bytes, write) }
+        });
+        // SAFETY: a slice of the bytes of a string was just written there, and this guard keeps it.
+        placed.map(|cell| unsafe { Gc::from_cell(cell) }).ok_or(AllocError::new(()))
+    }
+
     /// Keeps an object alive beyond the guard.
     pub fn root<'g, T>(&'g self, object: Gc<'g, T, H>) -> Root<T::At<'static>, H>
     where
-        T: Rebind,
+        T: ?Sized + Pointee,
     {
         // SAFETY: the object is a `T`, which is a `T::At<'static>` under another lifetime.
-        unsafe { Root::new(self.core, object.cell()) }
+        unsafe { Root::new(self.core, rebound(object.pointer())) }
     }
 
     /// # Safety
@@ -198,6 +226,24 @@ impl<'h, H: Tag> Guard<'h, H> {
                 }
             }
         }
+    }
+
+    #[inline(always)]
+    pub(crate) fn core(&self) -> &'h Arc<Core<H>> {
+        self.core
+    }
+
+    /// Logs the edges that a tracer was told of, which the caller has found while the barrier was on.
+    pub(crate) fn log(&self, tracer: &mut Tracer) {
+        while let Some(cell) = tracer.pop() {
+            // SAFETY: the guard keeps what the caller found.
+            self.retry(|engine, operation| unsafe { engine.log(operation, cell) });
+        }
+    }
+
+    pub(crate) fn upgrade(&self, slot: &Slot) -> Link {
+        // SAFETY: the guard is held, and slots of weak objects are registered.
+        self.retry(|engine, operation| unsafe { engine.upgrade(operation, slot) })
     }
 
     #[inline]

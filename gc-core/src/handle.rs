@@ -10,7 +10,7 @@ use crate::{
     heap::Tag,
     slice::Slice,
     space::Kind,
-    trace::{Rebind, Trace, Tracer},
+    trace::{Pointee, Rebind, Trace, Tracer},
 };
 use core::{fmt, hash, marker::PhantomData, mem, ops::Deref, ptr::NonNull};
 
@@ -62,6 +62,26 @@ impl<'g, T: ?Sized, H> Gc<'g, T, H> {
         unsafe { self.pointer.as_ref() }
     }
 
+    /// A pointer to an object.
+    ///
+    /// # Safety
+    ///
+    /// As [`from_cell`](Self::from_cell), for the cell that the pointer points to the start of.
+    #[inline(always)]
+    pub(crate) unsafe fn from_pointer(pointer: NonNull<T>) -> Self {
+        Self { pointer, marker: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(crate) fn pointer(self) -> NonNull<T> {
+        self.pointer
+    }
+
+    #[inline(always)]
+    pub(crate) fn cell(self) -> NonNull<u8> {
+        self.pointer.cast()
+    }
+
     /// The object's address. It says nothing once the guard is gone.
     pub fn as_ptr(self) -> *const T {
         self.pointer.as_ptr()
@@ -78,11 +98,6 @@ impl<T, H> Gc<'_, T, H> {
     #[inline(always)]
     pub(crate) unsafe fn from_cell(cell: NonNull<u8>) -> Self {
         Self { pointer: cell.cast(), marker: PhantomData }
-    }
-
-    #[inline(always)]
-    pub(crate) fn cell(self) -> NonNull<u8> {
-        self.pointer.cast()
     }
 }
 
@@ -116,15 +131,15 @@ impl<T: ?Sized + fmt::Debug, H> fmt::Debug for Gc<'_, T, H> {
 }
 
 // SAFETY: the one edge is reported, and it never changes; it is of the heap with tag `H`.
-unsafe impl<T: Send + Sync, H: Tag> Trace<H> for Gc<'_, T, H> {
+unsafe impl<T: ?Sized + Send + Sync, H: Tag> Trace<H> for Gc<'_, T, H> {
     #[inline]
     fn trace(&self, tracer: &mut Tracer) {
         tracer.edge(self.cell());
     }
 }
 
-// SAFETY: the lifetime is replaced here and, by its own `Rebind`, in the object.
-unsafe impl<T: Rebind, H: Tag> Rebind for Gc<'_, T, H> {
+// SAFETY: the lifetime is replaced here and, by its own `Pointee`, in the object.
+unsafe impl<T: ?Sized + Pointee, H: Tag> Rebind for Gc<'_, T, H> {
     type At<'a> = Gc<'a, T::At<'a>, H>;
 }
 

@@ -119,6 +119,10 @@ impl<H: Tag<Space = Blocks, World = Threads>> Heap<H> {
 }
 
 impl<H: Tag> Heap<H> {
+    pub(crate) fn core(&self) -> &Arc<Core<H>> {
+        &self.0
+    }
+
     /// Choices to make before the heap begins.
     pub fn builder() -> HeapBuilder<H> {
         HeapBuilder { options: Options::default(), tag: std::marker::PhantomData }

@@ -17,6 +17,10 @@ use crate::{
     handshake::Pin,
     heap::Tag,
     local::{Local, Operation},
+    lock::{
+        Lot,
+        raw::{RawLock, Want},
+    },
     mark::{Worker, crew::Crew},
     pace::Pace,
     pacer::{Gogc, Pacer},
@@ -87,6 +91,7 @@ pub(crate) struct Core<H: Tag> {
     waker: Mutex<Option<Waker>>,
     pub(crate) crew: Crew,
     recruiter: Mutex<Waker>,
+    lot: Lot<<H::World as World<H::Space>>::Waiter>,
     slice: usize,
     checkmark: bool,
     report: Option<Report>,
@@ -122,6 +127,7 @@ impl<H: Tag> Core<H> {
             waker: Mutex::new(None),
             crew: Crew::default(),
             recruiter: Mutex::new(Arc::new(|| ())),
+            lot: Lot::default(),
             slice: options.slice,
             checkmark: options.checkmark,
             report: options.report,
@@ -171,6 +177,18 @@ impl<H: Tag> Core<H> {
         if left == 0 && self.engine.epoch.has_passed(pin) {
             self.world.released();
         }
+    }
+
+    /// Waits until a lock may be to be had.
+    #[cold]
+    pub(crate) fn wait_for(&self, lock: &RawLock, want: Want, late: bool) {
+        self.lot.wait(&self.world, lock, want, late);
+    }
+
+    /// Wakes who waits for a lock.
+    #[cold]
+    pub(crate) fn wake(&self, lock: &RawLock) {
+        self.lot.wake(&self.world, lock);
     }
 
     /// Asks for a cycle. Called outside `with`.

@@ -46,6 +46,7 @@
 //! - [`Space`](space::Space): where objects lie. [`World`](world::World): who mutates. Both can
 //!   be replaced; alone, this crate brings blocks from `malloc` and plain threads.
 
+pub mod cleanup;
 pub mod collector;
 pub mod cycle;
 #[doc(hidden)]
@@ -54,6 +55,7 @@ pub mod engine;
 pub mod handshake;
 pub mod heap;
 pub mod local;
+pub mod lock;
 pub mod log;
 pub mod mark;
 pub mod pacer;
@@ -63,9 +65,11 @@ pub mod space;
 pub mod stats;
 pub mod sync;
 pub mod trace;
+pub mod weak;
 pub mod world;
 
 mod cell;
+mod dynamic;
 mod error;
 mod guard;
 mod handle;
@@ -76,14 +80,17 @@ mod slice;
 
 pub use crate::{
     cell::GcCell,
+    cleanup::CleanupQueue,
     collector::Collector,
     error::{AllocError, HeapError, SliceError},
     guard::Guard,
     handle::Gc,
     heap::{Claim, Heap, HeapBuilder, Plain, Tag},
+    lock::{GcMutex, GcOnce, GcRwLock},
     root::Root,
-    slice::Slice,
+    slice::{Slice, Str},
     trace::{Rebind, Trace},
+    weak::Weak,
 };
 #[doc(hidden)]
 pub use gc_derive::RuntimeTrace;

@@ -112,12 +112,13 @@ impl PhaseWord {
         debug_assert_eq!(old.phase(), Phase::On, "marking began outside a cycle");
     }
 
-    /// Notes that something turned from white to marked.
+    /// Notes that something turned from white to marked, or will. Returns what the word said: after
+    /// *mark*, marking does not end without one more round.
     #[inline]
-    pub fn set_dirty(&self) {
+    pub fn set_dirty(&self) -> Reading {
         // AcqRel: a read-modify-write, so that it is before or after the one in `finish` and
         // never beside it.
-        self.0.fetch_or(DIRTY, Ordering::AcqRel);
+        Reading(self.0.fetch_or(DIRTY, Ordering::AcqRel))
     }
 
     /// Step 6: forgets what was marked so far. What is marked from here on counts.

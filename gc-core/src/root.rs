@@ -7,8 +7,8 @@
 //! [`Heap`]: crate::Heap
 
 use crate::{
-    Plain, engine::Refused, guard::Guard, handle::Gc, heap::Tag, inner::Core, roots::RootSlot,
-    trace::Rebind, world::World,
+    Plain, dynamic::rebound, engine::Refused, guard::Guard, handle::Gc, heap::Tag, inner::Core,
+    roots::RootSlot, trace::Pointee, world::World,
 };
 use core::{fmt, marker::PhantomData, ptr::NonNull};
 use std::sync::Arc;
@@ -33,53 +33,50 @@ use std::sync::Arc;
 /// let guard = heap.enter();
 /// assert_eq!(kept.get(&guard).value, 1);
 /// ```
-pub struct Root<T, H: Tag = Plain> {
+pub struct Root<T: ?Sized, H: Tag = Plain> {
+    /// The object: what the slot holds, with the metadata of a trait object.
+    pointer: NonNull<T>,
     /// Taken out by `drop` alone.
     slot: Option<RootSlot>,
     core: Arc<Core<H>>,
-    marker: PhantomData<fn(T) -> T>,
+    marker: PhantomData<*mut T>,
 }
 
 // SAFETY: a root gives a shared reference to its object on whatever thread has a guard; the slot
 // is atomic.
-unsafe impl<T: Send + Sync, H: Tag> Send for Root<T, H> {}
+unsafe impl<T: ?Sized + Send + Sync, H: Tag> Send for Root<T, H> {}
 // SAFETY: as above.
-unsafe impl<T: Send + Sync, H: Tag> Sync for Root<T, H> {}
+unsafe impl<T: ?Sized + Send + Sync, H: Tag> Sync for Root<T, H> {}
 
-impl<T, H: Tag> Root<T, H> {
+impl<T: ?Sized, H: Tag> Root<T, H> {
     /// # Safety
     ///
-    /// The cell holds a `T` of this heap, and a guard or another root keeps it during the call.
-    pub(crate) unsafe fn new(core: &Arc<Core<H>>, cell: NonNull<u8>) -> Self {
-        let slot = core.engine.roots.add(cell);
-        Self { slot: Some(slot), core: core.clone(), marker: PhantomData }
-    }
-
-    fn cell(&self) -> NonNull<u8> {
-        let slot = self.slot.as_ref().expect("a root has its slot until it is dropped");
-        // SAFETY: the table lives in the core, of which the root owns a share.
-        unsafe { slot.slot() }.load().expect("a root's slot is filled until it is dropped")
+    /// The pointer is to an object of this heap, and a guard or another root keeps it during the call.
+    pub(crate) unsafe fn new(core: &Arc<Core<H>>, pointer: NonNull<T>) -> Self {
+        let slot = core.engine.roots.add(pointer.cast());
+        Self { pointer, slot: Some(slot), core: core.clone(), marker: PhantomData }
     }
 
     /// The object, for as long as the guard is held.
+    #[inline]
     pub fn get<'g>(&self, _guard: &'g Guard<'_, H>) -> Gc<'g, T::At<'g>, H>
     where
-        T: Rebind,
+        T: Pointee,
     {
         // SAFETY: the guard is of this heap: it has the tag, and both keep the tag's one heap
         // alive. The object is there now, because the root is; so the guard keeps it.
-        unsafe { Gc::from_cell(self.cell()) }
+        unsafe { Gc::from_pointer(rebound(self.pointer)) }
     }
 }
 
-impl<T, H: Tag> Clone for Root<T, H> {
+impl<T: ?Sized, H: Tag> Clone for Root<T, H> {
     fn clone(&self) -> Self {
         // SAFETY: this root keeps the object.
-        unsafe { Self::new(&self.core, self.cell()) }
+        unsafe { Self::new(&self.core, self.pointer) }
     }
 }
 
-impl<T, H: Tag> Drop for Root<T, H> {
+impl<T: ?Sized, H: Tag> Drop for Root<T, H> {
     fn drop(&mut self) {
         let Some(root) = self.slot.take() else { return };
         let core = &self.core;
@@ -96,8 +93,8 @@ impl<T, H: Tag> Drop for Root<T, H> {
     }
 }
 
-impl<T, H: Tag> fmt::Debug for Root<T, H> {
+impl<T: ?Sized, H: Tag> fmt::Debug for Root<T, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Root").field(&self.cell()).finish()
+        f.debug_tuple("Root").field(&self.pointer).finish()
     }
 }

@@ -1,4 +1,4 @@
-//! Arrays of run-time length in the collected heap.
+//! Arrays of run-time length, and strings, in the collected heap.
 //!
 //! A [`Slice`] lies in its cell as a length and the items behind it, so a pointer to it is one
 //! word and fits into a [`GcCell`](crate::GcCell). Items are reached through the pointer,
@@ -9,9 +9,12 @@
 //!          │ length │ pad │ item0 │ item1 │
 //!          └────────┴─────┴───────┴───────┴─ ─
 //! ```
+//!
+//! A `Gc<[T]>` would be two words, and would fit into no cell. A [`Str`] is a slice of bytes that are
+//! UTF-8.
 
 use crate::{handle::Gc, trace::Rebind};
-use core::{alloc::Layout, mem, ptr::NonNull};
+use core::{alloc::Layout, fmt, mem, ptr::NonNull, str};
 
 /// An array whose length is known at run time, reached through `Gc<Slice<T>>`.
 ///
@@ -96,4 +99,62 @@ impl<'g, T, H> Gc<'g, Slice<T>, H> {
 unsafe impl<T: Rebind> Rebind for Slice<T> {
     type At<'a> = Slice<T::At<'a>>;
     const EDGES: bool = T::EDGES;
+}
+
+/// A string, reached through `Gc<Str>`. Made by [`Guard::alloc_str`](crate::Guard::alloc_str).
+///
+/// ```
+/// use gc_core::{Gc, GcCell, Heap, Plain, Str, Trace};
+///
+/// #[derive(Trace)]
+/// struct Person<'g> {
+///     name: Gc<'g, Str>,
+///     nick: GcCell<'g, Str>,
+/// }
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let guard = heap.enter();
+/// let name = guard.alloc_str("Elisabeth");
+/// let person = guard.alloc(Person { name, nick: GcCell::null() });
+/// person.nick.set(&guard, Some(guard.alloc_str("Liesl")));
+/// assert_eq!(person.name.as_str(), "Elisabeth");
+/// assert_eq!(person.nick.load().unwrap().to_string(), "Liesl");
+/// ```
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Str(Slice<u8>);
+
+impl Str {
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'g, H> Gc<'g, Str, H> {
+    /// The text.
+    #[inline]
+    pub fn as_str(self) -> &'g str {
+        // SAFETY: the pointer is to a cell with a slice; it stays for `'g`, and is shared.
+        let bytes = unsafe { Slice::items(self.cell().cast::<Slice<u8>>()).as_ref() };
+        // SAFETY: `Str`s are made from strings alone.
+        unsafe { str::from_utf8_unchecked(bytes) }
+    }
+}
+
+impl<H> fmt::Display for Gc<'_, Str, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+// SAFETY: there is no lifetime to replace.
+unsafe impl Rebind for Str {
+    type At<'a> = Str;
+    const EDGES: bool = false;
 }

@@ -5,13 +5,13 @@
 
 #[cfg(loom)]
 pub use loom::sync::{
-    Mutex,
-    atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
 };
 #[cfg(not(loom))]
 pub use std::sync::{
-    Mutex,
-    atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 /// Entries in one chunk of a mutator's log.
@@ -51,6 +51,12 @@ impl<T> UnsafeCell<T> {
     /// Wraps a value.
     pub const fn new(value: T) -> Self {
         Self(std::cell::UnsafeCell::new(value))
+    }
+
+    /// Calls `f` with a pointer to read through; the caller excludes writers.
+    #[inline(always)]
+    pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        f(self.0.get())
     }
 
     /// Calls `f` with a pointer that may be written through; the caller excludes others.

@@ -137,6 +137,26 @@ pub unsafe trait Rebind {
     const EDGES: bool = true;
 }
 
+/// What a [`Gc`](crate::Gc) may point to: every type that is [`Rebind`], and trait objects by
+/// [`rebind_dyn!`](crate::rebind_dyn).
+///
+/// # Safety
+///
+/// As [`Rebind`], rules 1 and 2; a pointer to the type has the same metadata as one to `At<'a>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no form under another guard's lifetime",
+    note = "derive it with `#[derive(Trace)]`; for a trait object see `rebind_dyn!`"
+)]
+pub unsafe trait Pointee {
+    /// The type under the lifetime `'a`.
+    type At<'a>: ?Sized + 'a;
+}
+
+// SAFETY: `Rebind` promises it; the type is sized, so there is no metadata.
+unsafe impl<T: Rebind> Pointee for T {
+    type At<'a> = T::At<'a>;
+}
+
 /// Types without edges: the same under any guard, in any heap.
 macro_rules! leaves {
     ($($leaf:ty),* $(,)?) => {$(

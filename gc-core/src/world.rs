@@ -123,6 +123,20 @@ pub unsafe trait World<S: Space>: Send + Sync + 'static {
     /// Lets others run for about `time`; called outside `with`.
     fn nap(&self, time: Duration);
 
+    /// Names a task that waits for a lock.
+    type Waiter: Send + 'static;
+
+    /// The calling task.
+    fn waiter(&self) -> Self::Waiter;
+
+    /// Sleeps until the calling task has a permit, and uses it up; may return without one. Called
+    /// outside `with`, and under guards.
+    fn park(&self);
+
+    /// Gives a task a permit, whether it sleeps or not. What the caller did before is visible to it
+    /// after its `park`. Called outside `with`; does not wait.
+    fn unpark(&self, waiter: &Self::Waiter);
+
     /// The cheap side of the barrier, for guards.
     #[inline(always)]
     fn light(&self) {

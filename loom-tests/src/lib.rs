@@ -24,8 +24,11 @@
 //! | `alloc_scavenge` | a page that goes back is in one hand, and known to be zero only if it is |
 //! | `alloc_set` | a span that is put back is taken once |
 //! | `alloc_sweep` | one sweeper per span and cycle |
+//! | `gc_cleanup` | no token lies in a queue beside a taker that sleeps |
 //! | `gc_cycle` | nobody reaches a cell that sweep has freed |
 //! | `gc_handshake` | a handshake ends when every guard from before it is gone |
+//! | `gc_lock` | one holder at a time; who waits is woken; no edge is lost under a lock |
+//! | `gc_weak` | an upgrade gives a living object, or none, and then none to anybody |
 //! | `sched_about` | a dump tells of one goroutine at a time, and of each that is there |
 //! | `sched_bell` | a monitor does not sleep beside a P that is taken |
 //! | `sched_entry` | a P has one holder, whoever takes it and wherever its goroutine goes |
@@ -43,6 +46,8 @@
 //! Without `--cfg loom` the models are left out, and one test says how to run them.
 
 pub mod search;
+#[cfg(loom)]
+pub mod tiny;
 
 /// Runs `body` under loom in every interleaving with at most `preemptions` involuntary switches.
 ///

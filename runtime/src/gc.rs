@@ -45,9 +45,10 @@ use crate::wire::{Cells, Procs, Share};
 
 pub use gc_core::stats::{Record, Stats};
 pub use gc_core::trace::{Rebind, Trace};
-pub use gc_core::{AllocError, HeapError as Error, RuntimeTrace as Trace, Slice};
+pub use gc_core::{AllocError, HeapError as Error, RuntimeTrace as Trace, Slice, Str};
 #[doc(hidden)]
 pub use gc_core::{derive, trace};
+pub use gc_core::{rebind_dyn, unsize};
 
 /// The tag of the process's collected heap.
 #[derive(Debug)]
@@ -69,6 +70,16 @@ pub type Gc<'g, T> = gc_core::Gc<'g, T, RuntimeHeap>;
 pub type GcCell<'g, T> = gc_core::GcCell<'g, T, RuntimeHeap>;
 /// The right to hold pointers. See [`gc_core::Guard`].
 pub type Guard<'h> = gc_core::Guard<'h, RuntimeHeap>;
+/// Mutual exclusion for a value with edges; a goroutine that waits parks. See [`gc_core::GcMutex`].
+pub type GcMutex<T> = gc_core::GcMutex<T, RuntimeHeap>;
+/// Many readers or one writer of a value with edges. See [`gc_core::GcRwLock`].
+pub type GcRwLock<T> = gc_core::GcRwLock<T, RuntimeHeap>;
+/// A value with edges that is set once. See [`gc_core::GcOnce`].
+pub type GcOnce<T> = gc_core::GcOnce<T, RuntimeHeap>;
+/// A pointer that does not keep its object. See [`gc_core::Weak`].
+pub type Weak<'g, T> = gc_core::Weak<'g, T, RuntimeHeap>;
+/// News of deaths. See [`gc_core::CleanupQueue`].
+pub type CleanupQueue<K> = gc_core::CleanupQueue<K, RuntimeHeap>;
 /// Keeps an object while no guard is held. See [`gc_core::Root`].
 pub type Root<T> = gc_core::Root<T, RuntimeHeap>;
 /// The heap. See [`gc_core::Heap`].

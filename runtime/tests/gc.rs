@@ -133,3 +133,79 @@ fn goroutines_share_a_graph() {
         run(procs);
     }
 }
+
+/// Locks of the collected heap park goroutines, and lose neither an edge nor a waiter. More goroutines
+/// than Ps wait for one lock, and are interrupted in it every millisecond.
+#[test]
+fn goroutines_wait_for_locks_in_the_heap() {
+    use runtime::gc::{CleanupQueue, GcMutex, GcOnce, Weak};
+
+    #[derive(Trace)]
+    struct Account<'g> {
+        entries: GcMutex<Vec<Gc<'g, Entry<'g>>>>,
+        first: GcOnce<Gc<'g, Entry<'g>>>,
+    }
+
+    #[derive(Trace)]
+    struct Entry<'g> {
+        seal: u64,
+        owner: Gc<'g, Weak<'g, Account<'g>>>,
+    }
+
+    const GOROUTINES: u64 = 16;
+    const TURNS: u64 = 200;
+    let builder = runtime::Builder::new().procs(2).preempt_after(Duration::from_millis(1));
+    let runtime = builder.build().unwrap();
+    runtime.run(|| {
+        let deaths = CleanupQueue::<u64>::new(gc::heap());
+        let account: Root<Account<'static>> = {
+            let guard = gc::enter();
+            let (entries, first) = (GcMutex::default(), GcOnce::new());
+            guard.root(guard.alloc(Account { entries, first }))
+        };
+        let collects = runtime::go(|| {
+            for _ in 0..20 {
+                gc::collect().unwrap();
+            }
+        });
+        runtime::scope(|scope| {
+            for number in 0..GOROUTINES {
+                let (account, deaths) = (&account, &deaths);
+                scope.go(move || {
+                    for turn in 0..TURNS {
+                        let guard = gc::enter();
+                        let mine = account.get(&guard).get();
+                        let owner = guard.downgrade(account.get(&guard));
+                        let entry = guard.alloc(Entry { seal: SEAL, owner });
+                        deaths.register(&guard, entry, number * TURNS + turn);
+                        mine.first.get_or_init(&guard, || entry);
+                        let mut entries = mine.entries.lock(&guard);
+                        entries.push(entry);
+                        if turn % 8 == 0 {
+                            // The others come to wait.
+                            runtime::yield_now();
+                        }
+                        let surplus = entries.len().saturating_sub(8);
+                        for old in entries.drain(..surplus) {
+                            assert_eq!(old.seal, SEAL, "a dead object was seen");
+                            let owner = old.owner.upgrade(&guard).expect("the account is rooted");
+                            assert!(owner == account.get(&guard));
+                        }
+                    }
+                });
+            }
+        });
+        collects.join().unwrap();
+        {
+            let guard = gc::enter();
+            let account = account.get(&guard);
+            assert_eq!(account.entries.lock(&guard).len(), 8);
+            assert_eq!(account.first.get().map(|entry| entry.seal), Some(SEAL));
+        }
+        drop(account);
+        gc::collect().unwrap();
+        let mut dead: Vec<u64> = (0..GOROUTINES * TURNS).map(|_| deaths.take().unwrap()).collect();
+        dead.sort_unstable();
+        assert_eq!(dead, (0..GOROUTINES * TURNS).collect::<Vec<_>>(), "each once");
+    });
+}

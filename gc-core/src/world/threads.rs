@@ -239,6 +239,20 @@ unsafe impl<S: Space> World<S> for Threads<S> {
         true
     }
 
+    type Waiter = thread::Thread;
+
+    fn waiter(&self) -> thread::Thread {
+        thread::current()
+    }
+
+    fn park(&self) {
+        thread::park();
+    }
+
+    fn unpark(&self, waiter: &thread::Thread) {
+        waiter.unpark();
+    }
+
     fn nap(&self, time: Duration) {
         if time.is_zero() {
             thread::yield_now();

@@ -23,6 +23,7 @@ use gc_core::space::Space;
 use gc_core::world::threads::{Place, Threads};
 use gc_core::world::{Barrier, Nesting, World};
 use sched_core::entry::{self, Entered};
+use sched_core::park::{self, WaitReason};
 
 use super::proc::{Numbers, ProcLocal};
 use super::space::Cells;
@@ -211,6 +212,20 @@ unsafe impl World<Cells> for Procs {
             crate::sleep(RELIEF);
         }
         waits
+    }
+
+    type Waiter = park::Waiter;
+
+    fn waiter(&self) -> park::Waiter {
+        park::current()
+    }
+
+    fn park(&self) {
+        park::park(WaitReason::Lock);
+    }
+
+    fn unpark(&self, waiter: &park::Waiter) {
+        waiter.unpark();
     }
 
     fn nap(&self, time: Duration) {

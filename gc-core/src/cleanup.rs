@@ -1,0 +1,269 @@
+//! [`CleanupQueue`]: news of deaths.
+//!
+//! # Problem
+//!
+//! Something outside the heap belongs to an object in it: a descriptor, an entry of a table, a count.
+//! When the object is gone somebody wants to know. Not the object itself: it is dead, and what it
+//! leads to may be gone before it, so there is nothing it could do; and not in sweep, which runs no
+//! user code.
+//!
+//! # Shape
+//!
+//! A queue ties a *token*, a value of the user's, to an object. When the object has died the token
+//! comes out of the queue, at a place and time that the user chooses: [`CleanupQueue::try_take`] or
+//! [`CleanupQueue::take`]. Nothing comes back to life, and no order between deaths is promised. A token
+//! that itself keeps the object alive, by a [`Root`](crate::Root), is never seen.
+//!
+//! # How
+//!
+//! Step 7, beside the weak pointers: the driver goes through all entries and moves the tokens of those
+//! whose object is white and old. Between two cycles an entry's address is of an object that the last
+//! one did not free, or that is newer.
+//!
+//! Two locks. The driver goes through the entries under one that nobody else takes but the queue's own
+//! end; registering and taking use the other, which is held for a push or a pop. So tokens are never
+//! in the driver's hands alone, and are never dropped by it: a token's destructor is user code.
+//!
+//! # Who waits is woken
+//!
+//! A taker looks for a token and puts itself on the list under one lock; a token comes in, and the list
+//! out, under the same. Either the taker is first and is on the list, or the token is first and the
+//! taker finds it. Model: `loom-tests/tests/gc_cleanup.rs`.
+
+use crate::{
+    Plain,
+    error::HeapError,
+    guard::Guard,
+    handle::Gc,
+    heap::{Heap, Tag},
+    sync::Mutex,
+    world::World,
+};
+use core::{fmt, mem, ptr::NonNull};
+use std::{collections::VecDeque, sync};
+
+/// A queue of tokens whose objects have died. See the [module](self).
+///
+/// ```
+/// use gc_core::{CleanupQueue, Heap, Plain};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let closed = CleanupQueue::new(&heap);
+/// let kept = {
+///     let guard = heap.enter();
+///     let (one, two) = (guard.alloc(1u64), guard.alloc(2u64));
+///     closed.register(&guard, one, "one");
+///     closed.register(&guard, two, "two");
+///     guard.root(two)
+/// };
+/// heap.collect().unwrap();
+/// assert_eq!((closed.try_take(), closed.try_take()), (Some("one"), None));
+/// drop(kept);
+/// heap.collect().unwrap();
+/// assert_eq!(closed.take(), Ok("two"));
+/// ```
+///
+/// The queue keeps the heap. Tokens that were not taken are dropped with it.
+pub struct CleanupQueue<K: Send + 'static, H: Tag = Plain> {
+    heap: Heap<H>,
+    entries: sync::Arc<Entries<K, WaiterOf<H>>>,
+}
+
+type WaiterOf<H> = <<H as Tag>::World as World<<H as Tag>::Space>>::Waiter;
+
+impl<K: Send + 'static, H: Tag> CleanupQueue<K, H> {
+    /// An empty queue.
+    pub fn new(heap: &Heap<H>) -> Self {
+        let core = heap.core();
+        let wake = {
+            let core = sync::Arc::downgrade(core);
+            move |waiter: WaiterOf<H>| {
+                if let Some(core) = core.upgrade() {
+                    core.world.unpark(&waiter);
+                }
+            }
+        };
+        let entries = sync::Arc::new(Entries::new(wake));
+        core.engine.cleanups.add(sync::Arc::downgrade(&entries) as _);
+        Self { heap: heap.clone(), entries }
+    }
+
+    /// Ties a token to an object. An object may have many.
+    pub fn register<T: ?Sized>(&self, _guard: &Guard<'_, H>, object: Gc<'_, T, H>, token: K) {
+        self.entries.add(object.cell(), token);
+    }
+
+    /// A token whose object has died.
+    pub fn try_take(&self) -> Option<K> {
+        self.entries.take()
+    }
+
+    /// Waits for a token whose object has died. Somebody has to collect meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`HeapError::InsideGuard`]: the collection would wait for the caller's guard.
+    pub fn take(&self) -> Result<K, HeapError> {
+        if self.heap.is_inside_guard() {
+            return Err(HeapError::InsideGuard);
+        }
+        let world = self.heap.world();
+        loop {
+            match self.entries.take_or_wait(|| world.waiter()) {
+                Some(token) => return Ok(token),
+                None => world.park(),
+            }
+        }
+    }
+
+    /// How many objects are watched.
+    pub fn watched(&self) -> usize {
+        self.entries.watched()
+    }
+}
+
+impl<K: Send + 'static, H: Tag> Drop for CleanupQueue<K, H> {
+    fn drop(&mut self) {
+        drop(self.entries.close());
+    }
+}
+
+impl<K: Send + 'static, H: Tag> fmt::Debug for CleanupQueue<K, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CleanupQueue").field("watched", &self.watched()).finish_non_exhaustive()
+    }
+}
+
+/// An object, by its cell, and what is to be said when it is gone.
+struct Entry<K> {
+    cell: NonNull<u8>,
+    token: K,
+}
+
+// SAFETY: the address is compared and looked up, not followed; the token may be sent.
+unsafe impl<K: Send> Send for Entry<K> {}
+
+struct Desk<K, W> {
+    fresh: Vec<Entry<K>>,
+    ready: VecDeque<K>,
+    waiting: Vec<W>,
+}
+
+/// All that a queue shares with the driver.
+pub struct Entries<K, W> {
+    desk: Mutex<Desk<K, W>>,
+    /// Those that outlived a cycle. Used by the driver, and by the queue's end.
+    known: Mutex<Vec<Entry<K>>>,
+    wake: Box<dyn Fn(W) + Send + Sync>,
+}
+
+impl<K: Send, W: Send> Entries<K, W> {
+    /// No entries. `wake` gives a permit to one who waits.
+    pub fn new(wake: impl Fn(W) + Send + Sync + 'static) -> Self {
+        let desk = Desk { fresh: Vec::new(), ready: VecDeque::new(), waiting: Vec::new() };
+        Self { desk: Mutex::new(desk), known: Mutex::new(Vec::new()), wake: Box::new(wake) }
+    }
+
+    fn desk<R>(&self, f: impl FnOnce(&mut Desk<K, W>) -> R) -> R {
+        locked(&self.desk, f)
+    }
+
+    /// Ties a token to an object that a guard keeps during the call.
+    pub fn add(&self, cell: NonNull<u8>, token: K) {
+        self.desk(|desk| desk.fresh.push(Entry { cell, token }));
+    }
+
+    /// A token whose object has died.
+    pub fn take(&self) -> Option<K> {
+        self.desk(|desk| desk.ready.pop_front())
+    }
+
+    /// A token; or the caller is on the list of those who wait, and parks.
+    pub fn take_or_wait(&self, waiter: impl FnOnce() -> W) -> Option<K> {
+        self.desk(|desk| {
+            let token = desk.ready.pop_front();
+            if token.is_none() {
+                desk.waiting.push(waiter());
+            }
+            token
+        })
+    }
+
+    fn watched(&self) -> usize {
+        locked(&self.known, |known| known.len()) + self.desk(|desk| desk.fresh.len())
+    }
+
+    /// Takes everything out, for good: the queue's own end.
+    fn close(&self) -> (Vec<Entry<K>>, Vec<Entry<K>>, VecDeque<K>) {
+        let known = locked(&self.known, mem::take);
+        self.desk(|desk| (known, mem::take(&mut desk.fresh), mem::take(&mut desk.ready)))
+    }
+
+    /// Step 7: moves the tokens of the dead. `survives` says what this cycle does not free.
+    pub fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool) {
+        let waiting = locked(&self.known, |known| {
+            known.append(&mut self.desk(|desk| mem::take(&mut desk.fresh)));
+            let mut dead = VecDeque::new();
+            let mut index = 0;
+            while index < known.len() {
+                if survives(known[index].cell) {
+                    index += 1;
+                } else {
+                    dead.push_back(known.swap_remove(index).token);
+                }
+            }
+            self.desk(|desk| {
+                desk.ready.append(&mut dead);
+                if desk.ready.is_empty() { Vec::new() } else { mem::take(&mut desk.waiting) }
+            })
+        });
+        waiting.into_iter().for_each(|waiter| (self.wake)(waiter));
+    }
+}
+
+impl<K, W> fmt::Debug for Entries<K, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entries").finish_non_exhaustive()
+    }
+}
+
+fn locked<T, R>(mutex: &Mutex<T>, f: impl FnOnce(&mut T) -> R) -> R {
+    // Nothing under these locks panics, so poison carries no news.
+    f(&mut mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+}
+
+/// A queue as the driver sees it.
+trait Bury: Send + Sync {
+    fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool);
+}
+
+impl<K: Send, W: Send> Bury for Entries<K, W> {
+    fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool) {
+        Entries::bury(self, survives);
+    }
+}
+
+/// The queues of a heap.
+#[derive(Default)]
+pub struct Cleanups(sync::Mutex<Vec<sync::Weak<dyn Bury>>>);
+
+impl Cleanups {
+    fn add(&self, queue: sync::Weak<dyn Bury>) {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(queue);
+    }
+
+    /// Step 7: tells all queues. Those that are gone are forgotten.
+    pub(crate) fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool) {
+        let mut queues = Vec::new();
+        let mut all = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        all.retain(|queue| queue.upgrade().map(|queue| queues.push(queue)).is_some());
+        drop(all);
+        queues.iter().for_each(|queue| queue.bury(survives));
+    }
+}
+
+impl fmt::Debug for Cleanups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cleanups").finish_non_exhaustive()
+    }
+}

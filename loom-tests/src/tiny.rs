@@ -1,0 +1,486 @@
+//! A heap of a few cells for the collector's models, with production's phase word, barrier, guards,
+//! logs, marker and driver.
+//!
+//! A cell's body is a loom cell: it is read by whoever follows a pointer to it, and written by sweep,
+//! so a missing ordering shows as well as a missing step. An edge is a [`Slot`], or lies under a lock,
+//! in a loom cell; or it is weak.
+
+use core::ptr::NonNull;
+use core::sync::atomic as plain;
+use core::time::Duration;
+use gc_core::cycle::{Cycle, Pause};
+use gc_core::engine::{Engine, Link, Refused, Slot};
+use gc_core::handshake::Pin;
+use gc_core::local::{Local, Operation};
+use gc_core::lock::raw::{RawLock, Want};
+use gc_core::lock::report::Reported;
+use gc_core::mark::Marker;
+use gc_core::mark::crew::Crew;
+use gc_core::space::{Exhausted, Kind, Marked, Space, Taken, Usage};
+use gc_core::trace::Tracer;
+use gc_core::world::{Nesting, World};
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicUsize, Ordering, fence};
+use loom::sync::{Arc, Notify};
+use loom::thread;
+
+/// What a cell's one edge is.
+#[derive(Debug)]
+enum Edge {
+    /// `next`.
+    Plain,
+    /// `next`, and not followed.
+    Weak,
+    /// Under a lock.
+    Locked { lock: RawLock, reported: Reported, edge: UnsafeCell<Link> },
+}
+
+/// A cell, and the object in it.
+#[repr(C)]
+#[derive(Debug)]
+struct Cell {
+    /// First, as in a weak object.
+    next: Slot,
+    edge: Edge,
+    alive: UnsafeCell<bool>,
+    mark: AtomicUsize,
+    /// The cycle it may be allocated in; 0 when it is free. Bookkeeping of the model, no protocol.
+    stamp: plain::AtomicU64,
+}
+
+// SAFETY: whether threads exclude each other on the body is what loom checks.
+unsafe impl Send for Cell {}
+// SAFETY: as above.
+unsafe impl Sync for Cell {}
+
+impl Cell {
+    fn new(next: Link, stamp: u64) -> Box<Cell> {
+        Box::new(Cell {
+            next: Slot::new(next),
+            edge: Edge::Plain,
+            alive: UnsafeCell::new(stamp != 0),
+            mark: AtomicUsize::new(0),
+            stamp: plain::AtomicU64::new(stamp),
+        })
+    }
+
+    fn weak(target: Link) -> Box<Cell> {
+        Box::new(Cell { edge: Edge::Weak, ..*Self::new(target, 1) })
+    }
+
+    fn locked(edge: Link) -> Box<Cell> {
+        let (lock, reported) = (RawLock::new(), Reported::never());
+        let edge = Edge::Locked { lock, reported, edge: UnsafeCell::new(edge) };
+        Box::new(Cell { edge, ..*Self::new(None, 1) })
+    }
+
+    fn address(&self) -> NonNull<u8> {
+        NonNull::from(self).cast()
+    }
+}
+
+/// # Safety
+///
+/// `address` is a cell's of a space that lives.
+unsafe fn cell<'a>(address: NonNull<u8>) -> &'a Cell {
+    // SAFETY: the caller's; cells are only ever shared.
+    unsafe { address.cast().as_ref() }
+}
+
+unsafe fn trace(address: NonNull<u8>, tracer: &mut Tracer) {
+    // SAFETY: the marker passes cells of the model's space.
+    let cell = unsafe { cell(address) };
+    let mut report = |edge: Link| edge.into_iter().for_each(|edge| tracer.edge(edge));
+    match &cell.edge {
+        Edge::Plain => report(cell.next.load()),
+        Edge::Weak => {}
+        Edge::Locked { lock, edge, .. } => {
+            // SAFETY: inside, nobody changes the edge, says the lock; loom checks it.
+            lock.trace(|| report(edge.with(|edge| unsafe { *edge })));
+        }
+    }
+}
+
+static KIND: Kind = Kind { name: || "cell", align: 8, trace: Some(trace), drop: None };
+
+/// A fixed heap. Cells that are free at the start are taken in order; freed ones are not used again,
+/// so that whoever meets one knows.
+#[derive(Debug)]
+pub struct Tiny {
+    #[expect(clippy::vec_box, reason = "cells know each other by address")]
+    cells: Vec<Box<Cell>>,
+    cycle: plain::AtomicU64,
+    permitted: plain::AtomicBool,
+}
+
+const PLAIN: plain::Ordering = plain::Ordering::SeqCst;
+
+// SAFETY: cells stay in place, `take` gives each once with the stamp asked for, sweep frees what is
+// stamped before the cycle and not marked, when permitted.
+unsafe impl Space for Tiny {
+    type Cache = ();
+
+    fn cache(&self) {}
+
+    unsafe fn take(
+        &self,
+        _: &mut (),
+        _: &'static Kind,
+        _: usize,
+        cycle: u64,
+    ) -> Result<Taken, Exhausted> {
+        let free = self.cells.iter().find(|cell| cell.stamp.load(PLAIN) == 0).ok_or(Exhausted)?;
+        free.stamp.store(cycle, PLAIN);
+        Ok(Taken { cell: free.address(), bytes: 8, slow: None })
+    }
+
+    unsafe fn kind(&self, _: NonNull<u8>) -> &'static Kind {
+        &KIND
+    }
+
+    unsafe fn mark(&self, address: NonNull<u8>) -> Option<Marked> {
+        // SAFETY: the caller's.
+        let old = unsafe { cell(address) }.mark.swap(1, Ordering::Relaxed);
+        (old == 0).then_some(Marked { kind: &KIND, bytes: 8 })
+    }
+
+    unsafe fn is_marked(&self, address: NonNull<u8>) -> bool {
+        // SAFETY: the caller's.
+        unsafe { cell(address) }.mark.load(Ordering::Relaxed) != 0
+    }
+
+    unsafe fn is_of_cycle(&self, address: NonNull<u8>, cycle: u64) -> bool {
+        // SAFETY: the caller's.
+        unsafe { cell(address) }.stamp.load(PLAIN) == cycle
+    }
+
+    unsafe fn open(&self, cycle: u64) {
+        self.cycle.store(cycle, PLAIN);
+        self.permitted.store(false, PLAIN);
+    }
+
+    unsafe fn permit(&self) {
+        self.permitted.store(true, PLAIN);
+    }
+
+    fn sweep(&self, _: usize) -> bool {
+        let cycle = self.cycle.load(PLAIN);
+        for cell in &self.cells {
+            let stamp = cell.stamp.load(PLAIN);
+            if stamp == 0 || stamp >= cycle || !self.permitted.load(PLAIN) {
+                continue;
+            }
+            cell.stamp.store(cycle, PLAIN);
+            if cell.mark.swap(0, Ordering::Relaxed) == 0 {
+                // SAFETY: nobody can reach the cell, says the collector; loom checks it.
+                cell.alive.with_mut(|alive| unsafe { *alive = false });
+            }
+        }
+        true
+    }
+
+    fn destruct(&self, _: &mut dyn FnMut(NonNull<u8>, &'static Kind)) -> usize {
+        0
+    }
+
+    unsafe fn walk(&self, _: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {}
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+/// Local states that the model hands out itself.
+#[derive(Debug)]
+pub struct Hands(pub Vec<Local<Tiny>>);
+
+// SAFETY: the model gives each local state to one thread.
+unsafe impl World<Tiny> for Hands {
+    fn with<R>(&self, _: &Tiny, f: impl FnOnce(&Local<Tiny>) -> R) -> R {
+        f(&self.0[0])
+    }
+
+    fn each(&self, f: &mut dyn FnMut(&Local<Tiny>)) {
+        self.0.iter().for_each(f);
+    }
+
+    fn nesting<R>(&self, f: impl FnOnce(&Nesting) -> R) -> R {
+        f(&Nesting::new())
+    }
+
+    type Waiter = thread::Thread;
+
+    fn waiter(&self) -> thread::Thread {
+        thread::current()
+    }
+
+    fn park(&self) {
+        thread::park();
+    }
+
+    fn unpark(&self, waiter: &thread::Thread) {
+        waiter.unpark();
+    }
+
+    fn nap(&self, _: Duration) {
+        thread::yield_now();
+    }
+}
+
+/// A heap, with all that a model needs.
+#[derive(Debug)]
+pub struct Heap {
+    /// What mutators and driver share.
+    pub engine: Engine<Tiny>,
+    /// Who mutates.
+    pub world: Hands,
+    /// Workers.
+    pub crew: Crew,
+    /// A guard was left, or an operation is over. The driver waits for this and does not yield: loom runs a thread that has
+    /// yielded only when no other can go on, which would hide what is looked for.
+    left: Notify,
+}
+
+/// Positions of the cells.
+pub const B: usize = 0;
+/// As [`B`].
+pub const A: usize = 1;
+/// As [`B`].
+pub const C: usize = 2;
+
+impl Heap {
+    /// `r → A → B → more`, a second root `C`, free cells, and so many local states.
+    pub fn new(more: bool, free: usize, locals: usize) -> Arc<Heap> {
+        let end = Cell::new(None, 1);
+        let b = Cell::new(more.then(|| end.address()), 1);
+        let a = Cell::new(Some(b.address()), 1);
+        let mut cells = vec![b, a, Cell::new(None, 1), end];
+        cells.extend((0..free).map(|_| Cell::new(None, 0)));
+        Self::of(cells, locals)
+    }
+
+    /// The same with the edges of `A` and `C` under locks.
+    pub fn locked(locals: usize) -> Arc<Heap> {
+        let b = Cell::new(None, 1);
+        let a = Cell::locked(Some(b.address()));
+        Self::of(vec![b, a, Cell::locked(None)], locals)
+    }
+
+    /// `A` is a weak pointer to `B`, which nothing else leads to.
+    pub fn weak(locals: usize) -> Arc<Heap> {
+        let b = Cell::new(None, 1);
+        let a = Cell::weak(Some(b.address()));
+        let heap = Self::of(vec![b, a, Cell::new(None, 1)], locals);
+        heap.engine.weaks.add(heap.cell(A));
+        heap
+    }
+
+    #[expect(clippy::vec_box, reason = "as in `Tiny`")]
+    fn of(cells: Vec<Box<Cell>>, locals: usize) -> Arc<Heap> {
+        let (cycle, permitted) = (plain::AtomicU64::new(1), plain::AtomicBool::new(true));
+        let engine = Engine::new(Tiny { cells, cycle, permitted });
+        let world = Hands((0..locals).map(|_| Local::new(&engine.space)).collect());
+        Arc::new(Heap { engine, world, crew: Crew::default(), left: Notify::new() })
+    }
+
+    /// The address of a cell.
+    pub fn cell(&self, index: usize) -> NonNull<u8> {
+        self.engine.space.cells[index].address()
+    }
+
+    /// A driver. `script` is called whenever it has to wait, before others get their turn.
+    pub fn cycle<'a>(
+        &'a self,
+        marker: &'a mut Marker,
+        script: impl FnMut(Pause),
+    ) -> Cycle<'a, Tiny, Hands, impl FnMut(Pause)> {
+        self.cycle_in_slices(8, marker, script)
+    }
+
+    /// A driver that marks so many objects between two pauses.
+    pub fn cycle_in_slices<'a>(
+        &'a self,
+        slice: usize,
+        marker: &'a mut Marker,
+        mut script: impl FnMut(Pause),
+    ) -> Cycle<'a, Tiny, Hands, impl FnMut(Pause)> {
+        let pause = move |pause| {
+            script(pause);
+            match pause {
+                Pause::Handshake(_) | Pause::Operation(_) => self.left.wait(),
+                // Not even a chance to switch, unless it is needed: see `left`.
+                Pause::Slice | Pause::Busy(_) => {}
+                Pause::Starved(_) => thread::yield_now(),
+            }
+        };
+        // SAFETY: each model drives one cycle, in order, with the world whose local states it uses.
+        unsafe { Cycle::new(&self.engine, &self.world, marker, slice, pause, &self.crew) }
+    }
+}
+
+/// Runs `body` on a thread of its own, with a local state.
+pub fn mutate(
+    heap: &Arc<Heap>,
+    local: usize,
+    body: impl FnOnce(Mutator<'_>) + Send + 'static,
+) -> thread::JoinHandle<()> {
+    let heap = heap.clone();
+    thread::spawn(move || body(Mutator { heap: &heap, local: &heap.world.0[local] }))
+}
+
+/// A thread with a local state.
+#[derive(Debug)]
+pub struct Mutator<'a> {
+    /// The heap.
+    pub heap: &'a Heap,
+    /// Its own.
+    pub local: &'a Local<Tiny>,
+}
+
+impl Mutator<'_> {
+    /// Enters a guard.
+    pub fn enter(&self) -> Pin {
+        self.heap.engine.enter(self.local, || fence(Ordering::SeqCst))
+    }
+
+    /// Leaves a guard.
+    pub fn leave(&self, pin: Pin) {
+        // SAFETY: the pin is of `enter`, and each is left once.
+        unsafe { self.heap.engine.leave(self.local, pin) };
+        self.heap.left.notify();
+    }
+
+    /// Runs `body` under a guard.
+    pub fn guard(&self, body: impl FnOnce(Pin)) {
+        let pin = self.enter();
+        body(pin);
+        self.leave(pin);
+    }
+
+    /// Follows a pointer: the object must be there.
+    pub fn look(&self, address: NonNull<u8>) {
+        // SAFETY: cells stay in place; whether the object does is what is checked.
+        let alive = unsafe { cell(address) }.alive.with(|alive| unsafe { *alive });
+        assert!(alive, "a pointer leads to a cell that was freed");
+    }
+
+    /// What an object's edge leads to.
+    pub fn load(&self, from: NonNull<u8>) -> Link {
+        self.look(from);
+        // SAFETY: as in `look`.
+        unsafe { cell(from) }.next.load()
+    }
+
+    /// Runs one operation.
+    pub fn operate<R>(&self, f: impl FnOnce(&Engine<Tiny>, &Operation<'_, Tiny>) -> R) -> R {
+        // SAFETY: the local state is this thread's, and operations do not nest.
+        let operation = unsafe { Operation::begin(self.local, || fence(Ordering::SeqCst)) };
+        let result = f(&self.heap.engine, &operation);
+        drop(operation);
+        self.heap.left.notify();
+        result
+    }
+
+    /// The target of a weak pointer, unless it is dead.
+    pub fn upgrade(&self, weak: NonNull<u8>) -> Link {
+        self.look(weak);
+        // SAFETY: a guard is held, and the cell is a weak object's.
+        let found = self.operate(|engine, me| unsafe { engine.upgrade(me, &cell(weak).next) });
+        found.expect("the logs of a model are long enough")
+    }
+
+    /// Exchanges the edge under a lock. Waits by yielding.
+    pub fn exchange(&self, place: NonNull<u8>, new: Link) -> Link {
+        self.look(place);
+        // SAFETY: as in `look`.
+        let Edge::Locked { lock, reported, edge } = &unsafe { cell(place) }.edge else {
+            unreachable!("the edge is under a lock")
+        };
+        let report = loop {
+            match self.operate(|engine, me| engine.take_exclusive(me, lock, reported)) {
+                Some(report) => break report,
+                None => thread::yield_now(),
+            }
+        };
+        while lock.is_traced() {
+            thread::yield_now();
+        }
+        if let Some(report) = report {
+            // SAFETY: the lock is held; loom checks it.
+            if let Some(old) = edge.with(|edge| unsafe { *edge }) {
+                // SAFETY: a guard is held.
+                let logged = self.operate(|engine, me| unsafe { engine.log(me, old) });
+                logged.expect("the logs of a model are long enough");
+            }
+            self.heap.engine.reported(report, reported);
+            self.heap.left.notify();
+        }
+        // SAFETY: as above.
+        let old = edge.with_mut(|edge| unsafe { core::mem::replace(&mut *edge, new) });
+        assert!(!lock.leave(Want::Exclusive), "nobody waits in the lot");
+        old
+    }
+
+    /// What lies under a lock.
+    pub fn peek(&self, place: NonNull<u8>) -> Link {
+        let edge = self.exchange(place, None);
+        self.exchange(place, edge);
+        edge
+    }
+
+    /// Exchanges an edge.
+    pub fn swap(&self, place: NonNull<u8>, new: Link) -> Link {
+        self.look(place);
+        // SAFETY: a guard is held, and the place is as in `look`.
+        let old = self.operate(|engine, me| unsafe { engine.swap(me, &cell(place).next, new) });
+        old.expect("the logs of a model are long enough")
+    }
+
+    /// Sets an edge.
+    pub fn set(&self, place: NonNull<u8>, new: Link) {
+        self.look(place);
+        // SAFETY: as in `swap`.
+        let done = self.operate(|engine, me| unsafe { engine.store(me, &cell(place).next, new) });
+        done.expect("the logs of a model are long enough");
+    }
+
+    /// Makes an object.
+    pub fn alloc(&self, pin: Pin) -> NonNull<u8> {
+        let write = |address: NonNull<u8>| {
+            // SAFETY: a free cell, taken for this object.
+            unsafe { cell(address) }.alive.with_mut(|alive| unsafe { *alive = true });
+        };
+        // SAFETY: the pin is of a guard that is held.
+        let taken = self.operate(|engine, me| unsafe { engine.allocate(me, pin, &KIND, 8, write) });
+        match taken {
+            Ok(taken) => taken.cell,
+            Err(Refused::LogFull | Refused::Exhausted) => unreachable!("the model has room"),
+        }
+    }
+}
+
+/// Whatever is reachable from `C` is alive.
+pub fn look_behind_c(heap: &Arc<Heap>) {
+    let mutator = Mutator { heap, local: &heap.world.0[0] };
+    mutator.guard(|_| {
+        let mut at = Some(heap.cell(C));
+        while let Some(address) = at {
+            mutator.look(address);
+            at = mutator.load(address);
+        }
+    });
+}
+
+/// Roots `C` and `A`.
+pub fn root(heap: &Heap) {
+    heap.engine.roots.add(heap.cell(C));
+    heap.engine.roots.add(heap.cell(A));
+}
+
+/// Steps 5 to 9, from wherever marking stands.
+pub fn mark_and_sweep(cycle: &mut Cycle<'_, Tiny, Hands, impl FnMut(Pause)>, heap: &Heap) {
+    let (number, _) = cycle.mark_to_the_end();
+    cycle.open(number);
+    cycle.end();
+    heap.engine.space.sweep(usize::MAX);
+}

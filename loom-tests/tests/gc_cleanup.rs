@@ -1,0 +1,62 @@
+//! A cleanup queue: no token lies ready beside a taker that sleeps, and each is taken once.
+#![cfg(loom)]
+
+use core::ptr::NonNull;
+use gc_core::cleanup::Entries;
+use loom::sync::Arc;
+use loom::thread;
+use loom_tests::model;
+
+type Queue = Entries<usize, thread::Thread>;
+
+fn queue() -> Arc<Queue> {
+    Arc::new(Entries::new(|taker: thread::Thread| taker.unpark()))
+}
+
+fn take(queue: &Queue) -> usize {
+    loop {
+        match queue.take_or_wait(thread::current) {
+            Some(token) => return token,
+            None => thread::park(),
+        }
+    }
+}
+
+fn cell() -> NonNull<u8> {
+    NonNull::dangling()
+}
+
+#[test]
+fn a_taker_is_woken() {
+    model("a taker is woken", 3, || {
+        let queue = queue();
+        queue.add(cell(), 7);
+        let taker = thread::spawn({
+            let queue = queue.clone();
+            move || take(&queue)
+        });
+        queue.bury(&|_| false);
+        assert_eq!(taker.join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn each_token_is_taken_once() {
+    model("each token is taken once", 2, || {
+        let queue = queue();
+        queue.add(cell(), 1);
+        queue.add(cell(), 2);
+        let other = thread::spawn({
+            let queue = queue.clone();
+            move || take(&queue)
+        });
+        let driver = thread::spawn({
+            let queue = queue.clone();
+            move || queue.bury(&|_| false)
+        });
+        let mine = take(&queue);
+        driver.join().unwrap();
+        assert_eq!(mine + other.join().unwrap(), 3);
+        assert_eq!(queue.take(), None);
+    });
+}
