@@ -218,7 +218,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
                     unsafe { self.free_slow(class, block) }
                 }
             }
-            Kind::Large => self.heap.free_span(span),
+            Kind::Large => self.heap.free_large(span),
             _ => self.heap.free_odd(Some(span), block, Wait::Briefly),
         }
         true

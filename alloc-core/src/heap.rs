@@ -26,6 +26,7 @@ use crate::{
     Cache, Error, Stats,
     central::Central,
     harden::{Hardened, Wait},
+    large_cache::{self, LargeCache},
     magazine::SlotPool,
     managed::Managed,
     meta::Meta,
@@ -64,6 +65,8 @@ pub struct Heap<S: PageSource> {
     pub(crate) meta: Meta,
     pub(crate) pages: Lock<Pages<S::Index>>,
     centrals: [Central; CLASSES],
+    /// Large spans that were just freed.
+    pub(crate) larges: LargeCache<Span>,
     /// Spans that were freed while the page heap was busy.
     deferred: SpanSet<Span>,
     /// Number of the last cache. Any thread adds.
@@ -99,6 +102,7 @@ impl<S: PageSource> Heap<S> {
                 meta: Meta::new(),
                 pages: Lock::new(Pages::EMPTY),
                 centrals: array_of!(Central::new(); CLASSES),
+                larges: LargeCache::new(),
                 deferred: SpanSet::new(),
                 caches: AtomicUsize::new(0),
                 counters: Counters::new(),
@@ -135,7 +139,13 @@ impl<S: PageSource> Heap<S> {
     }
 
     pub(crate) fn parts(&self) -> Parts<'_, S> {
-        Parts { source: &self.source, meta: &self.meta, map: &self.map, counters: &self.counters }
+        Parts {
+            source: &self.source,
+            meta: &self.meta,
+            map: &self.map,
+            larges: &self.larges,
+            counters: &self.counters,
+        }
     }
 
     /// The page heap, with all deferred frees done.
@@ -230,17 +240,62 @@ impl<S: PageSource> Heap<S> {
         if let Some(hardened) = self.hardened() {
             return self.hardened_large(hardened, size, align);
         }
-        let Taken { span, zeroed } = self.take(pages, align.div_ceil(PAGE), Kind::Large)?;
-        span.set_owner(0);
+        let Taken { span, zeroed } = self.large_span(pages, align.div_ceil(PAGE))?;
         span.set_kind(Kind::Large);
         let at = NonNull::new(span.base() as *mut u8).ok_or(Error::OutOfMemory)?;
         Ok((at, zeroed))
     }
 
+    /// A span for a large block, still *dead*: one that was just freed, or a new one.
+    fn large_span(&self, pages: usize, align: usize) -> Result<Taken, Error> {
+        let served = large_cache::serve(pages);
+        if align <= 1
+            && let Some(span) = self.larges.take(served)
+        {
+            // SAFETY: the cache holds records of this heap.
+            return Ok(Taken { span: unsafe { SpanPtr::from_raw(span) }, zeroed: false });
+        }
+        let taken =
+            self.take(served, align, Kind::Large).or_else(|error| match served == pages {
+                true => Err(error),
+                false => self.take(pages, align, Kind::Large),
+            })?;
+        taken.span.set_owner(0);
+        Ok(taken)
+    }
+
+    /// Frees a large block.
+    pub(crate) fn free_large(&self, span: SpanPtr) {
+        if !self.keep_large(span) {
+            self.free_span(span);
+        }
+    }
+
+    /// Keeps the span of a large block that is freed for the next, if there is room. Never waits.
+    fn keep_large(&self, span: SpanPtr) -> bool {
+        profile::leave(span);
+        // Whoever frees the block again finds none.
+        span.set_kind(Kind::Dead);
+        let kept =
+            NonNull::new(span.as_ptr()).is_some_and(|record| self.larges.put(span.pages(), record));
+        if !kept {
+            span.set_kind(Kind::Large);
+        }
+        kept
+    }
+
+    /// Gives the spans of large blocks that were just freed back to the page heap.
+    pub(crate) fn free_kept_spans(&self) {
+        self.pages().reclaim(&self.parts());
+    }
+
     /// Makes a large block `size` bytes long where it lies; `false` if it must move.
+    ///
+    /// It stays as it is if that leaves no more than an eighth over.
     pub(crate) fn resize_large(&self, span: SpanPtr, size: usize) -> bool {
-        let pages = size.div_ceil(PAGE).max(1);
-        pages == span.pages() || self.pages().resize_in_place(&self.parts(), span, pages).is_ok()
+        let (pages, now) = (size.div_ceil(PAGE).max(1), span.pages());
+        let fits = pages <= now && now - pages <= now / 8;
+        fits || self.pages().resize_in_place(&self.parts(), span, pages).is_ok()
     }
 
     /// The bytes that `block` may use, if it is a live block of this heap.
@@ -282,6 +337,7 @@ impl<S: PageSource> Heap<S> {
         match span.kind() {
             // SAFETY: passed on; the span is the one that the block lies in.
             Kind::Small => unsafe { self.free_remote(span, block, block, 1) },
+            Kind::Large if self.keep_large(span) => {}
             Kind::Large => self.free_span_later(span),
             _ => self.free_odd(Some(span), block, Wait::Never),
         }
@@ -350,7 +406,9 @@ impl<S: PageSource> Heap<S> {
     /// What the heap holds now.
     pub fn stats(&self) -> Stats {
         let pages = self.pages();
-        self.counters.stats(&pages.pool, &self.meta)
+        // SAFETY: the cache holds records of this heap.
+        let kept = self.larges.iter().map(|span| unsafe { SpanPtr::from_raw(span) }.bytes()).sum();
+        self.counters.stats(&pages.pool, &self.meta, kept)
     }
 
     /// Takes every lock, in order: before a fork, so that the child finds no lock held by a thread

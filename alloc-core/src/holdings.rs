@@ -331,7 +331,7 @@ impl<'a, S: PageSource> Homeward<'a, S> {
     /// comes from elsewhere.
     fn free_other(&self, span: Option<SpanPtr>, block: NonNull<u8>) {
         match span {
-            Some(span) if span.kind() == Kind::Large => self.heap.free_span(span),
+            Some(span) if span.kind() == Kind::Large => self.heap.free_large(span),
             _ => self.heap.free_stray(span, block, Wait::Briefly),
         }
     }

@@ -1,9 +1,9 @@
 //! Large and aligned blocks: they are aligned as asked, grow and shrink in place where pages are
 //! free, join when freed, and their memory goes back.
 
-use std::alloc::Layout;
+use std::{alloc::Layout, time::Duration};
 
-use alloc_core::{Heap, pages::os::Os, size_class::PAGE};
+use alloc_core::{Heap, pages::os::Os, scavenge::ByAge, size_class::PAGE};
 
 fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).unwrap()
@@ -60,6 +60,83 @@ fn a_large_block_grows_and_shrinks_where_it_lies() {
 }
 
 #[test]
+fn a_large_block_stays_as_it_is_for_an_eighth_less() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    let block = cache.alloc(layout(16 * PAGE, 8)).unwrap();
+    // SAFETY: the block is ours, with the layouts given.
+    unsafe {
+        assert_eq!(cache.realloc(block, layout(16 * PAGE, 8), 14 * PAGE), Ok(block));
+        assert_eq!((heap.usable_size(block), heap.stats().large), (Some(16 * PAGE), 16 * PAGE));
+        assert_eq!(cache.realloc(block, layout(14 * PAGE, 8), 13 * PAGE), Ok(block));
+        assert_eq!((heap.usable_size(block), heap.stats().large), (Some(13 * PAGE), 13 * PAGE));
+        cache.free(block);
+    }
+}
+
+#[test]
+fn a_freed_large_block_serves_the_next_of_its_length_in_any_cache() {
+    let heap = Heap::new(Os::new());
+    let (mut one, mut other) = (heap.cache(), heap.cache());
+    let size = layout(100_000, 8);
+    let block = one.alloc(size).unwrap();
+    let takes = heap.stats().takes;
+    for turn in 0..4 {
+        let (from, to) =
+            if turn % 2 == 0 { (&mut one, &mut other) } else { (&mut other, &mut one) };
+        // SAFETY: the block is ours and freed once; nobody uses it then.
+        unsafe { from.free(block) };
+        assert_eq!(heap.usable_size(block), None, "a free block has no size");
+        let stats = heap.stats();
+        assert_eq!((stats.large, stats.free), (0, 0));
+        assert!(stats.cached >= 100_000);
+        assert_eq!(stats.parts().iter().map(|(_, bytes)| bytes).sum::<usize>(), stats.mapped);
+        assert_eq!(to.alloc(size), Ok(block));
+        assert!(heap.usable_size(block).unwrap() >= 100_000);
+    }
+    assert_eq!(heap.stats().takes, takes, "the page heap was not asked");
+    // SAFETY: freed once.
+    unsafe { one.free(block) };
+    let mut scavenger = heap.scavenger(ByAge::default()).unwrap();
+    assert!(heap.has_resting_memory() && scavenger.step(Duration::ZERO).is_some());
+    let stats = heap.stats();
+    assert_eq!(stats.cached, 0, "a step gives it to the page heap");
+    assert!(stats.free >= 100_000);
+}
+
+#[test]
+fn a_heap_that_is_short_of_memory_joins_what_was_just_freed() {
+    let heap = Heap::new(Os::new());
+    heap.set_limit(8 << 20);
+    let mut cache = heap.cache();
+    let quarters: Vec<_> = (0..3).map(|_| cache.alloc(layout(2 << 20, 8)).unwrap()).collect();
+    // SAFETY: each is freed once.
+    quarters.into_iter().for_each(|block| unsafe { cache.free(block) });
+    assert!(heap.stats().cached > 0);
+    let whole = cache.alloc(layout(7 << 20, 8)).unwrap();
+    assert_eq!(heap.stats().cached, 0);
+    // SAFETY: freed once.
+    unsafe { cache.free(whole) };
+}
+
+#[test]
+fn zeroed_large_blocks_are_zero_again_after_use() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    let size = layout(60_000, 8);
+    for _ in 0..3 {
+        let block = cache.alloc_zeroed(size).unwrap();
+        // SAFETY: the block is ours, of that size, and freed once.
+        unsafe {
+            let bytes = std::slice::from_raw_parts_mut(block.as_ptr(), 60_000);
+            assert!(bytes.iter().all(|&byte| byte == 0));
+            bytes.fill(1);
+            cache.free(block);
+        }
+    }
+}
+
+#[test]
 fn freed_neighbours_join_and_serve_larger_blocks() {
     let heap = Heap::new(Os::new());
     let mut cache = heap.cache();
@@ -86,7 +163,7 @@ fn a_released_page_reads_as_zero_and_is_counted() {
     unsafe {
         block.write_bytes(9, size);
         cache.free(block);
-        assert_eq!(heap.stats().free, size);
+        assert_eq!(heap.stats().cached, size);
         assert_eq!(heap.release(), size);
         assert_eq!(heap.stats().free, 0);
         let again = cache.alloc_zeroed(layout(size, 8)).unwrap();

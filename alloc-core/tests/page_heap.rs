@@ -1,13 +1,18 @@
 //! Large blocks against a plain model of the pages: a sorted map of free runs, searched from its start.
 //! Both must give the same address for every block, whatever was freed before: first fit, and all
 //! neighbours joined. With either page heap; those alone are compared in `page_index.rs`.
+//!
+//! Spans that wait for the next block of their length are given to the page heap at once, by a scavenger that
+//! does nothing else; `large.rs` tests that they wait.
 
-use std::{alloc::Layout, collections::BTreeMap, ptr::NonNull};
+use std::{alloc::Layout, collections::BTreeMap, ptr::NonNull, time::Duration};
 
 use alloc_core::{
     Cache, Heap,
+    large_cache::serve,
     page_heap::{PageHeap, Radix, Treap},
     pages::{PageSource, os::Os, with::With},
+    scavenge::Never,
     size_class::PAGE,
 };
 use proptest::prelude::*;
@@ -67,23 +72,24 @@ impl Model {
         self.0.insert(start, len);
     }
 
-    /// Where the block is after it was resized.
-    fn resize(&mut self, at: usize, old: usize, new: usize) -> usize {
+    /// Where the block is after it was resized, and how long it is.
+    fn resize(&mut self, at: usize, old: usize, new: usize) -> (usize, usize) {
         if new <= old {
-            if new < old {
-                self.free(at + new, old - new);
+            if old - new <= old / 8 {
+                return (at, old);
             }
-            return at;
+            self.free(at + new, old - new);
+            return (at, new);
         }
         let behind = self.0.get(&(at + old)).copied().unwrap_or(0);
         if behind >= new - old {
             self.0.remove(&(at + old));
             self.put(at + new, behind - (new - old));
-            return at;
+            return (at, new);
         }
-        let moved = self.take(new, 1);
+        let moved = self.take(serve(new), 1);
         self.free(at, old);
-        moved
+        (moved, serve(new))
     }
 }
 
@@ -103,8 +109,8 @@ fn run<S: PageSource>(
     match *step {
         Step::Take(pages, align) if taken + pages < PAGES / 4 => {
             let block = cache.alloc(layout(pages, align)).unwrap();
-            assert_eq!(block.as_ptr() as usize, model.take(pages, align) * PAGE);
-            blocks.push((block.as_ptr() as usize / PAGE, pages, align));
+            assert_eq!(block.as_ptr() as usize, model.take(serve(pages), align) * PAGE);
+            blocks.push((block.as_ptr() as usize / PAGE, serve(pages), align));
         }
         Step::Free(index) if !blocks.is_empty() => {
             let (at, pages, _) = blocks.swap_remove(index % blocks.len());
@@ -121,8 +127,9 @@ fn run<S: PageSource>(
             // SAFETY: the block is live and has that layout.
             let block =
                 unsafe { cache.realloc(pointer(at), layout(old, align), new * PAGE) }.unwrap();
-            assert_eq!(block.as_ptr() as usize, model.resize(at, old, new) * PAGE);
-            blocks[index] = (block.as_ptr() as usize / PAGE, new, align);
+            let (at, new) = model.resize(at, old, new);
+            assert_eq!(block.as_ptr() as usize, at * PAGE);
+            blocks[index] = (at, new, align);
         }
         Step::Release => {
             cache.heap().release();
@@ -141,6 +148,7 @@ fn blocks_lie_where_the_model_says<P: PageHeap>(steps: &[Step]) {
     let mut blocks = Vec::new();
     for step in steps {
         run(&mut cache, &mut model, &mut blocks, step);
+        heap.scavenger(Never).unwrap().step(Duration::ZERO);
         let stats = heap.stats();
         assert_eq!(stats.large, blocks.iter().map(|block| block.1 * PAGE).sum::<usize>());
         assert_eq!(stats.mapped - stats.metadata - stats.tables, PAGES * PAGE);

@@ -19,6 +19,7 @@
 //! | model | promise |
 //! |---|---|
 //! | `alloc_central` | a span that its cache gives up is freed once, or found by one cache, with all its cells |
+//! | `alloc_large_cache` | the span of a freed large block is in one slot or one hand |
 //! | `alloc_lock` | one holder at a time, who sees what the last one wrote |
 //! | `alloc_remote` | a cell freed by another thread is found once, with its content |
 //! | `alloc_scavenge` | a page that goes back is in one hand, and known to be zero only if it is |

@@ -15,6 +15,7 @@ use core::ptr::NonNull;
 use super::{PageHeap, Pool, Room, Word};
 use crate::{
     Error,
+    large_cache::LargeCache,
     meta::Meta,
     page_map::PageMap,
     pages::PageSource,
@@ -34,6 +35,7 @@ pub(crate) struct Parts<'a, S> {
     pub(crate) source: &'a S,
     pub(crate) meta: &'a Meta,
     pub(crate) map: &'a PageMap,
+    pub(crate) larges: &'a LargeCache<Span>,
     pub(crate) counters: &'a Counters,
 }
 
@@ -100,9 +102,27 @@ impl<P: PageHeap> Pages<P> {
         pages: usize,
         align: usize,
     ) -> Result<super::Grant, Error> {
+        if self.reclaim(parts)
+            && let Ok(grant) = self.pool.take(pages, align)
+        {
+            return Ok(grant);
+        }
         let fit = pages.checked_add(align - 1).ok_or(Error::TooLarge)?;
         self.grow(parts, fit)?;
         self.pool.take(pages, align)
+    }
+
+    /// Frees the spans of large blocks that were kept for the next; `false` if there were none.
+    pub(crate) fn reclaim<S>(&mut self, parts: &Parts<'_, S>) -> bool {
+        let mut any = false;
+        for span in parts.larges.take_all() {
+            // SAFETY: the cache holds records of this heap, and what was taken out of it is ours.
+            let span = unsafe { SpanPtr::from_raw(span) };
+            span.set_kind(Kind::Large);
+            self.free(parts, span);
+            any = true;
+        }
+        any
     }
 
     /// Takes pages at an alignment beyond that of arenas: in an arena of their own.
@@ -181,7 +201,8 @@ impl<P: PageHeap> Pages<P> {
     ///
     /// # Errors
     ///
-    /// If the pages behind are not free, or the limit would be passed.
+    /// If the pages behind are not free, or the limit would be passed. Those of a large block that was just
+    /// freed are free.
     pub(crate) fn resize_in_place<S: PageSource>(
         &mut self,
         parts: &Parts<'_, S>,
@@ -194,7 +215,11 @@ impl<P: PageHeap> Pages<P> {
             self.pool.put(first + pages..first + old);
         } else {
             self.apply_limit(parts);
-            self.pool.take_at(first + old..first + pages)?;
+            let behind = first + old..first + pages;
+            self.pool.take_at(behind.clone()).or_else(|error| {
+                let kept = parts.map.get(span.end()).is_some_and(|next| next.kind() == Kind::Dead);
+                if kept && self.reclaim(parts) { self.pool.take_at(behind) } else { Err(error) }
+            })?;
             parts.counters.take(span.kind(), pages - old);
         }
         parts.map.forget(first + old - 1..first + old);

@@ -120,6 +120,7 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
     ///
     /// Takes time proportional to the free pages, and to the memory that it gives back.
     pub fn step(&mut self, now: Duration) -> Option<Duration> {
+        self.heap.free_kept_spans();
         let plan = self.policy.plan(&self.sight(now));
         self.released = self.heap.release_pages(plan.bytes / PAGE, plan.age) * PAGE;
         self.heap.grow_older();
@@ -158,9 +159,9 @@ impl<S: PageSource> Heap<S> {
     }
 
     /// Whether free pages have memory, as of the last time that a span was freed or a scavenger had
-    /// looked: a plain load, for somebody who may not wait for a lock.
+    /// looked: plain loads, for somebody who may not wait for a lock.
     pub fn has_resting_memory(&self) -> bool {
-        self.counters.resting.get() > 0
+        self.counters.resting.get() > 0 || self.larges.iter().next().is_some()
     }
 
     /// Gives the memory of all free pages back to the source; returns how many bytes.
@@ -179,6 +180,7 @@ impl<S: PageSource> Heap<S> {
     /// assert_eq!(heap.stats().free, 0);
     /// ```
     pub fn release(&self) -> usize {
+        self.free_kept_spans();
         self.free_idle_spans();
         self.release_pages(usize::MAX, 0) * PAGE
     }
@@ -256,6 +258,7 @@ impl<S: PageSource> Heap<S> {
     /// Gives at least so many pages back, if there are; `false` if none could be.
     #[cold]
     fn make_room(&self, pages: usize) -> bool {
+        self.free_kept_spans();
         let mut done = self.release_pages(pages, 0);
         if done < pages {
             self.free_idle_spans();

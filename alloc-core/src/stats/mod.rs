@@ -39,7 +39,7 @@ pub struct Stats {
     pub large: usize,
     /// Spans that a collector sweeps.
     pub managed: usize,
-    /// Pages that caches hold for their next spans.
+    /// Pages that caches hold for their next spans, and those of large blocks that were just freed.
     pub cached: usize,
     /// Free pages that may still have memory behind them.
     pub free: usize,
@@ -69,8 +69,9 @@ pub struct Stats {
 }
 
 impl Counters {
-    /// The account at one moment: the caller holds the lock of the page heap.
-    pub(crate) fn stats<P: PageHeap>(&self, pool: &Pool<P>, meta: &Meta) -> Stats {
+    /// The account at one moment: the caller holds the lock of the page heap. `kept` bytes of large spans
+    /// have no block.
+    pub(crate) fn stats<P: PageHeap>(&self, pool: &Pool<P>, meta: &Meta, kept: usize) -> Stats {
         let used = |kind: Kind| self.used[kind as usize].get() * PAGE;
         let (small, large, managed) = (used(Kind::Small), used(Kind::Large), used(Kind::Managed));
         let [committed, free, clean, lent] =
@@ -79,10 +80,11 @@ impl Counters {
         Stats {
             mapped: committed + stacks + metadata + tables,
             small,
-            large,
+            // Spans that are taken just now may be counted as kept, and none twice.
+            large: large - kept.min(large),
             managed,
             // Spans that others take from page caches just now move from one of these to the other.
-            cached: committed - free - lent - small - large - managed,
+            cached: committed - free - lent - small - large - managed + kept.min(large),
             free: free - clean + lent,
             released: clean,
             stacks,
