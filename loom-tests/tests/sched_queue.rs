@@ -1,4 +1,4 @@
-//! The run queues and the lock under them: each goroutine comes out once (S1–S4).
+//! The queues that policies are made of, and the lock under them: each goroutine comes out once (S1–S4).
 #![cfg(loom)]
 
 use core::ptr::NonNull;
@@ -8,7 +8,10 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
 use sched_core::lock::Lock;
-use sched_core::queue::inject::{Inject, Lane, Link, Linked};
+use sched_core::queue::deque::{self, Deque, Steal};
+use sched_core::queue::inject::Inject;
+use sched_core::queue::lanes::Lane;
+use sched_core::queue::list::{Link, Linked};
 use sched_core::queue::local::{CAPACITY, LocalQueue, Next};
 use sched_core::queue::{Handle, Overflow};
 
@@ -166,7 +169,7 @@ fn overflow_and_theft_share_the_ring() {
         while let Some((task, _)) = owner.pop() {
             task.run();
         }
-        while let Some(task) = global.pop() {
+        while let Some(task) = global.pop(false) {
             task.run();
         }
         end_all(&tasks);
@@ -216,6 +219,68 @@ fn a_queue_with_one_in_it_is_not_empty() {
     });
 }
 
+/// Takes from the top until there is nothing.
+fn steal_from(deque: &Deque<Ref>) {
+    loop {
+        match deque.steal() {
+            Steal::Success(task) => task.run(),
+            Steal::Empty => return,
+            Steal::Retry => {}
+        }
+    }
+}
+
+/// S1 of the deque: the owner puts and takes at the bottom, down to the last one, beside two thieves.
+#[test]
+fn the_last_of_a_deque_has_one_taker() {
+    model("the_last_of_a_deque_has_one_taker", 2, || {
+        let deque = Arc::new(Deque::new());
+        let tasks: Vec<Ref> = (0..3).map(|_| Ref::new()).collect();
+        // SAFETY: this thread alone is the owner.
+        let owner = unsafe { deque.owner() };
+        assert!(owner.push(tasks[0]).is_ok() && owner.push(tasks[1]).is_ok());
+        let thieves: Vec<_> = (0..2)
+            .map(|_| {
+                let deque = deque.clone();
+                thread::spawn(move || steal_from(&deque))
+            })
+            .collect();
+        owner.take().into_iter().for_each(Ref::run);
+        assert!(owner.push(tasks[2]).is_ok());
+        while let Some(task) = owner.take() {
+            task.run();
+        }
+        thieves.into_iter().for_each(|thief| thief.join().unwrap());
+        assert!(deque.is_empty());
+        end_all(&tasks);
+    });
+}
+
+/// S1 of the deque, laps: the owner overwrites slots that a slow thief has read.
+#[test]
+fn a_deque_goes_round_under_a_thief() {
+    model("a_deque_goes_round_under_a_thief", 3, || {
+        let deque = Arc::new(Deque::new());
+        let tasks: Vec<Ref> = (0..deque::CAPACITY + 1).map(|_| Ref::new()).collect();
+        // SAFETY: this thread alone is the owner.
+        let owner = unsafe { deque.owner() };
+        assert!(owner.push(tasks[0]).is_ok());
+        let thief = {
+            let deque = deque.clone();
+            thread::spawn(move || steal_from(&deque))
+        };
+        for task in &tasks[1..] {
+            owner.take_oldest().into_iter().for_each(Ref::run);
+            assert!(owner.push(*task).is_ok());
+        }
+        thief.join().unwrap();
+        while let Some(task) = owner.take() {
+            task.run();
+        }
+        end_all(&tasks);
+    });
+}
+
 /// The global queue: two submitters of different lanes and one taker.
 #[test]
 fn the_global_queue_loses_nothing() {
@@ -230,10 +295,10 @@ fn the_global_queue_loses_nothing() {
                 thread::spawn(move || global.push(task, lane))
             })
             .collect();
-        global.take(1, 4).for_each(Ref::run);
+        global.take(1, 4, false).for_each(Ref::run);
         submitters.into_iter().for_each(|submitter| submitter.join().unwrap());
         assert!(global.len() <= 2);
-        while let Some(task) = global.pop() {
+        while let Some(task) = global.pop(false) {
             task.run();
         }
         assert!(global.is_empty());

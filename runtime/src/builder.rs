@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::config::{Environment, Preempt, default_procs};
+use crate::policy::{Chosen, Policy};
 use crate::runtime::{Preemption, Runtime};
 
 /// Settings of a [`Runtime`].
@@ -35,6 +36,7 @@ pub struct Builder {
     pub(crate) schedtrace: Option<Duration>,
     pub(crate) gctrace: bool,
     pub(crate) kernel_threads: bool,
+    pub(crate) policy: Chosen,
     pub(crate) memory_limit: Option<usize>,
 }
 
@@ -65,6 +67,7 @@ impl Builder {
             schedtrace: env.schedtrace,
             gctrace: env.gctrace,
             kernel_threads: env.kernel_threads,
+            policy: Chosen::default(),
             memory_limit: None,
         }
     }
@@ -221,6 +224,24 @@ impl Builder {
     #[must_use]
     pub fn kernel_threads(mut self, on: bool) -> Self {
         self.kernel_threads = on;
+        self
+    }
+
+    /// In which order goroutines run; Go's if not set. See [`policy`](crate::policy).
+    ///
+    /// ```
+    /// use runtime::Spawn;
+    /// use runtime::policy::{Class, Priority};
+    ///
+    /// let rt = runtime::Runtime::builder().policy(Priority::new()).build().unwrap();
+    /// let report = rt.go_with(Spawn::new().class(Class::Background), || "later").unwrap();
+    /// let answer = rt.go_with(Spawn::new().class(Class::Urgent), || "at once").unwrap();
+    /// assert_eq!(answer.join().unwrap(), "at once");
+    /// assert_eq!(report.join().unwrap(), "later");
+    /// ```
+    #[must_use]
+    pub fn policy(mut self, policy: impl Policy) -> Self {
+        self.policy = Chosen::new(policy);
         self
     }
 

@@ -85,6 +85,7 @@ pub mod chan;
 mod config;
 mod current;
 pub mod gc;
+pub mod policy;
 pub mod profile;
 mod runtime;
 mod scope;

@@ -302,6 +302,7 @@ fn config(settings: &Builder) -> Config {
             Preempt::Off => Preemption::Cooperative,
         },
         thread_mode: settings.kernel_threads,
+        policy: settings.policy.clone(),
         ..default
     }
 }

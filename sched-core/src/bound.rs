@@ -61,10 +61,9 @@ use crate::{
     handoff::hand_over,
     machine::Machine,
     orders::Order,
-    proc::Held,
-    queue::{Handle, inject::Lane},
+    policy::Cause,
+    queue::{Handle, list::List},
     service::STUCK,
-    shared::Shared,
     switch::{self, here},
     task::{Run, Task},
     tls, worker,
@@ -200,7 +199,7 @@ pub(crate) fn await_turn(m: &Machine) -> Option<Run> {
 pub(crate) fn stay(m: &Machine, task: &Task) {
     let shared = m.shared();
     let Some(held) = m.held() else { return stay_without(m, task) };
-    if shared.idle.surplus() == 0 && !is_work_at_hand(shared, held) {
+    if shared.idle.surplus() == 0 && !shared.work_at_hand(held) {
         return held.begin_slice();
     }
     let Some(host) = shared.idle.try_host() else {
@@ -267,22 +266,22 @@ fn relieve(m: &Machine, task: NonNull<Task>) -> Option<Run> {
     let (shared, held) = (m.shared(), m.held()?);
     // The order may have come with it.
     worker::stop_spinning(m);
-    for _ in 0..=shared.global.len() + held.proc().queue.len() {
-        let Some(run) = switch::next_at_hand(m, held) else { break };
+    // Those without a thread of their own stand aside meanwhile.
+    let mut aside = List::new();
+    let own = loop {
+        let Some(run) = switch::next_at_hand(m, held) else { break None };
         match home(m, run) {
             // It was sent home, and the P with it.
-            None => return None,
-            Some(run) if core::ptr::eq(run.task(), task.as_ptr()) => return Some(run),
-            // One without a thread of its own goes to the end of the line.
-            Some(run) => shared.global.push(run, Lane::Plain),
+            None => break None,
+            Some(run) if core::ptr::eq(run.task(), task.as_ptr()) => break Some(run),
+            Some(run) => aside.push(run),
         }
+    };
+    aside.for_each(|run| shared.put(None, run, Cause::Moved));
+    if own.is_none() && m.held().is_some() {
+        m.let_go();
+        hand_over(shared, held.proc());
     }
-    m.let_go();
-    hand_over(shared, held.proc());
-    None
-}
-
-/// Whether anybody waits who would run next if this goroutine gave way.
-pub(crate) fn is_work_at_hand(shared: &Shared, held: Held<'_>) -> bool {
-    !held.proc().queue.is_empty() || !shared.global.is_empty()
+    shared.notify();
+    own
 }

@@ -5,6 +5,7 @@ use std::thread;
 
 use crate::{
     error::Error,
+    policy::Chosen,
     tls::{self, Mode, Surplus},
 };
 
@@ -33,6 +34,8 @@ pub struct Config {
     /// Whether stacks keep room for libraries that are loaded later and have static TLS; see
     /// [`Surplus`]. The first scheduler of the process decides.
     pub surplus: Surplus,
+    /// In which order goroutines run; Go's.
+    pub policy: Chosen,
     /// Gives each goroutine a kernel thread of its own even where own TLS would work.
     pub thread_mode: bool,
 }
@@ -64,6 +67,7 @@ impl Default for Config {
             slice: Duration::from_millis(10),
             preemption: Preemption::default(),
             surplus: Surplus::Take,
+            policy: Chosen::default(),
             thread_mode: false,
         }
     }

@@ -12,9 +12,9 @@ use crate::{
     idle::{Host, Wake},
     machine::Machine,
     orders::{Order, Place},
-    proc::{Held, Proc},
+    proc::Held,
     shared::Shared,
-    sync::{AtomicPtr, AtomicUsize, Ordering, fence, now},
+    sync::{AtomicPtr, Ordering, fence, now},
 };
 
 impl Shared {
@@ -128,89 +128,12 @@ impl Shared {
         }
     }
 
-    /// All Ps but `but`, each once, from a random one on.
-    pub(crate) fn others(&self, held: Held<'_>) -> impl Iterator<Item = &Proc> {
-        let n = self.procs.len();
-        let random = held.random() as usize;
-        // Two of three numbers will do, for most n; n + 1 always does.
-        let stride = (random % n + 1..).find(|&step| gcd(step, n) == 1).unwrap_or(1);
-        let but = held.proc().index();
-        (0..n)
-            .map(move |i| (random / 7 + i * stride) % n)
-            .filter(move |&index| index != but)
-            .map(|index| self.procs.get(index))
-    }
-
-    /// Whether there is anything to run in any queue.
-    pub(crate) fn any_work(&self) -> bool {
-        !self.global.is_empty() || self.procs.iter().any(|proc| !proc.queue.is_empty())
-    }
-
     /// The P goes idle: what is on its shelf is for all, and the embedding's hook is called.
     pub(crate) fn proc_idle(&self, held: Held<'_>) {
         self.clear_shelf(held);
         self.share(None);
         let proc = held.proc();
         self.hooks.proc_idle(proc.index(), proc.local());
-    }
-}
-
-/// Places for Ps, filled from the front; an entry that is not null stays.
-pub(crate) struct Procs {
-    places: Box<[AtomicPtr<Proc>]>,
-    made: AtomicUsize,
-}
-
-impl Procs {
-    pub(crate) fn new(places: usize) -> Self {
-        let places = (0..places).map(|_| AtomicPtr::default()).collect();
-        Self { places, made: AtomicUsize::new(0) }
-    }
-
-    /// How many there can be.
-    pub(crate) fn room(&self) -> usize {
-        self.places.len()
-    }
-
-    /// How many there are, retired ones included.
-    pub(crate) fn len(&self) -> usize {
-        // Acquire: the entries below; pairs with `add`.
-        self.made.load(Ordering::Acquire)
-    }
-
-    /// Enters one more P. One caller at a time, which has looked whether there is room.
-    pub(crate) fn add(&self, proc: Proc) {
-        // Relaxed: this is the only writer.
-        let index = self.made.load(Ordering::Relaxed);
-        let proc = Box::into_raw(Box::new(proc));
-        // Release: the P's fields; pairs with the Acquire in `get`.
-        self.places[index].store(proc, Ordering::Release);
-        // Release: the entry; pairs with the Acquire in `len`.
-        self.made.store(index + 1, Ordering::Release);
-    }
-
-    /// The P with this number, which is less than [`len`](Self::len) was.
-    pub(crate) fn get(&self, index: usize) -> &Proc {
-        // Acquire: pairs with the Release in `add`.
-        let proc = self.places[index].load(Ordering::Acquire);
-        // SAFETY: null, or leaked by `add`; entries are freed with the table only.
-        unsafe { proc.as_ref() }.expect("a P's number is given out after the P")
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Proc> {
-        (0..self.len()).map(|index| self.get(index))
-    }
-}
-
-impl Drop for Procs {
-    fn drop(&mut self) {
-        for proc in &mut self.places {
-            let proc = *proc.get_mut();
-            if !proc.is_null() {
-                // SAFETY: `add` leaked it from a box, and the scheduler that used it has gone.
-                drop(unsafe { Box::from_raw(proc) });
-            }
-        }
     }
 }
 
@@ -234,9 +157,4 @@ impl Drop for Machines {
             }
         }
     }
-}
-
-/// The greatest common divisor: Euclid.
-pub(crate) fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -10,13 +10,13 @@ use crate::{
     entry::enter,
     goroutine,
     park::{self, WaitReason, Waiter},
+    policy::{Cause, Class},
     proc::Held,
-    queue::inject::Lane,
     shared::Shared,
     supply::Order,
-    switch::{push_woken, running},
+    switch::running,
     sync::{Ordering, fence},
-    task::{Run, TaskRef, about::Birth, raw},
+    task::{Kind, Run, TaskRef, about::Birth, raw},
     tls,
     turnstile::Left,
 };
@@ -26,14 +26,11 @@ impl Shared {
     pub(crate) fn launch(
         &self,
         packet: NonNull<raw::Header>,
-        order: Order,
+        kind: Kind,
         origin: &'static Location<'static>,
     ) -> TaskRef {
-        self.make(packet, order, origin, |run, held| {
-            match held {
-                Some(held) => held.queue().push_next(run, &self.global),
-                None => self.global.push(run, Lane::Plain),
-            }
+        self.make(packet, kind, origin, |run, held| {
+            self.put(held, run, Cause::Spawned);
             self.notify();
         })
     }
@@ -44,14 +41,15 @@ impl Shared {
         packet: NonNull<raw::Header>,
         origin: &'static Location<'static>,
     ) -> TaskRef {
-        self.make(packet, Order::USUAL, origin, |run, _| push_woken(self, run))
+        let kind = Kind { order: Order::USUAL, class: Class::Urgent };
+        self.make(packet, kind, origin, |run, _| self.put_woken(run))
     }
 
     /// Makes the record of a goroutine; `queue` puts it where it shall run, inside the runtime.
     fn make(
         &self,
         packet: NonNull<raw::Header>,
-        order: Order,
+        kind: Kind,
         origin: &'static Location<'static>,
         queue: impl FnOnce(Run, Option<Held<'_>>),
     ) -> TaskRef {
@@ -72,7 +70,7 @@ impl Shared {
             let creator = running(tls::words()).map_or(0, |task| task.about.id());
             let birth = Birth { id, creator, origin };
             // SAFETY: the record is free and ours; the packet is this goroutine's alone.
-            let (run, task) = unsafe { Run::start(record, birth, order, packet) };
+            let (run, task) = unsafe { Run::start(record, birth, kind, packet) };
             queue(run, held);
             return task;
         }

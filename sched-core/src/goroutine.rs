@@ -17,8 +17,9 @@ use crate::{
     entry::{Request, enter},
     machine::{Commit, Machine},
     park::WaitReason,
-    queue::{Handle, inject::Lane},
-    switch::{aim, give_way, here, leave, machine, push_woken, running, settle, successor},
+    policy::Cause,
+    queue::Handle,
+    switch::{aim, give_way, here, leave, machine, running, settle, successor},
     sync::{AtomicU64, Ordering},
     task::{
         Run, Task, TaskRef, raw,
@@ -92,7 +93,7 @@ pub(crate) fn yield_to_holders() {
     let waits = || {
         let entered = enter();
         let machine = entered.machine()?;
-        Some(machine.shared().global.in_hurry() && machine.shared().global.has_first())
+        Some(machine.shared().in_hurry() && machine.shared().has_urgent())
     };
     if waits() == Some(true) {
         yield_now();
@@ -113,23 +114,18 @@ pub(crate) fn unpark_urgently(task: &TaskRef) {
         let _entered = enter();
         // SAFETY: the state says that the goroutine is parked and that nobody else schedules it.
         let run = unsafe { Run::from_raw(NonNull::from(&**task)) };
-        push_woken(task.shared(), run);
+        task.shared().put_woken(run);
     }
 }
 
-/// Puts a goroutine where it will run: next on this P, or with those that were woken.
+/// Queues a goroutine that was unparked.
 fn ready(run: Run) {
     let entered = enter();
     let shared = NonNull::from(run.task().shared());
     // SAFETY: the caller holds a reference to the record besides `run`, or is the scheduler itself.
     let shared = unsafe { shared.as_ref() };
-    match entered.machine().filter(|m| m.serves(shared)).and_then(|m| m.held()) {
-        _ if shared.global.in_hurry() && run.task().is_holder() => {
-            shared.global.push(run, Lane::Holder);
-        }
-        Some(held) => held.queue().push_next(run, &shared.global),
-        None => shared.global.push(run, Lane::Woken),
-    }
+    let held = entered.machine().filter(|m| m.serves(shared)).and_then(|m| m.held());
+    shared.put(held, run, Cause::Unparked);
     shared.notify();
 }
 

@@ -132,8 +132,8 @@ pub(crate) fn hand_over(shared: &Shared, proc: &Proc) {
     let held = unsafe { Held::new(proc) };
     let surplus = shared.idle.surplus() != 0;
     if surplus {
-        held.queue().drain(&shared.global);
-    } else if !proc.queue.is_empty() || !shared.global.is_empty() {
+        shared.evict(held);
+    } else if shared.work_at_hand(held) {
         let order = Order { proc: proc.index(), spinning: None };
         return shared.host(shared.idle.take_host(), order);
     }
@@ -164,13 +164,13 @@ pub(crate) fn request_preempt(shared: &Shared, m: &Machine) {
     }
 }
 
-/// An urgent goroutine waits in the global queue: if no P is idle, the oldest slice ends.
+/// If an urgent goroutine waits and no P is idle, the oldest slice ends.
 ///
 /// Whether that slice is too young, or its goroutine just then inside the runtime: after a moment
 /// the timer thread looks again, until nobody waits.
 #[cold]
 pub(crate) fn make_room(shared: &Shared) {
-    if !shared.global.has_first() || shared.idle.idle_procs() + shared.idle.spinning() != 0 {
+    if !shared.has_urgent() || shared.idle.idle_procs() + shared.idle.spinning() != 0 {
         return;
     }
     if let Some(m) = oldest_slice(shared) {

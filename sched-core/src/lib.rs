@@ -32,7 +32,8 @@
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
 //! | [`dump`] | who is there, and what each waits for |
 //! | `handoff`, [`monitor`], [`bell`] | who takes Ps, when, who watches, and who wakes the watcher |
-//! | [`idle`], [`queue`], [`parker`], [`lock`] | who sleeps and who looks for work; run queues; a thread's sleep; the runtime's lock |
+//! | [`policy`], `ready` | the order in which goroutines run, which can be swapped; [`queue`]: what policies are made of |
+//! | [`idle`], [`orders`], [`parker`], [`lock`] | who sleeps and who looks for work; a thread's sleep; the runtime's lock |
 //! | `service` | threads and stacks made ahead of need |
 //! | [`tls`], [`context`], [`stack`] | TLS blocks, the switch, stacks |
 //! | [`preempt`], `glue` | signals: preemption, overflow |
@@ -48,6 +49,7 @@ pub mod idle;
 pub mod lock;
 pub mod orders;
 pub mod parker;
+pub mod policy;
 pub mod queue;
 pub mod sync;
 pub mod task;
@@ -91,6 +93,8 @@ pub mod preempt;
 #[cfg(not(loom))]
 mod proc;
 #[cfg(not(loom))]
+mod ready;
+#[cfg(not(loom))]
 mod registry;
 #[cfg(not(loom))]
 mod resize;
@@ -110,6 +114,8 @@ mod stats;
 mod supply;
 #[cfg(not(loom))]
 mod switch;
+#[cfg(not(loom))]
+mod table;
 #[cfg(not(loom))]
 mod timers;
 #[cfg(not(loom))]

@@ -152,9 +152,8 @@ impl Monitor {
 
     /// How busy the scheduler is.
     pub fn load(&self) -> Load {
-        let local: usize = self.shared.procs.iter().map(|proc| proc.queue.len()).sum();
         Load {
-            runnable: local + self.shared.global.len(),
+            runnable: self.shared.queues.board().len(),
             // Before the number of all: see `set_procs`.
             idle_procs: self.shared.idle.idle_procs(),
             spinning: self.shared.idle.spinning(),

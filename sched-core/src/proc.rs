@@ -1,18 +1,18 @@
 //! The P: the right to run, and what goes with it.
 //!
-//! A P carries everything that whoever runs goroutines needs without a lock: the run queue, the
-//! cache of free G records, the embedding's pointer, the counters of fairness. It belongs to one
+//! A P carries everything that whoever runs goroutines needs without a lock: the cache of free G
+//! records, the embedding's pointer, the slice; and a place in the queues of the
+//! [`policy`](crate::policy), under the same number. It belongs to one
 //! holder at a time: an M, the idle list, or a taker that is handing it over. [`Held`] is the
 //! evidence: having one proves that the running code is inside the runtime on an M that holds the P,
 //! so nobody can take it away meanwhile. Everything that needs the holder hangs on `Held`.
 //!
 //! | field | written by | read by |
 //! |---|---|---|
-//! | `queue` | holder; thieves, by its own rules | all |
 //! | `local` | once, before the first holder | holder |
 //! | `tick` | holder, one more per slice | monitor |
 //! | `slice` | holder, at the start of a slice | monitor, timer thread |
-//! | `streak`, `random`, `cache`, `shelf` | holder | holder |
+//! | `random`, `cache`, `shelf` | holder | holder |
 //!
 //! # Slices
 //!
@@ -25,30 +25,20 @@ use core::cell::{Cell, UnsafeCell};
 
 use crate::{
     clock,
-    queue::{
-        inject::{Inject, WOKEN_STREAK},
-        local::{CAPACITY, LocalQueue, Owner, Slice},
-    },
+    policy::board::Place,
     registry::Cache,
     stack::Shelf,
     sync::{AtomicU32, AtomicU64, Ordering},
-    task::Run,
 };
-
-/// One in so many picks looks at the global queue first: Go's number, a prime.
-const GLOBAL_EVERY: u32 = 61;
 
 /// A right to run.
 #[repr(align(128))]
 #[derive(Debug)]
 pub(crate) struct Proc {
-    index: usize,
+    place: Place,
     local: *mut (),
-    pub(crate) queue: LocalQueue<Run>,
     tick: AtomicU32,
     slice: AtomicU64,
-    /// Goroutines picked in a row that went before others.
-    streak: Cell<u32>,
     random: Cell<u32>,
     cache: UnsafeCell<Cache>,
     shelf: UnsafeCell<Shelf>,
@@ -62,14 +52,13 @@ unsafe impl Sync for Proc {}
 
 impl Proc {
     /// A P that nobody holds.
-    pub(crate) fn new(index: usize, local: *mut ()) -> Self {
+    pub(crate) fn new(place: Place, local: *mut ()) -> Self {
+        let index = place.proc;
         Self {
-            index,
+            place,
             local,
-            queue: LocalQueue::new(),
             tick: AtomicU32::new(0),
             slice: AtomicU64::new(0),
-            streak: Cell::new(0),
             // Any odd number: the generator must not start at zero.
             random: Cell::new(0x9e37_79b9 ^ (index as u32) << 8 | 1),
             cache: UnsafeCell::new(Cache::new()),
@@ -79,7 +68,7 @@ impl Proc {
 
     /// Its place in the table.
     pub(crate) fn index(&self) -> usize {
-        self.index
+        self.place.proc
     }
 
     /// The embedding's pointer.
@@ -118,10 +107,10 @@ impl<'a> Held<'a> {
         self.0
     }
 
-    /// The owner's side of the run queue.
-    pub(crate) fn queue(self) -> Owner<'a, Run> {
-        // SAFETY: this is the holder, and the hand-over of the P ordered the former one before.
-        unsafe { self.0.queue.owner() }
+    /// Its place in the policy's queues.
+    #[inline]
+    pub(crate) fn place(self) -> Place {
+        self.0.place
     }
 
     /// Calls `f` with the cache of free G records.
@@ -135,57 +124,6 @@ impl<'a> Held<'a> {
     pub(crate) fn shelf<R>(self, f: impl FnOnce(&mut Shelf) -> R) -> R {
         // SAFETY: as in `cache`.
         f(unsafe { &mut *self.0.shelf.get() })
-    }
-
-    /// The goroutine that runs next, without looking at other Ps.
-    ///
-    /// Woken ones first, as others have had a slice while they slept, and holders that somebody
-    /// waits for; but not more than [`WOKEN_STREAK`] in a row. Then, one time in 61, the global queue, which would starve
-    /// behind a local queue that refills itself. Then the local queue, then the global one.
-    pub(crate) fn pick(self, global: &Inject<Run>, procs: usize) -> Option<Run> {
-        self.pick_first(global)
-            .or_else(|| self.pick_fair(global))
-            .or_else(|| self.pick_local())
-            .or_else(|| self.pick_global(global, procs))
-    }
-
-    fn pick_first(self, global: &Inject<Run>) -> Option<Run> {
-        let streak = self.0.streak.replace(0);
-        if streak >= WOKEN_STREAK || !global.has_first() {
-            return None;
-        }
-        let run = global.pop_first()?;
-        self.0.streak.set(streak + 1);
-        self.begin_slice();
-        Some(run)
-    }
-
-    fn pick_fair(self, global: &Inject<Run>) -> Option<Run> {
-        if !self.0.tick().is_multiple_of(GLOBAL_EVERY) {
-            return None;
-        }
-        let run = global.pop()?;
-        self.begin_slice();
-        Some(run)
-    }
-
-    fn pick_local(self) -> Option<Run> {
-        let (run, slice) = self.queue().pop()?;
-        if slice == Slice::Fresh {
-            self.begin_slice();
-        }
-        Some(run)
-    }
-
-    fn pick_global(self, global: &Inject<Run>, procs: usize) -> Option<Run> {
-        let mut batch = global.take(procs, CAPACITY / 2);
-        let run = batch.pop()?;
-        let queue = self.queue();
-        for other in batch {
-            queue.push_back(other, global);
-        }
-        self.begin_slice();
-        Some(run)
     }
 
     /// Counts a slice and notes its start.

@@ -19,7 +19,7 @@
 //! enough Ps are in. One that computes and does not hear is interrupted by signal; whether it computes
 //! is told by its thread's clock, as a thread that blocks must not be disturbed: a signal would move
 //! its clock, by which the monitor judges it. A goroutine that gives way while there is a surplus goes back to a queue, its M
-//! to its own stack, and there the M moves the P's queue to the global one and gives the P up. A
+//! to its own stack, and there the M gives what is queued on the P to others, and the P up. A
 //! goroutine that blocks in the kernel loses its P to the monitor as ever; the taker retires it.
 //!
 //! *More*: the surplus is cancelled first, then retired Ps are recalled, then new ones are made; each
@@ -29,8 +29,8 @@
 //!
 //! A P that is retired leaves through [`Idle::release`](crate::idle::Idle::release), like one that
 //! becomes idle: whoever relied on its M as a spinner is served by the same last look, which finds
-//! no idle P and leaves *need*. The goroutines of its queue are submitted again, by a push to the
-//! global queue and a [`notify`](Shared::notify) after the P is gone. At least one P stays.
+//! no idle P and leaves *need*. What was queued on it is submitted again, by a put where it is nobody's in
+//! particular and a [`notify`](Shared::notify) after the P is gone. At least one P stays.
 //!
 //! *surplus > 0 ⇒ no P is idle* (both change under one lock), so "every wanted P is idle" is never
 //! said while one too many still runs.
@@ -114,7 +114,8 @@ impl Shared {
     /// Makes a P, which the caller holds. Calls the embedding.
     pub(crate) fn make_proc(&self) -> usize {
         let index = self.procs.len();
-        self.procs.add(Proc::new(index, self.hooks.proc_start(index)));
+        self.queues.board().add_proc();
+        self.procs.add(Proc::new(self.queues.board().place(index), self.hooks.proc_start(index)));
         index
     }
 

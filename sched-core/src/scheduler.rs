@@ -33,6 +33,7 @@ use crate::{
     spawn::{self, Spawn},
     stack::{Mmap, StackSource},
     stats::Stats,
+    sync::Ordering,
     task::join::JoinHandle,
     tls::{self, Mode},
 };
@@ -266,7 +267,8 @@ impl Scheduler {
     /// Whether goroutines that [hold](crate::holds_or) something go before all others from now on,
     /// because somebody waits for what they hold. If one waits for a P, the oldest slice ends.
     pub fn hurry_holders(&self, on: bool) {
-        self.shared.global.hurry(on);
+        // Relaxed: a hint; who misses it serves one more in turn.
+        self.shared.hurry.store(on, Ordering::Relaxed);
         if on {
             let _entered = enter();
             handoff::make_room(&self.shared);

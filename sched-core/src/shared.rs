@@ -3,6 +3,7 @@
 //! | room | its part of [`Shared`] |
 //! |---|---|
 //! | `crew` | Ps and Ms: tables, waking, handing over |
+//! | `ready` | goroutines that are ready: where they go, what runs next |
 //! | `resize` | how many Ps there shall be |
 //! | `supply` | stacks for goroutines that have none yet |
 //! | `gate` | how many goroutines live, who may come in, the end |
@@ -28,14 +29,14 @@ use crate::{
     bell::Bell,
     clock::Clock,
     config::Config,
-    crew::{Machines, Procs},
+    crew::Machines,
     error::Error,
     hooks::Hooks,
     idle::Idle,
     lock::Lock,
     park::Waiter,
-    proc::Held,
-    queue::inject::Inject,
+    policy::board::Installed,
+    proc::{Held, Proc},
     registry::Registry,
     resize,
     service::Service,
@@ -43,6 +44,7 @@ use crate::{
     stats::{SharedCounters, Stats},
     supply::Supplies,
     sync::{AtomicBool, AtomicUsize},
+    table::Table,
     task::Run,
     timers::Timers,
     tls::Mode,
@@ -56,13 +58,16 @@ pub(crate) struct Shared {
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) clock: Clock,
 
-    pub(crate) procs: Procs,
+    pub(crate) procs: Table<Proc>,
     /// How many Ps there shall be. Changed under `sizing`; see [`resize`](crate::resize).
     pub(crate) wanted: AtomicUsize,
     pub(crate) sizing: Mutex<()>,
     pub(crate) machine_count: AtomicUsize,
 
-    pub(crate) global: Inject<Run>,
+    /// The queues of goroutines that are ready: see `ready`.
+    pub(crate) queues: Installed<Run>,
+    /// Somebody waits for goroutines that hold something.
+    pub(crate) hurry: AtomicBool,
     pub(crate) idle: Idle,
     /// The one take lock: see [`handoff`](crate::handoff).
     pub(crate) take: Lock<()>,
@@ -99,12 +104,13 @@ impl Shared {
         Self {
             mode,
             clock: Clock::new(),
-            procs: Procs::new(room),
+            procs: Table::new(room),
             wanted: AtomicUsize::new(config.procs),
             sizing: Mutex::new(()),
             machines: Machines::new(config.max_threads),
             machine_count: AtomicUsize::new(0),
-            global: Inject::new(),
+            queues: config.policy.install(room),
+            hurry: AtomicBool::new(false),
             idle: Idle::new(room, config.max_threads),
             take: Lock::new(()),
             bell: Bell::new(),

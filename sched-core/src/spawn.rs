@@ -5,9 +5,10 @@ use core::panic::Location;
 use crate::{
     error::SpawnError,
     goroutine,
+    policy::Class,
     shared::Shared,
     supply::Order,
-    task::{join::JoinHandle, raw},
+    task::{Kind, join::JoinHandle, raw},
 };
 
 /// How a goroutine is to be started: a value like std's `thread::Builder`.
@@ -21,23 +22,42 @@ use crate::{
 /// ```
 /// use sched_core::Spawn;
 /// let deep = Spawn::new().stack_bytes(8 << 20);
-/// assert_eq!(format!("{deep:?}"), "Spawn { stack_bytes: 8388608 }");
+/// assert_ne!(deep, Spawn::new());
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spawn {
     stack_bytes: usize,
+    class: Class,
 }
 
 impl Spawn {
     /// As [`spawn`] starts them.
     pub const fn new() -> Self {
-        Spawn { stack_bytes: 0 }
+        Spawn { stack_bytes: 0, class: Class::Normal }
     }
 
     /// At least so many bytes of address space for the stack, TLS and guard included, up to
     /// [`LARGEST_STACK`](crate::stack::LARGEST_STACK). Less than the usual is the usual.
     pub const fn stack_bytes(self, bytes: usize) -> Self {
-        Spawn { stack_bytes: bytes }
+        Spawn { stack_bytes: bytes, ..self }
+    }
+
+    /// How urgent it is, for policies that look at it ([`Priority`](crate::policy::Priority)). Goroutines that
+    /// it starts do not inherit it.
+    ///
+    /// ```
+    /// use sched_core::{Config, NoHooks, Scheduler, Spawn, policy::{Chosen, Class, Priority}};
+    /// # use std::sync::Arc;
+    /// let config = Config { policy: Chosen::new(Priority::new()), ..Config::default() };
+    /// let scheduler = Scheduler::new(config, Arc::new(NoHooks))?;
+    /// let report = scheduler.spawn_with(Spawn::new().class(Class::Background), || 1)?;
+    /// let answer = scheduler.spawn_with(Spawn::new().class(Class::Urgent), || 2)?;
+    /// assert_eq!(report.join().unwrap() + answer.join().unwrap(), 3);
+    /// # scheduler.shutdown(None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn class(self, class: Class) -> Self {
+        Spawn { class, ..self }
     }
 
     fn order(self, shared: &Shared) -> Result<Order, SpawnError> {
@@ -84,15 +104,15 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let order = how.order(shared)?;
-    if let Some(reason) = shared.supplies.get(order).refusal() {
+    let kind = Kind { order: how.order(shared)?, class: how.class };
+    if let Some(reason) = shared.supplies.get(kind.order).refusal() {
         return Err(SpawnError::Stacks(reason));
     }
     if !shared.one_more() {
         return Err(SpawnError::ShutDown);
     }
     let packet = raw::pack(f);
-    let task = shared.launch(packet, order, origin);
+    let task = shared.launch(packet, kind, origin);
     // SAFETY: the packet was packed with this `T`, and this is its goroutine's one handle.
     Ok(unsafe { JoinHandle::new(task, packet) })
 }

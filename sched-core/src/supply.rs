@@ -30,8 +30,9 @@ use crate::{
     entry::enter,
     goroutine,
     lock::Lock,
+    policy::Cause,
     proc::Held,
-    queue::inject::{Lane, List},
+    queue::list::List,
     shared::Shared,
     stack::{Slot, Slots, SlotsConfig, StackError, StackSource},
     sync::{AtomicUsize, Ordering},
@@ -246,7 +247,7 @@ impl Shared {
         if !fed.is_empty() {
             // Relaxed: a hint.
             self.supplies.starving.fetch_sub(fed.len(), Ordering::Relaxed);
-            self.global.append(fed, Lane::Plain);
+            fed.for_each(|run| self.put(None, run, Cause::Moved));
             self.notify();
         }
     }

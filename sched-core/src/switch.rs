@@ -7,13 +7,13 @@
 use core::ptr::NonNull;
 
 use crate::{
-    bound::{home, is_work_at_hand},
+    bound::home,
     context::{self, Context},
     handoff,
     machine::{Commit, Machine},
+    policy::Cause,
     proc::Held,
-    queue::{Handle, inject::Lane},
-    shared::Shared,
+    queue::Handle,
     sync::Ordering,
     task::{Run, Task, state::CommitPark},
     tls::{self, Words},
@@ -52,7 +52,7 @@ pub(crate) fn give_way(words: &Words, commit: fn(Run) -> Commit) {
     let stays_alone = match m.held() {
         // The next one has taken the P with it.
         None => false,
-        Some(_) if task.is_locked() => !surplus && !is_work_at_hand(m.shared(), held),
+        Some(_) if task.is_locked() => !surplus && !m.shared().work_at_hand(held),
         Some(_) => !surplus && next.is_none(),
     };
     if stays_alone {
@@ -88,7 +88,7 @@ pub(crate) fn successor(m: &Machine, task: &Task) -> Option<Run> {
 pub(crate) fn next_at_hand(m: &Machine, held: Held<'_>) -> Option<Run> {
     let shared = m.shared();
     loop {
-        let run = held.pick(&shared.global, shared.wanted_procs())?;
+        let run = shared.pick(held)?;
         match shared.give_stack(held, run) {
             Some(run) => return Some(run),
             None => continue,
@@ -155,7 +155,7 @@ pub(crate) fn settle(words: &Words) {
         Some(Commit::Preempted(run)) => settle_preempted(m, run),
         Some(Commit::Displaced(run)) => {
             run.task().state.commit_yield();
-            push_woken(m.shared(), run);
+            m.shared().put_woken(run);
         }
         Some(Commit::End(run)) => settle_end(m, run),
     }
@@ -167,7 +167,7 @@ fn settle_park(m: &Machine, run: Run) {
         CommitPark::Parked => drop_reference(run),
         // It was unparked while it parked. The M has found something else to do by now, and what
         // that is may run for long.
-        CommitPark::Notified => push_woken(m.shared(), run),
+        CommitPark::Notified => m.shared().put_woken(run),
     }
 }
 
@@ -178,32 +178,27 @@ fn drop_reference(run: Run) {
 
 fn settle_yield(m: &Machine, run: Run) {
     run.task().state.commit_yield();
-    match m.held() {
-        _ if run.task().is_holder() => push_holder(m, run),
-        Some(held) => held.queue().push_back(run, &m.shared().global),
-        None => m.shared().global.push(run, Lane::Plain),
-    }
-    m.shared().notify();
+    put_back(m, run, Cause::Yielded);
 }
 
 /// Behind those that were woken: the local queue if it has room, else the global one.
 pub(crate) fn settle_preempted(m: &Machine, run: Run) {
     run.task().state.commit_yield();
     m.counters.preemptions.bump();
-    let global = &m.shared().global;
-    match m.held().map(Held::queue) {
-        _ if run.task().is_holder() => push_holder(m, run),
-        Some(queue) if queue.room() > 0 => queue.push_back(run, global),
-        _ => global.push(run, Lane::Plain),
-    }
-    m.shared().notify();
+    put_back(m, run, Cause::Preempted);
 }
 
-/// Queues a goroutine that somebody may have to wait for where it is found then; if that is now, it
-/// shall not wait for a slice to end.
-fn push_holder(m: &Machine, run: Run) {
-    m.shared().global.push(run, Lane::Holder);
-    handoff::make_room(m.shared());
+/// Queues a goroutine that gave way. If somebody waits for what it holds, it shall not wait for a slice
+/// to end.
+#[inline]
+fn put_back(m: &Machine, run: Run, cause: Cause) {
+    let shared = m.shared();
+    let holds = run.task().is_holder();
+    shared.put(m.held(), run, cause);
+    if holds {
+        handoff::make_room(shared);
+    }
+    shared.notify();
 }
 
 fn settle_end(m: &Machine, run: Run) {
@@ -216,11 +211,4 @@ fn settle_end(m: &Machine, run: Run) {
     m.counters.finished.bump();
     drop(run.end());
     shared.one_less();
-}
-
-/// Queues a goroutine that shall not wait for a slice to end.
-pub(crate) fn push_woken(shared: &Shared, run: Run) {
-    shared.global.push(run, Lane::Woken);
-    shared.notify();
-    handoff::make_room(shared);
 }

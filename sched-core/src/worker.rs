@@ -83,18 +83,13 @@ use crate::{
     machine::Machine,
     orders::Order,
     proc::Held,
-    queue::local::Next,
     switch::{aim, next_at_hand, settle},
     task::Run,
     tls,
 };
 
-/// Rounds over all other Ps before an M gives up its search; the last one takes runnext, too.
+/// Rounds over all other Ps before an M gives up its search; thieves are bolder in the last one.
 const ROUNDS: usize = 4;
-
-/// Turns of a spin loop for which runnext must have stood before it is stolen: some 3 µs. Whoever has
-/// just made a goroutine ready is about to run it.
-const PATIENCE: usize = 100;
 
 /// Nanoseconds of a nap; the kernel makes it some 50 µs longer.
 const NAP: u64 = 1_000;
@@ -158,8 +153,7 @@ fn search(m: &Machine, held: Held<'_>) -> Option<Run> {
     m.spinning.set(Some(spinning));
     for round in 0..ROUNDS {
         let last = round + 1 == ROUNDS;
-        let next = if last { Next::Take { patience: PATIENCE } } else { Next::Leave };
-        if let Some(run) = steal(m, held, next) {
+        if let Some(run) = steal(m, held, last) {
             return Some(run);
         }
         // What came in meanwhile is nearer than what others have.
@@ -167,27 +161,25 @@ fn search(m: &Machine, held: Held<'_>) -> Option<Run> {
             return Some(run);
         }
     }
-    if shared.others(held).all(|proc| proc.queue.is_empty()) {
+    if shared.queues.board().others_empty(held.proc().index()) {
         return None;
     }
     // Somebody has work that is none for others: two who wake each other in turn. A nap costs them
     // less than a look, which takes the cache line of their queue away.
     m.nap(NAP);
-    steal(m, held, Next::Leave).or_else(|| next_at_hand(m, held))
+    steal(m, held, false).or_else(|| next_at_hand(m, held))
 }
 
-/// Steals half of the queue of the first other P that has something.
-fn steal(m: &Machine, held: Held<'_>, next: Next) -> Option<Run> {
+/// Steals from the other Ps, as the policy says.
+fn steal(m: &Machine, held: Held<'_>, last: bool) -> Option<Run> {
     let shared = m.shared();
-    for victim in shared.others(held) {
-        let stolen = victim.queue.steal_into(&held.queue(), next);
-        if let Some(run) = stolen.and_then(|run| shared.give_stack(held, run)) {
+    loop {
+        let run = shared.steal(held, last)?;
+        if let Some(run) = shared.give_stack(held, run) {
             m.counters.steals.bump();
-            held.begin_slice();
             return Some(run);
         }
     }
-    None
 }
 
 /// The M has found work: it no longer counts as looking, and wakes the next to look if it was the
@@ -219,7 +211,7 @@ fn retire(m: &Machine, held: Held<'_>) {
 #[cold]
 fn shed(m: &Machine, held: Held<'_>) {
     let shared = m.shared();
-    held.queue().drain(&shared.global);
+    shared.evict(held);
     held.cache(|cache| cache.give_back(shared, 0));
     retire(m, held);
     // On behalf of what was in the queue.

@@ -5,49 +5,20 @@
 use sched_core::idle::{Host, Idle, Release, Spinning, Wake};
 use sched_core::lock::Lock;
 use sched_core::parker::Parker;
-use sched_core::queue::Handle;
-use sched_core::queue::inject::{Inject, Lane, Link, Linked};
+use sched_core::queue::inject::Inject;
+use sched_core::queue::lanes::Lane;
 use sched_core::queue::local::{LocalQueue, Next, Owner};
 use std::cell::RefCell;
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Scope, scope};
 
+#[allow(dead_code, reason = "each test file uses its own part")]
+#[path = "common/item.rs"]
+mod item;
+use item::{Ref, item as task};
+
 const PROCS: usize = 4;
 const MACHINES: usize = 64;
-
-/// A unit of work that makes two more, `depth` times.
-struct Task {
-    depth: u32,
-    link: Link<Task>,
-}
-
-struct Ref(Box<Task>);
-
-// SAFETY: the box's own round trip.
-unsafe impl Handle for Ref {
-    type Target = Task;
-
-    fn into_raw(self) -> NonNull<Task> {
-        self.0.into_raw()
-    }
-
-    unsafe fn from_raw(raw: NonNull<Task>) -> Self {
-        // SAFETY: the caller's promise is the same.
-        Ref(unsafe { Box::from_raw(raw.as_ptr()) })
-    }
-}
-
-// SAFETY: one link, used by the queues alone.
-unsafe impl Linked for Ref {
-    fn link(task: &Task) -> &Link<Task> {
-        &task.link
-    }
-}
-
-fn task(depth: u32) -> Ref {
-    Ref(Box::new(Task { depth, link: Link::new() }))
-}
 
 struct Order {
     proc: usize,
@@ -106,12 +77,12 @@ impl World {
         }
     }
 
-    /// Runs `task`: half of its children go to the own ring, half to the global queue.
+    /// Runs `task`, which makes two more as often as its number says: half of its children go to the own ring, half to the global queue.
     fn run<'s>(&'s self, scope: &'s Scope<'s, '_>, owner: &Owner<'_, Ref>, task: Ref) {
-        if task.0.depth > 0 {
-            owner.push_next(self::task(task.0.depth - 1), &self.global);
+        if task.0.number > 0 {
+            owner.push_next(self::task(task.0.number - 1), &self.global);
             self.obey(scope, self.idle.notify());
-            self.global.push(self::task(task.0.depth - 1), Lane::Woken);
+            self.global.push(self::task(task.0.number - 1), Lane::Woken);
             self.obey(scope, self.idle.notify());
         }
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -127,7 +98,7 @@ impl World {
         let near = || {
             let local = owner.pop().map(|(task, _)| task);
             local.or_else(|| {
-                let mut batch = self.global.take(PROCS, 8);
+                let mut batch = self.global.take(PROCS, 8, false);
                 let first = batch.pop();
                 batch.for_each(|task| owner.push_back(task, &self.global));
                 first

@@ -80,6 +80,9 @@ pub const CAPACITY: usize = scaled(256, 4);
 /// Half of it: what overflows at once, and the most that one theft takes.
 const HALF: usize = CAPACITY / 2;
 
+/// The slots of a ring. The length is in the type, so that no index needs a check.
+type Slots<H> = Box<[AtomicPtr<<H as Handle>::Target>; CAPACITY]>;
+
 /// The queue of one P. Thieves use it as it is; the P's holder through [`owner`](Self::owner).
 ///
 /// ```
@@ -111,7 +114,7 @@ pub struct LocalQueue<H: Handle> {
     /// How often runnext was filled. Written by the owner alone.
     nexts: AtomicU64,
     /// Written by the owner, beyond the tail.
-    slots: Box<[AtomicPtr<H::Target>]>,
+    slots: Slots<H>,
 }
 
 // SAFETY: the queue owns handles, which are Send, and gives each of them to one taker.
@@ -148,7 +151,7 @@ impl<H: Handle> LocalQueue<H> {
             tail: AtomicU64::new(0),
             runnext: AtomicPtr::new(ptr::null_mut()),
             nexts: AtomicU64::new(0),
-            slots: (0..CAPACITY).map(|_| AtomicPtr::new(ptr::null_mut())).collect(),
+            slots: Box::new(core::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()))),
         }
     }
 
@@ -354,11 +357,6 @@ impl<H: Handle> Owner<'_, H> {
         }
     }
 
-    /// Empties the queue into `overflow`: for a P that is being retired.
-    pub fn drain(&self, overflow: &impl Overflow<H>) {
-        overflow.take_batch(core::iter::from_fn(|| self.pop().map(|(item, _)| item)));
-    }
-
     /// How many more the ring takes before it overflows; thieves can only make it more.
     pub fn room(&self) -> usize {
         CAPACITY - self.len()
@@ -454,8 +452,6 @@ impl<H: Handle> fmt::Debug for Owner<'_, H> {
 mod tests {
     use super::*;
     use core::cell::RefCell;
-    use proptest::prelude::*;
-    use std::collections::VecDeque;
 
     type Sink = RefCell<Vec<Box<usize>>>;
 
@@ -539,84 +535,5 @@ mod tests {
         assert_eq!(std::sync::Arc::strong_count(&witness), 3);
         drop(queue);
         assert_eq!(std::sync::Arc::strong_count(&witness), 1);
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    enum Step {
-        Back,
-        Next,
-        Pop,
-        Steal,
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            6 => Just(Step::Back), 2 => Just(Step::Next), 3 => Just(Step::Pop), 1 => Just(Step::Steal)
-        ];
-        proptest::collection::vec(step, 0..2_000)
-    }
-
-    /// What a queue is, without the ring.
-    #[derive(Default)]
-    struct Oracle {
-        next: Option<usize>,
-        ring: VecDeque<usize>,
-        global: Vec<usize>,
-    }
-
-    impl Oracle {
-        fn back(&mut self, item: usize) {
-            if self.ring.len() == CAPACITY {
-                self.global.extend(self.ring.drain(..HALF));
-                self.global.push(item);
-            } else {
-                self.ring.push_back(item);
-            }
-        }
-
-        fn steal(&mut self) -> Option<(usize, Vec<usize>)> {
-            let n = (self.ring.len() - self.ring.len() / 2).min(HALF);
-            let mut taken: Vec<usize> = self.ring.drain(..n).collect();
-            Some((taken.pop()?, taken))
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_a_plain_queue(steps in steps()) {
-            let (queue, sink) = (LocalQueue::new(), Sink::default());
-            // SAFETY: the only user.
-            let owner = unsafe { queue.owner() };
-            let mut oracle = Oracle::default();
-            for (item, step) in steps.into_iter().enumerate() {
-                match step {
-                    Step::Back => {
-                        owner.push_back(Box::new(item), &sink);
-                        oracle.back(item);
-                    }
-                    Step::Next => {
-                        owner.push_next(Box::new(item), &sink);
-                        if let Some(old) = oracle.next.replace(item) {
-                            oracle.back(old);
-                        }
-                    }
-                    Step::Pop => {
-                        let expected = oracle.next.take().or_else(|| oracle.ring.pop_front());
-                        prop_assert_eq!(owner.pop().map(|(item, _)| *item), expected);
-                    }
-                    Step::Steal => {
-                        let other = LocalQueue::new();
-                        // SAFETY: the only user.
-                        let thief = unsafe { other.owner() };
-                        let run = queue.steal_into(&thief, Next::Leave);
-                        let rest: Vec<usize> =
-                            core::iter::from_fn(|| thief.pop_front()).map(|item| *item).collect();
-                        prop_assert_eq!(run.map(|run| (*run, rest)), oracle.steal());
-                    }
-                }
-            }
-            let global: Vec<usize> = sink.borrow().iter().map(|item| **item).collect();
-            prop_assert_eq!(global, oracle.global);
-        }
     }
 }

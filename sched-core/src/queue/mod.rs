@@ -1,14 +1,20 @@
-//! Queues of goroutines that are ready to run.
+//! Queues: what [policies](crate::policy) are made of.
 //!
-//! * [`local`]: one per P, a ring that its owner uses without a lock and from which others steal.
-//! * [`inject`]: one per scheduler, unbounded, for what has no P or does not fit into a ring.
+//! * [`local`]: one per P, a ring that its owner uses without a lock and from which others steal; first
+//!   in, first out, with one place in front.
+//! * [`deque`]: the same, last in, first out for its owner.
+//! * [`inject`]: unbounded, for what has no P or does not fit into a ring; [`lanes`] says whose turn it
+//!   is there, and [`list`] is what it is made of.
 //!
 //! Both carry [`Handle`]s: owned pointers, so that whatever is put in comes out exactly once or is
 //! dropped with its queue.
 
 use core::ptr::NonNull;
 
+pub mod deque;
 pub mod inject;
+pub mod lanes;
+pub mod list;
 pub mod local;
 
 /// An owned pointer that a queue can keep in one word.

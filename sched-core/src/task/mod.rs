@@ -45,4 +45,4 @@ pub mod state;
 #[cfg(not(loom))]
 pub use record::TaskId;
 #[cfg(not(loom))]
-pub(crate) use record::{Run, Task, TaskRef};
+pub(crate) use record::{Kind, Run, Task, TaskRef};

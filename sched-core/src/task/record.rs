@@ -10,9 +10,10 @@ use super::{
 use crate::{
     machine::Machine,
     park::{WaitReason, Waiter},
+    policy::{Class, Item},
     queue::{
         Handle,
-        inject::{Link, Linked},
+        list::{Link, Linked},
     },
     registry,
     shared::Shared,
@@ -52,6 +53,8 @@ pub(crate) struct Task {
     pub(crate) state: State,
     references: AtomicU32,
     pub(crate) about: About,
+    /// A [`Class`]. Written before the G is first queued.
+    class: AtomicU8,
     /// What it holds that others may wait for, in the embedding's words; 0: nothing. Written by the
     /// goroutine, read by whoever queues it and by the monitor.
     holds: AtomicU64,
@@ -87,6 +90,7 @@ impl Task {
             state: State::new(),
             references: AtomicU32::new(0),
             about: About::new(),
+            class: AtomicU8::new(Class::Normal as u8),
             holds: AtomicU64::new(0),
             shared,
             bound: AtomicPtr::new(core::ptr::null_mut()),
@@ -113,6 +117,12 @@ impl Task {
     pub(crate) fn is_holder(&self) -> bool {
         // Relaxed: whoever asks has the goroutine, which wrote the word; for others it is a hint.
         self.holds.load(Ordering::Relaxed) != 0
+    }
+
+    /// How urgent it is.
+    pub(crate) fn class(&self) -> Class {
+        // Relaxed: written before the record was handed out to whoever asks.
+        Class::of_number(self.class.load(Ordering::Relaxed))
     }
 
     /// The scheduler that the record belongs to. It lives while the record is out.
@@ -258,6 +268,15 @@ impl fmt::Debug for Task {
     }
 }
 
+/// What a goroutine is for its whole life.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    /// The size of its stack.
+    pub(crate) order: Order,
+    /// How urgent it is.
+    pub(crate) class: Class,
+}
+
 /// The run reference: having it is having the G.
 ///
 /// It lies in exactly one place: a queue, an M, or a commit.
@@ -277,7 +296,7 @@ impl Run {
     pub(crate) unsafe fn start(
         task: NonNull<Task>,
         birth: Birth,
-        order: Order,
+        kind: Kind,
         packet: NonNull<raw::Header>,
     ) -> (Run, TaskRef) {
         // SAFETY: records are not freed while they are out.
@@ -287,7 +306,8 @@ impl Run {
         record.references.store(2, Ordering::Relaxed);
         // Relaxed, all: nobody else knows this goroutine.
         record.holds.store(0, Ordering::Relaxed);
-        record.order.store(order.number(), Ordering::Relaxed);
+        record.class.store(kind.class as u8, Ordering::Relaxed);
+        record.order.store(kind.order.number(), Ordering::Relaxed);
         record.locks.store(0, Ordering::Relaxed);
         record.unbind();
         // SAFETY: nobody else knows the record.
@@ -325,6 +345,12 @@ unsafe impl Handle for Run {
 unsafe impl Linked for Run {
     fn link(task: &Task) -> &Link<Task> {
         &task.link
+    }
+}
+
+impl Item for Run {
+    fn class(&self) -> Class {
+        self.task().class()
     }
 }
 

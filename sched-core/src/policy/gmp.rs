@@ -1,0 +1,199 @@
+//! Go's policy, with a lane for those that were woken: the default.
+//!
+//! | it became ready | where it goes |
+//! |---|---|
+//! | spawned or unparked by somebody with a P | that P's runnext |
+//! | yielded | the tail of the P's ring |
+//! | preempted | the tail of the ring if there is room, else the global queue |
+//! | woken; or unparked where there is no P | the global queue's woken lane |
+//! | a holder that gives way; in a hurry, any holder | the global queue's lane of holders |
+//!
+//! What runs next: woken ones first, as others have had a slice while they slept, and holders that
+//! somebody waits for; but not more than [`WOKEN_STREAK`] in a row. Then, one time in 61, the global
+//! queue, which would starve behind a ring that refills itself. Then the ring, then the global queue.
+//!
+//! A thief takes half of the first ring that has something. Why runnext only in the last round, and
+//! after some microseconds: [`local`](crate::queue::local).
+//!
+//! # Why nobody starves
+//!
+//! The ring is first in, first out, and a pair that wakes each other through runnext shares one slice,
+//! at whose end the one that runs goes behind the ring. The global queue has a turn after 61 slices at
+//! most; its own lanes have their turns after [`WOKEN_STREAK`]. `docs/decisions/0009` has the numbers.
+//!
+//! # Source
+//!
+//! Go's `runqput`, `findRunnable`, `globrunqget` (`proc.go`).
+
+use crate::queue::{
+    inject::Inject,
+    lanes::{Lane, WOKEN_STREAK},
+    local::{CAPACITY, LocalQueue, Next, Owner, Slice},
+};
+use crate::sync::{AtomicU32, Ordering};
+
+use super::{Cause, Item, Moment, Policy, Queues, Ready, Seat};
+
+/// One in so many picks looks at the global queue first: Go's number, a prime.
+const GLOBAL_EVERY: u32 = 61;
+
+/// Turns of a spin loop for which runnext must have stood before it is stolen: some 3 µs. Whoever has
+/// just made a goroutine ready is about to run it.
+const PATIENCE: usize = 100;
+
+/// Go's policy. See the [module](super).
+///
+/// ```
+/// use sched_core::{Config, NoHooks, Scheduler, policy::{Chosen, Gmp}};
+/// # use std::sync::Arc;
+/// let config = Config { policy: Chosen::new(Gmp), ..Config::default() }; // the default
+/// let scheduler = Scheduler::new(config, Arc::new(NoHooks))?;
+/// assert_eq!(scheduler.spawn(|| 7)?.join().unwrap(), 7);
+/// # scheduler.shutdown(None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gmp;
+
+impl Policy for Gmp {
+    type Queues<H: Item> = GmpQueues<H>;
+
+    fn queues<H: Item>(&self) -> GmpQueues<H> {
+        GmpQueues { global: Inject::new() }
+    }
+}
+
+/// The global queue.
+#[derive(Debug)]
+pub struct GmpQueues<H: Item> {
+    global: Inject<H>,
+}
+
+/// A P's ring and runnext.
+#[derive(Debug)]
+pub struct GmpLocal<H: Item> {
+    queue: LocalQueue<H>,
+    /// Picked in a row that went before others. The holder's.
+    streak: AtomicU32,
+}
+
+/// The owner's side of the ring.
+#[inline]
+fn owner<'a, H: Item>(seat: Seat<'a, GmpLocal<H>>) -> Owner<'a, H> {
+    // SAFETY: a seat is the evidence that the caller holds the P, after its former holder.
+    unsafe { seat.local().queue.owner() }
+}
+
+impl<H: Item> GmpQueues<H> {
+    #[inline]
+    fn pick_first(&self, local: &GmpLocal<H>, hurry: bool) -> Option<H> {
+        // Relaxed, all: the holder's own.
+        let streak = local.streak.load(Ordering::Relaxed);
+        if streak >= WOKEN_STREAK || !self.global.has_first(hurry) {
+            if streak != 0 {
+                local.streak.store(0, Ordering::Relaxed);
+            }
+            return None;
+        }
+        let first = self.global.pop_first(hurry)?;
+        local.streak.store(streak + 1, Ordering::Relaxed);
+        Some(first)
+    }
+
+    /// Queues what does not go into a ring.
+    #[cold]
+    fn put_global(&self, item: H, ready: Ready, moment: &Moment) {
+        let lane = match ready.cause {
+            Cause::Yielded | Cause::Preempted if ready.holds => Lane::Holder,
+            Cause::Unparked if ready.holds && moment.hurry => Lane::Holder,
+            Cause::Woken | Cause::Unparked => Lane::Woken,
+            Cause::Spawned | Cause::Yielded | Cause::Preempted | Cause::Moved => Lane::Plain,
+        };
+        self.global.push(item, lane);
+    }
+
+    fn pick_global(&self, owner: &Owner<'_, H>, moment: &Moment) -> Option<H> {
+        let mut batch = self.global.take(moment.procs, CAPACITY / 2, moment.hurry);
+        let first = batch.pop()?;
+        for other in batch {
+            owner.push_back(other, &self.global);
+        }
+        Some(first)
+    }
+}
+
+impl<H: Item> Queues<H> for GmpQueues<H> {
+    type Local = GmpLocal<H>;
+
+    fn local(&self) -> GmpLocal<H> {
+        GmpLocal { queue: LocalQueue::new(), streak: AtomicU32::new(0) }
+    }
+
+    #[inline(always)]
+    fn put(&self, seat: Option<Seat<'_, GmpLocal<H>>>, moment: &Moment, item: H, ready: Ready) {
+        match (seat.map(owner), ready.cause) {
+            (Some(owner), Cause::Spawned) => owner.push_next(item, &self.global),
+            (Some(owner), Cause::Unparked) if !(ready.holds && moment.hurry) => {
+                owner.push_next(item, &self.global);
+            }
+            (Some(owner), Cause::Yielded) if !ready.holds => owner.push_back(item, &self.global),
+            (Some(owner), Cause::Preempted) if !ready.holds && owner.room() > 0 => {
+                owner.push_back(item, &self.global);
+            }
+            _ => self.put_global(item, ready, moment),
+        }
+    }
+
+    #[inline]
+    fn pick(&self, seat: Seat<'_, GmpLocal<H>>, moment: &Moment) -> Option<(H, Slice)> {
+        if let Some(first) = self.pick_first(seat.local(), moment.hurry) {
+            return Some((first, Slice::Fresh));
+        }
+        if moment.tick.is_multiple_of(GLOBAL_EVERY)
+            && let Some(fair) = self.global.pop(moment.hurry)
+        {
+            return Some((fair, Slice::Fresh));
+        }
+        let owner = owner(seat);
+        owner.pop().or_else(|| Some((self.pick_global(&owner, moment)?, Slice::Fresh)))
+    }
+
+    fn steal<'a>(
+        &self,
+        seat: Seat<'_, GmpLocal<H>>,
+        _: &Moment,
+        mut victims: impl Iterator<Item = &'a GmpLocal<H>>,
+        last: bool,
+    ) -> Option<H> {
+        let next = if last { Next::Take { patience: PATIENCE } } else { Next::Leave };
+        victims.find_map(|victim| victim.queue.steal_into(&owner(seat), next))
+    }
+
+    fn evict(&self, seat: Seat<'_, GmpLocal<H>>) -> Option<H> {
+        owner(seat).pop().map(|(item, _)| item)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.global.is_empty()
+    }
+
+    fn is_local_empty(local: &GmpLocal<H>) -> bool {
+        local.queue.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.global.len()
+    }
+
+    fn local_len(local: &GmpLocal<H>) -> usize {
+        local.queue.len()
+    }
+
+    fn has_urgent(&self, moment: &Moment) -> bool {
+        self.global.has_first(moment.hurry)
+    }
+
+    fn traffic(&self, see: &mut dyn FnMut(u64)) {
+        see(self.global.visits());
+    }
+}

@@ -1,0 +1,187 @@
+//! Every policy runs everything: trees, pairs, sleepers, hogs, loads from outside; nothing is lost and
+//! nothing runs twice.
+
+mod common;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use common::{MODES, Watch, with};
+use sched_core::{
+    Config, Scheduler, Spawn, current,
+    park::{self, WaitReason},
+    policy::{Chosen, Class, GlobalFifo, Gmp, Priority, WorkSteal},
+    spawn, yield_now,
+};
+
+#[path = "../examples/own_policy.rs"]
+mod own_policy;
+
+fn policies() -> [Chosen; 5] {
+    [
+        Chosen::new(Gmp),
+        Chosen::new(GlobalFifo),
+        Chosen::new(WorkSteal),
+        Chosen::new(Priority::new()),
+        Chosen::new(own_policy::Lottery { tickets: [8, 4, 2, 1] }),
+    ]
+}
+
+/// Runs `body` under each policy, in each mode, on `procs` Ps.
+fn under_each(procs: usize, body: impl Fn(&Scheduler)) {
+    for policy in policies() {
+        for thread_mode in MODES {
+            let scheduler =
+                with(Config { procs, thread_mode, policy: policy.clone(), ..Config::default() });
+            body(&scheduler);
+            assert_eq!(scheduler.shutdown(None).left, [], "{policy:?}");
+        }
+    }
+}
+
+fn tree(depth: u32) -> usize {
+    if depth == 0 {
+        return 1;
+    }
+    let scheduler = current().expect("on a goroutine");
+    let class = Class::ALL[depth as usize % Class::ALL.len()];
+    let left = scheduler
+        .spawn_with(Spawn::new().class(class), move || tree(depth - 1))
+        .expect("it is open");
+    let right = spawn(move || tree(depth - 1)).expect("on a goroutine").expect("it is open");
+    1 + left.join().expect("no panic") + right.join().expect("no panic")
+}
+
+#[test]
+fn a_tree_is_counted_once() {
+    under_each(3, |scheduler| {
+        let nodes = scheduler.spawn(|| tree(8)).expect("it is open").join().expect("no panic");
+        assert_eq!(nodes, 511);
+    });
+}
+
+#[test]
+fn each_of_many_runs_once_and_those_that_yield_go_on() {
+    under_each(2, |scheduler| {
+        let runs: Arc<[AtomicUsize]> = (0..1_000).map(|_| AtomicUsize::new(0)).collect();
+        let own = Arc::clone(&runs);
+        let spawner = scheduler.spawn(move || {
+            let jobs: Vec<_> = (0..own.len())
+                .map(|n| {
+                    let runs = Arc::clone(&own);
+                    let job = move || {
+                        yield_now();
+                        runs[n].fetch_add(1, Ordering::Relaxed);
+                    };
+                    spawn(job).expect("on a goroutine").expect("it is open")
+                })
+                .collect();
+            jobs.into_iter().for_each(|job| job.join().expect("no panic"));
+        });
+        spawner.expect("it is open").join().expect("no panic");
+        assert!(runs.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+    });
+}
+
+#[test]
+fn sleepers_and_outsiders_are_found() {
+    under_each(2, |scheduler| {
+        let sleepers: Vec<_> = (0..20)
+            .map(|n| {
+                let sleep = move || {
+                    let until = Instant::now() + Duration::from_millis(n % 5);
+                    park::park_until(WaitReason::Sleep, until)
+                };
+                scheduler.spawn(sleep).expect("it is open")
+            })
+            .collect();
+        for sleeper in sleepers {
+            assert_eq!(sleeper.join().expect("no panic"), park::Woken::Timeout);
+        }
+    });
+}
+
+/// One P, a hog that never calls, and one that waits its turn: its end is what ends the test.
+#[test]
+fn a_hog_does_not_keep_others_waiting_for_ever() {
+    under_each(1, |scheduler| {
+        let watch = Watch::start(scheduler, Duration::from_millis(2));
+        let over = Arc::new(AtomicBool::new(false));
+        let hog = {
+            let over = Arc::clone(&over);
+            scheduler.spawn_with(Spawn::new().class(Class::Urgent), move || {
+                while !over.load(Ordering::Relaxed) {}
+            })
+        };
+        let other = scheduler.spawn_with(Spawn::new().class(Class::Background), move || {
+            over.store(true, Ordering::Relaxed);
+        });
+        other.expect("it is open").join().expect("no panic");
+        hog.expect("it is open").join().expect("no panic");
+        watch.stop();
+    });
+}
+
+/// Two that wake each other all the time, and one that waits behind them on the only P.
+#[test]
+fn a_pair_does_not_starve_a_third() {
+    under_each(1, |scheduler| {
+        let watch = Watch::start(scheduler, Duration::from_millis(1));
+        let over = Arc::new(AtomicBool::new(false));
+        let done = Arc::clone(&over);
+        let pair = scheduler.spawn(move || {
+            let (first, seen) = (park::current(), Arc::clone(&done));
+            let second = spawn(move || {
+                while !seen.load(Ordering::Relaxed) {
+                    first.unpark();
+                    yield_now();
+                }
+                first.unpark();
+            });
+            while !done.load(Ordering::Relaxed) {
+                park::park(WaitReason::Park);
+            }
+            second.expect("on a goroutine").expect("it is open").join().expect("no panic");
+        });
+        let third = scheduler.spawn_with(Spawn::new().class(Class::Background), move || {
+            over.store(true, Ordering::Relaxed);
+        });
+        third.expect("it is open").join().expect("no panic");
+        pair.expect("it is open").join().expect("no panic");
+        watch.stop();
+    });
+}
+
+/// On one P the classes' order can be seen: all are ready before the first of them runs.
+#[test]
+fn urgent_ones_go_first_under_priority() {
+    let policy = Chosen::new(Priority::new());
+    let scheduler = with(Config { procs: 1, policy, ..Config::default() });
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let ran = Arc::clone(&order);
+    let spawner = scheduler.spawn(move || {
+        let scheduler = current().expect("on a goroutine");
+        let jobs: Vec<_> = [Class::Background, Class::Normal, Class::High, Class::Urgent]
+            .into_iter()
+            .map(|class| {
+                let ran = Arc::clone(&ran);
+                let job = move || ran.lock().expect("no panic").push(class);
+                scheduler.spawn_with(Spawn::new().class(class), job).expect("it is open")
+            })
+            .collect();
+        jobs.into_iter().for_each(|job| job.join().expect("no panic"));
+    });
+    spawner.expect("it is open").join().expect("no panic");
+    assert_eq!(*order.lock().expect("no panic"), Class::ALL);
+    assert_eq!(scheduler.shutdown(None).left, []);
+}
+
+#[test]
+fn the_example_runs() {
+    own_policy::main();
+}
