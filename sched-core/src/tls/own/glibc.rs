@@ -13,7 +13,7 @@
 //!
 //! Everything found is checked against something else where there is a something else; a probe that
 //! finds nothing, two things, or a contradiction gives its reason, and the process runs in thread
-//! mode. Tried with glibc 2.36, 2.41 and 2.43.
+//! mode. `tests/glibc/run` tries it with glibc 2.36, 2.41 and 2.43, and with two that are doctored.
 
 use core::arch::asm;
 use core::ffi::{CStr, c_void};
@@ -135,8 +135,8 @@ pub(crate) fn probe(surplus: Surplus) -> Result<Layout, Reason> {
         static_bytes,
         surplus,
         words: samples.words,
-        tid: debugger_offset(c"_thread_db_pthread_tid")?,
-        list: debugger_offset(c"_thread_db_pthread_list")?,
+        tid: samples.tid,
+        list: samples.list,
         dtv: debugger_offset(c"_thread_db_pthread_dtvp")?,
         robust: robust_list()?,
         stack_block: samples.stack_block()?,

@@ -21,6 +21,9 @@ pub(super) struct Samples {
     pub(super) first_values: usize,
     /// The byte that libc sets when a key gets a value.
     pub(super) keys_used: usize,
+    /// The thread's id, and its node in libc's list of threads.
+    pub(super) tid: usize,
+    pub(super) list: usize,
     /// The stack given to `own`.
     stack: usize,
     own: Vec<u8>,
@@ -35,6 +38,11 @@ struct Sample {
     words: isize,
     resolver: usize,
     first_values: usize,
+    /// The kernel's id of the thread.
+    tid: i32,
+    /// Where its node in libc's list of threads should be, and whether one is there.
+    list: usize,
+    linked: bool,
     /// A key to set, and the byte that changed when it was set.
     key: libc::pthread_key_t,
     keys_used: Option<usize>,
@@ -58,11 +66,20 @@ impl Samples {
         if own.places() != plain.places() || own.places().1.max(own.places().2) >= pthread_bytes {
             return Err("two threads disagree about where their TLS is");
         }
+        let tid = debugger_offset(c"_thread_db_pthread_tid")?;
+        if !own.notes_its_tid(tid) || !plain.notes_its_tid(tid) {
+            return Err("a thread's id is not where libc says");
+        }
+        if !own.linked || !plain.linked {
+            return Err("a thread is not in libc's list where libc says");
+        }
         Ok(Samples {
             words: own.words,
             resolver: (resp, own.resolver),
             first_values: own.first_values,
             keys_used: own.keys_used.ok_or("libc does not note that a thread has used a key")?,
+            tid,
+            list: own.list,
             stack: stack.0,
             own: own.header,
             plain: plain.header,
@@ -71,9 +88,8 @@ impl Samples {
 
     /// Where the header holds address and size of the thread's stack.
     pub(super) fn stack_block(&self) -> Result<usize, Reason> {
-        let tid = debugger_offset(c"_thread_db_pthread_tid")?;
         let noted = |at: usize, word: usize| self.own[at..at + 8] == word.to_ne_bytes();
-        let mut found = (tid.next_multiple_of(8)..self.own.len().saturating_sub(16))
+        let mut found = (self.tid.next_multiple_of(8)..self.own.len().saturating_sub(16))
             .step_by(8)
             .filter(|&at| noted(at, self.stack) && noted(at + 8, STACK_BYTES));
         match (found.next(), found.next()) {
@@ -99,7 +115,8 @@ impl Sample {
         if unsafe { libc::pthread_key_create(&mut key, None) } != 0 {
             return Err("no pthread key for a probe");
         }
-        let mut sample = Sample { key, ..Sample::blank(pthread_bytes, resp) };
+        let list = debugger_offset(c"_thread_db_pthread_list")?;
+        let mut sample = Sample { key, list, ..Sample::blank(pthread_bytes, resp) };
         // SAFETY: plain data, which `pthread_attr_init` fills in.
         let mut attr = unsafe { zeroed::<libc::pthread_attr_t>() };
         let mut thread = MaybeUninit::uninit();
@@ -139,9 +156,16 @@ impl Sample {
             words: 0,
             resolver: 0,
             first_values: 0,
+            tid: 0,
+            list: 0,
+            linked: false,
             key: 0,
             keys_used: None,
         }
+    }
+
+    fn notes_its_tid(&self, at: usize) -> bool {
+        self.header.get(at..at + 4) == Some(&self.tid.to_ne_bytes())
     }
 
     /// What must be the same in all threads: the words, the resolver's state, values of keys, and
@@ -162,9 +186,38 @@ extern "C" fn look(sample: *mut c_void) -> *mut c_void {
         sample.words = (core::ptr::from_ref(words()) as isize).wrapping_sub(tp as isize);
         let state = *(tp.wrapping_add_signed(sample.resp) as *const usize);
         sample.resolver = state.wrapping_sub(tp);
+        sample.tid = libc::gettid();
+        // Threads that come and go change the neighbours' links under us, for moments.
+        sample.linked = (0..1000).any(|_| is_list_node(tp + sample.list));
         sample.keys_used = change_by_a_key(sample, tp);
     }
     null_mut()
+}
+
+/// Whether a node `{ next, prev }` of a circular list lies here: its neighbours name it.
+fn is_list_node(node: usize) -> bool {
+    const WORD: usize = size_of::<usize>();
+    let (next, prev) = (read_word(node), read_word(node + WORD));
+    let named_by = |at: Option<usize>, offset| at.and_then(|at| read_word(at.wrapping_add(offset)));
+    named_by(next, WORD) == Some(node) && named_by(prev, 0) == Some(node)
+}
+
+/// The word at `address`, if there is memory: what is said to be a pointer may be none. Through a
+/// pipe, as the kernel says `EFAULT` where we would die, and every sandbox has them.
+fn read_word(address: usize) -> Option<usize> {
+    const WORD: usize = size_of::<usize>();
+    let (mut ends, mut word) = ([0; 2], 0usize);
+    // SAFETY: the kernel writes to our variables, and reads what it can at `address`.
+    unsafe {
+        if libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
+            return None;
+        }
+        let whole = libc::write(ends[1], address as *const c_void, WORD) == WORD as isize
+            && libc::read(ends[0], (&raw mut word).cast(), WORD) == WORD as isize;
+        libc::close(ends[0]);
+        libc::close(ends[1]);
+        whole.then_some(word)
+    }
 }
 
 /// Gives a key a value: the one flag behind the keys that went from 0 to 1.
