@@ -32,7 +32,7 @@ use crate::{
     pages::PageSource,
     profile::Meter,
     size_class::{CLASSES, class_for},
-    span::Kind,
+    span::{Kind, SpanPtr},
 };
 
 /// A private allocator over a shared [`Heap`].
@@ -209,19 +209,25 @@ impl<'h, S: PageSource> Cache<'h, S> {
     /// As [`Cache::free`], if the block is of this heap.
     #[inline(always)]
     pub(crate) unsafe fn free_if_known(&mut self, block: NonNull<u8>) -> bool {
-        let Some(span) = self.heap.map.get(block.as_ptr() as usize) else { return false };
-        match span.kind() {
-            Kind::Small => {
-                let class = span.class();
-                if !self.magazines[class].push(block) {
-                    // SAFETY: passed on.
-                    unsafe { self.free_slow(class, block) }
-                }
+        let entry = self.heap.map.entry(block.as_ptr() as usize);
+        if let Some(class) = entry.class() {
+            if !self.magazines[class].push(block) {
+                // SAFETY: passed on.
+                unsafe { self.free_slow(class, block) }
             }
+            return true;
+        }
+        entry.span().inspect(|&span| self.free_uncached(span, block)).is_some()
+    }
+
+    /// Frees a block that has a span of its own, or is none of a cache's.
+    #[cold]
+    #[inline(never)]
+    fn free_uncached(&self, span: SpanPtr, block: NonNull<u8>) {
+        match span.kind() {
             Kind::Large => self.heap.free_large(span),
             _ => self.heap.free_odd(Some(span), block, Wait::Briefly),
         }
-        true
     }
 
     /// Frees a block that is large, or that may be a sample of the profile and then is.
