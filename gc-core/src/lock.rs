@@ -25,7 +25,7 @@
 //!
 //! *First in the cycle, from step 1 on* is not enough: the one that is first may come before another
 //! guard, which has no barrier yet, hides an edge in the interior. The state search finds that run
-//! (`loom-tests/src/search`, `Fault::LockTracedOnce`).
+//! (`loom-tests/src/search`, `Fault::LockReportedOnce`).
 //!
 //! # What it costs
 //!

@@ -247,3 +247,36 @@ fn marking_together() {
         });
     });
 }
+
+/// Marking: a mutator that assists takes what the driver has shared, marks one object of it, and puts
+/// the rest back; nobody leaves before all is marked.
+#[test]
+fn marking_with_an_assist() {
+    model("marking with an assist", 2, || {
+        let heap = Heap::new(true, 0, 1);
+        for index in [B, A, C] {
+            heap.engine.roots.add(heap.cell(index));
+        }
+        let mut marker = Marker::default();
+        let mut cycle = heap.cycle_in_slices(1, &mut marker, |_| ());
+        cycle.start();
+        cycle.shade_roots();
+        let mutator = thread::spawn({
+            let heap = heap.clone();
+            move || {
+                let worker = Worker::new(&heap.engine, &heap.world, &heap.crew, &|| (), 1);
+                // SAFETY: all three are one heap's.
+                unsafe { worker.assist(1) };
+            }
+        });
+        mark_and_sweep(&mut cycle, &heap);
+        mutator.join().unwrap();
+        let mutator = Mutator { heap: &heap, local: &heap.world.0[0] };
+        mutator.guard(|_| {
+            let mut at = Some(heap.cell(A));
+            while let Some(address) = at {
+                at = mutator.load(address);
+            }
+        });
+    });
+}

@@ -63,4 +63,23 @@ fn deeper() {
     is_broken(Plan { fault: Fault::EmptyQueueInPlaceOfDirty, ..far });
     is_safe(plan(Start::Pair, [4, 2]));
     is_safe(plan(Start::Pair, [3, 3]));
+    is_safe(plan(Start::Locked, [5, 0]));
+    is_safe(plan(Start::Locked, [3, 1]));
+    is_safe(plan(Start::Weak, [2, 2]));
+}
+
+#[test]
+fn no_edge_is_lost_under_locks() {
+    is_safe(plan(Start::Locked, [4, 0]));
+    is_broken(Plan { fault: Fault::ReportsNotWaitedFor, ..plan(Start::Locked, [4, 0]) });
+    is_broken(Plan { fault: Fault::LockReportedOnce, ..plan(Start::Locked, [5, 0]) });
+}
+
+#[test]
+fn an_upgrade_gives_what_lives() {
+    is_safe(plan(Start::Weak, [3, 1]));
+    is_safe(Plan { cycles: 2, ..plan(Start::Weak, [2, 1]) });
+    for fault in [Fault::UpgradeByReading, Fault::UpgradeUnlogged] {
+        is_broken(Plan { fault, ..plan(Start::Weak, [3, 1]) });
+    }
 }

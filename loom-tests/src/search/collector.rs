@@ -3,7 +3,7 @@
 
 use super::{
     Fault, Label, Step,
-    state::{CELLS, Colour, Doing, Driver, Hand, Phase, State},
+    state::{CELLS, Colour, Driver, Hand, Phase, State},
 };
 
 pub(super) fn steps(state: &State, fault: Fault, steps: &mut Vec<Step>) {
@@ -35,8 +35,10 @@ fn drive(state: &State, fault: Fault) -> Option<(&'static str, Change)> {
         Driver::Last if state.dirty && fault != Fault::EmptyQueueInPlaceOfDirty => {
             ("goes round", again)
         }
+        Driver::Last if is_reporting(state) && fault != Fault::ReportsNotWaitedFor => return None,
         Driver::Last => ("says off", finish),
         Driver::Open => ("opens the spans", open),
+        Driver::Bury => ("empties the weak slot if its target is dead", bury),
     })
 }
 
@@ -57,6 +59,10 @@ fn is_done(state: &State) -> bool {
         }
         _ => state.mutators.iter().all(|mutator| !mutator.seen),
     }
+}
+
+fn is_reporting(state: &State) -> bool {
+    state.mutators.iter().any(|mutator| mutator.doing.is_report())
 }
 
 fn is_drained(state: &State) -> bool {
@@ -84,7 +90,7 @@ fn flip(state: &mut State, _: Fault) {
 fn look(state: &mut State, _: Fault) {
     let Driver::Flip(hand) = state.driver else { unreachable!("only a handshake looks") };
     for mutator in &mut state.mutators {
-        mutator.seen = mutator.doing != Doing::Nothing;
+        mutator.seen = mutator.doing.is_operation();
     }
     state.driver = Driver::Wait(hand);
 }
@@ -129,6 +135,7 @@ fn drained(state: &mut State, _: Fault) {
 fn finish(state: &mut State, _: Fault) {
     state.word.phase = Phase::Off;
     state.word.cycle += 1;
+    state.reported = 0;
     state.driver = Driver::Open;
 }
 
@@ -136,6 +143,13 @@ fn finish(state: &mut State, _: Fault) {
 fn open(state: &mut State, _: Fault) {
     state.opened = state.word.cycle;
     state.permitted = false;
+    state.driver = Driver::Bury;
+}
+
+fn bury(state: &mut State, _: Fault) {
+    let cycle = state.word.cycle;
+    state.weak = state.weak.filter(|&cell| state.survives(cell, cycle));
+    state.buried = cycle;
     state.driver = Driver::Flip(Hand::Four);
 }
 
@@ -156,6 +170,9 @@ fn work(state: &State, steps: &mut Vec<Step>) {
         let cell = state.scan.trailing_zeros() as u8;
         let mut after = *state;
         after.scan &= !(1 << cell);
+        if state.is_locked(cell) {
+            return steps.push((label("turns away from the lock of", cell), after));
+        }
         after.grey |= after.span(cell).edge.map_or(0, |edge| 1 << edge);
         return steps.push((label("looks into", cell), after));
     }

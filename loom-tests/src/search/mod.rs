@@ -12,7 +12,8 @@
 //! cargo test -p loom-tests --test gc_search -- --include-ignored --nocapture
 //! ```
 //!
-//! The machine is small on purpose: three cells, two mutators with two pointers each, one root. What
+//! The machine is small on purpose: three cells, two mutators with two pointers each, one root; edges
+//! are slots, or interiors of locks; one cell may be known weakly. What
 //! breaks a snapshot collector breaks it there already.
 //!
 //! ```
@@ -65,6 +66,14 @@ pub enum Fault {
     NoHandBeforeSweep,
     /// An allocation takes its cell by one reading of the phase word and its colour by another.
     TwoReadings,
+    /// An interior is reported by the first who takes its lock after step 1, and by nobody else.
+    LockReportedOnce,
+    /// Marking ends while the interior of a lock is being reported.
+    ReportsNotWaitedFor,
+    /// An upgrade of a white object reads *mark* and logs, in place of one read-modify-write.
+    UpgradeByReading,
+    /// An upgrade logs nothing.
+    UpgradeUnlogged,
     /// Sweep passes over spans of its own cycle only, not over those of the cycle to come: between the
     /// two halves of step 7 there are some.
     SweepsTheCycleToCome,
@@ -77,6 +86,11 @@ pub enum Start {
     Pair,
     /// The root leads to a cell, that to a second, and that to the third.
     Chain,
+    /// As `Pair`, but the third is there, and one mutator holds it and the second; and all edges are
+    /// interiors of locks. The other holds the lock of the first, taken before there was a barrier.
+    Locked,
+    /// The root leads to a cell; a second leads to the third, and is known weakly: an upgrade finds it.
+    Weak,
 }
 
 /// How far to search.

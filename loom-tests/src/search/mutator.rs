@@ -50,6 +50,9 @@ impl Turn<'_> {
             Doing::Logging { reading, old } => self.log(reading, old),
             Doing::Taking { reading, hand } => self.take(reading, hand),
             Doing::Colouring { reading, cell } => self.colour(reading, cell),
+            Doing::Upgrading { reading, hand } => self.upgrade(reading, hand),
+            Doing::Keeping { hand } => self.keep(hand),
+            doing => self.lock(doing),
         }
     }
 
@@ -75,13 +78,17 @@ impl Turn<'_> {
             self.begin("reads the phase, to allocate", None, |me| me.doing = doing);
         }
         self.begin_store(Place::Root, None);
+        if self.state.weak.is_some() {
+            let doing = Doing::Upgrading { reading: self.state.word, hand: 0 };
+            self.begin("reads the phase, to upgrade", None, |me| me.doing = doing);
+        }
     }
 
     /// Loads into a hand: the root, or the edge of what the other hand holds.
     fn load(&mut self, hand: usize) {
         let root = self.state.root;
         self.begin("loads the root:", root, |me| me.hands[hand] = root);
-        if let Some(cell) = self.me().hands[1 - hand] {
+        if let Some(cell) = self.me().hands[1 - hand].filter(|&cell| !self.state.is_locked(cell)) {
             let edge = self.state.span(cell).edge;
             self.begin("loads an edge:", edge, |me| me.hands[hand] = edge);
         }
@@ -99,6 +106,13 @@ impl Turn<'_> {
     }
 
     fn begin_store(&mut self, place: Place, new: Link) {
+        if let (true, Place::Edge(cell)) = (self.state.locks, place) {
+            if !self.state.is_locked(cell) {
+                let doing = Doing::Locking { cell, new };
+                self.begin("takes the lock of", Some(cell), |me| me.doing = doing);
+            }
+            return;
+        }
         let doing = Doing::Storing { reading: self.state.word, place, new };
         self.begin("reads the phase, to store", new, |me| me.doing = doing);
     }
@@ -176,6 +190,89 @@ impl Turn<'_> {
                 Phase::Mark => after.span_mut(cell).colour = Colour::Marked,
             }
             after.mutators[who].doing = Doing::Nothing;
+        });
+    }
+
+    /// From the lock taken to the lock left.
+    fn lock(&mut self, doing: Doing) {
+        match doing {
+            Doing::Locking { cell, new } => self.read_under_lock(cell, new),
+            Doing::Reporting { marking, cell, new } => {
+                let edge = self.state.span(cell).edge;
+                let white = edge.filter(|&edge| self.state.span(edge).colour != Colour::Marked);
+                self.add("logs the interior:", white, |after, who| {
+                    let me = &mut after.mutators[who];
+                    me.log |= white.map_or(0, |cell| 1 << cell);
+                    me.doing = Doing::Reported { marking, cell, new };
+                });
+            }
+            Doing::Reported { marking, cell, new } => {
+                self.add("has reported the interior of", Some(cell), |after, who| {
+                    after.dirty = true;
+                    after.reported |= u8::from(marking) << cell;
+                    after.mutators[who].doing = Doing::Holding { cell, new };
+                });
+            }
+            Doing::Holding { cell, new } => {
+                self.add("stores under the lock:", new, |after, who| {
+                    after.span_mut(cell).edge = new;
+                    after.mutators[who].doing = Doing::Leaving { cell };
+                });
+            }
+            Doing::Leaving { cell } => {
+                self.add("leaves the lock of", Some(cell), |after, who| {
+                    after.mutators[who].doing = Doing::Nothing;
+                });
+            }
+            _ => unreachable!("who is at something else holds no lock"),
+        }
+    }
+
+    /// The end of the operation that has taken a lock.
+    fn read_under_lock(&mut self, cell: u8, new: Link) {
+        let Reading { phase, .. } = self.state.word;
+        let once = self.fault == Fault::LockReportedOnce;
+        let marking = phase == Phase::Mark || once;
+        let done = marking && self.state.reported & 1 << cell != 0;
+        let doing = match phase {
+            Phase::Off => Doing::Holding { cell, new },
+            _ if done => Doing::Holding { cell, new },
+            _ => Doing::Reporting { marking, cell, new },
+        };
+        self.add("reads the phase, with the lock of", Some(cell), |after, who| {
+            after.mutators[who].doing = doing;
+        });
+    }
+
+    fn upgrade(&mut self, reading: Reading, hand: u8) {
+        let found = self.state.weak;
+        let alive = found.filter(|&cell| match reading.phase {
+            Phase::Off if self.state.buried == reading.cycle => true,
+            Phase::Off => self.state.survives(cell, reading.cycle),
+            Phase::On => true,
+            Phase::Mark if self.state.span(cell).colour == Colour::Marked => true,
+            Phase::Mark if self.fault == Fault::UpgradeByReading => true,
+            Phase::Mark => self.state.word.phase == Phase::Mark,
+        });
+        let white = alive.is_some_and(|cell| self.state.span(cell).colour != Colour::Marked);
+        let keeps = reading.phase != Phase::Off && white;
+        let dirties =
+            keeps && reading.phase == Phase::Mark && self.fault != Fault::UpgradeByReading;
+        self.add("upgrades:", alive, |after, who| {
+            after.dirty |= dirties;
+            let me = &mut after.mutators[who];
+            me.hands[usize::from(hand)] = alive;
+            me.doing = if keeps { Doing::Keeping { hand } } else { Doing::Nothing };
+        });
+    }
+
+    fn keep(&mut self, hand: u8) {
+        let kept = self.me().hands[usize::from(hand)];
+        let logged = kept.filter(|_| self.fault != Fault::UpgradeUnlogged);
+        self.add("logs what it upgraded:", logged, |after, who| {
+            let me = &mut after.mutators[who];
+            me.log |= logged.map_or(0, |cell| 1 << cell);
+            me.doing = Doing::Nothing;
         });
     }
 }

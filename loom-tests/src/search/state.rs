@@ -68,6 +68,72 @@ pub(super) enum Doing {
         reading: Reading,
         cell: u8,
     },
+    /// A lock is taken, in an operation that has not read the phase.
+    Locking {
+        cell: u8,
+        new: Link,
+    },
+    /// … whose interior is to be reported; counted, and in no operation. In step 5, if `marking`.
+    Reporting {
+        marking: bool,
+        cell: u8,
+        new: Link,
+    },
+    /// … whose interior is logged, but the word not dirty, nor the report counted out.
+    Reported {
+        marking: bool,
+        cell: u8,
+        new: Link,
+    },
+    /// … which is held, and nothing is stored yet.
+    Holding {
+        cell: u8,
+        new: Link,
+    },
+    /// … which is to be left.
+    Leaving {
+        cell: u8,
+    },
+    /// An upgrade for `hand` that has read the phase.
+    Upgrading {
+        reading: Reading,
+        hand: u8,
+    },
+    /// … that is to be logged.
+    Keeping {
+        hand: u8,
+    },
+}
+
+impl Doing {
+    /// Whether a handshake waits for its end.
+    pub(super) fn is_operation(self) -> bool {
+        !matches!(
+            self,
+            Doing::Nothing
+                | Doing::Reporting { .. }
+                | Doing::Reported { .. }
+                | Doing::Holding { .. }
+                | Doing::Leaving { .. }
+        )
+    }
+
+    /// Whether an interior is being reported.
+    pub(super) fn is_report(self) -> bool {
+        matches!(self, Doing::Reporting { .. } | Doing::Reported { .. })
+    }
+
+    /// The cell whose lock is held.
+    fn lock(self) -> Link {
+        match self {
+            Doing::Locking { cell, .. }
+            | Doing::Reporting { cell, .. }
+            | Doing::Reported { cell, .. }
+            | Doing::Holding { cell, .. }
+            | Doing::Leaving { cell } => Some(cell),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -93,8 +159,11 @@ impl Mutator {
         {
             self.doing = Doing::Nothing;
         }
-        self.seen &= self.doing != Doing::Nothing;
-        if !matches!(self.doing, Doing::Taking { .. }) {
+        self.seen &= self.doing.is_operation();
+        if !matches!(
+            self.doing,
+            Doing::Taking { .. } | Doing::Upgrading { .. } | Doing::Keeping { .. }
+        ) {
             self.hands.sort_unstable();
         }
     }
@@ -112,6 +181,8 @@ pub(super) enum Driver {
     /// After the third handshake.
     Last,
     Open,
+    /// The spans are open; the weak slot is to be looked at.
+    Bury,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -138,6 +209,13 @@ pub(super) struct State {
     pub(super) driver: Driver,
     pub(super) cycles: u8,
     pub(super) mutators: [Mutator; 2],
+    /// Edges are interiors of locks.
+    pub(super) locks: bool,
+    /// Interiors that were reported for good in this cycle, one bit each.
+    pub(super) reported: u8,
+    /// What is known weakly, and the cycle for which that was looked at.
+    pub(super) weak: Link,
+    pub(super) buried: u8,
 }
 
 impl State {
@@ -152,6 +230,12 @@ impl State {
                 span(Colour::White, Some(2)),
                 span(Colour::White, None),
             ],
+            Start::Locked => {
+                [span(Colour::White, Some(1)), span(Colour::White, None), span(Colour::White, None)]
+            }
+            Start::Weak => {
+                [span(Colour::White, None), span(Colour::White, Some(2)), span(Colour::White, None)]
+            }
         };
         let mutator = |left| Mutator {
             guard: None,
@@ -161,6 +245,12 @@ impl State {
             log: 0,
             left,
         };
+        let mut mutators = plan.operations.map(mutator);
+        if plan.start == Start::Locked {
+            let doing = Doing::Holding { cell: 0, new: None };
+            mutators[0] = Mutator { guard: Some(0), hands: [Some(1), Some(2)], ..mutators[0] };
+            mutators[1] = Mutator { guard: Some(0), hands: [None, Some(0)], doing, ..mutators[1] };
+        }
         State {
             spans,
             root: Some(0),
@@ -173,7 +263,11 @@ impl State {
             scan: 0,
             driver: Driver::Prepare,
             cycles: plan.cycles,
-            mutators: plan.operations.map(mutator),
+            mutators,
+            locks: plan.start == Start::Locked,
+            reported: 0,
+            weak: (plan.start == Start::Weak).then_some(1),
+            buried: 1,
         }
     }
 
@@ -191,6 +285,17 @@ impl State {
             Place::Edge(cell) => &mut self.span_mut(cell).edge,
         };
         std::mem::replace(slot, new)
+    }
+
+    /// Whether somebody holds the lock of a cell.
+    pub(super) fn is_locked(&self, cell: u8) -> bool {
+        self.mutators.iter().any(|mutator| mutator.doing.lock() == Some(cell))
+    }
+
+    /// Whether the cycle that has ended leaves a cell alone.
+    pub(super) fn survives(&self, cell: u8, cycle: u8) -> bool {
+        let span = self.span(cell);
+        span.colour == Colour::Marked || span.stamp == cycle
     }
 
     /// The first span that sweep would take, by the rule for the cycle to come.
@@ -219,7 +324,11 @@ impl State {
             let doing = match mutator.doing {
                 Doing::Storing { place: Place::Edge(cell), new, .. } => [Some(cell), new],
                 Doing::Storing { new, .. } => [new, None],
-                Doing::Colouring { cell, .. } => [Some(cell), None],
+                Doing::Colouring { cell, .. } | Doing::Leaving { cell } => [Some(cell), None],
+                Doing::Locking { cell, new }
+                | Doing::Reporting { cell, new, .. }
+                | Doing::Reported { cell, new, .. }
+                | Doing::Holding { cell, new } => [Some(cell), new],
                 _ => [None, None],
             };
             mutator.hands.into_iter().chain(doing)
