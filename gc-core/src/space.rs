@@ -141,6 +141,27 @@ pub unsafe trait Space: Send + Sync + Sized + 'static {
     /// As [`kind`](Self::kind).
     unsafe fn mark(&self, cell: NonNull<u8>) -> Option<Marked>;
 
+    /// The cell will be marked soon: what the space looks up first may be asked of memory. A hint.
+    ///
+    /// # Safety
+    ///
+    /// As [`kind`](Self::kind).
+    #[inline]
+    unsafe fn foresee(&self, cell: NonNull<u8>) {
+        let _ = cell;
+    }
+
+    /// The cell will be marked very soon, and what [`foresee`](Self::foresee) asked for has come. A
+    /// hint.
+    ///
+    /// # Safety
+    ///
+    /// As [`kind`](Self::kind).
+    #[inline]
+    unsafe fn approach(&self, cell: NonNull<u8>) {
+        let _ = cell;
+    }
+
     /// Whether the cell is marked.
     ///
     /// # Safety

@@ -1,17 +1,17 @@
 //! What a collector sees of a cell: found by address, marked, walked over, and destroyed.
 
-use core::{fmt, marker::PhantomData, ptr, ptr::NonNull};
+use core::{fmt, marker::PhantomData, ops::Range, ptr, ptr::NonNull};
 
 use super::{
     class::{Class, ClassRef},
-    part::{Bits, PartPtr},
+    part::{Bits, Part, PartPtr},
     sweepgen::Generation,
 };
 use crate::{
     Heap,
     pages::PageSource,
     span::{Kind, SpanPtr},
-    sync::Ordering,
+    sync::{Ordering, prefetch},
 };
 
 impl<S: PageSource> Heap<S> {
@@ -30,6 +30,27 @@ impl<S: PageSource> Heap<S> {
         }
         let index = span.index(address);
         (index < span.capacity() as usize).then_some(CellRef { part, index, heap: PhantomData })
+    }
+
+    /// Asks memory for the cell at `address` and for the record of its span, so that
+    /// [`find`](Self::find) and a look into the cell a little later do not wait for them. A hint.
+    #[inline(always)]
+    pub fn prefetch_cell(&self, address: usize) {
+        prefetch(ptr::without_provenance(address));
+        if let Some(span) = self.map.get(address) {
+            lines(ptr::from_ref(&*span).cast(), 0..2);
+        }
+    }
+
+    /// Asks memory for the marks of the span around `address`, whose record has come: see
+    /// [`prefetch_cell`](Self::prefetch_cell).
+    #[inline(always)]
+    pub fn prefetch_marks(&self, address: usize) {
+        if let Some(part) = self.map.get(address).and_then(part_of) {
+            let bits = size_of::<Part>() / LINE;
+            lines(part.as_non_null().as_ptr().cast(), 0..1);
+            lines(part.as_non_null().as_ptr().cast(), bits..bits + 2);
+        }
     }
 
     /// Calls `each` for every cell that is allocated and not doomed.
@@ -65,6 +86,18 @@ impl<S: PageSource> Heap<S> {
     }
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Asks memory for some of the lines behind an address.
+#[inline(always)]
+fn lines(start: *const u8, lines: Range<usize>) {
+    for line in lines {
+        prefetch(start.wrapping_add(line * LINE));
+    }
+}
+
+#[inline(always)]
 fn part_of(span: SpanPtr) -> Option<PartPtr> {
     if span.kind() != Kind::Managed {
         return None;

@@ -215,6 +215,16 @@ unsafe impl Space for Cells {
     }
 
     #[inline]
+    unsafe fn foresee(&self, cell: NonNull<u8>) {
+        self.heap.prefetch_cell(cell.as_ptr().addr());
+    }
+
+    #[inline]
+    unsafe fn approach(&self, cell: NonNull<u8>) {
+        self.heap.prefetch_marks(cell.as_ptr().addr());
+    }
+
+    #[inline]
     unsafe fn is_marked(&self, cell: NonNull<u8>) -> bool {
         // SAFETY: the caller's.
         unsafe { self.find(cell) }.is_marked()
