@@ -27,7 +27,17 @@ var rows = map[string]func(){
 	"ticker-idle":     func() { ticker(0, 0) },
 	"ticker":          func() { ticker(1, 64) },
 	"ticker-hogs":     func() { ticker(8, 0) },
-	"binary-trees-18": binaryTrees,
+	"binary-trees-18": func() { binaryTrees(18, 1) },
+	"binary-trees-21": func() { binaryTrees(21, 2) },
+	"list":            func() { batches(count(1_000_000), list) },
+	"graph":           func() { batches(count(1_000_000), graph) },
+	"alloc-16":        func() { chains(count(20_000), chain16) },
+	"alloc-64":        func() { chains(count(20_000), chain64) },
+	"alloc-256":       func() { chains(count(20_000)/4, chain256) },
+	"latency":         latency,
+	"cycle":           cycle,
+	"stack":           func() { s := &stack{}; shared(s.put, s.take) },
+	"queue":           func() { q := newQueue(); shared(q.put, q.take) },
 }
 
 // The command line: what to run, and whether to do less of it.

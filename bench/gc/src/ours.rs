@@ -1,4 +1,4 @@
-//! Ours: the runtime's collected heap, used by a goroutine.
+//! Ours: the runtime's collected heap, used by goroutines.
 
 mod collected;
 
@@ -8,7 +8,19 @@ use runtime::{Runtime, gc as library};
 static ALLOCATOR: runtime::Alloc = runtime::Alloc::new();
 
 fn main() {
-    let request = bench_gc::request("ours");
+    let request = harness::Request::from_args("ours");
     let runtime = Runtime::builder().procs(2).build().expect("a runtime can be made");
-    runtime.run(|| bench_gc::run(&request, &collected::Collected(library::heap().clone())));
+    runtime.run(|| collected::Collected::new(library::heap().clone()).run(&request));
+}
+
+fn mutate(count: usize, work: &(dyn Fn(usize) + Sync)) {
+    runtime::scope(|scope| {
+        for number in 0..count {
+            scope.go(move || work(number));
+        }
+    });
+}
+
+fn collect(_: &library::Heap) {
+    library::collect().expect("no guard is held");
 }

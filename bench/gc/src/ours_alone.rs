@@ -11,9 +11,17 @@ static ALLOCATOR: alloc_core::global::GlobalAlloc<alloc_core::global::ThreadBind
     alloc_core::global::GlobalAlloc::new();
 
 fn main() {
-    let request = bench_gc::request("ours-alone");
+    let request = harness::Request::from_args("ours-alone");
     let heap = library::Heap::new().expect("the first heap of this program");
     let collector = Collector::start(&heap).expect("a thread can be started");
-    bench_gc::run(&request, &collected::Collected(heap));
+    collected::Collected::new(heap).run(&request);
     drop(collector);
+}
+
+fn mutate(count: usize, work: &(dyn Fn(usize) + Sync)) {
+    bench_gc::on_threads(count, work);
+}
+
+fn collect(heap: &library::Heap) {
+    heap.collect().expect("no guard is held");
 }

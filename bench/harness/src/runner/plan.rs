@@ -37,7 +37,9 @@ impl Area {
                 "snmalloc",
                 "system",
             ],
-            Self::Gc => &["ours", "ours-alone", "go", "mimalloc"],
+            Self::Gc => {
+                &["ours", "ours-alone", "go", "boehm", "gc-arena", "dumpster", "epoch", "mimalloc"]
+            }
         }
     }
 
@@ -56,6 +58,8 @@ pub struct Row {
     pub area: Area,
     /// How often each peer runs it at most; long rows run less often.
     pub rounds: usize,
+    /// Those of the area's peers that cannot do it.
+    without: &'static [&'static str],
 }
 
 /// All rows in the order of the report. `bench/README.md` says what each does.
@@ -88,11 +92,31 @@ pub const ROWS: &[Row] = &[
     Row::new("hand-over", Area::Alloc, 5),
     Row::new("keep-random", Area::Alloc, 3),
     Row::new("keep-runs", Area::Alloc, 3),
-    Row::new("binary-trees-18", Area::Gc, 5),
+    Row::new("binary-trees-18", Area::Gc, 5).without(&["dumpster", "epoch"]),
+    Row::new("binary-trees-21", Area::Gc, 3).without(&["gc-arena", "dumpster", "epoch"]),
+    Row::new("list", Area::Gc, 5).without(&["epoch"]),
+    Row::new("graph", Area::Gc, 5).without(&["epoch"]),
+    Row::new("alloc-16", Area::Gc, 5).without(&["dumpster", "epoch"]),
+    Row::new("alloc-64", Area::Gc, 5).without(&["dumpster", "epoch"]),
+    Row::new("alloc-256", Area::Gc, 5).without(&["dumpster", "epoch"]),
+    Row::new("latency", Area::Gc, 3).without(&["gc-arena", "dumpster", "epoch"]),
+    Row::new("cycle", Area::Gc, 3).without(&["gc-arena", "dumpster", "epoch", "mimalloc"]),
+    Row::new("stack", Area::Gc, 5).without(&["gc-arena", "dumpster", "mimalloc"]),
+    Row::new("queue", Area::Gc, 5).without(&["gc-arena", "dumpster", "mimalloc"]),
 ];
 
 impl Row {
     const fn new(name: &'static str, area: Area, rounds: usize) -> Self {
-        Self { name, area, rounds }
+        Self { name, area, rounds, without: &[] }
+    }
+
+    const fn without(self, peers: &'static [&'static str]) -> Self {
+        Self { without: peers, ..self }
+    }
+
+    /// Who runs it, ours first.
+    pub fn peers(&self) -> impl Iterator<Item = &'static str> {
+        let without = self.without;
+        self.area.peers().iter().copied().filter(move |peer| !without.contains(peer))
     }
 }

@@ -1,0 +1,110 @@
+//! A large live heap under change: how long each operation takes, and what a collection costs.
+//!
+//! The tree has 2¹⁸ − 1 inner nodes and below them 2¹⁸ subtrees of 31; a node is 64 bytes, so it is
+//! 512 MiB. Each of two mutators owns one half of it, by the first branch.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use harness::{Request, clock, process};
+use hdrhistogram::Histogram;
+
+use crate::{Mutators, SEED, random};
+
+/// Branches from the root to a subtree.
+pub const HEIGHT: u32 = 18;
+
+/// The depth of a subtree: 31 nodes.
+pub const SUBTREE: u32 = 4;
+
+const MUTATORS: usize = 2;
+
+/// A tree that lives, whose subtrees are replaced.
+pub trait Live: Mutators + Sync {
+    /// The tree.
+    type Tree: Sync;
+
+    /// Builds a tree of this height above its subtrees.
+    fn grow(&self, height: u32) -> Self::Tree;
+
+    /// Goes down from the root by the lowest `height` bits of `path` (0: left), the lowest first, and puts
+    /// a new subtree of depth [`SUBTREE`] in place of the one that is there.
+    fn replace(&self, tree: &Self::Tree, height: u32, path: u64);
+
+    /// Collects everything, and returns when that is done; false if there is no such thing.
+    fn collect(&self) -> bool;
+
+    /// How many collections there were.
+    fn collections(&self) -> Option<u64>;
+}
+
+/// Runs a row of this group; false if it is another's.
+pub fn run(request: &Request, peer: &impl Live) -> bool {
+    let height = if request.quick { HEIGHT - 4 } else { HEIGHT };
+    match request.row.as_str() {
+        "latency" => latency(request, peer, height),
+        "cycle" => cycle(request, peer, height),
+        _ => return false,
+    }
+    true
+}
+
+fn latency(request: &Request, peer: &impl Live, height: u32) {
+    let time = Duration::from_secs(if request.quick { 1 } else { 10 });
+    let tree = peer.grow(height);
+    let delays = Mutex::new(Histogram::<u64>::new(3).expect("three digits can be kept"));
+    let (before, cpu, began) = (peer.collections(), clock::process_cpu(), Instant::now());
+    peer.mutate(MUTATORS, &|number| {
+        let mine = replace_for(peer, &tree, height, number as u64, time);
+        delays.lock().expect("no mutator panics").add(mine).expect("both have the same shape");
+    });
+    let (wall, cpu) = (began.elapsed(), clock::process_cpu() - cpu);
+    let delays = delays.into_inner().expect("no mutator panics");
+    let operations = delays.len() as usize;
+    request.report_each("wall per operation", wall, operations);
+    request.report_each("CPU per operation", cpu, operations);
+    for (name, quantile) in [("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)] {
+        request.report(name, "µs", delays.value_at_quantile(quantile) as f64 / 1e3);
+    }
+    request.report("peak", "MiB", process::peak_bytes() as f64 / (1 << 20) as f64);
+    if let (Some(before), Some(after)) = (before, peer.collections()) {
+        request.report("collections", "", (after - before) as f64);
+    }
+}
+
+fn replace_for<P: Live>(
+    peer: &P,
+    tree: &P::Tree,
+    height: u32,
+    number: u64,
+    time: Duration,
+) -> Histogram<u64> {
+    let mut delays = Histogram::new(3).expect("three digits can be kept");
+    let mut state = SEED.wrapping_add(number);
+    let (began, mut now) = (Instant::now(), Instant::now());
+    while now - began < time {
+        let path = random(&mut state) >> 8 & !1 | number;
+        peer.replace(tree, height, path);
+        let then = std::mem::replace(&mut now, Instant::now());
+        delays.record((now - then).as_nanos() as u64).expect("the histogram grows as needed");
+    }
+    delays
+}
+
+fn cycle(request: &Request, peer: &impl Live, height: u32) {
+    let tree = peer.grow(height);
+    // A tree that was built in one go lies in memory in the order in which it is marked.
+    let mut state = SEED;
+    (0..1 << height).for_each(|_| peer.replace(&tree, height, random(&mut state) >> 8));
+    if !peer.collect() {
+        request.unknown();
+    }
+    let (wall, cpu, passes) = (Instant::now(), clock::process_cpu(), request.passes());
+    for _ in 0..passes {
+        peer.collect();
+    }
+    let (wall, cpu) = (wall.elapsed(), clock::process_cpu() - cpu);
+    request.report("CPU", "s", cpu.as_secs_f64() / passes as f64);
+    request.report("wall", "s", wall.as_secs_f64() / passes as f64);
+    drop(tree);
+}
