@@ -28,12 +28,15 @@ use crate::{
     harden::Wait,
     holdings::{Holdings, Homeward},
     magazine::Magazine,
-    owned::{free_cells, take},
+    owned::{free_cells, take, take_fresh},
     pages::PageSource,
     profile::Meter,
-    size_class::{CLASSES, class_for},
+    size_class::{CLASSES, TABLE, class_for},
     span::{Kind, SpanPtr},
 };
+
+/// Bytes of a cell from which on it is taken alone if that spares clearing it: below, that costs more.
+const FRESH: usize = 256;
 
 /// A private allocator over a shared [`Heap`].
 ///
@@ -100,7 +103,8 @@ impl<'h, S: PageSource> Cache<'h, S> {
 
     /// A block for `layout` that reads as zero.
     ///
-    /// Large blocks that are fresh from the source are known to be zero and are not touched.
+    /// Memory that is fresh from the source is known to be zero and is not touched: large blocks, and cells
+    /// of 256 bytes and more of which no free one is at hand.
     ///
     /// # Errors
     ///
@@ -109,7 +113,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
         let (block, zeroed) = match class_for(layout.size(), layout.align()) {
             Some(class) => match self.magazines[class].pop() {
                 Some(cell) => (cell, false),
-                None => self.refill(class)?,
+                None => self.refill_zeroed(class)?,
             },
             None => self.alloc_large(layout)?,
         };
@@ -153,6 +157,22 @@ impl<'h, S: PageSource> Cache<'h, S> {
         // SAFETY: `supply` found at least one free cell.
         unsafe { take(span, 1, &mut cell) };
         Ok((cell, false))
+    }
+
+    /// As [`Cache::refill`], but prefers one cell that is known to be zero to a batch that is not.
+    #[cold]
+    #[inline(never)]
+    fn refill_zeroed(&mut self, class: usize) -> Result<(NonNull<u8>, bool), Error> {
+        if TABLE[class].size as usize >= FRESH && self.heap.hardened().is_none() {
+            let span = self.holdings.supply(self.heap, class)?;
+            if let Some(block) = self.sample(class, 1) {
+                return Ok((block, false));
+            }
+            if let Some(cell) = take_fresh(span) {
+                return Ok((cell, true));
+            }
+        }
+        self.refill(class)
     }
 
     /// Frees a block that came from any cache of this heap.

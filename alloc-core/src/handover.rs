@@ -5,13 +5,13 @@
 //! heap: only records, and the central of their class. Here they are by themselves, the production code
 //! of `central`, [`remote`](crate::remote) and [`span_set`](crate::span_set).
 //!
-//! Model: `loom-tests/tests/alloc_central.rs`.
+//! Models: `loom-tests/tests/alloc_central.rs`, `alloc_zeroed.rs`.
 
 use core::{fmt, ptr, ptr::NonNull};
 
 use crate::{
     central::Central,
-    owned::collect,
+    owned,
     size_class::magic,
     span::{Kind, Span, SpanPtr},
 };
@@ -56,24 +56,50 @@ impl Record {
 
     /// Begins a new life of a record that was freed: all cells live, in the cache `owner`.
     pub fn live_again(self, class: usize, cells: usize, owner: usize) {
+        self.begin(class, cells, owner, false);
+        while self.take().is_some() {}
+    }
+
+    /// As [`Record::live_again`], with all cells free; whether they read as zero.
+    pub fn begin(self, class: usize, cells: usize, owner: usize, zeroed: bool) {
         self.0.set_cells(class, 8, magic(8), cells);
-        crate::owned::free_all(self.0);
-        let mut taken = [NonNull::dangling(); 64];
-        // SAFETY: there is room for so many, and the span has so many free cells.
-        unsafe { crate::owned::take(self.0, cells, taken.as_mut_ptr()) };
+        owned::free_all(self.0, zeroed);
         self.0.remote.reset();
         self.0.set_owner(owner);
         self.0.set_kind(Kind::Small);
     }
 
+    /// The owner takes a free cell for a block.
+    pub fn take(self) -> Option<NonNull<u64>> {
+        let mut cell = NonNull::dangling();
+        // SAFETY: there is room for one, and a cell is free.
+        (self.free_cells() > 0).then(|| unsafe { owned::take(self.0, 1, &mut cell) })?;
+        Some(cell.cast())
+    }
+
+    /// The owner takes a cell that reads as zero.
+    pub fn take_fresh(self) -> Option<NonNull<u64>> {
+        owned::take_fresh(self.0).map(NonNull::cast)
+    }
+
+    /// The owner frees a cell.
+    pub fn put(self, cell: NonNull<u64>) {
+        owned::put(self.0, cell.cast());
+    }
+
+    /// The index of a cell.
+    pub fn index(self, cell: NonNull<u64>) -> usize {
+        self.0.index(cell.as_ptr() as usize)
+    }
+
     /// The owner looks for cells that others freed; true if it has found some.
     pub fn collect(self) -> bool {
-        collect(self.0)
+        owned::collect(self.0)
     }
 
     /// Cells that the owner knows to be free.
     pub fn free_cells(self) -> usize {
-        crate::owned::free_cells(self.0)
+        owned::free_cells(self.0)
     }
 }
 

@@ -209,10 +209,10 @@ impl<S: PageSource> Heap<S> {
     ) -> Result<SpanPtr, Error> {
         let geometry = &TABLE[class];
         let pages = usize::from(geometry.manual_pages);
-        let Taken { span, .. } = cached.take(self, pages, Kind::Small)?;
+        let Taken { span, zeroed } = cached.take(self, pages, Kind::Small)?;
         let cell = geometry.size as usize;
         span.set_cells(class, cell, geometry.magic, pages * PAGE / cell);
-        owned::free_all(span);
+        owned::free_all(span, zeroed);
         span.remote.reset();
         span.set_owner(owner);
         span.set_kind(Kind::Small);

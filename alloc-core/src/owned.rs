@@ -7,7 +7,13 @@
 //! Cells are handed out from the lowest address up. So the cells of a batch lie side by side, and the
 //! upper pages of a span that was never full stay untouched.
 //!
-//! All functions are for the span's owner alone.
+//! So those that were never handed out are the upper ones: from the span's *watermark* on. In a span of
+//! pages that read as zero, these cells do, and an allocation of zeroes takes them one by one from there
+//! ([`take_fresh`]). The watermark only rises: a cell that was handed out once may have been written to.
+//! Go keeps one for each arena (`zeroedBase`) and one bit for each span (`needzero`), which a sweep that
+//! freed a cell sets for all of them.
+//!
+//! All functions are for the span's owner alone. Model of the watermark: `loom-tests/tests/alloc_zeroed.rs`.
 //!
 //! Rejected: a list through the free cells, which was here before. Batches walk it, and each step waits
 //! for a cell to come from memory: a thousand blocks of 1 KiB and then their frees took three times as
@@ -25,8 +31,8 @@ pub(crate) fn free_cells(span: SpanPtr) -> usize {
     (span.capacity() - span.used.get()) as usize
 }
 
-/// Makes all cells free: a new span.
-pub(crate) fn free_all(span: SpanPtr) {
+/// Makes all cells free: a new span, whose pages read as zero or not.
+pub(crate) fn free_all(span: SpanPtr, zeroed: bool) {
     let mut left = span.capacity() as usize;
     for word in &span.free {
         let here = left.min(64);
@@ -34,6 +40,7 @@ pub(crate) fn free_all(span: SpanPtr) {
         left -= here;
     }
     span.lowest.set(0);
+    span.fresh.set(if zeroed { 0 } else { span.capacity() });
     span.used.set(0);
 }
 
@@ -46,12 +53,14 @@ pub(crate) unsafe fn take(span: SpanPtr, count: usize, to: *mut NonNull<u8>) {
     debug_assert!(count <= free_cells(span), "{count} of {}", free_cells(span));
     let (base, size) = (span.base(), span.cell());
     let (mut word, mut left) = (span.lowest.get() as usize, count);
+    let mut fresh = span.fresh.get() as usize;
     while left > 0 {
         let mut bits = span.free[word].get();
         while bits != 0 && left > 0 {
             let index = word * 64 + bits.trailing_zeros() as usize;
             bits &= bits - 1;
             left -= 1;
+            fresh = fresh.max(index + 1);
             // SAFETY: an address inside the span, which is not null; `left < count`.
             unsafe { to.add(left).write(NonNull::new_unchecked((base + index * size) as *mut u8)) };
         }
@@ -59,7 +68,23 @@ pub(crate) unsafe fn take(span: SpanPtr, count: usize, to: *mut NonNull<u8>) {
         word += usize::from(left > 0);
     }
     span.lowest.set(word as u32);
+    span.fresh.set(fresh as u32);
     span.used.set(span.used.get() + count as u32);
+}
+
+/// Takes a cell that was never handed out and reads as zero, if there is one.
+pub(crate) fn take_fresh(span: SpanPtr) -> Option<NonNull<u8>> {
+    let index = span.fresh.get();
+    if index >= span.capacity() {
+        return None;
+    }
+    let (word, bit) = (index as usize / 64, 1 << (index % 64));
+    let bits = span.free[word].get();
+    debug_assert_ne!(bits & bit, 0, "cell {index} of {:#x} was handed out", span.base());
+    span.free[word].set(bits & !bit);
+    span.fresh.set(index + 1);
+    span.used.set(span.used.get() + 1);
+    NonNull::new(span.cell_at(index as usize) as *mut u8)
 }
 
 /// Makes a cell free; returns how many are in use now.

@@ -19,7 +19,7 @@
 
 use crate::{
     Error, Heap,
-    page_heap::{Word, bits, pages::Taken},
+    page_heap::{Grant, Word, pages::Taken},
     pages::PageSource,
     size_class::PAGE,
     span::{Kind, SpanList, SpanPtr},
@@ -63,17 +63,12 @@ impl PageCache {
 
     /// The lowest `pages` pages of the word, with a record; also tells whether they read as zero.
     fn cut(&mut self, pages: usize) -> Option<(SpanPtr, bool)> {
-        let starts = bits::starts(self.word.free, pages);
-        if starts == 0 {
+        if self.records.is_empty() {
             return None;
         }
+        let Grant { first, zeroed } = self.word.cut(pages)?;
         let span = self.records.pop_front()?;
-        let bit = starts.trailing_zeros() as usize;
-        let mask = bits::mask(bit, pages);
-        let zeroed = self.word.clean & mask == mask;
-        self.word.free &= !mask;
-        self.word.clean &= !mask;
-        span.set_run((self.word.base + bit) * PAGE, pages);
+        span.set_run(first * PAGE, pages);
         Some((span, zeroed))
     }
 
@@ -81,7 +76,7 @@ impl PageCache {
     #[cold]
     fn refill<S: PageSource>(&mut self, heap: &Heap<S>, want: usize) {
         let (parts, mut pages) = (heap.parts(), heap.pages());
-        if bits::starts(self.word.free, want) == 0 {
+        if !self.word.has(want) {
             pages.put_word(&parts, core::mem::take(&mut self.word));
             self.word = pages.take_word(&parts, want).unwrap_or_default();
         }

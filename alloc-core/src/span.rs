@@ -12,7 +12,7 @@
 //! * *Geometry* (`base`, `pages`, `kind`, `class`, `cell`, `magic`, `capacity`) is written while
 //!   the span changes its use, by whoever holds it alone, and read by anyone who holds a pointer into
 //!   the span. It is atomic, since a wild pointer may lead to a record that is just being reused.
-//! * *The owner's part* (`free`, `lowest`, `used`, `alarm`, `in_full`) is touched only by the cache that owns the span; or, while the span has no owner, by whoever has the sole right to it
+//! * *The owner's part* (`free`, `lowest`, `fresh`, `used`, `alarm`, `in_full`) is touched only by the cache that owns the span; or, while the span has no owner, by whoever has the sole right to it
 //!   by a transition of [`Remote`].
 //! * *Links* belong to whatever structure holds the span: a list of the owner's cache, or one of a
 //!   central or the page heap, under its lock.
@@ -69,6 +69,8 @@ pub(crate) struct Span {
     owner: AtomicUsize,
     /// No word of `free` below this one has a bit.
     pub(crate) lowest: Cell<u32>,
+    /// Cells from this one on were never handed out and read as zero.
+    pub(crate) fresh: Cell<u32>,
     /// Cells handed out and not seen to be free by the owner.
     pub(crate) used: Cell<u32>,
     /// A free that brings `used` to this number moves the span to another list of its owner.
@@ -131,6 +133,7 @@ impl Span {
             base: AtomicUsize::new(0),
             owner: AtomicUsize::new(0),
             lowest: Cell::new(0),
+            fresh: Cell::new(0),
             used: Cell::new(0),
             alarm: Cell::new(0),
             cell: AtomicU32::new(0),

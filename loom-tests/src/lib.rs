@@ -25,6 +25,7 @@
 //! | `alloc_scavenge` | a page that goes back is in one hand, and known to be zero only if it is |
 //! | `alloc_set` | a span that is put back is taken once |
 //! | `alloc_sweep` | one sweeper per span and cycle |
+//! | `alloc_zeroed` | a block that is known to be zero is |
 //! | `gc_cleanup` | no token lies in a queue beside a taker that sleeps |
 //! | `gc_cycle` | nobody reaches a cell that sweep has freed |
 //! | `gc_handshake` | a handshake ends when every guard from before it is gone |
@@ -46,6 +47,8 @@
 //!
 //! Without `--cfg loom` the models are left out, and one test says how to run them.
 
+#[cfg(loom)]
+pub mod memory;
 pub mod search;
 #[cfg(loom)]
 pub mod tiny;

@@ -2,47 +2,18 @@
 //! if they are.
 #![cfg(loom)]
 
-use std::{
-    alloc::{Layout, alloc_zeroed, dealloc},
-    ops::Range,
-    ptr::NonNull,
-    sync::Mutex,
-};
+use std::ops::Range;
 
 use alloc_core::{
-    page_heap::{PageHeap, Pool, Radix, Room, Treap},
+    page_heap::{PageHeap, Pool, Radix, Treap},
     scavenge::release_next,
     sync::Lock,
 };
 use loom::{cell::UnsafeCell, sync::Arc, thread};
-use loom_tests::model;
+use loom_tests::{memory::Memory, model};
 
 const FIRST: usize = 640;
 const PAGES: usize = 3;
-
-/// Memory for the index, given back with the world.
-#[derive(Default)]
-struct Memory(Mutex<Vec<(usize, Layout)>>);
-
-// SAFETY: fresh zeroed memory, freed when the world ends.
-unsafe impl Room for Memory {
-    fn zeroed(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
-        let layout = Layout::from_size_align(bytes, align).ok()?;
-        // SAFETY: no table is empty.
-        let block = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        self.0.lock().unwrap().push((block.as_ptr() as usize, layout));
-        Some(block)
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        for (block, layout) in self.0.get_mut().unwrap().drain(..) {
-            // SAFETY: allocated above with that layout, and freed once.
-            unsafe { dealloc(block as *mut u8, layout) };
-        }
-    }
-}
 
 struct World<P> {
     pool: Lock<Pool<P>>,

@@ -280,6 +280,33 @@ impl<P> AsMut<Pool<P>> for Pool<P> {
 }
 
 impl Word {
+    /// True if `pages` pages, 1 to 64, are free side by side.
+    pub fn has(&self, pages: usize) -> bool {
+        bits::starts(self.free, pages) != 0
+    }
+
+    /// Takes the lowest `pages` pages, 1 to 64, that are free side by side.
+    ///
+    /// ```
+    /// use alloc_core::page_heap::{Grant, Word};
+    /// let mut word = Word { base: 640, free: 0b1111_0010, clean: 0b0011_0000 };
+    /// assert_eq!(word.cut(2), Some(Grant { first: 644, zeroed: true }));
+    /// assert_eq!(word.cut(2), Some(Grant { first: 646, zeroed: false }));
+    /// assert_eq!(word.cut(2), None);
+    /// ```
+    pub fn cut(&mut self, pages: usize) -> Option<Grant> {
+        let starts = bits::starts(self.free, pages);
+        if starts == 0 {
+            return None;
+        }
+        let bit = starts.trailing_zeros() as usize;
+        let mask = bits::mask(bit, pages);
+        let zeroed = self.clean & mask == mask;
+        self.free &= !mask;
+        self.clean &= !mask;
+        Some(Grant { first: self.base + bit, zeroed })
+    }
+
     /// The runs of ones in `bits`, as pages.
     fn runs(self, mut bits: u64) -> impl Iterator<Item = Range<usize>> {
         core::iter::from_fn(move || {
