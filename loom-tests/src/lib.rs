@@ -34,6 +34,7 @@
 //! | `sched_about` | a dump tells of one goroutine at a time, and of each that is there |
 //! | `sched_bell` | a monitor does not sleep beside a P that is taken |
 //! | `sched_entry` | a P has one holder, whoever takes it and wherever its goroutine goes |
+//! | `sched_future` | a future is polled after every wake, ends once, and its carrier is in one hand |
 //! | `sched_idle` | no goroutine lies in a queue while all Ms sleep; no P waits for a thread beside one that sleeps |
 //! | `sched_park` | who is made ready runs once, after its context was saved; joins; an M's sleep |
 //! | `sched_queue` | each goroutine comes out of its queue once |

@@ -54,9 +54,11 @@
 //! | for | see |
 //! |---|---|
 //! | starting goroutines | [`go()`], [`JoinHandle`], [`scope()`] for those that borrow |
+//! | tasks without a stack | [`future`]: `spawn_future`, `block_on` |
 //! | handing values over | [`chan`], [`select!`] |
 //! | locks and counters | [`sync`] |
 //! | time | [`sleep`], [`sleep_until`] |
+//! | a call that is known to block for long | [`blocking`]: others have the processor at once |
 //! | objects that point at each other as they like | [`gc`](mod@gc): guards, edges, roots |
 //! | one allocator for all of it | [`Alloc`] |
 //! | who holds how much of it | [`profile`]: for `pprof` |
@@ -84,6 +86,7 @@ mod builder;
 pub mod chan;
 mod config;
 mod current;
+pub mod future;
 pub mod gc;
 pub mod policy;
 pub mod profile;
@@ -102,12 +105,14 @@ mod wire;
 #[doc(hidden)]
 pub use attribute::{main_with, test_with};
 pub use builder::{BuildError, Builder};
+pub use future::{block_on, spawn_future};
 pub use gc::collect as gc;
 pub use runtime::{
     Goroutine, Mode, OsThreadLock, Preemption, Runtime, Shutdown, Status, WaitReason,
     lock_os_thread,
 };
 pub use runtime_macros::{main, test};
+pub use sched_core::blocking;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{GoError, JoinHandle, Spawn, StackError, go, go_with, try_go, yield_now};
 pub use stats::Stats;

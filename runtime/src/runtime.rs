@@ -263,6 +263,10 @@ impl Runtime {
         self.end(deadline)
     }
 
+    pub(crate) fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
     pub(crate) fn build(settings: &Builder) -> Result<Self, BuildError> {
         if wire::is_foreign() {
             return Err(BuildError::ForeignBinding);

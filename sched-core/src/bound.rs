@@ -65,7 +65,7 @@ use crate::{
     queue::{Handle, list::List},
     service::STUCK,
     switch::{self, here},
-    task::{Run, Task},
+    task::{Run, Task, runnable::Runnable},
     tls, worker,
 };
 
@@ -266,15 +266,23 @@ fn relieve(m: &Machine, task: NonNull<Task>) -> Option<Run> {
     let (shared, held) = (m.shared(), m.held()?);
     // The order may have come with it.
     worker::stop_spinning(m);
-    // Those without a thread of their own stand aside meanwhile.
+    // Those without a thread of their own stand aside meanwhile; so do futures, whose carriers would need one.
     let mut aside = List::new();
     let own = loop {
-        let Some(run) = switch::next_at_hand(m, held) else { break None };
+        let run = match shared.pick(held) {
+            None => break None,
+            Some(Runnable::Goroutine(run)) => shared.give_stack(held, run),
+            Some(future) => {
+                aside.push(future);
+                None
+            }
+        };
+        let Some(run) = run else { continue };
         match home(m, run) {
             // It was sent home, and the P with it.
             None => break None,
             Some(run) if core::ptr::eq(run.task(), task.as_ptr()) => break Some(run),
-            Some(run) => aside.push(run),
+            Some(run) => aside.push(run.into()),
         }
     };
     aside.for_each(|run| shared.put(None, run, Cause::Moved));

@@ -102,6 +102,8 @@ impl Shared {
     pub(crate) fn abandon(&self) {
         if self.gate.abandon() {
             self.stop();
+        } else if self.gate.is_shut() {
+            self.dismiss_carriers();
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
     clock,
     context::Context,
     entry::{Request, enter},
+    future::carrier,
     machine::{Commit, Machine},
     park::WaitReason,
     policy::Cause,
@@ -139,6 +140,17 @@ pub(crate) unsafe fn arm(slot: &mut crate::stack::Slot, task: &Task) {
     // SAFETY: the caller's claim. Both functions fit the record, which lives to the end, and abort
     // instead of unwinding; `finish` obeys the rules of the switch.
     unsafe { slot.arm(body, finish, argument) };
+}
+
+/// As [`arm`], for a carrier.
+///
+/// # Safety
+///
+/// As [`arm`].
+pub(crate) unsafe fn arm_carrier(slot: &mut crate::stack::Slot, task: &Task) {
+    let argument = core::ptr::from_ref(task).cast_mut().cast();
+    // SAFETY: as in `arm`.
+    unsafe { slot.arm(carrier::body, finish, argument) };
 }
 
 /// The first code of a goroutine, inside the runtime.

@@ -28,6 +28,7 @@
 //! | [`task`], `registry` | the G: state, closure and result, handle; where records live |
 //! | `machine`, `proc` | the M and the P |
 //! | `bound` | goroutines that go on on one thread only |
+//! | [`future`] | tasks without a stack of their own, and who polls them |
 //! | [`park`], `timers` | waiting, for goroutines and plain threads alike; deadlines |
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
 //! | [`dump`] | who is there, and what each waits for |
@@ -45,6 +46,7 @@
 pub mod bell;
 pub mod driver;
 pub mod entry;
+pub mod future;
 pub mod idle;
 pub mod lock;
 pub mod orders;
@@ -135,7 +137,7 @@ pub use {
     handoff::blocking,
     hooks::{Hooks, NoHooks},
     scheduler::{Scheduler, Shutdown, current},
-    spawn::{Spawn, spawn, spawn_with},
+    spawn::{Spawn, spawn, spawn_future, spawn_with},
     stats::Stats,
     task::{TaskId, join::JoinHandle},
 };

@@ -53,6 +53,8 @@ pub(crate) enum Commit {
     Preempted(Run),
     /// It has no P: with those that were woken.
     Displaced(Run),
+    /// It is a carrier without a future: into the P's berth.
+    Rest(Run),
     /// It has ended: its stack is free.
     End(Run),
 }

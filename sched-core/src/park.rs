@@ -42,10 +42,17 @@
 //! A wait queue per condition (as `parking_lot`): one global table of locks, and nothing that a
 //! `select` over several conditions could use.
 
-use core::{fmt, ptr::NonNull, time::Duration};
+use core::{
+    fmt,
+    mem::ManuallyDrop,
+    ptr::NonNull,
+    task::{RawWaker, RawWakerVTable, Waker},
+    time::Duration,
+};
 use std::time::Instant;
 
 use crate::{
+    future::waker::FutureRef,
     goroutine,
     parker::{self, Parker},
     sync::{AtomicPtr, AtomicU32, Ordering, fence, now},
@@ -76,10 +83,12 @@ pub enum WaitReason {
     Sleep,
     /// Work of the collector.
     Collect,
+    /// A future that it polls where it stands.
+    Future,
 }
 
 impl WaitReason {
-    const ALL: [(WaitReason, &'static str); 9] = [
+    const ALL: [(WaitReason, &'static str); 10] = [
         (WaitReason::Park, "park"),
         (WaitReason::Join, "join"),
         (WaitReason::Send, "send"),
@@ -89,6 +98,7 @@ impl WaitReason {
         (WaitReason::Group, "group"),
         (WaitReason::Sleep, "sleep"),
         (WaitReason::Collect, "collect"),
+        (WaitReason::Future, "future"),
     ];
 
     /// The reason with this number.
@@ -115,7 +125,8 @@ pub enum Woken {
     Timeout,
 }
 
-/// Somebody who waits, or may: the goroutine or the plain thread that called [`current`].
+/// Somebody who waits, or may: the goroutine or the plain thread that called [`current`], or one of our
+/// futures ([`of_waker`](Waiter::of_waker)). For a future an unpark is a wake.
 #[derive(Clone)]
 pub struct Waiter(Who);
 
@@ -123,6 +134,7 @@ pub struct Waiter(Who);
 enum Who {
     Goroutine(TaskRef),
     Thread(ThreadRef),
+    Future(FutureRef),
 }
 
 /// The waiter that the calling goroutine or thread is.
@@ -172,7 +184,31 @@ impl Waiter {
         match &self.0 {
             Who::Goroutine(task) => goroutine::unpark(task),
             Who::Thread(thread) => thread.unpark(),
+            Who::Future(future) => future.wake(),
         }
+    }
+
+    /// The waiter that `waker` is, if it is of this crate. The waker keeps it.
+    fn behind(waker: &Waker) -> Option<ManuallyDrop<Self>> {
+        let (data, vtable) = (waker.data(), core::ptr::from_ref(waker.vtable()));
+        if core::ptr::eq(vtable, &GOROUTINE) {
+            Some(goroutine_of(data))
+        } else if core::ptr::eq(vtable, &THREAD) {
+            Some(thread_of(data))
+        } else {
+            FutureRef::behind(waker)
+                .map(|future| ManuallyDrop::new(Self::of_future(ManuallyDrop::into_inner(future))))
+        }
+    }
+
+    /// Who is woken by `waker`, if it is of this crate: a future of a scheduler's, or a waiter that was
+    /// made into a waker.
+    pub fn of_waker(waker: &Waker) -> Option<Self> {
+        Self::behind(waker).map(|waiter| (*waiter).clone())
+    }
+
+    pub(crate) fn of_future(future: FutureRef) -> Self {
+        Waiter(Who::Future(future))
     }
 
     /// Whether both name the same goroutine or thread.
@@ -180,6 +216,7 @@ impl Waiter {
         match (&self.0, &other.0) {
             (Who::Goroutine(a), Who::Goroutine(b)) => a.same(b),
             (Who::Thread(a), Who::Thread(b)) => a.0 == b.0,
+            (Who::Future(a), Who::Future(b)) => a.same(b),
             _ => false,
         }
     }
@@ -190,8 +227,74 @@ impl fmt::Debug for Waiter {
         match &self.0 {
             Who::Goroutine(task) => write!(f, "Waiter(goroutine {})", task.id()),
             Who::Thread(thread) => write!(f, "Waiter(thread {:p})", thread.0),
+            Who::Future(future) => write!(f, "Waiter(future {})", future.header().birth.id),
         }
     }
+}
+
+/// The waker of whom an unpark is enough: whoever waits in a loop over a condition of its own. It
+/// allocates nothing.
+impl From<Waiter> for Waker {
+    fn from(waiter: Waiter) -> Self {
+        let raw = match waiter.0 {
+            Who::Goroutine(task) => RawWaker::new(task.into_raw().as_ptr().cast(), &GOROUTINE),
+            Who::Thread(thread) => {
+                RawWaker::new(ManuallyDrop::new(thread).0.as_ptr().cast(), &THREAD)
+            }
+            Who::Future(future) => return future.into_waker(),
+        };
+        // SAFETY: the functions of each table fit its pointer, count what is cloned and dropped, and may
+        // be called on any thread.
+        unsafe { Waker::from_raw(raw) }
+    }
+}
+
+/// A waker of this crate is a waiter, whose unpark and drop, unlike any waker's, may be called inside the
+/// runtime. Another one is given back.
+impl TryFrom<Waker> for Waiter {
+    type Error = Waker;
+
+    fn try_from(waker: Waker) -> Result<Self, Waker> {
+        match Waiter::behind(&waker) {
+            Some(waiter) => {
+                core::mem::forget(waker);
+                Ok(ManuallyDrop::into_inner(waiter))
+            }
+            None => Err(waker),
+        }
+    }
+}
+
+static GOROUTINE: RawWakerVTable = RawWakerVTable::new(
+    |data| raw_clone(&goroutine_of(data)),
+    |data| ManuallyDrop::into_inner(goroutine_of(data)).unpark(),
+    |data| goroutine_of(data).unpark(),
+    |data| drop(ManuallyDrop::into_inner(goroutine_of(data))),
+);
+
+static THREAD: RawWakerVTable = RawWakerVTable::new(
+    |data| raw_clone(&thread_of(data)),
+    |data| ManuallyDrop::into_inner(thread_of(data)).unpark(),
+    |data| thread_of(data).unpark(),
+    |data| drop(ManuallyDrop::into_inner(thread_of(data))),
+);
+
+fn raw_clone(waiter: &Waiter) -> RawWaker {
+    let waker = ManuallyDrop::new(Waker::from(waiter.clone()));
+    RawWaker::new(waker.data(), waker.vtable())
+}
+
+/// The waiter that `data` of a waker with the table [`GOROUTINE`] is. The waker keeps it.
+fn goroutine_of(data: *const ()) -> ManuallyDrop<Waiter> {
+    let task = NonNull::new(data.cast_mut().cast()).expect("a waker names its goroutine");
+    // SAFETY: from `into_raw`; it is not dropped here.
+    ManuallyDrop::new(Waiter(Who::Goroutine(unsafe { TaskRef::from_raw(task) })))
+}
+
+/// As [`goroutine_of`], for [`THREAD`].
+fn thread_of(data: *const ()) -> ManuallyDrop<Waiter> {
+    let parker = NonNull::new(data.cast_mut().cast()).expect("a waker names its thread");
+    ManuallyDrop::new(Waiter(Who::Thread(ThreadRef(parker))))
 }
 
 /// The permit of one plain thread, and where it sleeps.

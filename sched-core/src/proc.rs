@@ -12,7 +12,8 @@
 //! | `local` | once, before the first holder | holder |
 //! | `tick` | holder, one more per slice | monitor |
 //! | `slice` | holder, at the start of a slice | monitor, timer thread |
-//! | `random`, `cache`, `shelf` | holder | holder |
+//! | `berth` | holder; whoever shuts the scheduler, by its own rules | the same |
+//! | `random`, `cache`, `shelf`, `load` | holder | holder |
 //!
 //! # Slices
 //!
@@ -25,10 +26,12 @@ use core::cell::{Cell, UnsafeCell};
 
 use crate::{
     clock,
+    future::{berth::Berth, cell::Poller},
     policy::board::Place,
     registry::Cache,
     stack::Shelf,
     sync::{AtomicU32, AtomicU64, Ordering},
+    task::Run,
 };
 
 /// A right to run.
@@ -37,11 +40,15 @@ use crate::{
 pub(crate) struct Proc {
     place: Place,
     local: *mut (),
+    /// Where its carrier rests.
+    pub(crate) berth: Berth<Run>,
     tick: AtomicU32,
     slice: AtomicU64,
     random: Cell<u32>,
     cache: UnsafeCell<Cache>,
     shelf: UnsafeCell<Shelf>,
+    /// What the carrier that the M is about to switch to shall poll.
+    load: UnsafeCell<Option<Poller>>,
 }
 
 // SAFETY: the cells are the holder's, and there is one at a time, each ordered after the last by
@@ -57,12 +64,14 @@ impl Proc {
         Self {
             place,
             local,
+            berth: Berth::new(),
             tick: AtomicU32::new(0),
             slice: AtomicU64::new(0),
             // Any odd number: the generator must not start at zero.
             random: Cell::new(0x9e37_79b9 ^ (index as u32) << 8 | 1),
             cache: UnsafeCell::new(Cache::new()),
             shelf: UnsafeCell::new(Shelf::new()),
+            load: UnsafeCell::new(None),
         }
     }
 
@@ -124,6 +133,19 @@ impl<'a> Held<'a> {
     pub(crate) fn shelf<R>(self, f: impl FnOnce(&mut Shelf) -> R) -> R {
         // SAFETY: as in `cache`.
         f(unsafe { &mut *self.0.shelf.get() })
+    }
+
+    /// Hands `future` to the carrier that the M switches to next.
+    pub(crate) fn load(self, future: Poller) {
+        // SAFETY: as in `cache`; the reference ends here.
+        let before = unsafe { &mut *self.0.load.get() }.replace(future);
+        debug_assert!(before.is_none(), "a load was not taken");
+    }
+
+    /// The carrier takes what the M has handed over.
+    pub(crate) fn unload(self) -> Option<Poller> {
+        // SAFETY: as in `cache`; the reference ends here.
+        unsafe { &mut *self.0.load.get() }.take()
     }
 
     /// Counts a slice and notes its start.

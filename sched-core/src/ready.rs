@@ -1,6 +1,6 @@
-//! Goroutines that are ready: the scheduler's side of the [`policy`](crate::policy).
+//! Goroutines and futures that are ready: the scheduler's side of the [`policy`](crate::policy).
 //!
-//! Everything that queues a goroutine or takes one from a queue goes through here. The policy decides
+//! Everything that queues one or takes one from a queue goes through here. The policy decides
 //! where and which; what it may know is gathered here, and who may call it: one who holds a P calls with
 //! a [`Held`], and everybody is inside the runtime.
 
@@ -11,30 +11,31 @@ use crate::{
     queue::local::Slice,
     shared::Shared,
     sync::Ordering,
-    task::Run,
+    task::runnable::Runnable,
 };
 
 impl Shared {
     /// Queues a goroutine that became ready. The caller sees to it that somebody
     /// [looks for it](Shared::notify).
     #[inline(always)]
-    pub(crate) fn put(&self, held: Option<Held<'_>>, run: Run, cause: Cause) {
-        let ready = Ready { cause, holds: run.task().is_holder() };
+    pub(crate) fn put(&self, held: Option<Held<'_>>, run: impl Into<Runnable>, cause: Cause) {
+        let run = run.into();
+        let ready = Ready { cause, holds: run.is_holder() };
         let place = held.map(Held::place);
         // SAFETY: `held` is the evidence that the P is held; its place is of these queues.
         unsafe { self.queues.put(place, || self.moment(held), run, ready) };
     }
 
     /// Queues a goroutine that shall not wait for a slice to end.
-    pub(crate) fn put_woken(&self, run: Run) {
+    pub(crate) fn put_woken(&self, run: impl Into<Runnable>) {
         self.put(None, run, Cause::Woken);
         self.notify();
         handoff::make_room(self);
     }
 
-    /// The goroutine that runs next on this P, without a look at what others have.
+    /// What runs next on this P, without a look at what others have.
     #[inline]
-    pub(crate) fn pick(&self, held: Held<'_>) -> Option<Run> {
+    pub(crate) fn pick(&self, held: Held<'_>) -> Option<Runnable> {
         // SAFETY: `held` is the evidence that the P is held; its place is of these queues.
         let (run, slice) = unsafe { self.queues.pick(held.place(), || self.moment(Some(held))) }?;
         if slice == Slice::Fresh {
@@ -43,8 +44,8 @@ impl Shared {
         Some(run)
     }
 
-    /// A goroutine from the queues of others. `last`: the thief gives up after this.
-    pub(crate) fn steal(&self, held: Held<'_>, last: bool) -> Option<Run> {
+    /// Something from the queues of others. `last`: the thief gives up after this.
+    pub(crate) fn steal(&self, held: Held<'_>, last: bool) -> Option<Runnable> {
         let moment = self.moment(Some(held));
         // SAFETY: `held` is the evidence that the P is held; its place is of these queues.
         let run = unsafe { self.queues.board().steal(held.place(), &moment, held.random(), last) }?;

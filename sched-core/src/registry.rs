@@ -237,6 +237,17 @@ impl Registry {
         chunks.flat_map(|chunk: &Chunk| &chunk.tasks)
     }
 
+    /// Sees to it that there are free records. Allocates: must be called outside the runtime.
+    pub(crate) fn ensure(&self, shared: &Shared) {
+        let dry = {
+            let _entered = enter();
+            self.records.lock().free.head.is_null()
+        };
+        if dry {
+            self.grow(shared);
+        }
+    }
+
     /// Adds a chunk of records. Allocates: must be called outside the runtime.
     pub(crate) fn grow(&self, shared: &Shared) {
         let tasks = core::array::from_fn(|_| Task::new(NonNull::from(shared)));

@@ -52,16 +52,24 @@ pub struct Shutdown {
     /// Goroutines that had not ended, by number. None: all threads are joined, all memory is
     /// returned with the last handle.
     pub left: Vec<Goroutine>,
+    /// Futures that had not ended. Those that were being polled are in the list as well.
+    pub futures: usize,
 }
 
 impl fmt::Display for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.left.len() {
-            0 => return f.write_str("all goroutines have ended"),
-            1 => f.write_str("1 goroutine is left:")?,
-            many => write!(f, "{many} goroutines are left:")?,
+        match (self.left.len(), self.futures) {
+            (0, 0) => return f.write_str("all goroutines have ended"),
+            (0, _) => {}
+            (1, _) => f.write_str("1 goroutine is left:")?,
+            (many, _) => write!(f, "{many} goroutines are left:")?,
         }
-        self.left.iter().try_for_each(|goroutine| write!(f, "\n  {goroutine}"))
+        self.left.iter().try_for_each(|goroutine| write!(f, "\n  {goroutine}"))?;
+        match (self.left.len(), self.futures) {
+            (_, 0) => Ok(()),
+            (0, futures) => write!(f, "{futures} futures are left"),
+            (_, futures) => write!(f, "\n{futures} futures are left"),
+        }
     }
 }
 
@@ -242,7 +250,33 @@ impl Scheduler {
         self.shared.supplies.grow_older()
     }
 
-    /// All goroutines that have not ended, by number. Stops nobody: each is told as it was at some
+    /// Starts a future: a task that has no stack while it waits. It lies in the same queues as the
+    /// goroutines do and is polled by one; a poll may block. See [`future`](crate::future).
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError::ShutDown`] after a shutdown has begun; `future` is dropped.
+    ///
+    /// ```
+    /// use sched_core::{Config, NoHooks, Scheduler};
+    /// # use std::sync::Arc;
+    /// let scheduler = Scheduler::new(Config::default(), Arc::new(NoHooks))?;
+    /// let first = scheduler.spawn_future(async { 40 })?;
+    /// let both = scheduler.spawn_future(async move { first.await.unwrap() + 2 })?;
+    /// assert_eq!(both.join().unwrap(), 42);
+    /// scheduler.shutdown(None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_future<F>(&self, future: F) -> Result<JoinHandle<F::Output>, SpawnError>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        spawn::spawn_future_on(&self.shared, future, Location::caller())
+    }
+
+    /// All goroutines that have not ended, by number, and futures that are being polled. Stops nobody: each is told as it was at some
     /// moment of the call. Takes time in proportion to the most there ever were at once.
     pub fn goroutines(&self) -> Vec<Goroutine> {
         self.shared.goroutines()
@@ -293,10 +327,11 @@ impl Scheduler {
         let limit = deadline.map(|wait| Instant::now() + wait);
         let mut end = self.shared.end.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.gate.shut();
+        self.shared.dismiss_carriers();
         while self.shared.wait_until_empty(limit) != 0 {
-            let left = self.goroutines();
-            if !left.is_empty() {
-                return Shutdown { left };
+            let left = Shutdown { left: self.goroutines(), futures: self.shared.futures() };
+            if left != Shutdown::default() {
+                return left;
             }
             // One that has ended is about to be counted out.
             crate::yield_now();

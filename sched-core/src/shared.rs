@@ -19,7 +19,7 @@
 //! The order of the fields is the order in which they are dropped: stacks before Ms, as a stack's
 //! thread may still receive a signal that looks for its M.
 
-use core::fmt;
+use core::{fmt, panic::Location};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -30,6 +30,7 @@ use crate::{
     clock::Clock,
     config::Config,
     crew::Machines,
+    entry::enter,
     error::Error,
     hooks::Hooks,
     idle::Idle,
@@ -43,11 +44,12 @@ use crate::{
     stack::{SlotsConfig, StackSource},
     stats::{SharedCounters, Stats},
     supply::Supplies,
+    switch::running,
     sync::{AtomicBool, AtomicUsize},
     table::Table,
-    task::Run,
+    task::{about::Birth, runnable::Runnable},
     timers::Timers,
-    tls::Mode,
+    tls::{self, Mode},
     turnstile::Turnstile,
 };
 
@@ -65,7 +67,7 @@ pub(crate) struct Shared {
     pub(crate) machine_count: AtomicUsize,
 
     /// The queues of goroutines that are ready: see `ready`.
-    pub(crate) queues: Installed<Run>,
+    pub(crate) queues: Installed<Runnable>,
     /// Somebody waits for goroutines that hold something.
     pub(crate) hurry: AtomicBool,
     pub(crate) idle: Idle,
@@ -162,6 +164,32 @@ impl Shared {
         }
     }
 
+    /// A number and an origin for a new future, which is counted.
+    pub(crate) fn future_birth(&self, origin: &'static Location<'static>) -> Birth {
+        let entered = enter();
+        let own = entered.machine().filter(|m| m.serves(self));
+        match own {
+            Some(m) => m.counters.futures_made.bump(),
+            None => self.counters.futures_made.bump_shared(),
+        }
+        let id = match own.and_then(|m| m.held()) {
+            Some(held) => held.cache(|cache| cache.fresh_id(&self.registry)),
+            None => self.registry.fresh_ids(1),
+        };
+        let creator = running(tls::words()).map_or(0, |task| task.about.id());
+        Birth { id, creator, origin }
+    }
+
+    /// Futures that have not ended; while some end or begin, about so many.
+    pub(crate) fn futures(&self) -> usize {
+        let (mut made, mut ended) = (self.counters.futures_made.get(), 0);
+        for machine in self.machines() {
+            ended += machine.counters.futures.get();
+            made += machine.counters.futures_made.get();
+        }
+        made.saturating_sub(ended) as usize
+    }
+
     /// Counters so far.
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats {
@@ -173,7 +201,7 @@ impl Shared {
         for machine in self.machines() {
             stats.add(&machine.counters);
         }
-        stats.created = stats.finished + self.gate.inside() as u64;
+        stats.created = stats.finished + stats.futures + self.gate.inside() as u64;
         stats
     }
 }

@@ -3,7 +3,13 @@
 use core::panic::Location;
 
 use crate::{
+    entry::enter,
     error::SpawnError,
+    future::{
+        cell::{self, Poller},
+        state::State,
+        waker::{self, FutureRef},
+    },
     goroutine,
     policy::Class,
     shared::Shared,
@@ -115,6 +121,42 @@ where
     let task = shared.launch(packet, kind, origin);
     // SAFETY: the packet was packed with this `T`, and this is its goroutine's one handle.
     Ok(unsafe { JoinHandle::new(task, packet) })
+}
+
+/// As [`spawn`], for a future; see [`Scheduler::spawn_future`].
+///
+/// ```
+/// assert!(sched_core::spawn_future(async { 1 }).is_none()); // no scheduler here
+/// ```
+#[track_caller]
+pub fn spawn_future<F>(future: F) -> Option<Result<JoinHandle<F::Output>, SpawnError>>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let origin = Location::caller();
+    goroutine::with_own(|task| spawn_future_on(task.shared(), future, origin))
+}
+
+pub(crate) fn spawn_future_on<F>(
+    shared: &Shared,
+    future: F,
+    origin: &'static Location<'static>,
+) -> Result<JoinHandle<F::Output>, SpawnError>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    if !shared.one_more() {
+        return Err(SpawnError::ShutDown);
+    }
+    let birth = shared.future_birth(origin);
+    let header = cell::allocate(future, State::scheduled(), shared.arc(), birth);
+    // SAFETY: a scheduled one has two references, which are ours: the handle's and the run reference.
+    let (handle, run) = unsafe { (FutureRef::from_raw(header), Poller::from_raw(header)) };
+    waker::ready(shared, run, &enter());
+    // SAFETY: this is the future's output, and its one handle.
+    Ok(unsafe { JoinHandle::of_future(handle) })
 }
 
 pub(crate) fn serve_on<T, F>(

@@ -37,6 +37,9 @@ impl Counter {
 pub(crate) struct MachineCounters {
     /// Goroutines that ended while this M ran them.
     pub(crate) finished: Counter,
+    /// Futures that were spawned on this M, and those that ended there.
+    pub(crate) futures_made: Counter,
+    pub(crate) futures: Counter,
     /// Goroutines stolen by this M from another P.
     pub(crate) steals: Counter,
     /// Goroutines that gave way because they were asked to.
@@ -56,6 +59,8 @@ pub(crate) struct MachineCounters {
 /// What any thread counts.
 #[derive(Debug, Default)]
 pub(crate) struct SharedCounters {
+    /// Futures that were spawned elsewhere.
+    pub(crate) futures_made: Counter,
     /// Ps taken from goroutines in user code.
     pub(crate) handoffs: Counter,
     /// Threads the operating system refused.
@@ -68,10 +73,12 @@ pub(crate) struct SharedCounters {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Goroutines created.
+    /// Goroutines and futures created, carriers included.
     pub created: u64,
-    /// Goroutines that ran to their end.
+    /// Goroutines that ran to their end, carriers included.
     pub finished: u64,
+    /// Futures that came to their end, or were cancelled.
+    pub futures: u64,
     /// OS threads in the role of an M, now.
     pub threads: u64,
     /// Goroutines taken from another P's queue.
@@ -101,6 +108,7 @@ impl Stats {
     pub(crate) fn add(&mut self, machine: &MachineCounters) {
         self.threads += 1;
         self.finished += machine.finished.get();
+        self.futures += machine.futures.get();
         self.steals += machine.steals.get();
         self.preemptions += machine.preemptions.get();
         self.stays += machine.stays.get();

@@ -17,6 +17,9 @@
 //! refused ([`Supply::refusal`]): a program that starts goroutines without end learns of it before its
 //! memory is full of them.
 //!
+//! A future starves as well, when it needs a new carrier and there is no stack, or no G record: the service
+//! thread makes both.
+//!
 //! What lies on the shelves of Ps is in nobody's reach but their holders'. So a shelf is cleared when its P
 //! goes idle, when a goroutine ends on it while others starve, and when one gives way then; and while
 //! no stacks can be made, goroutines are asked to give way ([`Shared::press`]).
@@ -28,6 +31,7 @@ use std::sync::Arc;
 
 use crate::{
     entry::enter,
+    future::cell::Poller,
     goroutine,
     lock::Lock,
     policy::Cause,
@@ -36,7 +40,7 @@ use crate::{
     shared::Shared,
     stack::{Slot, Slots, SlotsConfig, StackError, StackSource},
     sync::{AtomicUsize, Ordering},
-    task::Run,
+    task::{Run, runnable::Runnable},
     tls::Mode,
 };
 
@@ -66,7 +70,7 @@ impl Order {
 pub(crate) struct Supply {
     slots: Slots,
     stack_bytes: usize,
-    starving: Lock<List<Run>>,
+    starving: Lock<List<Runnable>>,
     /// How long that list is; written under its lock, a hint elsewhere.
     starving_len: AtomicUsize,
     /// Why no more could be made, the last time that somebody tried.
@@ -84,15 +88,15 @@ impl Supply {
         }
     }
 
-    fn starve(&self, run: Run) {
+    fn starve(&self, runnable: Runnable) {
         let mut starving = self.starving.lock();
-        starving.push(run);
+        starving.push(runnable);
         // Relaxed: see the field.
         self.starving_len.store(starving.len(), Ordering::Relaxed);
     }
 
     /// Up to `count` of those that wait.
-    fn take_starving(&self, count: usize) -> List<Run> {
+    fn take_starving(&self, count: usize) -> List<Runnable> {
         let mut starving = self.starving.lock();
         let fed = core::iter::from_fn(|| starving.pop()).take(count).collect();
         // Relaxed: see the field.
@@ -179,6 +183,14 @@ impl Supplies {
 }
 
 impl Shared {
+    /// What runs for it: the goroutine, on its stack, or a carrier. `None`: it waits for a stack.
+    pub(crate) fn equip(&self, held: Held<'_>, runnable: Runnable) -> Option<Run> {
+        match runnable {
+            Runnable::Goroutine(run) => self.give_stack(held, run),
+            Runnable::Future(future) => self.carry(held, future),
+        }
+    }
+
     /// Sees to it that `run` has a stack. `None`: it waits for one.
     pub(crate) fn give_stack(&self, held: Held<'_>, run: Run) -> Option<Run> {
         // SAFETY: the run reference has the G.
@@ -189,7 +201,7 @@ impl Shared {
         let order = run.task().order();
         let supply = self.supplies.get(order);
         let slot = match order {
-            Order::USUAL => held.shelf(|shelf| supply.slots.take_from(shelf)),
+            Order::USUAL => self.usual_slot(held),
             _ => supply.slots.take(),
         };
         match slot {
@@ -200,17 +212,28 @@ impl Shared {
                 Some(run)
             }
             None => {
-                self.starve(supply, run);
+                self.starve(supply, run.into());
                 None
             }
         }
     }
 
+    /// A slot of the usual order, from the shelf or the stock.
+    pub(crate) fn usual_slot(&self, held: Held<'_>) -> Option<Slot> {
+        held.shelf(|shelf| self.supplies.usual().slots.take_from(shelf))
+    }
+
+    /// `future` waits until a carrier can be made.
     #[cold]
-    fn starve(&self, supply: &Supply, run: Run) {
+    pub(crate) fn starve_future(&self, future: Poller) {
+        self.starve(self.supplies.usual(), future.into());
+    }
+
+    #[cold]
+    fn starve(&self, supply: &Supply, runnable: Runnable) {
         // Relaxed: a hint.
         self.supplies.starving.fetch_add(1, Ordering::Relaxed);
-        supply.starve(run);
+        supply.starve(runnable);
         self.service.rouse();
     }
 
@@ -228,6 +251,7 @@ impl Shared {
         while supply.starving() > 0 || supply.slots.stock() < ahead {
             let wanted = supply.starving().clamp(ahead.max(1), BATCH.end);
             let made = supply.slots.prepare(wanted);
+            self.registry.ensure(self);
             self.feed(supply);
             supply.note_refusal(made.err());
             if let Err(error) = made {

@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 use crate::{
     bound::home,
     context::{self, Context},
+    future::carrier::settle_rest,
     handoff,
     machine::{Commit, Machine},
     policy::Cause,
@@ -68,7 +69,7 @@ pub(crate) fn give_way(words: &Words, commit: fn(Run) -> Commit) {
 pub(crate) fn leave(m: &Machine, commit: Commit) {
     let task = match &commit {
         Commit::Park(run) | Commit::Yield(run) | Commit::Preempted(run) => run.task(),
-        Commit::Displaced(run) | Commit::End(run) => run.task(),
+        Commit::Displaced(run) | Commit::Rest(run) | Commit::End(run) => run.task(),
     };
     let next = successor(m, task);
     let task = NonNull::from(task);
@@ -84,14 +85,13 @@ pub(crate) fn successor(m: &Machine, task: &Task) -> Option<Run> {
     next_at_hand(m, held).and_then(|run| home(m, run))
 }
 
-/// The next goroutine from the queues at hand, with a stack to run on.
+/// The next goroutine from the queues at hand, with a stack to run on: for a future, a carrier.
 pub(crate) fn next_at_hand(m: &Machine, held: Held<'_>) -> Option<Run> {
     let shared = m.shared();
     loop {
-        let run = shared.pick(held)?;
-        match shared.give_stack(held, run) {
-            Some(run) => return Some(run),
-            None => continue,
+        let runnable = shared.pick(held)?;
+        if let Some(run) = shared.equip(held, runnable) {
+            return Some(run);
         }
     }
 }
@@ -157,6 +157,7 @@ pub(crate) fn settle(words: &Words) {
             run.task().state.commit_yield();
             m.shared().put_woken(run);
         }
+        Some(Commit::Rest(run)) => settle_rest(m, run),
         Some(Commit::End(run)) => settle_end(m, run),
     }
 }

@@ -127,6 +127,12 @@ impl<W: Clone> Turnstile<W> {
         self.word.fetch_or(SHUT, Ordering::AcqRel);
     }
 
+    /// Whether nobody is let in any more.
+    pub fn is_shut(&self) -> bool {
+        // Acquire: what was done before the shutting.
+        self.word.load(Ordering::Acquire) & SHUT != 0
+    }
+
     /// Names the one who waits until nobody is inside; it looks at [`inside`](Self::inside) after this.
     pub fn expect(&self, closer: Option<W>) {
         *self.closer.lock() = closer;

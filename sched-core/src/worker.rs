@@ -174,8 +174,8 @@ fn search(m: &Machine, held: Held<'_>) -> Option<Run> {
 fn steal(m: &Machine, held: Held<'_>, last: bool) -> Option<Run> {
     let shared = m.shared();
     loop {
-        let run = shared.steal(held, last)?;
-        if let Some(run) = shared.give_stack(held, run) {
+        let runnable = shared.steal(held, last)?;
+        if let Some(run) = shared.equip(held, runnable) {
             m.counters.steals.bump();
             return Some(run);
         }

@@ -19,6 +19,8 @@
 //!
 //! 1. Receivers wait only if the ring is empty; senders only if it is full. Both lists hold nodes
 //!    only when all of them are cases of one `select!`, or of tickets decided elsewhere.
+//!    A ring may hold more than the capacity for a while: a value that had reached a receive that was
+//!    then dropped (`future`) lies in front of all others.
 //! 2. Values leave in the order in which their sends took effect: a waiting sender's value enters
 //!    the ring in the same critical section that made room.
 //! 3. Under the lock values are moved by copy and nothing of the user's runs: no `Drop`, no `Clone`.
@@ -36,7 +38,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::ring::Ring;
-use crate::wait::{Claimed, List, Node, Patience, Ticket};
+use crate::wait::{Claimed, Later, List, Node, Patience, Ticket};
 use sched_core::entry;
 use sched_core::lock::{Guard as LockGuard, Lock};
 use sched_core::park::WaitReason;
@@ -63,7 +65,7 @@ pub(crate) enum Failure {
 
 /// What a look came to, with all that follows it.
 #[must_use]
-enum Step {
+pub(super) enum Step {
     Moved,
     Refused,
     /// It would have to wait, and is not queued.
@@ -71,9 +73,9 @@ enum Step {
     Queued,
 }
 
-/// Where a waiter's ticket and node lie, once it has to wait: on its own stack.
+/// Where a waiter's ticket and node lie, once it has to wait: on its own stack, or in its future.
 #[derive(Debug, Default)]
-struct Place {
+pub(super) struct Place {
     ticket: OnceCell<Ticket>,
     node: OnceCell<Node>,
 }
@@ -83,13 +85,13 @@ impl Place {
         self.node.get().is_some()
     }
 
-    /// The node, made at the first call. The place does not move any more.
-    fn prepare(&self, slot: *mut ()) -> &Node {
-        self.node.get_or_init(|| Node::new(self.ticket.get_or_init(Ticket::new), 0, slot))
+    /// The node, made at the first call with a ticket. The place does not move any more.
+    pub(super) fn prepare(&self, slot: *mut (), ticket: impl FnOnce() -> Ticket) -> &Node {
+        self.node.get_or_init(|| Node::new(self.ticket.get_or_init(ticket), 0, slot))
     }
 
     /// The ticket and node of a place that is queued.
-    fn queued(&self) -> (&Ticket, &Node) {
+    pub(super) fn queued(&self) -> (&Ticket, &Node) {
         match (self.ticket.get(), self.node.get()) {
             (Some(ticket), Some(node)) => (ticket, node),
             _ => unreachable!("a place is prepared before it is queued"),
@@ -147,8 +149,9 @@ impl<T> State<T> {
     ///
     /// The channel's lock is held. `to` is an empty place for a `T`.
     pub(crate) unsafe fn recv(&mut self, to: *mut T) -> Look {
+        let room_for_another = self.ring.will_have_room();
         // SAFETY: the lock is held.
-        let sender = unsafe { self.senders.claim_front() };
+        let sender = if room_for_another { unsafe { self.senders.claim_front() } } else { None };
         if self.ring.is_empty() {
             let Some(sender) = sender else {
                 return if self.senders_gone { Look::Refused } else { Look::Wait };
@@ -164,6 +167,35 @@ impl<T> State<T> {
             unsafe { self.ring.push(sender.slot().cast()) };
         }
         Look::Moved(sender)
+    }
+
+    /// Takes back the value at `from`, which had left for a receiver that is gone: it is the oldest. False
+    /// if there is no place for it; see [`Ring::move_to`].
+    ///
+    /// # Safety
+    ///
+    /// The channel's lock is held. `from` holds a value that the caller gives up if this is `Moved`.
+    pub(super) unsafe fn take_back(&mut self, from: *const T) -> Look {
+        if self.receivers_gone {
+            return Look::Refused;
+        }
+        // SAFETY: the lock is held.
+        if let Some(receiver) = unsafe { self.receivers.claim_front() } {
+            // SAFETY: as in `send`.
+            unsafe { ptr::copy_nonoverlapping(from, receiver.slot().cast(), 1) };
+            return Look::Moved(Some(receiver));
+        }
+        if !self.ring.has_place() {
+            return Look::Wait;
+        }
+        // SAFETY: there is a place; the value is given up by the caller.
+        unsafe { self.ring.push_front(from) };
+        Look::Moved(None)
+    }
+
+    /// The ring, for one who makes it larger.
+    pub(super) fn ring(&mut self) -> &mut Ring<T> {
+        &mut self.ring
     }
 
     /// The queue for one side.
@@ -245,7 +277,7 @@ impl<T> Chan<T> {
     ///
     /// `slot` fits `side` as [`State::send`] and [`State::recv`] demand. After [`Step::Queued`] place
     /// and slot stay as [`List::push_back`] demands.
-    unsafe fn look(&self, side: Side, slot: *mut T, place: Option<&Place>) -> Step {
+    pub(super) unsafe fn look(&self, side: Side, slot: *mut T, place: Option<&Place>) -> Step {
         // Kept until the partner is woken: no preemption between the unlock and the wake-up.
         let inside = entry::enter();
         let held = self.lock.lock();
@@ -260,16 +292,16 @@ impl<T> Chan<T> {
         match (look, place) {
             (Look::Moved(partner), _) => {
                 drop(held);
-                if let Some(partner) = partner {
-                    partner.finish(true);
-                }
+                let later = partner.map(|partner| partner.finish(true));
+                drop(inside);
+                later.into_iter().for_each(Later::wake);
                 Step::Moved
             }
             (Look::Refused, _) => Step::Refused,
             // Whoever holds a P is a goroutine, whose record is there: nothing is allocated.
             (Look::Wait, Some(place)) if inside.proc_index().is_some() || place.is_prepared() => {
                 // SAFETY: the lock is held; the place stays, says the caller.
-                unsafe { state.list(side).push_back(place.prepare(slot.cast())) };
+                unsafe { state.list(side).push_back(place.prepare(slot.cast(), Ticket::new)) };
                 Step::Queued
             }
             (Look::Wait, _) => Step::Busy,
@@ -293,7 +325,7 @@ impl<T> Chan<T> {
                 Step::Busy if !waits => return Err(Failure::Busy),
                 // A plain thread: its record may have to be allocated, so not under the lock.
                 Step::Busy => {
-                    place.prepare(slot.cast());
+                    place.prepare(slot.cast(), Ticket::new);
                 }
                 Step::Queued => return self.await_turn(side, &place, patience),
             }
@@ -397,11 +429,10 @@ impl<T> Chan<T> {
             }
         };
         drop(held);
-        if let Some(refused) = refused {
-            refused.finish(false);
-        }
+        let later = refused.map(|refused| refused.finish(false));
         // The values that nobody will receive are dropped outside the runtime: it is user code.
         drop(inside);
+        later.into_iter().for_each(Later::wake);
         drop(rest);
     }
 }

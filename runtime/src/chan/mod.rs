@@ -30,12 +30,14 @@
 
 mod core;
 mod errors;
+mod future;
 mod iter;
 mod ring;
 
 pub use errors::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
+pub use future::{RecvFuture, SendFuture};
 pub use iter::{IntoIter, Iter, TryIter};
 
 pub(crate) use self::core::{Chan, Look, Side};
@@ -123,6 +125,21 @@ impl<T> Sender<T> {
         self.chan.send(value, Patience::Forever).map_err(|(value, _)| SendError(value))
     }
 
+    /// As [`send`](Self::send), for a future: it waits without holding a goroutine. On any executor.
+    ///
+    /// If what is returned is dropped before it is ready, the value is dropped with it, unless a receiver
+    /// has it already.
+    ///
+    /// ```
+    /// let (tx, rx) = runtime::chan::rendezvous();
+    /// let sender = std::thread::spawn(move || runtime::block_on(tx.send_async(1)));
+    /// assert_eq!(rx.recv(), Ok(1));
+    /// assert_eq!(sender.join().unwrap(), Ok(()));
+    /// ```
+    pub fn send_async(&self, value: T) -> SendFuture<'_, T> {
+        SendFuture::new(&self.chan, value)
+    }
+
     /// Sends `value` if that is possible at once.
     ///
     /// # Errors
@@ -193,6 +210,21 @@ impl<T> Receiver<T> {
     /// ```
     pub fn recv(&self) -> Result<T, RecvError> {
         self.chan.recv(Patience::Forever).map_err(|_| RecvError)
+    }
+
+    /// As [`recv`](Self::recv), for a future: it waits without holding a goroutine. On any executor.
+    ///
+    /// It can be given up at any time: a value that had reached it when it is dropped goes to the next
+    /// receiver, before all others.
+    ///
+    /// ```
+    /// let (tx, rx) = runtime::chan::bounded(1);
+    /// let receiver = std::thread::spawn(move || runtime::block_on(rx.recv_async()));
+    /// tx.send(1).unwrap();
+    /// assert_eq!(receiver.join().unwrap(), Ok(1));
+    /// ```
+    pub fn recv_async(&self) -> RecvFuture<'_, T> {
+        RecvFuture::new(&self.chan)
     }
 
     /// Receives a value if there is one now.

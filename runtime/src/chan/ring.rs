@@ -4,16 +4,20 @@
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// A circle of `capacity` places, of which `len` from `head` on hold a value.
+/// A circle of places, of which `len` from `head` on hold a value.
+///
+/// It is full with `capacity` values. There may be more places, for values that come back
+/// ([`push_front`](Ring::push_front)).
 pub(crate) struct Ring<T> {
     places: Box<[MaybeUninit<T>]>,
+    capacity: usize,
     head: usize,
     len: usize,
 }
 
 impl<T> Ring<T> {
     pub(crate) fn new(capacity: usize) -> Self {
-        Ring { places: Box::new_uninit_slice(capacity), head: 0, len: 0 }
+        Ring { places: Box::new_uninit_slice(capacity), capacity, head: 0, len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -25,7 +29,51 @@ impl<T> Ring<T> {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.len == self.places.len()
+        self.len >= self.capacity
+    }
+
+    /// Whether it is not full when one value has left. An empty one has room for what is handed over.
+    pub(crate) fn will_have_room(&self) -> bool {
+        self.len <= self.capacity
+    }
+
+    /// Whether there is a place, be it beyond the capacity.
+    pub(crate) fn has_place(&self) -> bool {
+        self.len < self.places.len()
+    }
+
+    /// How many places there are.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Moves all values to `places`, if those are more, and gives back the places that are not used any
+    /// more, which hold nothing. Allocates and frees nothing.
+    pub(crate) fn move_to(&mut self, mut places: Box<[MaybeUninit<T>]>) -> Box<[MaybeUninit<T>]> {
+        if places.len() > self.places.len() {
+            for (offset, place) in places.iter_mut().take(self.len).enumerate() {
+                let at = self.index(offset);
+                // SAFETY: that place holds a value, which is given up with `self.places`.
+                unsafe { ptr::copy_nonoverlapping(&self.places[at], place, 1) };
+            }
+            self.head = 0;
+            std::mem::swap(&mut self.places, &mut places);
+        }
+        places
+    }
+
+    /// Moves the value at `from` before the first one.
+    ///
+    /// # Safety
+    ///
+    /// There is a place. `from` holds a value, which now belongs to the ring.
+    pub(crate) unsafe fn push_front(&mut self, from: *const T) {
+        debug_assert!(self.has_place(), "{} of {}", self.len, self.places.len());
+        let at = self.head.checked_sub(1).unwrap_or(self.places.len() - 1);
+        // SAFETY: `from` holds a value, says the caller; the place is ours, and empty.
+        unsafe { ptr::copy_nonoverlapping(from, self.places[at].as_mut_ptr(), 1) };
+        self.head = at;
+        self.len += 1;
     }
 
     /// Moves the value at `from` behind the last one.
@@ -102,5 +150,28 @@ mod tests {
             }
             assert_eq!(ring.len(), model.len());
         }
+    }
+
+    #[test]
+    fn what_comes_back_is_the_first_and_may_be_too_much() {
+        let mut ring = Ring::new(2);
+        // SAFETY: not full, twice.
+        [2, 3].iter().for_each(|value| unsafe { ring.push(value) });
+        assert!(ring.is_full() && !ring.has_place());
+        drop(ring.move_to(Box::new_uninit_slice(4)));
+        for back in [1, 0] {
+            // SAFETY: there are four places now.
+            unsafe { ring.push_front(&back) };
+        }
+        assert!(ring.is_full() && !ring.will_have_room());
+        let mut next = || {
+            let mut place = MaybeUninit::<i32>::uninit();
+            // SAFETY: not empty, four times; the place is filled by `pop`.
+            unsafe {
+                ring.pop(place.as_mut_ptr());
+                place.assume_init()
+            }
+        };
+        assert_eq!([next(), next(), next(), next()], [0, 1, 2, 3]);
     }
 }

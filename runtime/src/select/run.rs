@@ -24,7 +24,7 @@
 use super::case::Case;
 use crate::chan::Look;
 use crate::current;
-use crate::wait::{Node, Outcome, Patience, Ticket};
+use crate::wait::{Later, Node, Outcome, Patience, Ticket};
 use sched_core::entry;
 use sched_core::lock::Guard as LockGuard;
 use sched_core::park::WaitReason;
@@ -64,7 +64,7 @@ fn look<const N: usize>(
     nodes: Option<&[Node; N]>,
 ) -> Option<usize> {
     // Kept until the partner is woken: no preemption between the unlock and the wake-up.
-    let _inside = entry::enter();
+    let inside = entry::enter();
     let held = Held::all(cases);
     for &index in order {
         let Some(guard) = held.of(index) else { continue };
@@ -75,9 +75,9 @@ fn look<const N: usize>(
             Look::Moved(partner) => (partner, true),
         };
         drop(held);
-        if let Some(partner) = partner {
-            partner.finish(true);
-        }
+        let later = partner.map(|partner| partner.finish(true));
+        drop(inside);
+        later.into_iter().for_each(Later::wake);
         cases[index].0.settle(ok);
         return Some(index);
     }

@@ -50,7 +50,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::wait::{List, Node, Ticket};
+use crate::wait::{Later, List, Node, Ticket};
 use sched_core::entry;
 use sched_core::lock::Lock;
 use sched_core::park::WaitReason;
@@ -251,7 +251,7 @@ impl<T: ?Sized> Mutex<T> {
         // Before the lock: a system call of the clock has no place inside.
         let now = Instant::now();
         // Kept until the waiter is woken: no preemption between the unlock and the wake-up.
-        let _inside = entry::enter();
+        let inside = entry::enter();
         let waiters = self.waiters.lock();
         let starving = waiters.front().is_some_and(|node| {
             // SAFETY: the slot of a node in this list is the `since` of its `lock_slow`, which does
@@ -274,9 +274,9 @@ impl<T: ?Sized> Mutex<T> {
         // enough: while LOCKED is set by us, others change the word only under the list's lock.
         self.state.store(queued | woken | locked, Ordering::Release);
         drop(waiters);
-        if let Some(next) = next {
-            next.finish(starving);
-        }
+        let later = next.map(|next| next.finish(starving));
+        drop(inside);
+        later.into_iter().for_each(Later::wake);
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::wait::{List, Node, Ticket};
+use crate::wait::{Later, List, Node, Ticket};
 use sched_core::entry;
 use sched_core::lock::Lock;
 use sched_core::park::WaitReason;
@@ -87,7 +87,7 @@ impl WaitGroup {
 
     fn try_done(&self) -> bool {
         // Kept until the waiters are woken: no preemption between the unlock and the wake-up.
-        let _inside = entry::enter();
+        let inside = entry::enter();
         let mut state = self.state.lock();
         if state.count == 0 {
             return false;
@@ -100,9 +100,9 @@ impl WaitGroup {
         let waiters = unsafe { state.waiters.claim_all() };
         drop(state);
         // From here on the group may be gone: those who waited may drop it.
-        if let Some(waiters) = waiters {
-            waiters.finish(true);
-        }
+        let later = waiters.map(|waiters| waiters.finish(true));
+        drop(inside);
+        later.into_iter().for_each(Later::wake);
         true
     }
 

@@ -7,6 +7,9 @@
 use std::cell::Cell;
 use std::marker::PhantomPinned;
 use std::ptr;
+use std::task::Waker;
+
+use sched_core::entry;
 
 use super::ticket::{Outcome, Ticket};
 
@@ -193,8 +196,9 @@ impl Claimed {
         head
     }
 
-    /// Wakes all owners in order. `ok` is what their outcome says.
-    pub(crate) fn finish(self, ok: bool) {
+    /// Wakes all owners in order, up to one whose waker is user code: it and what comes behind it is
+    /// [`Later`]. `ok` is what their outcome says.
+    pub(crate) fn finish(self, ok: bool) -> Later {
         let mut next = self.release();
         // SAFETY: a claimed node is in place until its ticket is finished; `next`, `ticket` and
         // `case` are read before that.
@@ -202,7 +206,35 @@ impl Claimed {
             let (ticket, case) = (node.ticket, node.case);
             next = node.next.get();
             // SAFETY: this chain is the evidence of the claim, and each node is visited once.
-            unsafe { Ticket::finish(ticket, Outcome { case, ok }) };
+            let waker = unsafe { Ticket::finish(ticket, Outcome { case, ok }) };
+            if waker.is_some() {
+                let rest = (!next.is_null()).then(|| Claimed { head: next });
+                return Later { waker, rest, ok };
+            }
+        }
+        Later { waker: None, rest: None, ok }
+    }
+}
+
+/// Those who are woken when the caller has left the runtime. Nobody, as a rule.
+#[must_use = "whoever is to be woken later sleeps until then"]
+#[derive(Debug)]
+pub(crate) struct Later {
+    waker: Option<Waker>,
+    rest: Option<Claimed>,
+    ok: bool,
+}
+
+impl Later {
+    /// Wakes them, outside the runtime.
+    pub(crate) fn wake(self) {
+        let mut later = self;
+        while let Some(waker) = later.waker.take() {
+            waker.wake();
+            if let Some(rest) = later.rest.take() {
+                let _inside = entry::enter();
+                later = rest.finish(later.ok);
+            }
         }
     }
 }
@@ -235,7 +267,7 @@ mod tests {
             list.remove(&nodes[4]);
             list.push_front(&nodes[4]);
             for expected in [4, 1, 3] {
-                list.claim_front().expect("three are left").finish(true);
+                list.claim_front().expect("three are left").finish(true).wake();
                 assert_eq!(tickets[expected].outcome(), Some(Outcome { case: expected, ok: true }));
             }
             assert!(list.claim_front().is_none());
@@ -252,7 +284,7 @@ mod tests {
         unsafe {
             nodes.iter().for_each(|n| list.push_back(n));
             assert!(tickets[1].claim());
-            list.claim_all().expect("three can be claimed").finish(false);
+            list.claim_all().expect("three can be claimed").finish(false).wake();
         }
         assert!(list.is_empty());
         for case in [0, 2, 3] {

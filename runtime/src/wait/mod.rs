@@ -9,8 +9,8 @@
 //!
 //! # Words
 //!
-//! - A [`Ticket`] stands for one act of waiting. It holds who waits (a `Waiter` of sched-core,
-//!   which is a goroutine or a plain thread) and one word of state.
+//! - A [`Ticket`] stands for one act of waiting. It holds who waits (a goroutine, a plain thread or
+//!   a future, in the form of a `Waker`) and one word of state.
 //! - A [`Node`] is the ticket's entry in one queue. A plain receive has one, a `select!` one for
 //!   each case. It points to the *slot*: the place of the value to give, or for the value to get.
 //! - A [`List`] is the queue, a doubly linked list of nodes in order of arrival. It belongs to the
@@ -41,7 +41,14 @@
 //! 3. A party that looks for a partner is in no queue. (A `select!` looks and appends while it holds
 //!    all its locks.) So nobody ever has to claim two tickets at once.
 //! 4. Waiters are woken after the lock is released, as in Go: a woken one never runs straight into
-//!    the lock of the one that woke it.
+//!    the lock of the one that woke it. Those who are woken by a waker of the user's come last, when the
+//!    server has left the runtime ([`Later`]).
+//!
+//! # Futures
+//!
+//! A future that waits has ticket and node in itself, which is pinned; the ticket holds its waker. A
+//! goroutine or thread is held in the same form. When the future is dropped it withdraws, as one whose
+//! deadline has passed.
 //!
 //! # Source
 //!
@@ -58,8 +65,8 @@
 mod list;
 mod ticket;
 
-pub(crate) use list::{Claimed, List, Node};
-pub(crate) use ticket::{Outcome, Ticket};
+pub(crate) use list::{Claimed, Later, List, Node};
+pub(crate) use ticket::{Outcome, Renewed, Ticket};
 
 use std::time::Instant;
 

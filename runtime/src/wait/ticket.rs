@@ -11,6 +11,7 @@
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::Instant;
 
 use sched_core::park::{self, WaitReason, Waiter, Woken};
@@ -39,19 +40,53 @@ impl Outcome {
     }
 }
 
-/// One act of waiting. It lies on the waiter's stack; see the module's essay for who may touch it.
+/// One act of waiting. It lies on the waiter's stack, or in its future; see the module's essay for who may
+/// touch it.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     /// Written by whoever wins the claim, then by the one that finishes; read by the owner.
     state: AtomicUsize,
-    /// Written by the owner in `new`; taken by the server between TAKEN and DONE.
-    waiter: UnsafeCell<Option<Waiter>>,
+    /// Written by the owner in `new`; taken by the server between TAKEN and DONE. A goroutine's or a
+    /// thread's is a [`Waiter`] in the form of a waker.
+    waker: UnsafeCell<Option<Waker>>,
+}
+
+/// What [`Ticket::renew`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Renewed {
+    /// The new waker will be woken.
+    Waits,
+    /// The ticket was decided: the old one has been woken, or is about to be.
+    Decided,
 }
 
 impl Ticket {
     /// A ticket for the goroutine or thread that calls.
     pub(crate) fn new() -> Self {
-        Ticket { state: AtomicUsize::new(OPEN), waiter: UnsafeCell::new(Some(park::current())) }
+        Self::for_waker(park::current().into())
+    }
+
+    /// A ticket for whoever `waker` wakes.
+    pub(crate) fn for_waker(waker: Waker) -> Self {
+        Ticket { state: AtomicUsize::new(OPEN), waker: UnsafeCell::new(Some(waker)) }
+    }
+
+    /// Has `waker` woken in the place of the one before, which is then in its place.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the owner, and holds the lock of the one list that the ticket's node is in.
+    pub(crate) unsafe fn renew(&self, waker: &mut Waker) -> Renewed {
+        // Relaxed: under the lock nobody claims it.
+        if self.state.load(Ordering::Relaxed) != OPEN {
+            return Renewed::Decided;
+        }
+        // SAFETY: servers touch the place after a claim, which needs the lock that the caller holds.
+        if let Some(before) = unsafe { &mut *self.waker.get() } {
+            std::mem::swap(before, waker);
+        }
+        Renewed::Waits
     }
 
     /// Tries to become the one that decides. At most one call per ticket ever returns true.
@@ -63,22 +98,28 @@ impl Ticket {
         self.state.compare_exchange(OPEN, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Ends the waiting and wakes the owner.
+    /// Ends the waiting and wakes the owner. One whose waker is not the scheduler's is not woken yet: that
+    /// is user code, and the caller may be inside the runtime. The waker is given back.
     ///
     /// # Safety
     ///
     /// The caller won [`claim`](Self::claim) on this ticket and calls this once. From the moment of
     /// the store the ticket and its nodes may be gone: hence a raw pointer, and no `&self` that
     /// would have to stay valid until the return.
-    pub(crate) unsafe fn finish(this: *const Ticket, outcome: Outcome) {
+    #[must_use]
+    pub(crate) unsafe fn finish(this: *const Ticket, outcome: Outcome) -> Option<Waker> {
         // SAFETY: the ticket lives until the store below (invariant 2), and between TAKEN and DONE
-        // the winner of the claim, our caller, is the only one that touches `waiter`.
-        let waiter = unsafe { (*(*this).waiter.get()).take() };
+        // the winner of the claim, our caller, is the only one that touches `waker`.
+        let waker = unsafe { (*(*this).waker.get()).take() };
         // Release: publishes the value in the slot; pairs with the Acquire load in `outcome`.
         // SAFETY: as above; this is the last access.
         unsafe { (*this).state.store(outcome.pack(), Ordering::Release) };
-        if let Some(waiter) = waiter {
-            waiter.unpark();
+        match Waiter::try_from(waker?) {
+            Ok(waiter) => {
+                waiter.unpark();
+                None
+            }
+            Err(waker) => Some(waker),
         }
     }
 
@@ -135,7 +176,8 @@ mod tests {
         assert!(ticket.claim());
         assert!(!ticket.claim());
         // SAFETY: the claim above was ours, and this is its only finish.
-        unsafe { Ticket::finish(&ticket, Outcome { case: 3, ok: true }) };
+        let foreign = unsafe { Ticket::finish(&ticket, Outcome { case: 3, ok: true }) };
+        assert!(foreign.is_none());
         assert_eq!(ticket.wait(WaitReason::Select), Outcome { case: 3, ok: true });
     }
 

@@ -226,7 +226,7 @@ impl Chosen {
         Self(Arc::new(policy))
     }
 
-    pub(crate) fn install(&self, room: usize) -> Installed<crate::task::Run> {
+    pub(crate) fn install(&self, room: usize) -> Installed<crate::task::runnable::Runnable> {
         self.0.install(room)
     }
 }
@@ -246,11 +246,11 @@ impl fmt::Debug for Chosen {
 
 /// A policy of which one only knows that it is one.
 trait Choice: fmt::Debug + Send + Sync {
-    fn install(&self, room: usize) -> Installed<crate::task::Run>;
+    fn install(&self, room: usize) -> Installed<crate::task::runnable::Runnable>;
 }
 
 impl<P: Policy> Choice for P {
-    fn install(&self, room: usize) -> Installed<crate::task::Run> {
+    fn install(&self, room: usize) -> Installed<crate::task::runnable::Runnable> {
         install(self, room)
     }
 }

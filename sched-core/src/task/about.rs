@@ -103,6 +103,13 @@ impl About {
         self.id.store(birth.id, Ordering::Release);
     }
 
+    /// The record is between two lives: it has no number.
+    #[inline]
+    pub fn end(&self) {
+        // Release: what the life wrote comes before its end; pairs with the Acquire fence in `read`.
+        self.id.store(0, Ordering::Release);
+    }
+
     /// The goroutine's number. For those who hold a reference to it.
     #[inline]
     pub fn id(&self) -> u64 {

@@ -1,9 +1,10 @@
-//! The handle of a goroutine: wait for its end, and have its result.
+//! The handle of a goroutine or a future: wait for its end, and have its result.
 //!
 //! # Words
 //!
 //! The *goroutine* runs its closure, drops what nobody wants, runs its TLS destructors and ends.
-//! The *handle* is the one [`JoinHandle`] of it: it may be dropped, asked, or joined, once.
+//! The *handle* is the one [`JoinHandle`] of it: it may be dropped, asked, awaited, or joined, once.
+//! The *joiner* is whom the end has to tell.
 //!
 //! # Who frees the packet, who wakes whom
 //!
@@ -18,23 +19,45 @@
 //! `finish` is not `complete`: between the two lie the destructors of thread-locals, which may still
 //! use what the joiner thinks is free. `std::thread` promises that a join waits for them; so do we.
 //!
+//! # Joiners that are futures
+//!
+//! The handle is a future itself. One of ours that awaits a goroutine is told inside the runtime, as a
+//! goroutine is. Any other waker is user code, which must not run there, and gets a
+//! [`relay`](crate::future::relay) between. A future that ends tells its joiner in user code: there every
+//! waker can be called.
+//!
 //! # Rejected
 //!
 //! The result inside an `Arc` shared by both: the goroutine's share would be let go inside the
 //! runtime, where a user's destructor must not run.
 
-use core::{fmt, marker::PhantomData, ptr::NonNull};
-use std::any::Any;
+use core::{
+    fmt,
+    marker::PhantomData,
+    pin::Pin,
+    ptr::NonNull,
+    task::{Context, Poll, Waker},
+};
 
 use super::{
-    TaskId, TaskRef, raw,
+    TaskId, TaskRef,
+    about::Birth,
+    raw::{self, Outcome},
     state::{DropHandle, Join},
 };
-use crate::park::{self, WaitReason};
+use crate::{
+    future::{
+        relay::relay,
+        state::{DropHandle as DropFuture, Join as JoinFuture},
+        waker::FutureRef,
+    },
+    park::{self, WaitReason, Waiter},
+};
 
-/// The right to wait for a goroutine and to have its result.
+/// The right to wait for a goroutine or a future and to have its result.
 ///
-/// Dropping the handle lets the goroutine run on; its result is then dropped where it ends.
+/// [`join`](Self::join) waits for it on a goroutine or a thread; in a future it is awaited, with the same
+/// result. Dropping the handle lets it run on; its result is then dropped where it ends.
 ///
 /// ```
 /// use sched_core::{Config, NoHooks, Scheduler};
@@ -46,14 +69,18 @@ use crate::park::{self, WaitReason};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct JoinHandle<T> {
-    task: TaskRef,
-    packet: NonNull<raw::Header>,
+    of: Of,
     result: PhantomData<T>,
+}
+
+enum Of {
+    Goroutine { task: TaskRef, packet: NonNull<raw::Header> },
+    Future(FutureRef),
 }
 
 // SAFETY: the handle is the only one to look at the result, and `T: Send` lets it travel with it.
 unsafe impl<T: Send> Send for JoinHandle<T> {}
-// SAFETY: through a shared handle one can only ask whether the goroutine has ended.
+// SAFETY: through a shared handle one can only ask whether the goroutine has ended, or abort it.
 unsafe impl<T: Send> Sync for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
@@ -62,56 +89,195 @@ impl<T> JoinHandle<T> {
     /// `packet` was packed with result type `T` and given to `task`, of which this is the only
     /// handle.
     pub(crate) unsafe fn new(task: TaskRef, packet: NonNull<raw::Header>) -> Self {
-        Self { task, packet, result: PhantomData }
+        Self { of: Of::Goroutine { task, packet }, result: PhantomData }
     }
 
-    /// Waits for the goroutine's end, TLS destructors included, and gives its result.
+    /// # Safety
+    ///
+    /// `T` is the output of the future, of which this is the only handle.
+    pub(crate) unsafe fn of_future(future: FutureRef) -> Self {
+        Self { of: Of::Future(future), result: PhantomData }
+    }
+
+    /// Waits for the end, a goroutine's TLS destructors included, and gives the result.
     ///
     /// Parks the calling goroutine, or blocks the calling thread.
     ///
     /// # Errors
     ///
-    /// What the goroutine panicked with.
-    pub fn join(self) -> Result<T, Box<dyn Any + Send + 'static>> {
-        self.wait();
-        // SAFETY: the goroutine is done, so its result is written and visible, and nobody but this
-        // handle uses the packet now.
-        let result = unsafe { raw::take_result::<T>(self.packet) };
-        result.expect("a finished goroutine has left a result, and a handle joins once")
-    }
-
-    fn wait(&self) {
-        if self.is_finished() {
-            return;
-        }
-        // SAFETY: `join` consumes the handle, so this is the one call for this goroutine.
-        unsafe { self.task.store_joiner(park::current()) };
-        if self.task.state.set_joiner() == Join::Done {
-            // SAFETY: the goroutine ended before it could see the waiter, so it leaves it alone.
-            drop(unsafe { self.task.take_joiner() });
-            return;
+    /// What the goroutine or future panicked with;
+    /// [`Cancelled`](crate::future::Cancelled) if the future was cancelled.
+    ///
+    /// # Panics
+    ///
+    /// If the handle was awaited to the end before.
+    pub fn join(self) -> Outcome<T> {
+        if !self.is_finished() {
+            self.of.announce(Joiner::Caller);
         }
         while !self.is_finished() {
             park::park(WaitReason::Join);
         }
+        self.take()
     }
 
-    /// Whether the goroutine has ended; [`join`](Self::join) will then return at once.
+    /// Takes the result of what has ended.
+    fn take(&self) -> Outcome<T> {
+        let outcome = match &self.of {
+            // SAFETY: the goroutine is done, so its result is written and visible, and nobody but this
+            // handle uses the packet now.
+            Of::Goroutine { packet, .. } => unsafe { raw::take_result::<T>(*packet) },
+            Of::Future(future) => {
+                let mut outcome = None;
+                // SAFETY: the future is done, and this is its handle, of this type.
+                unsafe { future.header().take(&mut outcome) };
+                outcome
+            }
+        };
+        outcome.expect("what has ended has left a result, and a handle gives it once")
+    }
+
+    /// Whether it has ended; [`join`](Self::join) will then return at once.
     pub fn is_finished(&self) -> bool {
-        self.task.state.is_done()
+        match &self.of {
+            Of::Goroutine { task, .. } => task.state.is_done(),
+            Of::Future(future) => future.header().state.is_done(),
+        }
     }
 
-    /// The goroutine's number, unique in its scheduler.
+    /// Has a future end before its time: it is not polled any more, and dropped on a carrier. A poll
+    /// that is under way goes on to its end, and if the future is ready then, that is its result.
+    ///
+    /// False if it has ended, and for a goroutine: nobody can take a stack away from under code that
+    /// runs. Tell it by a channel.
+    ///
+    /// ```
+    /// use sched_core::{Config, NoHooks, Scheduler};
+    /// # use std::sync::Arc;
+    /// let scheduler = Scheduler::new(Config::default(), Arc::new(NoHooks))?;
+    /// let future = scheduler.spawn_future(std::future::pending::<()>())?;
+    /// assert!(future.abort());
+    /// assert!(future.join().is_err());
+    /// assert!(!scheduler.spawn(|| ())?.abort());
+    /// # scheduler.shutdown(None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn abort(&self) -> bool {
+        match &self.of {
+            Of::Goroutine { .. } => false,
+            Of::Future(future) => future.abort(),
+        }
+    }
+
+    /// Its number, unique in its scheduler.
     pub fn id(&self) -> TaskId {
-        self.task.id()
+        match &self.of {
+            Of::Goroutine { task, .. } => task.id(),
+            Of::Future(future) => TaskId::new(future.header().birth.id),
+        }
+    }
+}
+
+/// Whom the end has to tell.
+#[derive(Clone, Copy)]
+enum Joiner<'a> {
+    /// The goroutine or thread that calls.
+    Caller,
+    Waker(&'a Waker),
+}
+
+impl Joiner<'_> {
+    /// As one who may be told inside the runtime, by a goroutine of the same scheduler as `task`. `None`:
+    /// the scheduler ends just now, so the goroutine has ended.
+    fn waiter(self, task: &TaskRef) -> Option<Waiter> {
+        let Joiner::Waker(waker) = self else { return Some(park::current()) };
+        Waiter::of_waker(waker).or_else(|| {
+            let origin = core::panic::Location::caller();
+            let birth = Birth { id: task.id().get(), creator: 0, origin };
+            relay(task.shared(), waker, birth).map(Waiter::of_future)
+        })
+    }
+
+    fn waker(self) -> Waker {
+        match self {
+            Joiner::Caller => park::current().into(),
+            Joiner::Waker(waker) => waker.clone(),
+        }
+    }
+}
+
+impl Of {
+    /// Has the end tell `joiner`, and nobody who was to be told before. If it has come meanwhile,
+    /// nothing more happens.
+    fn announce(&self, joiner: Joiner<'_>) {
+        match self {
+            Of::Goroutine { task, .. } => announce_to_goroutine(task, joiner),
+            Of::Future(future) => announce_to_future(future, joiner),
+        }
+    }
+}
+
+fn announce_to_goroutine(task: &TaskRef, joiner: Joiner<'_>) {
+    if task.state.has_joiner() {
+        if task.state.clear_joiner() == Join::Done {
+            return;
+        }
+        // SAFETY: taken back before the end, so the place is the handle's again.
+        drop(unsafe { task.take_joiner() });
+    }
+    let Some(waiter) = joiner.waiter(task) else { return };
+    // SAFETY: the handle is used by one at a time, and its joiner is not announced: the place is its own.
+    unsafe { task.store_joiner(waiter) };
+    if task.state.set_joiner() == Join::Done {
+        // SAFETY: the goroutine ended before it could see the waiter, so it leaves it alone.
+        drop(unsafe { task.take_joiner() });
+    }
+}
+
+fn announce_to_future(future: &FutureRef, joiner: Joiner<'_>) {
+    let header = future.header();
+    if header.state.has_joiner() && header.state.clear_joiner() == JoinFuture::Done {
+        return;
+    }
+    // SAFETY: not announced, or taken back: the place is the handle's.
+    let place = unsafe { header.joiner() };
+    match joiner {
+        Joiner::Waker(waker) if place.as_ref().is_some_and(|old| old.will_wake(waker)) => {}
+        _ => *place = Some(joiner.waker()),
+    }
+    if header.state.set_joiner() == JoinFuture::Done {
+        // SAFETY: it ended before it was announced, so the place is the handle's still.
+        unsafe { header.joiner() }.take();
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Outcome<T>;
+
+    /// Ready when it has ended, with what [`join`](JoinHandle::join) gives. Once.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
+        if !self.is_finished() {
+            self.of.announce(Joiner::Waker(cx.waker()));
+        }
+        if self.is_finished() { Poll::Ready(self.take()) } else { Poll::Pending }
     }
 }
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        if self.task.state.drop_handle() == DropHandle::DropResult {
-            // SAFETY: the closure has returned and the goroutine leaves the packet to its handle.
-            unsafe { raw::free_packet(self.packet) };
+        match &self.of {
+            Of::Goroutine { task, packet } => {
+                if task.state.drop_handle() == DropHandle::DropResult {
+                    // SAFETY: the closure has returned and the goroutine leaves the packet to its handle.
+                    unsafe { raw::free_packet(*packet) };
+                }
+            }
+            Of::Future(future) => match future.header().state.drop_handle() {
+                // SAFETY: it is done, and the result was for the handle.
+                DropFuture::DropResult => unsafe { future.header().drop_result() },
+                // SAFETY: the place is the handle's, as the state says.
+                DropFuture::DropJoiner => drop(unsafe { future.header().joiner() }.take()),
+            },
         }
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! | field | rule |
 //! |---|---|
-//! | `link` | the queue the G lies in; a G lies in one queue or runs or is parked, never two |
+//! | `head` | the queue the G lies in; a G lies in one queue or runs or is parked, never two |
 //! | `next_free` | the list of free records it lies in |
 //! | `state` | anyone, by its own transitions ([`state`]) |
 //! | `references` | anyone; the record is recycled when it falls to zero |
@@ -31,7 +31,7 @@
 //! # Rooms
 //!
 //! [`state`] is the park word, [`about`] what dumps read, `record` the record, `raw` the closure and
-//! its result, `join` the handle.
+//! its result, `join` the handle, `runnable` what it has in common with a future.
 
 pub mod about;
 #[cfg(not(loom))]
@@ -40,6 +40,8 @@ pub mod join;
 pub(crate) mod raw;
 #[cfg(not(loom))]
 mod record;
+#[cfg(not(loom))]
+pub(crate) mod runnable;
 pub mod state;
 
 #[cfg(not(loom))]

@@ -5,16 +5,14 @@ use core::{cell::UnsafeCell, fmt, ops::Range, ptr::NonNull};
 use super::{
     about::{About, Birth, Wait},
     raw,
-    state::State,
+    runnable::Head,
+    state::{DropHandle, State},
 };
 use crate::{
     machine::Machine,
     park::{WaitReason, Waiter},
-    policy::{Class, Item},
-    queue::{
-        Handle,
-        list::{Link, Linked},
-    },
+    policy::Class,
+    queue::Handle,
     registry,
     shared::Shared,
     stack::Slot,
@@ -47,7 +45,7 @@ impl fmt::Display for TaskId {
 /// The record of one goroutine.
 #[repr(C, align(64))]
 pub(crate) struct Task {
-    link: Link<Task>,
+    head: Head,
     next_free: AtomicPtr<Task>,
     /// The park word.
     pub(crate) state: State,
@@ -85,7 +83,7 @@ impl Task {
     /// A free record of a scheduler.
     pub(crate) fn new(shared: NonNull<Shared>) -> Self {
         Self {
-            link: Link::new(),
+            head: Head::of_goroutine(),
             next_free: AtomicPtr::new(core::ptr::null_mut()),
             state: State::new(),
             references: AtomicU32::new(0),
@@ -178,7 +176,7 @@ impl Task {
     ///
     /// # Safety
     ///
-    /// The caller is the one handle, and has not announced a joiner before.
+    /// The caller is the one handle, and no joiner is announced.
     pub(crate) unsafe fn store_joiner(&self, joiner: Waiter) {
         // SAFETY: nobody looks at the place before it is announced.
         unsafe { *self.joiner.get() = Some(joiner) };
@@ -222,6 +220,16 @@ impl Task {
     pub(crate) fn order(&self) -> Order {
         // Relaxed: whoever asks has the G, which was queued after the write.
         Order::of_number(self.order.load(Ordering::Relaxed))
+    }
+
+    /// At birth: it holds nothing, is at home anywhere, and is of this kind.
+    fn hold_nothing(&self, kind: Kind) {
+        // Relaxed, all: nobody else knows this goroutine.
+        self.holds.store(0, Ordering::Relaxed);
+        self.class.store(kind.class as u8, Ordering::Relaxed);
+        self.order.store(kind.order.number(), Ordering::Relaxed);
+        self.locks.store(0, Ordering::Relaxed);
+        self.unbind();
     }
 
     /// Notes for dumps that the goroutine waits, since `since` (in clock ticks).
@@ -304,15 +312,31 @@ impl Run {
         record.about.begin(birth, || record.state.reset());
         // Relaxed: nobody else counts on this record until it is queued, which publishes it.
         record.references.store(2, Ordering::Relaxed);
-        // Relaxed, all: nobody else knows this goroutine.
-        record.holds.store(0, Ordering::Relaxed);
-        record.class.store(kind.class as u8, Ordering::Relaxed);
-        record.order.store(kind.order.number(), Ordering::Relaxed);
-        record.locks.store(0, Ordering::Relaxed);
-        record.unbind();
+        record.hold_nothing(kind);
         // SAFETY: nobody else knows the record.
         unsafe { *record.packet.get() = Some(packet) };
         (Run(task), TaskRef(task))
+    }
+
+    /// Makes a free record into a carrier: it has no packet, no handle, and no number while it polls
+    /// nothing.
+    ///
+    /// # Safety
+    ///
+    /// `task` is a free record that the caller took from its registry.
+    pub(crate) unsafe fn start_carrier(task: NonNull<Task>) -> Run {
+        // SAFETY: records are not freed while they are out.
+        let record = unsafe { task.as_ref() };
+        record.about.end();
+        record.state.reset();
+        let nothing = record.state.drop_handle();
+        debug_assert_eq!(nothing, DropHandle::Nothing, "it has just been reset");
+        // Relaxed: nobody else knows the record.
+        record.references.store(1, Ordering::Relaxed);
+        record.hold_nothing(Kind { order: Order::USUAL, class: Class::Normal });
+        // SAFETY: nobody else knows the record.
+        unsafe { *record.packet.get() = None };
+        Run(task)
     }
 
     /// The record.
@@ -327,8 +351,8 @@ impl Run {
     }
 }
 
-// SAFETY: 1. the round trip is that of the pointer. 2. records never move, and nobody has `&mut` to
-// one that is out.
+// SAFETY: the round trip is that of the pointer; records never move, and nobody has `&mut` to one that
+// is out.
 unsafe impl Handle for Run {
     type Target = Task;
 
@@ -338,19 +362,6 @@ unsafe impl Handle for Run {
 
     unsafe fn from_raw(raw: NonNull<Task>) -> Self {
         Run(raw)
-    }
-}
-
-// SAFETY: one link per record, given to no one else.
-unsafe impl Linked for Run {
-    fn link(task: &Task) -> &Link<Task> {
-        &task.link
-    }
-}
-
-impl Item for Run {
-    fn class(&self) -> Class {
-        self.task().class()
     }
 }
 
@@ -373,6 +384,18 @@ impl TaskRef {
 
     pub(crate) fn same(&self, other: &TaskRef) -> bool {
         self.0 == other.0
+    }
+
+    /// Gives the reference up for the pointer.
+    pub(crate) fn into_raw(self) -> NonNull<Task> {
+        core::mem::ManuallyDrop::new(self).0
+    }
+
+    /// # Safety
+    ///
+    /// `raw` is a record of which one reference is the caller's, who gives it away.
+    pub(crate) unsafe fn from_raw(raw: NonNull<Task>) -> Self {
+        TaskRef(raw)
     }
 }
 

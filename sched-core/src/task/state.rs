@@ -270,7 +270,13 @@ impl State {
         if before & PHASE == DONE { Join::Done } else { Join::Pending }
     }
 
-    /// The handle takes its waiter back, having waited long enough. [`Join::Done`] says that
+    /// Whether the handle has announced a waiter. For the handle, which alone changes that before the end.
+    pub fn has_joiner(&self) -> bool {
+        // Relaxed: the handle's own writing.
+        self.0.load(Ordering::Relaxed) & JOINER != 0
+    }
+
+    /// The handle takes its waiter back. [`Join::Done`] says that
     /// `finish` may be using the waiter's place: it stays where it is.
     pub fn clear_joiner(&self) -> Join {
         let before = self.update(|bits| if bits & PHASE == DONE { bits } else { bits & !JOINER });
