@@ -13,29 +13,88 @@
 //! `reap_any`.
 //!
 //! Spans on the list are ordered: whoever has fewer cells in use is not known, so the last
-//! to come is the first to go, its cells being the warmest.
+//! to come is the first to go, its cells being the warmest. Those with holes lie at the back.
+//!
+//! # The scavenger's walk
+//!
+//! A span's holes are made by who holds it alone, so the scavenger takes a listed span out as a cache
+//! would ([`Central::next_quiet`]), works on it without the lock, and lists it again
+//! ([`Central::shelve`]). It walks the list some spans at a time; where it is, is noted beside the
+//! list, so that whoever takes a span out there moves the note on.
 
-use core::ptr::NonNull;
+use core::{mem, ptr::NonNull};
 
 use crate::{
-    owned::{collect, free_cells},
+    owned::{collect, is_full},
     remote::{Pushed, State},
+    scavenge::Thrift,
     span::{Span, SpanList, SpanPtr},
     span_set::SpanSet,
+    stats::Counter,
     sync::{Lock, const_fn},
 };
+
+/// Spans that the scavenger looks at under one hold of the lock.
+const LOOKS: usize = 64;
+
+/// What [`Span::quiet`] says of a span whose holes are made: nothing is to be done until a cell comes.
+const THROUGH: u8 = u8::MAX;
 
 /// The central of one class.
 #[derive(Debug)]
 pub(crate) struct Central {
-    list: Lock<SpanList>,
+    list: Lock<Listed>,
     incoming: SpanSet<Span>,
+    /// Bytes of holes that have been filled since the scavenger asked. Any cache adds.
+    pub(crate) recalled: Counter,
+}
+
+/// The spans, and where the scavenger's walk is.
+#[derive(Debug)]
+struct Listed {
+    spans: SpanList,
+    /// The next one to look at.
+    walk: Option<SpanPtr>,
+    /// How long the class waits for its holes.
+    thrift: Thrift,
+    /// Bytes of holes made since the scavenger began its last walk.
+    given: usize,
+}
+
+impl Listed {
+    fn remove(&mut self, span: SpanPtr) {
+        if self.walk == Some(span) {
+            self.walk = span.next.get();
+        }
+        self.spans.remove(span);
+        span.set_listed(None);
+    }
+}
+
+/// What the scavenger finds at its place in the list.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Quiet {
+    /// A span that is the scavenger's now.
+    Taken(SpanPtr),
+    /// None yet; so many of those that were looked at will be ripe later.
+    More(usize),
+    /// The end of the list, and as above.
+    End(usize),
 }
 
 impl Central {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Central { list: Lock::new(SpanList::EMPTY), incoming: SpanSet::new() }
+            Central {
+                list: Lock::new(Listed {
+                    spans: SpanList::EMPTY,
+                    walk: None,
+                    thrift: Thrift::NEW,
+                    given: 0,
+                }),
+                incoming: SpanSet::new(),
+                recalled: Counter::new(),
+            }
         }
     }
 
@@ -43,8 +102,8 @@ impl Central {
     pub(crate) fn claim(&self, owner: usize) -> Option<SpanPtr> {
         let mut list = self.list.lock();
         self.receive(&mut list);
-        let span = list.pop_front()?;
-        span.set_listed(None);
+        let span = list.spans.first()?;
+        list.remove(span);
         span.remote.claim();
         span.set_owner(owner);
         Some(span)
@@ -57,7 +116,9 @@ impl Central {
         span.set_owner(0);
         span.remote.list(span.used.get());
         span.set_listed(Some(span.class()));
-        list.push_front(span);
+        span.quiet.set(0);
+        span.seen.set(0);
+        list.spans.push_front(span);
         span.remote.snapshot().is_empty()
     }
 
@@ -80,7 +141,6 @@ impl Central {
             return None;
         }
         list.remove(span);
-        span.set_listed(None);
         span.remote.claim();
         Some(span)
     }
@@ -109,7 +169,7 @@ impl Central {
     /// Takes a span from its owner `number`, the caller, which has it on none of its lists. Returns a
     /// span that the caller must free, as [`Central::after_push`].
     pub(crate) fn disown(&self, span: SpanPtr, class: usize, number: usize) -> Option<SpanPtr> {
-        if free_cells(span) == 0 {
+        if is_full(span) {
             span.set_owner(0);
             if span.remote.disown_full(span.used.get()).is_ok() {
                 return None;
@@ -129,27 +189,69 @@ impl Central {
     pub(crate) fn reap_any(&self) -> Option<SpanPtr> {
         let mut list = self.list.lock();
         self.receive(&mut list);
-        let mut at = list.first();
-        while let Some(span) = at {
-            if span.remote.snapshot().is_empty() {
-                list.remove(span);
-                span.set_listed(None);
-                span.remote.claim();
-                return Some(span);
-            }
-            at = span.next.get();
+        let span = list.spans.iter().find(|span| span.remote.snapshot().is_empty())?;
+        list.remove(span);
+        span.remote.claim();
+        Some(span)
+    }
+
+    /// A walk begins. Returns for how many steps nothing may have been freed into a span before it is
+    /// taken, for a policy that says `age`; none for whoever wants everything, by an age of 0.
+    pub(crate) fn begin_walk(&self, age: u8) -> u8 {
+        let mut guard = self.list.lock();
+        let list = &mut *guard;
+        self.receive(list);
+        list.walk = list.spans.first();
+        if age > 0 {
+            list.thrift.step(mem::take(&mut list.given), self.recalled.take());
         }
-        None
+        list.thrift.steps(age).min(THROUGH - 1)
+    }
+
+    /// Goes on to the next span into which nothing was freed for `steps` steps, and takes it out of the
+    /// list; looks at [`LOOKS`] spans at most.
+    pub(crate) fn next_quiet(&self, steps: u8) -> Quiet {
+        let mut list = self.list.lock();
+        let mut ripening = 0;
+        for _ in 0..LOOKS {
+            let Some(span) = list.walk else { return Quiet::End(ripening) };
+            if is_quiet(span, steps) {
+                list.remove(span);
+                span.remote.claim();
+                return Quiet::Taken(span);
+            }
+            list.walk = span.next.get();
+            ripening += usize::from(span.quiet.get() != THROUGH);
+        }
+        Quiet::More(ripening)
+    }
+
+    /// Lists a span again that [`Central::next_quiet`] gave, now with `given` bytes more of holes.
+    /// Returns a span that the caller must free, as [`Central::after_push`].
+    pub(crate) fn shelve(&self, span: SpanPtr, class: usize, given: usize) -> Option<SpanPtr> {
+        let emptied = {
+            let mut list = self.list.lock();
+            list.given += given;
+            span.remote.list(span.used.get());
+            span.set_listed(Some(class));
+            span.quiet.set(THROUGH);
+            span.seen.set(0);
+            list.spans.push_back(span);
+            span.remote.snapshot().is_empty()
+        };
+        if emptied { self.reap(span, class) } else { None }
     }
 
     /// Moves what was put back to the list.
-    fn receive(&self, list: &mut SpanList) {
+    fn receive(&self, list: &mut Listed) {
         for element in self.incoming.take_all() {
             // SAFETY: only records of this heap are pushed.
             let span = unsafe { SpanPtr::from_raw(element) };
             span.remote.arrive();
             span.set_listed(Some(span.class()));
-            list.push_back(span);
+            span.quiet.set(0);
+            span.seen.set(0);
+            list.spans.push_back(span);
         }
     }
 
@@ -164,4 +266,19 @@ impl Central {
         // SAFETY: passed on.
         unsafe { self.list.release() }
     }
+}
+
+/// Notes that one more step of the scavenger finds the span listed. True if nothing was freed into it
+/// for `steps` of them, and it has not been taken since. Under the central's lock.
+fn is_quiet(span: SpanPtr, steps: u8) -> bool {
+    let count = span.remote.snapshot().count();
+    if span.seen.replace(count) != count {
+        span.quiet.set(0);
+    }
+    let quiet = span.quiet.get();
+    if quiet == THROUGH {
+        return false;
+    }
+    span.quiet.set((quiet + 1).min(THROUGH - 1));
+    quiet >= steps
 }

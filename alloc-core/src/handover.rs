@@ -5,13 +5,14 @@
 //! heap: only records, and the central of their class. Here they are by themselves, the production code
 //! of `central`, [`remote`](crate::remote) and [`span_set`](crate::span_set).
 //!
-//! Models: `loom-tests/tests/alloc_central.rs`, `alloc_zeroed.rs`.
+//! Models: `loom-tests/tests/alloc_central.rs`, `alloc_zeroed.rs`, and for holes, with cells for the
+//! machine's pages, `alloc_holes.rs`.
 
 use core::{fmt, ptr, ptr::NonNull};
 
 use crate::{
-    central::Central,
-    owned,
+    central::{Central, Quiet},
+    holes, owned,
     size_class::magic,
     span::{Kind, Span, SpanPtr},
 };
@@ -97,9 +98,29 @@ impl Record {
         owned::collect(self.0)
     }
 
-    /// Cells that the owner knows to be free.
+    /// Cells that the owner knows to be free, and that are not away.
     pub fn free_cells(self) -> usize {
         owned::free_cells(self.0)
+    }
+
+    /// Who holds the span makes holes of its vacant cells; `decommit` is told each by its index. Returns
+    /// how many there are more.
+    pub fn discard(self, mut decommit: impl FnMut(usize)) -> usize {
+        let bytes = holes::discard(self.0, 3, |range| {
+            range.step_by(8).for_each(|cell| decommit(self.0.index(cell)));
+            true
+        });
+        bytes / 8
+    }
+
+    /// The owner takes holes back; `false` if there are none.
+    pub fn recall(self) -> bool {
+        holes::recall(self.0, 3, |_| Ok(())) == Ok(true)
+    }
+
+    /// True if no cell is in use, as far as who holds the span knows.
+    pub fn is_empty(self) -> bool {
+        self.0.used.get() == 0
     }
 }
 
@@ -146,5 +167,23 @@ impl Lists {
     /// Takes out any span that is empty.
     pub fn reap_any(&self) -> Option<Record> {
         self.central.reap_any().map(Record)
+    }
+
+    /// A walk over the listed spans begins, for whoever wants everything.
+    pub fn begin_walk(&self) {
+        self.central.begin_walk(0);
+    }
+
+    /// Goes on with a walk: the next span, which is the caller's.
+    pub fn next_quiet(&self) -> Option<Record> {
+        match self.central.next_quiet(0) {
+            Quiet::Taken(span) => Some(Record(span)),
+            Quiet::More(_) | Quiet::End(_) => None,
+        }
+    }
+
+    /// Lists a span again that came from a walk. Returns a span that is the caller's to free.
+    pub fn shelve(&self, span: Record) -> Option<Record> {
+        self.central.shelve(span.0, self.class, 0).map(Record)
     }
 }

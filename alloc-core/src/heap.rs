@@ -363,6 +363,7 @@ impl<S: PageSource> Heap<S> {
             // aligned to eight.
             unsafe { last.cast::<*mut u8>().write(next) };
         });
+        self.counters.stirred.note();
         if let Some(span) = self.central(class).after_push(span, class, pushed) {
             self.free_span_later(span);
         }

@@ -12,8 +12,8 @@
 //!                    └ all cells free, more than EMPTY_BYTES of such: page heap
 //! ```
 //!
-//! * *Cells are needed*, in this order: the current span; cells that others freed into it; a partial
-//!   span; full spans that others freed into; the central; the page heap.
+//! * *Cells are needed*, in this order: the current span; cells that others freed into it; its holes; a
+//!   partial span; full spans that others freed into; the central; the page heap.
 //! * *A cell comes back* to an own span: a bit is set. To a span of nobody: it is adopted, while there
 //!   are few partial spans, so that a thread that frees what it allocated long ago, or what another
 //!   did, goes on without atomics. Else, and to a span of another cache: [`Remote::push_chain`], with
@@ -35,7 +35,7 @@ use core::{mem, ops::Range, ptr::NonNull};
 use crate::{
     Error, Heap,
     harden::Wait,
-    owned::{collect, free_cells, put},
+    owned::{collect, put},
     page_cache::PageCache,
     pages::PageSource,
     remote::State,
@@ -105,7 +105,7 @@ impl Holdings {
     ) -> Result<SpanPtr, Error> {
         self.refills += 1;
         if let Some(span) = self.current[class] {
-            if free_cells(span) > 0 || collect(span) {
+            if heap.has_cells(span)? {
                 return Ok(span);
             }
             self.current[class] = None;
@@ -149,10 +149,14 @@ impl Holdings {
         self.report_refills(heap);
         while let Some(span) = heap.central(class).claim(self.number) {
             heap.counters.claims.add(1);
-            if free_cells(span) > 0 || collect(span) {
-                return Ok(span);
+            match heap.has_cells(span) {
+                Ok(true) => return Ok(span),
+                Ok(false) => self.retain_full(heap, class, span),
+                Err(error) => {
+                    self.let_go(heap, class, span);
+                    return Err(error);
+                }
             }
-            self.retain_full(heap, class, span);
         }
         heap.small_span(&mut self.pages, class, self.number)
     }
@@ -181,6 +185,7 @@ impl Holdings {
 
     /// Disowns a span that is on none of our lists.
     fn let_go<S: PageSource>(&mut self, heap: &Heap<S>, class: usize, span: SpanPtr) {
+        heap.counters.stirred.note();
         if let Some(span) = heap.central(class).disown(span, class, self.number) {
             heap.free_span(span);
         }

@@ -23,7 +23,7 @@
 //!
 //! The slots are words that anyone may exchange, also a signal handler. So there is nothing to flush
 //! when a thread ends or forks, blocks that one thread allocates and another frees go around, and the
-//! *scavenger empties it at each step* without asking any thread: a span lies here for a quarter of a second,
+//! *scavenger empties it at each step* without asking any thread: a span lies here for a fifth of a second,
 //! and an idle thread holds none. What is put back to the page heap has aged no less than it would have
 //! there. The page heap also empties it before it grows and at the limit, so that no run is broken
 //! by a span that nobody uses while memory is short.

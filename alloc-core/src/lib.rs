@@ -79,6 +79,7 @@ pub mod handover;
 pub mod harden;
 mod heap;
 mod holdings;
+mod holes;
 pub mod large_cache;
 mod list;
 mod magazine;

@@ -26,9 +26,14 @@ use crate::{size_class::MOST_CELLS, span::SpanPtr};
 /// Words of free bits in a record.
 pub(crate) const WORDS: usize = MOST_CELLS / 64;
 
-/// Cells of a span that its owner knows to be free.
+/// Cells of a span that its owner can take: known to be free, and touching no hole.
 pub(crate) fn free_cells(span: SpanPtr) -> usize {
-    (span.capacity() - span.used.get()) as usize
+    (span.capacity() - span.used.get() - span.away.get()) as usize
+}
+
+/// True if no cell is free, with memory or without.
+pub(crate) fn is_full(span: SpanPtr) -> bool {
+    span.used.get() == span.capacity()
 }
 
 /// Makes all cells free: a new span, whose pages read as zero or not.
@@ -42,6 +47,8 @@ pub(crate) fn free_all(span: SpanPtr, zeroed: bool) {
     span.lowest.set(0);
     span.fresh.set(if zeroed { 0 } else { span.capacity() });
     span.used.set(0);
+    span.holes.set(0);
+    span.away.set(0);
 }
 
 /// Takes the `count` lowest free cells and writes them to `to`, the lowest last.
@@ -72,7 +79,7 @@ pub(crate) unsafe fn take(span: SpanPtr, count: usize, to: *mut NonNull<u8>) {
     span.used.set(span.used.get() + count as u32);
 }
 
-/// Takes a cell that was never handed out and reads as zero, if there is one.
+/// Takes a cell that was never handed out and reads as zero, if there is one and it is not away.
 pub(crate) fn take_fresh(span: SpanPtr) -> Option<NonNull<u8>> {
     let index = span.fresh.get();
     if index >= span.capacity() {
@@ -80,7 +87,10 @@ pub(crate) fn take_fresh(span: SpanPtr) -> Option<NonNull<u8>> {
     }
     let (word, bit) = (index as usize / 64, 1 << (index % 64));
     let bits = span.free[word].get();
-    debug_assert_ne!(bits & bit, 0, "cell {index} of {:#x} was handed out", span.base());
+    debug_assert!(bits & bit != 0 || span.away.get() > 0, "cell {index} was handed out");
+    if bits & bit == 0 {
+        return None;
+    }
     span.free[word].set(bits & !bit);
     span.fresh.set(index + 1);
     span.used.set(span.used.get() + 1);
@@ -95,12 +105,21 @@ pub(crate) fn put(span: SpanPtr, cell: NonNull<u8>) -> u32 {
     used
 }
 
-fn set_free(span: SpanPtr, index: usize) {
+/// Sets the bit of a cell.
+pub(crate) fn set_free(span: SpanPtr, index: usize) {
     let (word, bit) = (index / 64, 1 << (index % 64));
     let bits = span.free[word].get();
     debug_assert_eq!(bits & bit, 0, "cell {index} of {:#x} was freed twice", span.base());
     span.free[word].set(bits | bit);
     span.lowest.set(span.lowest.get().min(word as u32));
+}
+
+/// Clears the bit of a cell; `false` if it was clear.
+pub(crate) fn clear_free(span: SpanPtr, index: usize) -> bool {
+    let (word, bit) = (index / 64, 1 << (index % 64));
+    let bits = span.free[word].get();
+    span.free[word].set(bits & !bit);
+    bits & bit != 0
 }
 
 /// Takes the cells that others freed; `false` if there are none.

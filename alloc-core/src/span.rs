@@ -12,14 +12,16 @@
 //! * *Geometry* (`base`, `pages`, `kind`, `class`, `cell`, `magic`, `capacity`) is written while
 //!   the span changes its use, by whoever holds it alone, and read by anyone who holds a pointer into
 //!   the span. It is atomic, since a wild pointer may lead to a record that is just being reused.
-//! * *The owner's part* (`free`, `lowest`, `fresh`, `used`, `alarm`, `in_full`) is touched only by the cache that owns the span; or, while the span has no owner, by whoever has the sole right to it
+//! * *The owner's part* (`free`, `lowest`, `fresh`, `used`, `alarm`, `in_full`, `holes`, `away`) is touched only
+//!   by the cache that owns the span; or, while the span has no owner, by whoever has the sole right to it
 //!   by a transition of [`Remote`].
-//! * *Links* belong to whatever structure holds the span: a list of the owner's cache, or one of a
-//!   central or the page heap, under its lock.
+//! * *Links*, and what the scavenger notes of a listed span (`seen`, `quiet`), belong to whatever structure
+//!   holds the span: a list of the owner's cache, or one of a central or the page heap, under its lock.
 //!
 //! For a small span, with `remote` cells on the list of [`Remote`]:
 //!
-//! > `capacity = (used − remote) + remote + free`, and `used − remote` cells are live or lie in magazines.
+//! > `capacity = (used − remote) + remote + free + away`, and `used − remote` cells are live or lie in
+//! > magazines.
 
 use core::{
     cell::Cell,
@@ -100,7 +102,14 @@ pub(crate) struct Span {
     pub(crate) record: AtomicPtr<Record>,
     /// Counts the free of a sampled block; null for others.
     pub(crate) bucket: AtomicPtr<Bucket>,
-    /// A bit for each cell that the owner knows to be free.
+    /// Pages of the machine without memory, and the free cells that touch one (see `holes`).
+    pub(crate) holes: Cell<u32>,
+    pub(crate) away: Cell<u32>,
+    /// While the span is listed: cells on `remote` when the scavenger looked last, and for how many of
+    /// its steps that has been so.
+    pub(crate) seen: Cell<u32>,
+    pub(crate) quiet: Cell<u8>,
+    /// A bit for each cell that the owner knows to be free, and whose pages have memory.
     pub(crate) free: [Cell<u64>; WORDS],
 }
 
@@ -151,6 +160,10 @@ impl Span {
             part: AtomicPtr::new(ptr::null_mut()),
             record: AtomicPtr::new(ptr::null_mut()),
             bucket: AtomicPtr::new(ptr::null_mut()),
+            holes: Cell::new(0),
+            away: Cell::new(0),
+            seen: Cell::new(0),
+            quiet: Cell::new(0),
             free: [const { Cell::new(0) }; WORDS],
         }
     }

@@ -36,7 +36,7 @@ use core::{fmt, ptr::NonNull};
 
 use crate::{
     Error, Heap,
-    pages::{Guard, PageSource},
+    pages::{Guard, PageSource, machine_page},
     size_class::PAGE,
     stats::Counter,
     sync::{AtomicUsize, Ordering, const_fn},
@@ -122,7 +122,7 @@ impl<S: PageSource> Stacks<'_, S> {
     ///
     /// The page lies in a slab that [`reserve`](Self::reserve) gave, and nobody uses it.
     pub unsafe fn guard(&self, page: NonNull<u8>) -> Result<(), Error> {
-        let (source, bytes) = (self.heap.source(), page_bytes());
+        let (source, bytes) = (self.heap.source(), machine_page());
         // SAFETY: passed on.
         let install = |how| unsafe { source.guard(page, bytes, how) };
         self.heap.guards.install(install, max_map_count)
@@ -207,12 +207,6 @@ impl Guards {
 
 fn whole_pages(bytes: usize) -> Option<usize> {
     bytes.checked_next_multiple_of(PAGE).filter(|&bytes| bytes <= isize::MAX as usize)
-}
-
-/// Bytes of a page of the kernel's, asked at run time.
-fn page_bytes() -> usize {
-    // SAFETY: the call has no preconditions.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
 /// How many mappings the kernel gives a process.

@@ -50,15 +50,15 @@ fn ages<P: PageHeap>() {
     let (old, young) = (filled(&mut cache, MB), filled(&mut cache, MB));
     let kept = filled(&mut cache, MB);
     free(&mut cache, old);
-    let quarter = Some(Duration::from_millis(250));
-    assert_eq!(scavenger.step(Duration::ZERO), quarter);
+    let fifth = Some(Duration::from_millis(200));
+    assert_eq!(scavenger.step(Duration::ZERO), fifth);
     free(&mut cache, young);
-    assert_eq!(scavenger.step(Duration::from_millis(250)), quarter);
-    assert_eq!(scavenger.step(Duration::from_millis(500)), quarter);
+    assert_eq!(scavenger.step(Duration::from_millis(200)), fifth);
+    assert_eq!(scavenger.step(Duration::from_millis(400)), fifth);
     assert_eq!((heap.stats().free, heap.stats().released % MB), (2 * MB, 0));
-    assert_eq!(scavenger.step(Duration::from_millis(750)), quarter);
+    assert_eq!(scavenger.step(Duration::from_millis(600)), fifth);
     assert_eq!((resident(old, MB), resident(young, MB)), (0, MB), "joined, and not of one age");
-    assert_eq!(scavenger.step(Duration::from_millis(1_000)), None, "nothing is left to age");
+    assert_eq!(scavenger.step(Duration::from_millis(800)), None, "nothing is left to age");
     assert_eq!((resident(young, MB), resident(kept, MB)), (0, MB));
     free(&mut cache, kept);
 }

@@ -17,7 +17,7 @@
 //! # What it must not do
 //!
 //! It has all signals blocked, so that no handler of the program runs on its small stack. It allocates
-//! nothing. Without one free page that has memory it looks four times a second.
+//! nothing. Without one free page that has memory it looks five times a second.
 //!
 //! The mutex is libc's, since the one of alloc-core has no way to be taken in one function and given
 //! back in another. Rejected: a timer of the kernel's (its signal would interrupt the program's system
@@ -46,7 +46,7 @@ const WORTH_IT: usize = 16 << 20;
 const NEVER: usize = usize::MAX;
 
 /// The pause while there is nothing to give back.
-const QUIET: Duration = Duration::from_millis(250);
+const QUIET: Duration = Duration::from_millis(200);
 
 /// Bytes of the thread's stack: libc's own share and a program's thread-locals lie in it.
 const STACK: usize = 256 << 10;

@@ -14,11 +14,11 @@ use core::ptr::NonNull;
 
 use super::{PageHeap, Pool, Room, Word};
 use crate::{
-    Error,
+    Error, holes,
     large_cache::LargeCache,
     meta::Meta,
     page_map::PageMap,
-    pages::PageSource,
+    pages::{PageSource, page_shift},
     size_class::PAGE,
     span::{Kind, Span, SpanList, SpanPtr},
     stats::Counters,
@@ -148,9 +148,22 @@ impl<P: PageHeap> Pages<P> {
             _ => parts.map.forget(first..first + pages),
         }
         span.set_kind(Kind::Dead);
+        if span.holes.get() != 0 {
+            self.pool.close(holes::forget(span, page_shift()));
+        }
         self.put_record(span);
         self.pool.put(first..first + pages);
         parts.counters.resting.set(self.pool.resting());
+    }
+
+    /// Lets so many bytes of holes have memory again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`] if the limit would be passed.
+    pub(crate) fn fill<S>(&mut self, parts: &Parts<'_, S>, bytes: usize) -> Result<(), Error> {
+        self.apply_limit(parts);
+        self.pool.fill(bytes)
     }
 
     /// A record in state *dead*.

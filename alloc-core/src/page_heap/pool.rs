@@ -8,7 +8,9 @@
 //! the scavenger. The others are *out*: in spans or in page caches. Of the free pages some are *clean*
 //! (see `touched`); all others are *ready*, which is what a memory limit bounds:
 //!
-//! > `ready = committed − clean`
+//! > `ready = committed − clean − holes`
+//!
+//! *Holes* are the machine's pages inside of spans that were given back one by one (see `holes`).
 //!
 //! # Giving memory back beside allocation
 //!
@@ -34,7 +36,7 @@ use super::{
     PageHeap, Room, bits,
     touched::{OLDEST, Touched},
 };
-use crate::Error;
+use crate::{Error, size_class::PAGE};
 
 /// At most this many pages are lent at once, and never over a border of so many: 2 MiB, what the
 /// kernel may have made one huge page. Allocators miss them for about 0.3 ms.
@@ -69,6 +71,8 @@ pub struct Pool<P> {
     free: usize,
     clean: usize,
     lent: usize,
+    /// Bytes of holes.
+    holes: usize,
     /// Ready pages may not be more than this.
     limit: usize,
 }
@@ -82,6 +86,7 @@ impl<P: PageHeap> Pool<P> {
         free: 0,
         clean: 0,
         lent: 0,
+        holes: 0,
         limit: usize::MAX,
     };
 
@@ -264,7 +269,35 @@ impl<P: PageHeap> Pool<P> {
 
     /// Pages that may have memory.
     pub fn ready(&self) -> usize {
-        self.committed - self.clean
+        self.committed - self.clean - self.holes / PAGE
+    }
+
+    /// Notes that so many bytes in spans have no memory any more.
+    pub fn open(&mut self, bytes: usize) {
+        self.holes += bytes;
+    }
+
+    /// Lets so many bytes of holes have memory again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`] if more pages than the limit would be ready.
+    pub fn fill(&mut self, bytes: usize) -> Result<(), Error> {
+        if self.ready() + bytes.div_ceil(PAGE) > self.limit {
+            return Err(Error::Limit);
+        }
+        self.close(bytes);
+        Ok(())
+    }
+
+    /// Notes that the span of so many bytes of holes is given back.
+    pub fn close(&mut self, bytes: usize) {
+        self.holes -= bytes;
+    }
+
+    /// Bytes of holes.
+    pub fn holes(&self) -> usize {
+        self.holes
     }
 }
 

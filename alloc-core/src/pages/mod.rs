@@ -70,7 +70,7 @@ pub unsafe trait PageSource {
     ///
     /// # Safety
     ///
-    /// The range is committed, and nobody needs its contents.
+    /// The range is committed, consists of whole pages of the machine, and nobody needs its contents.
     unsafe fn decommit(&self, at: NonNull<u8>, bytes: usize) -> bool;
 
     /// Makes pages fault when they are touched, their contents kept; `false` if the source cannot.
@@ -119,6 +119,17 @@ pub unsafe trait PageSource {
     unsafe fn guard(&self, _at: NonNull<u8>, _bytes: usize, _how: Guard) -> bool {
         false
     }
+}
+
+/// Bytes of a page of the machine, asked at run time: what [`PageSource::decommit`] takes at least.
+pub(crate) fn machine_page() -> usize {
+    // SAFETY: the call has no preconditions.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// Logarithm of [`machine_page`].
+pub(crate) fn page_shift() -> u32 {
+    machine_page().trailing_zeros()
 }
 
 // SAFETY: a reference forwards to an implementation that keeps the rules.

@@ -22,7 +22,7 @@ use super::{ScavengePolicy, Scavenger};
 use crate::{Heap, pages::PageSource};
 
 /// The pause while no free page has memory.
-const QUIET: Duration = Duration::from_millis(250);
+const QUIET: Duration = Duration::from_millis(200);
 
 /// A thread that scavenges until this is dropped.
 pub struct Background {

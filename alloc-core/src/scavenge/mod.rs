@@ -10,7 +10,10 @@
 //! 2. The step asks the [`ScavengePolicy`], pure arithmetic over a [`Sight`], for a [`Plan`].
 //! 3. Pages of the plan's age are lent by the pool, 2 MiB at most at a time, released by the system
 //!    call without any lock, and settled ([`release_next`]). Then all pages become one step older.
-//! 4. The step says when it wants to be called again; not at all once no free page has memory.
+//! 4. What pages of the plan's bytes are left over goes to spans that no cache has and into which
+//!    nothing was freed for so many steps: their vacant pages become holes.
+//! 5. The step says when it wants to be called again; not at all once no free page has memory and no
+//!    span is on its way to that age.
 //!
 //! | policy | gives back |
 //! |---|---|
@@ -36,12 +39,15 @@
 #[cfg(feature = "global")]
 mod background;
 mod policy;
+mod spans;
+mod thrift;
 
 use core::{fmt, ops::Range, ptr::NonNull, time::Duration};
 
 #[cfg(feature = "global")]
 pub use background::{Background, background};
 pub use policy::{ByAge, CpuShare, Eager, Never, Plan, ScavengePolicy, Sight};
+pub(crate) use thrift::Thrift;
 
 use crate::{
     Error, Heap,
@@ -96,7 +102,7 @@ pub fn release_next<P: PageHeap, T: AsMut<Pool<P>>>(
 /// while let Some(pause) = scavenger.step(now) {
 ///     now += pause;
 /// }
-/// assert_eq!(now, Duration::from_millis(750));
+/// assert_eq!(now, Duration::from_millis(600));
 /// assert_eq!(heap.stats().free, 0);
 /// # Ok::<(), alloc_core::Error>(())
 /// ```
@@ -120,13 +126,16 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
     ///
     /// Takes time proportional to the free pages, and to the memory that it gives back.
     pub fn step(&mut self, now: Duration) -> Option<Duration> {
+        self.heap.counters.stirred.clear();
         self.heap.free_kept_spans();
         let plan = self.policy.plan(&self.sight(now));
-        self.released = self.heap.release_pages(plan.bytes / PAGE, plan.age) * PAGE;
+        let pages = self.heap.release_pages(plan.bytes / PAGE, plan.age) * PAGE;
         self.heap.grow_older();
+        let walk = self.heap.release_holes(plan.bytes.saturating_sub(pages), plan.age);
+        self.released = pages + walk.bytes;
         let rest = self.sight(now).free / PAGE;
         self.heap.counters.resting.set(rest);
-        plan.again.filter(|_| rest > 0)
+        plan.again.filter(|_| rest > 0 || walk.ripening > 0)
     }
 
     fn sight(&self, now: Duration) -> Sight {
@@ -158,16 +167,19 @@ impl<S: PageSource> Heap<S> {
         first.is_ok().then_some(Scavenger { heap: self, policy, released: 0 })
     }
 
-    /// Whether free pages have memory, as of the last time that a span was freed or a scavenger had
-    /// looked: plain loads, for somebody who may not wait for a lock.
+    /// Whether there may be memory to give back, as of the last time that a span was freed or left by
+    /// its cache, or a scavenger had looked: plain loads, for somebody who may not wait for a lock.
     pub fn has_resting_memory(&self) -> bool {
-        self.counters.resting.get() > 0 || self.larges.iter().next().is_some()
+        self.counters.resting.get() > 0
+            || self.counters.stirred.get()
+            || self.larges.iter().next().is_some()
     }
 
-    /// Gives the memory of all free pages back to the source; returns how many bytes.
+    /// Gives the memory of all free pages back to the source, and of the vacant pages in spans that
+    /// no cache has; returns how many bytes.
     ///
-    /// Takes time proportional to the free pages; other threads allocate meanwhile. Spans in
-    /// caches keep their memory.
+    /// Takes time proportional to the free pages and to those spans; other threads allocate meanwhile.
+    /// What caches hold keeps its memory: [`Cache::flush`](crate::Cache::flush) comes before.
     ///
     /// ```
     /// use alloc_core::{Heap, pages::os::Os};
@@ -182,7 +194,8 @@ impl<S: PageSource> Heap<S> {
     pub fn release(&self) -> usize {
         self.free_kept_spans();
         self.free_idle_spans();
-        self.release_pages(usize::MAX, 0) * PAGE
+        let holes = self.release_holes(usize::MAX, 0).bytes;
+        holes + self.release_pages(usize::MAX, 0) * PAGE
     }
 
     /// Releases at least `want` pages of at least this age, if there are so many; returns how many.
@@ -263,6 +276,9 @@ impl<S: PageSource> Heap<S> {
         if done < pages {
             self.free_idle_spans();
             done += self.release_pages(pages - done, 0);
+        }
+        if done < pages {
+            done += self.release_holes((pages - done) * PAGE, 0).bytes.div_ceil(PAGE);
         }
         done > 0
     }

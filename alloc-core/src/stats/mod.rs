@@ -33,8 +33,10 @@ use crate::{
 pub struct Stats {
     /// All memory that the heap may touch.
     pub mapped: usize,
-    /// Spans of small blocks.
+    /// Spans of small blocks, without their holes.
     pub small: usize,
+    /// Pages inside of spans of small blocks that hold free blocks only and whose memory was given back.
+    pub holes: usize,
     /// Blocks with their own pages.
     pub large: usize,
     /// Spans that a collector sweeps.
@@ -77,9 +79,11 @@ impl Counters {
         let [committed, free, clean, lent] =
             [pool.committed(), pool.free(), pool.clean(), pool.lent()].map(|pages| pages * PAGE);
         let (stacks, (metadata, tables)) = (self.stacks.get(), meta.bytes());
+        let holes = pool.holes();
         Stats {
             mapped: committed + stacks + metadata + tables,
-            small,
+            small: small - holes,
+            holes,
             // Spans that are taken just now may be counted as kept, and none twice.
             large: large - kept.min(large),
             managed,
@@ -119,6 +123,7 @@ pub(crate) struct Counters {
     pub(crate) resting: Counter,
     /// Pages of spans, by kind.
     used: [Counter; KIND_COUNT],
+    pub(crate) stirred: Stirred,
 }
 
 impl Counters {
@@ -136,6 +141,7 @@ impl Counters {
                 grown: Counter::new(),
                 resting: Counter::new(),
                 used: array_of!(Counter::new(); KIND_COUNT),
+                stirred: Stirred::new(),
             }
         }
     }
@@ -155,6 +161,36 @@ impl Counters {
     /// A span of `kind` gives pages up.
     pub(crate) fn free(&self, kind: Kind, pages: usize) {
         self.used[kind as usize].sub(pages);
+    }
+}
+
+/// Something came to a central since the scavenger looked. On a line of its own: nearly always read only.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Stirred(AtomicUsize);
+
+impl Stirred {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Stirred(AtomicUsize::new(0))
+        }
+    }
+
+    // Relaxed throughout: a hint when to look.
+
+    #[inline]
+    pub(crate) fn note(&self) {
+        if self.0.load(Ordering::Relaxed) == 0 {
+            self.0.store(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
     }
 }
 
@@ -181,6 +217,11 @@ impl Counter {
 
     pub(crate) fn set(&self, n: usize) {
         self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The number, which is zero from now on.
+    pub(crate) fn take(&self) -> usize {
+        self.0.swap(0, Ordering::Relaxed)
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use core::fmt;
 use super::Stats;
 
 /// Names and values of all bytes that [`Stats::mapped`] is the sum of.
-type Parts = [(&'static str, usize); 9];
+type Parts = [(&'static str, usize); 10];
 /// Names and values of the counters.
 type Steps = [(&'static str, usize); 7];
 
@@ -20,6 +20,7 @@ impl Stats {
     pub fn parts(&self) -> Parts {
         [
             ("small", self.small),
+            ("holes", self.holes),
             ("large", self.large),
             ("managed", self.managed),
             ("cached", self.cached),
@@ -61,7 +62,7 @@ impl Stats {
     /// # Ok::<(), alloc_core::Error>(())
     /// ```
     pub fn resident_at_most(&self) -> usize {
-        self.mapped - self.released - self.stacks - self.tables
+        self.mapped - self.released - self.holes - self.stacks - self.tables
     }
 
     /// One line of JSON: all fields as numbers, those of bytes under `bytes`.

@@ -7,7 +7,7 @@
 //! - `block`: a block of memory, random numbers.
 //! - `single`: one thread: pairs, batches, live sets, large blocks, collections.
 //! - `threads`: blocks that one thread allocates and another frees.
-//! - `memory`: what stays resident after most blocks are freed.
+//! - `memory`: what stays resident after most blocks are freed, and what a refill costs.
 
 mod block;
 mod memory;
@@ -43,6 +43,7 @@ pub fn run(request: &Request) {
         "hand-over" => threads::hand_over(request),
         "keep-random" => memory::keep(request, memory::random_tenth),
         "keep-runs" => memory::keep(request, memory::runs),
+        "refill" => memory::refill(request),
         _ => request.unknown(),
     }
 }

@@ -1,7 +1,7 @@
 //! [`Upkeep`]: free memory of the process, and that of unused stacks, goes back step by step, on the
 //! attendant's thread.
 //!
-//! alloc-core's scavenger says when it wants to be called again: after a quarter of a second while
+//! alloc-core's scavenger says when it wants to be called again: after a fifth of a second while
 //! free memory grows old, else not at all. Then sysmon tells when memory was freed (see
 //! [`rests`](Upkeep::rests)), as it looks anyway while anything runs.
 //!

@@ -92,6 +92,7 @@ pub const ROWS: &[Row] = &[
     Row::new("hand-over", Area::Alloc, 5),
     Row::new("keep-random", Area::Alloc, 3),
     Row::new("keep-runs", Area::Alloc, 3),
+    Row::new("refill", Area::Alloc, 3),
     Row::new("binary-trees-18", Area::Gc, 5).without(&["dumpster", "epoch"]),
     Row::new("binary-trees-21", Area::Gc, 3).without(&["gc-arena", "dumpster", "epoch"]),
     Row::new("list", Area::Gc, 5).without(&["epoch"]),
