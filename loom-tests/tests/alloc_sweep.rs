@@ -1,9 +1,23 @@
 //! Who may touch a collected span: one sweeper per cycle gets it (A2), its bits are visible to
-//! whoever takes it next, and a stale cached span is swept once, whoever gives it up (A3).
+//! whoever takes it next, a stale cached span is swept once, whoever gives it up (A3), and the driver
+//! goes on when no span waits and no sweeper is at work (A4).
 #![cfg(loom)]
 
-use alloc_core::managed::sweepgen::{Generation, SweepWord};
-use loom::{cell::UnsafeCell, sync::Arc, thread};
+use alloc_core::{
+    managed::{
+        sweepgen::{Generation, SweepWord},
+        sweeping::Sweeping,
+    },
+    sync::Lock,
+};
+use loom::{
+    cell::UnsafeCell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 use loom_tests::model;
 
 /// A span's word, and bits that only its holder touches: loom reports two at once.
@@ -144,5 +158,102 @@ fn the_span_of_a_sleeping_cache_is_swept_once() {
         assert_eq!(claims, 1);
         // The cache wakes up: its span is not its own any more.
         assert!(!span.word.uncache(Generation::of(0)));
+    });
+}
+
+/// Two cached spans, the words of the cycle, and the collector's handshake with their cache.
+struct World {
+    spans: [Span; 2],
+    /// The generation of the spans' list. Claims are made under its lock, as on a class's list.
+    list: Lock<Generation>,
+    sweeping: Sweeping,
+    shaken: AtomicBool,
+}
+
+impl World {
+    fn new() -> Arc<Self> {
+        let span =
+            || Span { word: SweepWord::cached(Generation::of(0)), sweeps: UnsafeCell::new(0) };
+        Arc::new(World {
+            spans: [span(), span()],
+            list: Lock::new(Generation::of(0)),
+            sweeping: Sweeping::new(),
+            shaken: AtomicBool::new(false),
+        })
+    }
+
+    /// Sweeps what can be claimed, as anyone may at any time.
+    fn sweep(&self) {
+        let now = self.sweeping.now();
+        if !self.sweeping.may_sweep(now) {
+            return;
+        }
+        for span in &self.spans {
+            let list = self.list.lock();
+            let claimed = *list == now && span.word.claim(now);
+            drop(list);
+            if claimed {
+                // SAFETY: the claim is the right to touch the bits; loom checks that.
+                span.sweeps.with_mut(|sweeps| unsafe { *sweeps += 1 });
+                span.word.finish(now);
+                self.sweeping.done();
+            }
+        }
+    }
+
+    /// What the cache of the old cycle does until the handshake: takes cells of its spans.
+    fn take_and_shake(&self) {
+        for span in &self.spans {
+            // SAFETY: the span is this cache's until the handshake; loom checks that.
+            span.sweeps.with_mut(|sweeps| unsafe { *sweeps += 10 });
+        }
+        // Release: the end of a guard; pairs with the Acquire in `drive`.
+        self.shaken.store(true, Ordering::Release);
+    }
+
+    /// A cycle of the collector: marks once everything is swept.
+    fn drive(&self) {
+        self.sweeping.begin(1);
+        let mut list = self.list.lock();
+        *list = Generation::of(1);
+        self.sweeping.add(self.spans.len());
+        drop(list);
+        // Acquire: pairs with the Release in `take_and_shake`.
+        while !self.shaken.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        self.sweeping.permit();
+        self.sweep();
+        while !self.sweeping.is_drained() {
+            thread::yield_now();
+        }
+        for span in &self.spans {
+            // SAFETY: nobody sweeps any more; loom checks that.
+            span.sweeps.with_mut(|sweeps| unsafe {
+                assert_eq!(*sweeps, 11, "taken from, then swept once");
+                *sweeps += 100;
+            });
+        }
+    }
+}
+
+#[test]
+fn the_driver_marks_when_no_sweeper_is_at_work() {
+    model("sweep, drained", 2, || {
+        let world = World::new();
+        let sweeper = {
+            let world = world.clone();
+            thread::spawn(move || world.sweep())
+        };
+        let cache = {
+            let world = world.clone();
+            thread::spawn(move || world.take_and_shake())
+        };
+        world.drive();
+        sweeper.join().unwrap();
+        cache.join().unwrap();
+        world.sweep();
+        assert!(world.sweeping.is_drained());
+        assert!(world.spans.iter().all(|span| span.sweeps() == 111), "swept once, marked once");
     });
 }

@@ -15,7 +15,8 @@
 //! [`Heap::doomed`] hands them out span by span, and they are free when the collector
 //! says that their destructors have run.
 //!
-//! The bits of a span are in `part`, who may touch a span in [`sweepgen`], the lists in `class`,
+//! The bits of a span are in `part`, who may touch a span in [`sweepgen`], how far a sweep is in
+//! `sweeping`, the lists in `class`,
 //! where spans come from and go to in `supply`, the per-thread part in `cache`, what the collector sees
 //! of a cell in `cell`.
 //!
@@ -32,6 +33,8 @@ mod class;
 pub(crate) mod part;
 mod supply;
 pub mod sweepgen;
+#[doc(hidden)]
+pub mod sweeping;
 
 use core::{fmt, marker::PhantomData, ptr, ptr::NonNull};
 
@@ -43,11 +46,12 @@ use crate::{
     Error, Heap,
     pages::PageSource,
     stats::Counter,
-    sync::{AtomicPtr, AtomicU64, Lock, Ordering, const_fn},
+    sync::{AtomicPtr, Lock, Ordering, const_fn},
 };
 use class::Class;
 use part::{PartList, PartPtr, Swept};
 use sweepgen::Generation;
+use sweeping::Sweeping;
 
 /// Pools of records by the power of two of their words.
 const POOLS: usize = 5;
@@ -58,11 +62,7 @@ pub(crate) struct Managed {
     registry: Lock<Registry>,
     /// The newest class; classes never go.
     newest: AtomicPtr<Class>,
-    /// Number of the current cycle, and of the one whose spans may be swept.
-    cycle: AtomicU64,
-    permitted: AtomicU64,
-    /// Spans that wait for this cycle's sweep or are being swept.
-    waiting: Counter,
+    sweeping: Sweeping,
     spans: Counter,
     doomed: Lock<Option<PartPtr>>,
     doomed_cells: Counter,
@@ -80,26 +80,12 @@ impl Managed {
             Managed {
                 registry: Lock::new(Registry { classes: 0, pools: [PartList::EMPTY; POOLS] }),
                 newest: AtomicPtr::new(ptr::null_mut()),
-                cycle: AtomicU64::new(0),
-                permitted: AtomicU64::new(0),
-                waiting: Counter::new(),
+                sweeping: Sweeping::new(),
                 spans: Counter::new(),
                 doomed: Lock::new(None),
                 doomed_cells: Counter::new(),
             }
         }
-    }
-
-    fn now(&self) -> Generation {
-        // Acquire: pairs with the Release in `begin_cycle`.
-        Generation::of(self.cycle.load(Ordering::Acquire))
-    }
-
-    /// True if spans may be swept for `now`.
-    fn may_sweep(&self, now: Generation) -> bool {
-        // Acquire: pairs with the Release in `permit_sweep`: what the last takers of the old cycle
-        // did is visible, through the collector's handshake.
-        self.now() == now && Generation::of(self.permitted.load(Ordering::Acquire)) == now
     }
 }
 
@@ -135,7 +121,7 @@ impl<S: PageSource> Heap<S> {
         let mut registry = self.managed.registry.lock();
         // Relaxed: written under the lock that we hold.
         let older = self.managed.newest.load(Ordering::Relaxed);
-        let class = Class::new(spec, registry.classes, self.managed.now(), older)?;
+        let class = Class::new(spec, registry.classes, self.managed.sweeping.now(), older)?;
         let (size, align) = (size_of::<Class>(), align_of::<Class>());
         let at = self.meta.alloc(self.source(), size, align).ok_or(Error::OutOfMemory)?.cast();
         // SAFETY: fresh memory for a class.
@@ -161,17 +147,15 @@ impl<S: PageSource> Heap<S> {
     /// swept in the last one; and nobody marks from now until [`Heap::sweep`] is done.
     pub unsafe fn begin_cycle(&self, cycle: u64) {
         let managed = &self.managed;
-        debug_assert_eq!(managed.waiting.get(), 0, "spans of the last cycle are not swept");
         let _held = managed.registry.lock();
-        // Release: pairs with the Acquire in `now`.
-        managed.cycle.store(cycle, Ordering::Release);
+        managed.sweeping.begin(cycle);
         let now = Generation::of(cycle);
         for class in self.classes() {
             let record = class.record();
             let mut spans = record.spans.lock();
             let waiting = spans.open(now);
             record.unswept.add(waiting);
-            managed.waiting.add(waiting);
+            managed.sweeping.add(waiting);
         }
     }
 
@@ -182,17 +166,13 @@ impl<S: PageSource> Heap<S> {
     /// No thread takes a cell for an earlier cycle any more, and the caller has synchronised with
     /// all that did.
     pub unsafe fn permit_sweep(&self) {
-        let managed = &self.managed;
-        // Relaxed: only the driver of the cycles writes it, and that is the caller.
-        let cycle = managed.cycle.load(Ordering::Relaxed);
-        // Release: hands the caller's synchronisation on to sweepers; pairs with `may_sweep`.
-        managed.permitted.store(cycle, Ordering::Release);
+        self.managed.sweeping.permit();
     }
 
     /// Sweeps up to `spans` spans, if that is permitted; true when none waits or is being swept.
     pub fn sweep(&self, spans: usize) -> bool {
-        let now = self.managed.now();
-        let mut left = if self.managed.may_sweep(now) { spans } else { 0 };
+        let now = self.managed.sweeping.now();
+        let mut left = if self.managed.sweeping.may_sweep(now) { spans } else { 0 };
         for class in self.classes() {
             while left > 0 {
                 let Some((part, swept)) = self.sweep_one(class, now) else { break };
@@ -200,7 +180,7 @@ impl<S: PageSource> Heap<S> {
                 left -= 1;
             }
         }
-        self.managed.waiting.get() == 0
+        self.managed.sweeping.is_drained()
     }
 
     /// Claims and sweeps the next span of a class that waits; it is on no list then.
@@ -232,7 +212,7 @@ impl<S: PageSource> Heap<S> {
             // Made for this cycle just before it was opened: nothing to sweep.
             debug_assert!(part.state.is_of(now), "unswept spans are in nobody's hands");
             spans.list(part, false);
-            self.managed.waiting.sub(1);
+            self.managed.sweeping.done();
         }
         None
     }
@@ -248,7 +228,7 @@ impl<S: PageSource> Heap<S> {
             part.state.finish(now);
             spans.list(part, (swept.live as usize) < class.record().geometry.capacity);
         }
-        self.managed.waiting.sub(1);
+        self.managed.sweeping.done();
     }
 
     /// Notes that a span has newly doomed cells.
@@ -264,7 +244,7 @@ impl<S: PageSource> Heap<S> {
     pub fn managed_stats(&self) -> ManagedStats {
         ManagedStats {
             spans: self.managed.spans.get(),
-            unswept: self.managed.waiting.get(),
+            unswept: self.managed.sweeping.left(),
             doomed: self.managed.doomed_cells.get(),
             classes: self.managed.registry.lock().classes,
         }

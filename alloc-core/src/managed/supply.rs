@@ -29,7 +29,7 @@ impl<S: PageSource> Heap<S> {
         if let Some(part) = claim_partial(class, now) {
             return Ok(part);
         }
-        if self.managed.may_sweep(now) {
+        if self.managed.sweeping.may_sweep(now) {
             for _ in 0..TAKER_SWEEPS {
                 let Some((part, swept)) = self.sweep_one(class, now) else { break };
                 self.relist(class, part, swept, now);
@@ -86,7 +86,7 @@ impl<S: PageSource> Heap<S> {
             // The caller acts on the cycle before: the span is stale at birth.
             spans.unswept.push_back(part);
             class.record().unswept.add(1);
-            self.managed.waiting.add(1);
+            self.managed.sweeping.add(1);
         } else {
             spans.list(part, false);
         }

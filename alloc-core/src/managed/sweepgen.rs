@@ -56,6 +56,9 @@ impl SweepWord {
     }
 
     /// Takes the right to sweep the span; `true` for one caller in a cycle.
+    ///
+    /// `now` is the current generation, which the caller knows under the lock of the span's list: who comes
+    /// late with an older one would take a span that is being swept for a stale one.
     pub fn claim(&self, now: Generation) -> bool {
         self.turn(now.0 - 2, now.0 - 1) || self.turn(now.0 + 1, now.0 - 1)
     }
