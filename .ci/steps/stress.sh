@@ -8,3 +8,5 @@ export ALLOC_STRESS_SECONDS=${ALLOC_STRESS_SECONDS:-30} SOAK_SECONDS=${SOAK_SECO
 timeout --kill-after=10 300 cargo test --package alloc-core --test stress
 timeout --kill-after=10 300 cargo test --package runtime --test alloc_stress
 timeout --kill-after=10 300 cargo test --package sched-core --test soak
+export GC_STRESS_SECONDS=${GC_STRESS_SECONDS:-10}
+timeout --kill-after=10 300 cargo test --package gc-core --test oracle
