@@ -38,6 +38,7 @@ pub struct Builder {
     pub(crate) kernel_threads: bool,
     pub(crate) policy: Chosen,
     pub(crate) memory_limit: Option<usize>,
+    pub(crate) detect_deadlocks: bool,
 }
 
 /// How long a goroutine may run while others wait; Go's number.
@@ -69,13 +70,15 @@ impl Builder {
             kernel_threads: env.kernel_threads,
             policy: Chosen::default(),
             memory_limit: None,
+            detect_deadlocks: true,
         }
     }
 
     /// How many goroutines may run at the same time.
     ///
     /// Default: the cores this process may use, by affinity mask and by the quotas of its cgroup
-    /// and all cgroups above.
+    /// and all cgroups above. The number then follows both while the program runs, looked at once a
+    /// second while it is busy; one that is said here or by `GOMAXPROCS` stays.
     ///
     /// ```
     /// let rt = runtime::Builder::new().procs(3).build().unwrap();
@@ -187,6 +190,24 @@ impl Builder {
     #[must_use]
     pub fn no_preemption(mut self) -> Self {
         self.preempt = Preempt::Off;
+        self
+    }
+
+    /// Whether the process ends, with a list of all goroutines, when all of them wait for each other and
+    /// nobody else is left who could wake one; it does if not set.
+    ///
+    /// That is certain only if every thread of the process is known: the runtime's own, and those that
+    /// wait for the runtime. With any other thread, of a library or of a second runtime, nothing is said.
+    ///
+    /// ```no_run
+    /// let rt = runtime::Builder::new().build().unwrap();
+    /// let (tx, rx) = runtime::chan::rendezvous::<()>();
+    /// rt.run(|| rx.recv()); // nobody sends: "all goroutines are asleep: deadlock"
+    /// # drop(tx);
+    /// ```
+    #[must_use]
+    pub fn detect_deadlocks(mut self, on: bool) -> Self {
+        self.detect_deadlocks = on;
         self
     }
 

@@ -197,7 +197,7 @@ impl Runtime {
 
     /// Changes how many goroutines may run at the same time, while they run. Nobody is stopped for it:
     /// more take effect at once, fewer as the goroutines that are too many give way, within about a
-    /// millisecond.
+    /// millisecond. From then on the number no longer follows the machine's; see [`Builder::procs`].
     ///
     /// # Errors
     ///
@@ -210,7 +210,9 @@ impl Runtime {
     /// assert!(rt.set_procs(0).is_err());
     /// ```
     pub fn set_procs(&self, procs: usize) -> Result<(), BuildError> {
-        Ok(self.scheduler.set_procs(procs)?)
+        self.scheduler.set_procs(procs)?;
+        self.attendants.stop_following();
+        Ok(())
     }
 
     /// What the runtime has done so far.

@@ -1,7 +1,9 @@
 //! What the environment says reaches the runtime: the test runs itself again with variables set.
 
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// The program under the variables: says how many Ps it has, and computes for a while.
 #[test]
@@ -12,10 +14,84 @@ fn program() {
     rt.run(|| runtime::sleep(Duration::from_millis(100)));
 }
 
+/// The program whose cores are taken away and given back while it computes: says how many Ps it has.
+#[test]
+#[ignore = "run by the tests below"]
+fn moved_program() {
+    let rt = runtime::Runtime::new().unwrap();
+    let procs = rt.procs();
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    // The machine is looked at while it is busy.
+    let busy = rt.go(move || while !seen.load(Ordering::Relaxed) {});
+    let all = allowed();
+    let first = (0..libc::CPU_SETSIZE as usize).find(|&cpu| {
+        // SAFETY: within the set.
+        unsafe { libc::CPU_ISSET(cpu, &all) }
+    });
+    let mut one = none();
+    // SAFETY: within the set.
+    unsafe { libc::CPU_SET(first.unwrap(), &mut one) };
+    for set in [one, all] {
+        allow(&set);
+        // SAFETY: a set.
+        let cores = unsafe { libc::CPU_COUNT(&set) } as usize;
+        let begin = Instant::now();
+        let wanted = procs.min(cores);
+        while rt.procs() != wanted && begin.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        println!("{cores} cores, {} procs", rt.procs());
+    }
+    stop.store(true, Ordering::Relaxed);
+    busy.join().unwrap();
+}
+
+fn none() -> libc::cpu_set_t {
+    // SAFETY: plain data.
+    unsafe { std::mem::zeroed() }
+}
+
+/// Where the calling thread may run.
+fn allowed() -> libc::cpu_set_t {
+    let mut set = none();
+    // SAFETY: the kernel fills in our set.
+    assert_eq!(unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) }, 0);
+    set
+}
+
+/// Has all threads of the process run there, as `taskset -ap` does.
+fn allow(set: &libc::cpu_set_t) {
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let tid = task.unwrap().file_name().to_str().unwrap().parse().unwrap();
+        // SAFETY: our set; a thread that has just ended refuses.
+        unsafe { libc::sched_setaffinity(tid, size_of_val(set), set) };
+    }
+}
+
+#[test]
+fn the_number_of_ps_follows_the_cores() {
+    // SAFETY: a set.
+    if unsafe { libc::CPU_COUNT(&allowed()) } < 2 {
+        return;
+    }
+    let (out, _) = run("moved_program", &[]);
+    let lines: Vec<_> = out.lines().filter(|line| line.contains(" cores, ")).collect();
+    // A quota may leave fewer than there are cores.
+    let procs = runtime::Runtime::new().unwrap().procs();
+    let [one, all] = lines[..] else { panic!("{out}") };
+    assert_eq!(one, "1 cores, 1 procs");
+    assert!(all.ends_with(&format!(" cores, {procs} procs")), "{out}");
+}
+
 /// Output and standard error of `program` with these variables.
 fn program_with(variables: &[(&str, &str)]) -> (String, String) {
+    run("program", variables)
+}
+
+fn run(program: &str, variables: &[(&str, &str)]) -> (String, String) {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "program", "--ignored", "--nocapture"])
+        .args(["--exact", program, "--ignored", "--nocapture"])
         .env_remove("GOMAXPROCS")
         .env_remove("GODEBUG")
         .envs(variables.iter().copied())

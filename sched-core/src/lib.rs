@@ -31,7 +31,7 @@
 //! | [`future`] | tasks without a stack of their own, and who polls them |
 //! | [`park`], `timers` | waiting, for goroutines and plain threads alike; deadlines |
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
-//! | [`dump`] | who is there, and what each waits for |
+//! | [`dump`], `asleep` | who is there, and what each waits for; whether all wait for each other |
 //! | `handoff`, [`monitor`], [`bell`] | who takes Ps, when, who watches, and who wakes the watcher |
 //! | [`policy`], `ready` | the order in which goroutines run, which can be swapped; [`queue`]: what policies are made of |
 //! | [`idle`], [`orders`], [`parker`], [`lock`] | who sleeps and who looks for work; a thread's sleep; the runtime's lock |
@@ -58,6 +58,8 @@ pub mod task;
 pub mod timer;
 pub mod turnstile;
 
+#[cfg(not(loom))]
+mod asleep;
 #[cfg(not(loom))]
 mod bound;
 #[cfg(not(loom))]

@@ -211,6 +211,12 @@ impl Monitor {
         self.shared.holders()
     }
 
+    /// Whether there are goroutines, all wait, and none until a certain time. A hint: see
+    /// [`Scheduler::deadlock`](crate::Scheduler::deadlock).
+    pub fn seems_asleep(&self) -> bool {
+        self.shared.seems_asleep()
+    }
+
     /// Sleeps for `limit`; without one until a P leaves the idle list. If all Ps are idle, a P that
     /// leaves the idle list also ends a sleep with a limit.
     ///

@@ -46,6 +46,7 @@ use core::{
     fmt,
     mem::ManuallyDrop,
     ptr::NonNull,
+    sync::atomic::AtomicI32,
     task::{RawWaker, RawWakerVTable, Waker},
     time::Duration,
 };
@@ -55,7 +56,7 @@ use crate::{
     future::waker::FutureRef,
     goroutine,
     parker::{self, Parker},
-    sync::{AtomicPtr, AtomicU32, Ordering, fence, now},
+    sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence, now},
     task::TaskRef,
     tls,
 };
@@ -301,6 +302,14 @@ fn thread_of(data: *const ()) -> ManuallyDrop<Waiter> {
 #[derive(Debug)]
 pub(crate) struct ThreadParker {
     parker: Parker,
+    /// The kernel's number of the thread; 0 if it has ended.
+    tid: AtomicI32,
+    /// Whether it sleeps without a deadline, or is about to, or has just been woken.
+    for_ever: AtomicBool,
+    /// How often it was woken; counted before each waking.
+    wakings: AtomicU64,
+    /// The record made before this one; constant.
+    older: AtomicPtr<ThreadParker>,
     /// The thread itself, and each `Waiter`.
     references: AtomicU32,
     /// The next free record, while this one is free.
@@ -350,6 +359,10 @@ impl ThreadParker {
     fn new() -> Self {
         Self {
             parker: Parker::new(),
+            tid: AtomicI32::new(0),
+            for_ever: AtomicBool::new(false),
+            wakings: AtomicU64::new(0),
+            older: AtomicPtr::new(core::ptr::null_mut()),
             references: AtomicU32::new(1),
             next: AtomicPtr::new(core::ptr::null_mut()),
         }
@@ -364,7 +377,17 @@ impl ThreadRef {
 
     /// A record that nobody else knows, recycled if there is one.
     fn fresh() -> Self {
-        match tls::free_parkers().lock().pop() {
+        let fresh = Self::recycled_or_new();
+        // SAFETY: no memory is passed.
+        let tid = unsafe { libc::gettid() };
+        // Relaxed: for `Sleepers`, which looks twice.
+        fresh.record().tid.store(tid, Ordering::Relaxed);
+        fresh
+    }
+
+    fn recycled_or_new() -> Self {
+        let free = tls::free_parkers().lock().pop();
+        match free {
             Some(parker) => {
                 // SAFETY: a record on the free list is never freed, and now it is ours alone.
                 let record = unsafe { parker.as_ref() };
@@ -374,7 +397,11 @@ impl ThreadRef {
                 record.references.store(1, Ordering::Relaxed);
                 Self(parker)
             }
-            None => Self(NonNull::from(Box::leak(Box::new(ThreadParker::new())))),
+            None => {
+                let record: &'static ThreadParker = Box::leak(Box::new(ThreadParker::new()));
+                tls::all_parkers().push(record);
+                Self(NonNull::from(record))
+            }
         }
     }
 
@@ -387,13 +414,20 @@ impl ThreadRef {
     fn park(&self, deadline: Option<u64>) -> bool {
         let parker = &self.record().parker;
         match deadline {
-            None => parker.park(),
+            None => {
+                // Relaxed, both: the parker's word says whether it sleeps; see `Sleepers`.
+                self.record().for_ever.store(true, Ordering::Relaxed);
+                parker.park();
+                self.record().for_ever.store(false, Ordering::Relaxed);
+            }
             Some(at) => return parker.park_until(at) == parker::Woken::Unparked,
         }
         true
     }
 
     fn unpark(&self) {
+        // Relaxed: ordered before the permit by the parker's Release.
+        self.record().wakings.fetch_add(1, Ordering::Relaxed);
         self.record().parker.unpark();
     }
 }
@@ -414,6 +448,67 @@ impl Drop for ThreadRef {
             fence(Ordering::Acquire);
             tls::free_parkers().lock().push(self.0);
         }
+    }
+}
+
+/// All records of plain threads there ever were, newest first.
+#[derive(Debug)]
+pub(crate) struct AllParkers(AtomicPtr<ThreadParker>);
+
+impl AllParkers {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicPtr::new(core::ptr::null_mut()))
+    }
+
+    fn push(&self, record: &'static ThreadParker) {
+        let new = core::ptr::from_ref(record).cast_mut();
+        // Relaxed: a guess; the exchange settles it.
+        let mut head = self.0.load(Ordering::Relaxed);
+        loop {
+            // Relaxed: published by the exchange.
+            record.older.store(head, Ordering::Relaxed);
+            // Release: the record; pairs with the Acquire in `iter`.
+            match self.0.compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'static ThreadParker> {
+        // Acquire: pairs with the Release in `push`.
+        let mut next = self.0.load(Ordering::Acquire);
+        core::iter::from_fn(move || {
+            // SAFETY: null, or a leaked record.
+            let record = unsafe { next.cast_const().as_ref() }?;
+            // Relaxed: written before the record was pushed, and constant since.
+            next = record.older.load(Ordering::Relaxed);
+            Some(record)
+        })
+    }
+}
+
+/// Plain threads of the process that sleep in [`park`] and have no deadline, and how often threads were
+/// woken so far. One look proves nothing; see [`asleep`](crate::asleep).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sleepers {
+    pub(crate) tids: Vec<i32>,
+    pub(crate) wakings: u64,
+}
+
+impl Sleepers {
+    pub(crate) fn look() -> Self {
+        let all = || tls::all_parkers().iter();
+        // The parker's word first: a flag of an earlier sleep is not taken for that of this one.
+        // Relaxed, both: the word was acquired.
+        let for_ever = |record: &&ThreadParker| {
+            record.parker.is_asleep() && record.for_ever.load(Ordering::Relaxed)
+        };
+        let tids =
+            all().filter(for_ever).map(|record| record.tid.load(Ordering::Relaxed)).collect();
+        // Relaxed: every waking by one that was seen asleep is among them, as the words were acquired.
+        let wakings = all().map(|record| record.wakings.load(Ordering::Relaxed)).sum();
+        Sleepers { tids, wakings }
     }
 }
 

@@ -117,6 +117,12 @@ impl Parker {
         }
     }
 
+    /// Whether a thread sleeps here, and nobody has woken it.
+    pub fn is_asleep(&self) -> bool {
+        // Acquire: what the sleeper did before; pairs with `announce`.
+        self.word.word().load(Ordering::Acquire) == ASLEEP
+    }
+
     /// Leaves a permit, and wakes the thread that sleeps here. A second permit is lost in the first.
     pub fn unpark(&self) {
         // AcqRel: Release: what the caller did before, for the one that takes the permit.

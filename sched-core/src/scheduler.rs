@@ -309,6 +309,22 @@ impl Scheduler {
         }
     }
 
+    /// All goroutines, if all of them wait for ever: for each other, with no deadline, and with no
+    /// thread left in the process that could wake one. Certain, and costs a look at every thread; ask when
+    /// [`seems_asleep`](Monitor::seems_asleep) says so. Never in thread mode.
+    ///
+    /// Any thread that the scheduler does not know could wake somebody: the caller's, too, unless it was
+    /// [adopted](Self::adopt_thread).
+    pub fn deadlock(&self) -> Option<Vec<Goroutine>> {
+        self.shared.deadlock()
+    }
+
+    /// Tells that the calling thread serves this scheduler, and wakes a goroutine only on behalf of
+    /// another: see [`deadlock`](Self::deadlock).
+    pub fn adopt_thread(&self) {
+        self.shared.adopt_thread();
+    }
+
     /// Counters so far.
     pub fn stats(&self) -> Stats {
         self.shared.stats()

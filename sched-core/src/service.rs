@@ -109,6 +109,7 @@ impl Service {
 
 fn serve(shared: &Shared) {
     let _whole = NoUnwind("the service thread");
+    shared.adopt_thread();
     let mut crew = Crew::default();
     while !shared.stopping() {
         let well = make_threads(shared, &mut crew) & shared.make_stacks();

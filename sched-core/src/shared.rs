@@ -8,6 +8,7 @@
 //! | `supply` | stacks for goroutines that have none yet |
 //! | `gate` | how many goroutines live, who may come in, the end |
 //! | `registry` | G records |
+//! | `dump`, `asleep` | who is there; whether anybody can wake anybody |
 //! | `service`, `timers` | the two threads that are no Ms |
 //!
 //! # Who keeps it alive
@@ -85,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Turnstile<Waiter>,
     pub(crate) stopping: AtomicBool,
     pub(crate) end: Mutex<End>,
+    /// Threads that wake nobody of their own accord; see [`asleep`](crate::asleep).
+    pub(crate) adopted: Mutex<Vec<i32>>,
     pub(crate) counters: SharedCounters,
 }
 
@@ -123,6 +126,7 @@ impl Shared {
             gate: Turnstile::new(),
             stopping: AtomicBool::new(false),
             end: Mutex::new(End::default()),
+            adopted: Mutex::new(Vec::new()),
             counters: SharedCounters::default(),
             config,
             hooks,

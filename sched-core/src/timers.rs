@@ -60,6 +60,7 @@ impl Timers {
         let shared = shared.arc();
         let run = move || {
             let _whole = NoUnwind("the timer thread");
+            shared.adopt_thread();
             shared.timers.driver.run(now, |due| ring(due, &shared));
         };
         thread::Builder::new().name("sched-timer".into()).spawn(run).map_err(Error::Threads)
@@ -68,6 +69,12 @@ impl Timers {
     /// Has the timer thread look for goroutines and Ps that wait, at `at`. Inside the runtime.
     pub(crate) fn look_again(&self, at: u64) {
         self.driver.look_at(at);
+    }
+
+    /// Whether any deadline is set.
+    pub(crate) fn any(&self) -> bool {
+        let _entered = enter();
+        self.driver.occupancy().0 != 0
     }
 
     /// Ends the timer thread.

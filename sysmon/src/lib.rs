@@ -14,9 +14,11 @@
 //! | the same | stands still, and the kernel says *asleep* | blocked: take its processor | [`duty::Retake`] |
 //! | the same for 10 ms | runs | hogging: ask it to yield, then signal it | [`duty::Preempt`] |
 //!
-//! Four smaller duties ride along: force a collection when none happened for two minutes
+//! Smaller duties ride along: force a collection when none happened for two minutes
 //! ([`duty::Collect`]), name whoever holds a collector's guard for more than a second
-//! ([`duty::GuardWatch`]), and ask for a trace line once per period ([`duty::Trace`]); and
+//! ([`duty::GuardWatch`]), have free memory given back ([`duty::Scavenge`]), follow the number of cores
+//! ([`duty::Resize`]), notice that all tasks wait for each other ([`duty::Asleep`]), and ask for a trace
+//! line once per period ([`duty::Trace`]); and
 //! [`Backoff`] decides when to look next, from 50 µs after a take to *never* when all is idle.
 //!
 //! # Words

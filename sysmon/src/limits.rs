@@ -32,6 +32,8 @@ pub struct Limits {
     pub collect_every: Duration,
     /// A guard held for longer than this, while a collection waits for it, is reported.
     pub guard: Duration,
+    /// A machine that is busy looks this often how many cores it may use.
+    pub resize_every: Duration,
     /// One trace line per this period, if any.
     pub trace: Option<Duration>,
 }
@@ -49,6 +51,7 @@ impl Limits {
         signal_gap: Duration::from_millis(1),
         collect_every: Duration::from_secs(120),
         guard: Duration::from_secs(1),
+        resize_every: Duration::from_secs(1),
         trace: None,
     };
 }

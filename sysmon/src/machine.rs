@@ -5,7 +5,7 @@
 //! are few: [`take`](Machine::take), [`request_preempt`](Machine::request_preempt),
 //! [`signal`](Machine::signal), [`collect`](Machine::collect),
 //! [`report_guard`](Machine::report_guard), [`scavenge`](Machine::scavenge),
-//! [`trace`](Machine::trace).
+//! [`resize`](Machine::resize), [`report_asleep`](Machine::report_asleep), [`trace`](Machine::trace).
 //!
 //! A snapshot is old when it is read: by then the worker may have switched, blocked or died. So
 //! nothing here trusts it with safety. `take` gets the [`Worker`] as it was seen and must itself
@@ -164,6 +164,19 @@ pub trait Machine {
 
     /// Has free memory given back, in its time, without waiting for it.
     fn scavenge(&mut self) {}
+
+    /// Looks how many cores it may use, without waiting for it.
+    fn resize(&mut self) {}
+
+    /// Whether there are tasks, all of them wait, and none until a certain time. Asked of an idle
+    /// machine; a guess will do.
+    fn all_asleep(&mut self) -> bool {
+        false
+    }
+
+    /// Finds out, without waiting for it, whether anybody is left who can wake a task, and tells the
+    /// user if not.
+    fn report_asleep(&mut self) {}
 
     /// Writes one trace line, or has it written. Called only when [`Limits::trace`] is set.
     ///

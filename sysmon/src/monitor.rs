@@ -4,7 +4,7 @@
 //!
 //! 1. take a snapshot, compare it with the last one ([`Sights`]);
 //! 2. retake, then preempt: a processor that was just taken needs no preemption;
-//! 3. collections, guards, free memory, traces;
+//! 3. collections, guards, free memory, cores, deadlocks, traces;
 //! 4. sleep for the back-off's pause, or until the nearest wish of a duty.
 //!
 //! The machine is idle when no worker holds a processor and nothing waits. Workers that run without
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::duty::{Collect, GuardWatch, Preempt, Retake, Scavenge, Trace, Wish};
+use crate::duty::{Asleep, Collect, GuardWatch, Preempt, Resize, Retake, Scavenge, Trace, Wish};
 use crate::limits::Limits;
 use crate::machine::{Machine, Pause, Snapshot, Wake};
 use crate::sight::Sights;
@@ -41,6 +41,8 @@ pub struct Monitor<M, C> {
     collect: Collect,
     guards: GuardWatch,
     scavenge: Scavenge,
+    resize: Resize,
+    asleep: Asleep,
     trace: Trace,
 }
 
@@ -59,6 +61,8 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
             collect: Collect::new(limits),
             guards: GuardWatch::new(limits),
             scavenge: Scavenge,
+            resize: Resize::new(limits),
+            asleep: Asleep::default(),
             trace: Trace::new(limits),
         }
     }
@@ -89,6 +93,8 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
         let collection = self.collect.look(now, machine).filter(|_| !idle);
         let guard = self.guards.look(now, idle, machine);
         self.scavenge.look(machine);
+        self.resize.look(now, idle, machine);
+        self.asleep.look(idle, machine);
         let trace = self.trace.look(now, machine);
 
         let pause = self.backoff.next(active, waiting, taken);

@@ -1,4 +1,4 @@
-//! Forced collections, held guards, trace lines.
+//! Forced collections, held guards, free memory, cores, deadlocks, trace lines.
 
 mod script;
 
@@ -94,4 +94,35 @@ fn free_memory_wakes_the_scavenger_also_when_the_last_worker_has_stopped() {
     monitor.machine_mut().actors.clear();
     assert_eq!(monitor.look(), Pause::UntilWoken);
     assert_eq!(monitor.machine_mut().deeds(), [Deed::Scavenge]);
+}
+
+#[test]
+fn cores_are_counted_once_a_second_and_not_for_an_idle_machine() {
+    let mut monitor = monitor(Limits::DEFAULT);
+    monitor.machine_mut().pass(500 * SECOND);
+    assert_eq!(monitor.look(), Pause::UntilWoken);
+    assert_eq!(monitor.machine_mut().resizes, 0);
+    monitor.machine_mut().add(1, KernelState::Runnable);
+    for _ in 0..1000 {
+        monitor.look();
+        monitor.machine_mut().pass(10 * MILLI);
+    }
+    assert_eq!(monitor.machine_mut().resizes, 10);
+}
+
+#[test]
+fn a_deadlock_is_told_once_for_each_time_that_the_machine_becomes_idle() {
+    let mut monitor = monitor(Limits::DEFAULT);
+    monitor.machine_mut().asleep = true;
+    monitor.machine_mut().add(1, KernelState::Runnable);
+    monitor.look();
+    assert_eq!(monitor.machine_mut().deeds(), [], "somebody runs");
+    for _ in 0..2 {
+        monitor.machine_mut().actors.clear();
+        assert_eq!(monitor.look(), Pause::UntilWoken);
+        monitor.look();
+        assert_eq!(monitor.machine_mut().deeds(), [Deed::Asleep]);
+        monitor.machine_mut().add(1, KernelState::Runnable);
+        monitor.look();
+    }
 }

@@ -1,7 +1,7 @@
 //! [`Desk`]: errands that the monitor has and must not run itself.
 //!
 //! A thread of each runtime, the *attendant*, sits behind it, without a P: it writes trace lines, asks
-//! for collections, and gives free memory back. One word holds a bit per errand, so posting twice is
+//! for collections, gives free memory back, counts cores, and looks for deadlocks. One word holds a bit per errand, so posting twice is
 //! posting once.
 
 use std::sync::OnceLock;
@@ -12,6 +12,8 @@ use sched_core::Scheduler;
 use sched_core::park::{self, WaitReason, Waiter};
 
 use super::upkeep::Upkeep;
+use crate::builder::Builder;
+use crate::config::default_procs;
 use crate::gc;
 use crate::trace::{GuardLine, SchedLine};
 
@@ -29,6 +31,10 @@ pub(crate) enum Errand {
     Guard = 8,
     /// Memory was freed.
     Scavenge = 16,
+    /// A look how many cores there are.
+    Resize = 32,
+    /// A look whether all goroutines wait for each other.
+    Asleep = 64,
 }
 
 /// Where errands are posted.
@@ -39,16 +45,22 @@ pub(crate) struct Desk {
     posted: AtomicU32,
     /// The attendant, once it sits there.
     attendant: OnceLock<Waiter>,
+    /// Whether the number of Ps is that of the machine, and follows it.
+    follows: AtomicBool,
+    /// Whether a deadlock ends the process.
+    detects: bool,
     /// The attendant has no free memory to look after. See [`Upkeep`].
     asleep: AtomicBool,
 }
 
 impl Desk {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(settings: &Builder) -> Self {
         Desk {
             begin: Instant::now(),
             posted: AtomicU32::new(0),
             attendant: OnceLock::new(),
+            follows: AtomicBool::new(settings.procs.is_none()),
+            detects: settings.detect_deadlocks,
             asleep: AtomicBool::new(false),
         }
     }
@@ -62,6 +74,34 @@ impl Desk {
         }
     }
 
+    /// Somebody has said how many Ps there shall be: the machine is not asked any more.
+    pub(crate) fn stop_following(&self) {
+        // Relaxed: nothing depends on it but the next look.
+        self.follows.store(false, Ordering::Relaxed);
+    }
+
+    /// Has as many Ps as the process may use cores now.
+    fn follow(&self, scheduler: &Scheduler) {
+        // Relaxed: see `stop_following`.
+        if !self.follows.load(Ordering::Relaxed) {
+            return;
+        }
+        let procs = default_procs();
+        if procs != scheduler.procs() {
+            // More cores than there is room for Ps: it stays as it is.
+            let _ = scheduler.set_procs(procs);
+        }
+    }
+
+    /// Ends the process if no goroutine will ever run again.
+    fn check_deadlock(&self, scheduler: &Scheduler) {
+        if let Some(all) = scheduler.deadlock().filter(|_| self.detects) {
+            eprintln!("runtime: all goroutines are asleep: deadlock\n");
+            all.iter().for_each(|goroutine| eprintln!("{goroutine}"));
+            std::process::abort();
+        }
+    }
+
     /// Whether memory was freed that the attendant does not know of, or unused stacks have some.
     pub(crate) fn memory_rests(&self, stacks_rest: bool) -> bool {
         Upkeep::rests(stacks_rest, &self.asleep)
@@ -70,6 +110,7 @@ impl Desk {
     /// The attendant's life.
     pub(crate) fn serve(&self, scheduler: &Scheduler) {
         let monitor = scheduler.monitor();
+        scheduler.adopt_thread();
         self.attendant.get_or_init(park::current);
         let mut upkeep = Upkeep::new();
         loop {
@@ -87,6 +128,12 @@ impl Desk {
                 && let Some(waiting) = gc::waiting()
             {
                 eprintln!("{}", GuardLine::new(waiting, &monitor.holders()));
+            }
+            if posted & Errand::Resize as u32 != 0 {
+                self.follow(scheduler);
+            }
+            if posted & Errand::Asleep as u32 != 0 {
+                self.check_deadlock(scheduler);
             }
             if posted & Errand::Stop as u32 != 0 {
                 return;

@@ -68,7 +68,7 @@ pub(crate) struct Attendants {
 impl Attendants {
     /// Starts both for `scheduler`.
     pub(crate) fn start(scheduler: &Scheduler, settings: &Builder) -> io::Result<Self> {
-        let desk = Arc::new(Desk::new());
+        let desk = Arc::new(Desk::new(settings));
         gc::configure(settings.gogc, settings.gctrace);
         if let Some(bytes) = settings.memory_limit {
             // The caller may be a goroutine of another runtime: see `space`.
@@ -78,7 +78,12 @@ impl Attendants {
         let mut attendants = Attendants { desk: Arc::clone(&desk), threads: Vec::new() };
         let watched = Watched::new(scheduler.monitor(), Arc::clone(&desk));
         let monitor = sysmon::Monitor::new(watched, SystemClock::new(), limits(settings));
-        attendants.spawn("sysmon", move || drop(monitor.run()))?;
+        let watched = scheduler.clone();
+        attendants.spawn("sysmon", move || {
+            watched.adopt_thread();
+            drop(watched);
+            drop(monitor.run());
+        })?;
         let home = scheduler.clone();
         attendants.spawn("attendant", move || desk.serve(&home))?;
         current::COLLECTORS.join(scheduler);
@@ -89,6 +94,11 @@ impl Attendants {
         let thread = thread::Builder::new().name(name.into()).spawn(life)?;
         self.threads.push(thread);
         Ok(())
+    }
+
+    /// The number of Ps no longer follows the machine.
+    pub(crate) fn stop_following(&self) {
+        self.desk.stop_following();
     }
 
     /// Waits for the scheduler's end, and then for both, on a thread of its own.

@@ -117,6 +117,18 @@ impl Machine for Watched {
         self.desk.post(Errand::Scavenge);
     }
 
+    fn resize(&mut self) {
+        self.desk.post(Errand::Resize);
+    }
+
+    fn all_asleep(&mut self) -> bool {
+        self.monitor.seems_asleep()
+    }
+
+    fn report_asleep(&mut self) {
+        self.desk.post(Errand::Asleep);
+    }
+
     fn trace(&mut self) {
         self.desk.post(Errand::Trace);
     }

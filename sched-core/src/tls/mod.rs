@@ -51,7 +51,9 @@ mod words;
 
 pub use own::Layout;
 pub use words::{Words, with_words};
-pub(crate) use words::{barrier, forget_at_fork, free_parkers, set_last_act, thread_parker, words};
+pub(crate) use words::{
+    all_parkers, barrier, forget_at_fork, free_parkers, set_last_act, thread_parker, words,
+};
 
 /// How goroutines get thread-local storage of their own.
 #[derive(Clone, Copy, Debug)]

@@ -44,7 +44,7 @@ use std::sync::{Once, OnceLock};
 use super::Mode;
 use crate::entry::{EntryWords, ProbedBarrier};
 use crate::lock::Lock;
-use crate::park::{FreeParkers, ThreadRef};
+use crate::park::{AllParkers, FreeParkers, ThreadRef};
 
 /// The scheduler's words in one TLS block.
 ///
@@ -102,6 +102,9 @@ static BARRIER: ProbedBarrier = ProbedBarrier::new();
 /// Records of threads that have ended, to be used by others. They are never freed.
 static FREE_PARKERS: Lock<FreeParkers> = Lock::new(FreeParkers::new());
 
+/// All of these records, in use or not.
+static ALL_PARKERS: AllParkers = AllParkers::new();
+
 /// The handler for forked children is registered once.
 static FORK: Once = Once::new();
 
@@ -136,6 +139,11 @@ extern "C" fn forget() {
     // Relaxed, both: the child has one thread.
     words.m.store(null_mut(), Ordering::Relaxed);
     words.g.store(null_mut(), Ordering::Relaxed);
+}
+
+/// Records of all plain threads that have ever parked.
+pub(crate) fn all_parkers() -> &'static AllParkers {
+    &ALL_PARKERS
 }
 
 /// Records of threads that have ended.

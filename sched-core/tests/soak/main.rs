@@ -32,6 +32,7 @@ struct Look {
     switches: u64,
     clock: Option<Duration>,
     file: Option<StateFile>,
+    signalled: bool,
 }
 
 impl Look {
@@ -46,7 +47,9 @@ impl Look {
             if monitor.kernel_state(view.id, &mut self.file) != KernelState::Running {
                 monitor.try_take(view);
             }
-        } else if same {
+        } else if same && !std::mem::take(&mut self.signalled) {
+            // Not at each pass: the handler moves the clock of one that is blocked and stays.
+            self.signalled = true;
             monitor.request_preempt(view.id);
             monitor.signal(view.id);
         }

@@ -4,16 +4,20 @@
 //! and never sleeps. Where it needs to be called again at a certain time it says so by returning
 //! a [`Wish`]; [`Monitor`](crate::Monitor) sleeps no longer than the nearest one.
 
+mod asleep;
 mod collect;
 mod guard;
 mod preempt;
+mod resize;
 mod retake;
 mod scavenge;
 mod trace;
 
+pub use asleep::Asleep;
 pub use collect::Collect;
 pub use guard::GuardWatch;
 pub use preempt::Preempt;
+pub use resize::Resize;
 pub use retake::Retake;
 pub use scavenge::Scavenge;
 pub use trace::Trace;

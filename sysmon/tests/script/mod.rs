@@ -18,6 +18,7 @@ pub(crate) enum Deed {
     Collect,
     Guard(u64),
     Scavenge,
+    Asleep,
     Trace,
 }
 
@@ -44,6 +45,9 @@ pub(crate) struct Script {
     pub(crate) guard: Option<(u64, Duration)>,
     /// Whether free memory waits for somebody to give it back.
     pub(crate) rests: bool,
+    /// All tasks wait.
+    pub(crate) asleep: bool,
+    pub(crate) resizes: usize,
     pub(crate) deeds: Vec<Deed>,
     pub(crate) asked_kernel: usize,
     /// How many more sleeps `wait` allows before it says stop.
@@ -67,6 +71,8 @@ pub(crate) fn monitor(limits: Limits) -> Monitor<Script, ManualClock> {
         collected: None,
         guard: None,
         rests: false,
+        asleep: false,
+        resizes: 0,
         deeds: Vec::new(),
         asked_kernel: 0,
         sleeps: 0,
@@ -180,6 +186,18 @@ impl Machine for Script {
     fn scavenge(&mut self) {
         self.rests = false;
         self.deeds.push(Deed::Scavenge);
+    }
+
+    fn resize(&mut self) {
+        self.resizes += 1;
+    }
+
+    fn all_asleep(&mut self) -> bool {
+        self.asleep
+    }
+
+    fn report_asleep(&mut self) {
+        self.deeds.push(Deed::Asleep);
     }
 
     fn trace(&mut self) {

@@ -1,0 +1,135 @@
+//! A deadlock ends the process with a list of those who wait; whatever may still be woken does not.
+//!
+//! It has no harness: the harness's own threads could wake a goroutine, for all that the runtime knows.
+//! The program runs itself once for each case.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::time::Duration;
+
+use runtime::{Builder, Runtime, chan};
+
+const CASE: &str = "DEADLOCK_CASE";
+/// Longer than the monitor takes to find everything idle.
+const WHILE: Duration = Duration::from_millis(300);
+
+fn runtime() -> Runtime {
+    Builder::new().procs(2).build().unwrap()
+}
+
+/// Two goroutines, each of which waits for the other to send first; the main thread waits for both.
+fn cycle() {
+    let rt = runtime();
+    let ((to_a, at_a), (to_b, at_b)) = (chan::rendezvous::<()>(), chan::rendezvous::<()>());
+    let a = rt.go(move || at_a.recv().and_then(|()| to_b.send(()).map_err(|_| chan::RecvError)));
+    let b = rt.go(move || at_b.recv().and_then(|()| to_a.send(()).map_err(|_| chan::RecvError)));
+    let _ = (a.join(), b.join());
+}
+
+/// The same when the main thread is done, and waits for the end of the runtime.
+fn end() {
+    let rt = runtime();
+    let (tx, rx) = chan::rendezvous::<()>();
+    rt.go(move || (rx.recv(), drop(tx)));
+}
+
+/// A goroutine that waits for `wakes`.
+fn woken_by(wakes: impl FnOnce(chan::Sender<()>, &Runtime)) {
+    let rt = runtime();
+    let (tx, rx) = chan::rendezvous();
+    let waits = rt.go(move || rx.recv());
+    wakes(tx, &rt);
+    waits.join().unwrap().unwrap();
+}
+
+fn thread() {
+    woken_by(|tx, _| {
+        std::thread::spawn(move || {
+            std::thread::sleep(WHILE);
+            tx.send(()).unwrap();
+        });
+    });
+}
+
+fn main_thread() {
+    woken_by(|tx, _| {
+        std::thread::sleep(WHILE);
+        tx.send(()).unwrap();
+    });
+}
+
+fn timer() {
+    woken_by(|tx, rt| {
+        rt.go(move || {
+            runtime::sleep(WHILE);
+            tx.send(()).unwrap();
+        });
+    });
+}
+
+fn kernel() {
+    woken_by(|tx, rt| {
+        rt.go(move || {
+            std::thread::sleep(WHILE);
+            tx.send(()).unwrap();
+        });
+    });
+}
+
+fn other_runtime() {
+    let other = runtime();
+    woken_by(|tx, _| {
+        other.go(move || {
+            runtime::sleep(WHILE);
+            tx.send(()).unwrap();
+        });
+    });
+}
+
+fn not_asked() {
+    let rt = Builder::new().detect_deadlocks(false).build().unwrap();
+    let (tx, rx) = chan::rendezvous::<()>();
+    rt.go(move || (rx.recv(), drop(tx)));
+    assert_eq!(rt.shutdown(Some(WHILE)).left.len(), 1);
+}
+
+const DEADLOCKS: [(&str, fn(), usize); 2] = [("cycle", cycle, 2), ("end", end, 1)];
+const HEALTHY: [(&str, fn()); 6] = [
+    ("thread", thread),
+    ("main thread", main_thread),
+    ("timer", timer),
+    ("kernel", kernel),
+    ("other runtime", other_runtime),
+    ("not asked", not_asked),
+];
+
+fn run(case: &str) -> std::process::Output {
+    let this = std::env::current_exe().unwrap();
+    Command::new(this).env(CASE, case).output().unwrap()
+}
+
+fn main() {
+    if let Ok(case) = std::env::var(CASE) {
+        let deadlocks = DEADLOCKS.iter().map(|(name, body, _)| (*name, *body));
+        let (_, body) = deadlocks.chain(HEALTHY).find(|(name, _)| *name == case).unwrap();
+        return body();
+    }
+    if !runtime().mode().is_own_tls() {
+        println!("no verdicts in thread mode");
+        return;
+    }
+    for (case, _, waiting) in DEADLOCKS {
+        let child = run(case);
+        let said = String::from_utf8_lossy(&child.stderr);
+        assert_eq!(child.status.signal(), Some(libc::SIGABRT), "{case}: {said}");
+        assert!(said.contains("all goroutines are asleep"), "{case}: {said}");
+        let lines = said.lines().filter(|line| line.contains("[receive, ")).count();
+        assert_eq!(lines, waiting, "{case}: {said}");
+    }
+    for (case, _) in HEALTHY {
+        let child = run(case);
+        let said = String::from_utf8_lossy(&child.stderr);
+        assert!(child.status.success() && said.is_empty(), "{case}: {said}");
+    }
+    println!("{} passed, 0 failed", DEADLOCKS.len() + HEALTHY.len());
+}

@@ -1,0 +1,100 @@
+//! Deadlock: all goroutines wait, and nobody is left to wake one.
+//!
+//! # Problem
+//!
+//! Goroutines that all wait for each other wait for ever, and the program hangs without a word. But
+//! goroutines that all wait may as well be a server between two requests: a plain thread may send to a
+//! channel, a timer may fire. A false alarm ends a healthy program; so the answer must be certain.
+//!
+//! # Who can wake a goroutine
+//!
+//! Another goroutine, a deadline, or a plain thread of this process. So it is a deadlock if at one
+//! moment
+//!
+//! 1. there are goroutines, and every one is parked; no M runs any, all Ps are idle;
+//! 2. no deadline is set;
+//! 3. every thread of the process is one of: an M, which then has nothing to do; a thread of the
+//!    scheduler's or of its owner's, which wakes nobody of its own accord ([`Scheduler::adopt_thread`]);
+//!    a plain thread that sleeps in [`park`](crate::park::park) without a deadline.
+//!
+//! One thread more (of another scheduler, of a library, one that reads a socket) and there is no
+//! verdict: it may know a goroutine. The kernel lists the threads.
+//!
+//! # One moment
+//!
+//! The list takes a while to check, and who was seen asleep may have been woken by one who was then seen
+//! asleep. So all is looked at twice, with two counts: switches of all Ms, and wakings of plain threads.
+//! If nothing has changed, and the Ps are still idle, nobody has run in between who could have woken
+//! anybody. A thread that was awake meanwhile has been woken, which was counted, or went to sleep before
+//! it was seen; and what it woke before that shows: a goroutine as a P that is not idle or as a switch, a
+//! thread as a waking. The second look reads the counts after it has seen all asleep, so it sees all that
+//! they did.
+//!
+//! # Not seen
+//!
+//! In thread mode no verdict is given: threads of slots in the stock cannot be told from strangers.
+//! Goroutines blocked in the kernel for ever are not asleep. A goroutine that waits for a thread that
+//! waits for it, by other means than ours, is not seen either.
+//!
+//! # Source
+//!
+//! Go's `checkdead` (`proc.go`), which counts its Ms, and with cgo says nothing.
+
+use std::{collections::HashSet, fs, io, sync::PoisonError};
+
+use crate::{
+    dump::{Goroutine, Status},
+    park::Sleepers,
+    shared::Shared,
+};
+
+impl Shared {
+    /// The calling thread wakes nobody of its own accord.
+    pub(crate) fn adopt_thread(&self) {
+        // SAFETY: no memory is passed.
+        let tid = unsafe { libc::gettid() };
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).push(tid);
+    }
+
+    /// Whether there are goroutines and nothing happens. A hint; allocates nothing.
+    pub(crate) fn seems_asleep(&self) -> bool {
+        self.mode.is_own_tls()
+            && self.gate.inside() > 0
+            && !self.timers.any()
+            && self.idle.idle_procs() == self.wanted_procs()
+            && self.machines().all(|m| m.task().is_null())
+    }
+
+    /// All goroutines, if they wait for each other for ever.
+    pub(crate) fn deadlock(&self) -> Option<Vec<Goroutine>> {
+        let (switches, sleepers) = (self.switches(), Sleepers::look());
+        if !self.seems_asleep() {
+            return None;
+        }
+        let all = self.goroutines();
+        let parked = |one: &Goroutine| matches!(one.status, Status::Waiting { .. });
+        if all.is_empty() || !all.iter().all(parked) || !self.knows_all_threads(&sleepers).ok()? {
+            return None;
+        }
+        let still = Sleepers::look() == sleepers && self.switches() == switches;
+        (still && self.seems_asleep()).then_some(all)
+    }
+
+    fn switches(&self) -> u64 {
+        self.machines().map(|m| m.switches()).fold(0, u64::wrapping_add)
+    }
+
+    /// Whether all threads of the process are known to wake nobody now.
+    fn knows_all_threads(&self, sleepers: &Sleepers) -> io::Result<bool> {
+        let mut known: HashSet<i32> = self.machines().map(|m| m.signals().id().tid()).collect();
+        known.extend(self.adopted.lock().unwrap_or_else(PoisonError::into_inner).iter());
+        known.extend(&sleepers.tids);
+        for entry in fs::read_dir("/proc/self/task")? {
+            let tid = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+            if tid.is_none_or(|tid| !known.contains(&tid)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
