@@ -186,7 +186,7 @@ unsafe fn drop_one<T>(cell: NonNull<u8>) {
 unsafe fn trace_slice<T: Trace<H>, H: Tag>(cell: NonNull<u8>, tracer: &mut Tracer) {
     // SAFETY: the caller's.
     let items = unsafe { Slice::items(cell.cast::<Slice<T>>()).as_ref() };
-    items.iter().for_each(|item| item.trace(tracer));
+    tracer.items(items);
 }
 
 /// # Safety

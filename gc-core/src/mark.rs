@@ -10,7 +10,8 @@
 //! are asked of memory at once, for many cells ahead of their turn.
 //!
 //! Marking is cut into slices by a budget of objects, so that the driver can let others run in
-//! between. Several workers may mark at once ([`crew`]): each has a stack of its own, marking is a
+//! between. A long array counts as many: it is looked into piece by piece, when nothing else is left to do.
+//! Several workers may mark at once ([`crew`]): each has a stack of its own, marking is a
 //! read-modify-write in the space, and `dirty` is set by whoever marked.
 
 pub mod crew;
@@ -23,11 +24,17 @@ use crate::{engine::Engine, space::Space, trace::Tracer};
 use core::ptr::NonNull;
 
 /// One worker's stack and counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Marker {
     stack: Tracer,
     objects: u64,
     bytes: u64,
+}
+
+impl Default for Marker {
+    fn default() -> Self {
+        Self { stack: Tracer::cutting(), objects: 0, bytes: 0 }
+    }
 }
 
 impl Marker {
@@ -54,10 +61,14 @@ impl Marker {
         let mut line = Line::default();
         for _ in 0..budget {
             // SAFETY: the caller's: cells are not swept before step 8.
-            let Some(cell) = (unsafe { line.next(&engine.space, &mut self.stack) }) else { break };
-            // SAFETY: the caller's: the cell is not swept before step 8, and it is an object's,
-            // whole by the time its address could be found.
-            unsafe { self.look_into(engine, cell) };
+            match unsafe { line.next(&engine.space, &mut self.stack) } {
+                // SAFETY: the caller's: the cell is not swept before step 8, and it is an object's,
+                // whole by the time its address could be found.
+                Some(cell) => unsafe { self.look_into(engine, cell) },
+                // SAFETY: pieces are of objects that were marked in this cycle.
+                None if unsafe { self.stack.piece() } => {}
+                None => break,
+            }
         }
         line.back(&mut self.stack);
         if self.objects != before {
@@ -84,18 +95,25 @@ impl Marker {
     /// Takes half of the grey cells off the stack, at most so many: the oldest, which lead to more
     /// than the newest do. In a tree, where a stack is no deeper than the tree, a few are half the work.
     fn split(&mut self, most: usize) -> Option<Batch> {
-        self.stack.take_oldest(most).map(Batch)
+        let cells = self.stack.take_oldest(most);
+        let pieces: Vec<_> = match &cells {
+            Some(_) => Vec::new(),
+            None => self.stack.spare_piece().into_iter().collect(),
+        };
+        let batch = Batch { cells: cells.unwrap_or_default(), pieces };
+        (!batch.is_empty()).then_some(batch)
     }
 
     /// Takes all grey cells off the stack.
     fn take_all(&mut self) -> Option<Batch> {
-        let all = self.stack.take_all();
-        (!all.is_empty()).then_some(Batch(all))
+        let (cells, pieces) = self.stack.take_all();
+        let batch = Batch { cells, pieces };
+        (!batch.is_empty()).then_some(batch)
     }
 
     /// Puts a batch on the stack.
     fn take(&mut self, batch: Batch) {
-        self.stack.put(batch.0);
+        self.stack.put(batch.cells, batch.pieces);
     }
 
     /// Objects and bytes marked since the last call.

@@ -35,14 +35,38 @@
 use crate::heap::Tag;
 use core::ptr::NonNull;
 
+/// Items of an array that are traced at a time: as much as an ordinary object, so that a slice of
+/// marking stays short however long an array is.
+const PIECE: usize = 128;
+
 /// Takes the edges that an object reports.
 #[derive(Debug, Default)]
 pub struct Tracer {
     edges: Vec<NonNull<u8>>,
+    /// What is left of long arrays.
+    pieces: Vec<Piece>,
+    /// Whether arrays are cut. Only of objects that stay as they are until the pieces are dealt with.
+    cuts: bool,
 }
 
-// SAFETY: a tracer holds addresses and follows none.
+// SAFETY: a tracer holds addresses. Pieces are of objects, which any thread may read.
 unsafe impl Send for Tracer {}
+
+/// The end of an array in an object, yet to be traced.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    items: NonNull<u8>,
+    length: usize,
+    trace: fn(NonNull<u8>, usize, &mut Tracer),
+}
+
+impl PartialEq for Piece {
+    fn eq(&self, other: &Self) -> bool {
+        (self.items, self.length) == (other.items, other.length)
+    }
+}
+
+impl Eq for Piece {}
 
 impl Tracer {
     /// Reports an edge. A model's own objects call it; types call
@@ -50,6 +74,46 @@ impl Tracer {
     #[inline]
     pub fn edge(&mut self, cell: NonNull<u8>) {
         self.edges.push(cell);
+    }
+
+    /// A tracer that leaves the ends of long arrays for later.
+    pub(crate) fn cutting() -> Self {
+        Self { cuts: true, ..Self::default() }
+    }
+
+    /// Reports the edges of all items; of a long array, of the first ones, and the rest later.
+    #[inline]
+    pub(crate) fn items<T: Trace<H>, H: Tag>(&mut self, items: &[T]) {
+        let now = if self.cuts { items.len().min(PIECE) } else { items.len() };
+        let (now, later) = items.split_at(now);
+        if !later.is_empty() {
+            let (length, trace) = (later.len(), trace_items::<T, H>);
+            self.pieces.push(Piece { items: NonNull::from(later).cast(), length, trace });
+        }
+        now.iter().for_each(|item| item.trace(self));
+    }
+
+    /// Runs `f` without cutting arrays: what it traces may change when it is over.
+    pub(crate) fn whole(&mut self, f: impl FnOnce(&mut Self)) {
+        let cuts = core::mem::replace(&mut self.cuts, false);
+        f(self);
+        self.cuts = cuts;
+    }
+
+    /// Deals with a piece of an array; false if there is none.
+    ///
+    /// # Safety
+    ///
+    /// The objects that arrays were cut of are still there, and shared.
+    pub(crate) unsafe fn piece(&mut self) -> bool {
+        let Some(Piece { items, length, trace }) = self.pieces.pop() else { return false };
+        trace(items, length, self);
+        true
+    }
+
+    /// Takes back a piece, if there are several.
+    pub(crate) fn spare_piece(&mut self) -> Option<Piece> {
+        if self.pieces.len() > 1 { Some(self.pieces.swap_remove(0)) } else { None }
     }
 
     /// Takes back what was reported last and not taken.
@@ -72,19 +136,27 @@ impl Tracer {
     }
 
     /// Takes back all.
-    pub(crate) fn take_all(&mut self) -> Vec<NonNull<u8>> {
-        core::mem::take(&mut self.edges)
+    pub(crate) fn take_all(&mut self) -> (Vec<NonNull<u8>>, Vec<Piece>) {
+        (core::mem::take(&mut self.edges), core::mem::take(&mut self.pieces))
     }
 
     /// Puts back what was taken.
-    pub(crate) fn put(&mut self, mut edges: Vec<NonNull<u8>>) {
+    pub(crate) fn put(&mut self, mut edges: Vec<NonNull<u8>>, mut pieces: Vec<Piece>) {
         self.edges.append(&mut edges);
+        self.pieces.append(&mut pieces);
     }
 
     /// Whether nothing is left.
     pub(crate) fn is_empty(&self) -> bool {
-        self.edges.is_empty()
+        self.edges.is_empty() && self.pieces.is_empty()
     }
+}
+
+fn trace_items<T: Trace<H>, H: Tag>(items: NonNull<u8>, length: usize, tracer: &mut Tracer) {
+    // SAFETY: a piece is made of a slice of `T`s in an object, and dealt with while that is there and
+    // shared: see `Tracer::piece`.
+    let items = unsafe { NonNull::slice_from_raw_parts(items.cast::<T>(), length).as_ref() };
+    tracer.items(items);
 }
 
 /// Reports the edges of an object in a heap with tag `H`.
@@ -231,13 +303,9 @@ owners! {
         if let Some(value) = self { value.trace(tracer) }
     }
     [] Box<T> => Box<T::At<'a>>, self tracer { (**self).trace(tracer) }
-    [] Vec<T> => Vec<T::At<'a>>, self tracer { self.iter().for_each(|value| value.trace(tracer)) }
-    [] Box<[T]> => Box<[T::At<'a>]>, self tracer {
-        self.iter().for_each(|value| value.trace(tracer))
-    }
-    [const N: usize] [T; N] => [T::At<'a>; N], self tracer {
-        self.iter().for_each(|value| value.trace(tracer))
-    }
+    [] Vec<T> => Vec<T::At<'a>>, self tracer { tracer.items(self) }
+    [] Box<[T]> => Box<[T::At<'a>]>, self tracer { tracer.items(self) }
+    [const N: usize] [T; N] => [T::At<'a>; N], self tracer { tracer.items(self) }
 }
 
 macro_rules! tuples {

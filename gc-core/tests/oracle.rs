@@ -29,7 +29,7 @@ gc_core::tag! { struct Oracle; }
 const THREADS: usize = 3;
 const ROOTS: usize = 24;
 /// Operations of a thread in a round.
-const OPERATIONS: usize = 1_500;
+const OPERATIONS: usize = 4_000;
 /// Nodes that a run may make.
 const NODES: usize = 1 << 22;
 const SEAL: u64 = 0x5eed_5eed_5eed_5eed;

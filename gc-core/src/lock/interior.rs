@@ -154,7 +154,7 @@ impl<T> Interior<T> {
     {
         self.lock.trace(|| {
             // SAFETY: inside, nobody is exclusive.
-            unsafe { self.get() }.trace(tracer);
+            tracer.whole(|tracer| unsafe { self.get() }.trace(tracer));
         });
     }
 }

@@ -41,7 +41,10 @@
 //! Model: `loom-tests/tests/gc_cycle.rs`, `marking_together`.
 
 use super::Marker;
-use crate::sync::{AtomicUsize, GREY_BATCH, Mutex, Ordering};
+use crate::{
+    sync::{AtomicUsize, GREY_BATCH, Mutex, Ordering},
+    trace::Piece,
+};
 use core::ptr::NonNull;
 
 /// Batches that workers put here at most.
@@ -52,10 +55,20 @@ const ROOM: usize = 64;
 
 /// Grey cells on their way from one worker to another.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Batch(pub(super) Vec<NonNull<u8>>);
+pub(super) struct Batch {
+    pub(super) cells: Vec<NonNull<u8>>,
+    /// Ends of arrays.
+    pub(super) pieces: Vec<Piece>,
+}
 
-// SAFETY: a batch holds addresses and follows none.
+// SAFETY: a batch holds addresses. Pieces are of objects, which any thread may read.
 unsafe impl Send for Batch {}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.cells.is_empty() && self.pieces.is_empty()
+    }
+}
 
 #[derive(Debug, Default)]
 struct Ready {
@@ -198,6 +211,10 @@ pub(super) const BATCH: usize = GREY_BATCH;
 mod tests {
     use super::*;
 
+    fn batch(cells: impl IntoIterator<Item = usize>) -> Batch {
+        Batch { cells: cells.into_iter().map(cell).collect(), pieces: Vec::new() }
+    }
+
     fn cell(n: usize) -> NonNull<u8> {
         NonNull::new(core::ptr::without_provenance_mut(n)).unwrap()
     }
@@ -209,10 +226,10 @@ mod tests {
         assert_eq!(crew.wait(), Next::Done, "nobody has opened");
         crew.open();
         assert_eq!(crew.wait(), Next::Wait, "the driver may find something");
-        assert!(crew.share(Batch(vec![cell(8)])).is_none());
-        assert_eq!(crew.refill(&mut driver), Next::Work(Batch(vec![cell(8)])));
-        assert!(crew.share(Batch(vec![cell(16)])).is_none());
-        assert_eq!(crew.wait(), Next::Work(Batch(vec![cell(16)])));
+        assert!(crew.share(batch([8])).is_none());
+        assert_eq!(crew.refill(&mut driver), Next::Work(batch([8])));
+        assert!(crew.share(batch([16])).is_none());
+        assert_eq!(crew.wait(), Next::Work(batch([16])));
         assert_eq!(crew.refill(&mut driver), Next::Wait, "the helper is busy");
         assert_eq!(crew.refill(&mut helper), Next::Done);
         assert_eq!(crew.wait(), Next::Done);
@@ -224,7 +241,7 @@ mod tests {
             (Crew::default(), Marker::default(), Marker::default());
         assert!(crew.lend().is_none(), "nothing is ready");
         crew.open();
-        assert!(crew.share(Batch(vec![cell(8), cell(16)])).is_none());
+        assert!(crew.share(batch([8, 16])).is_none());
         mutator.take(crew.lend().expect("a batch is ready"));
         assert_eq!(crew.refill(&mut driver), Next::Wait, "the mutator has it");
         crew.put_back(&mut mutator);
@@ -237,7 +254,7 @@ mod tests {
     fn more_batches_than_needed_come_back() {
         let crew = Crew::default();
         crew.open();
-        let returned = (0..2 * READY).filter_map(|n| crew.share(Batch(vec![cell(n + 1)]))).count();
+        let returned = (0..2 * READY).filter_map(|n| crew.share(batch([n + 1]))).count();
         assert_eq!(returned, READY);
         assert!(!crew.is_short());
     }
