@@ -17,13 +17,25 @@ import (
 // rows holds every workload by its name.
 var rows = map[string]func(){
 	"spawn-join":      spawnJoin,
-	"spawn-tree":      spawnTree,
+	"spawn-tree":      func() { spawnTree(14) },
+	"spawn-tree-2m":   func() { spawnTree(largeDepth()) },
 	"yield-2":         func() { yields(2, count(200_000)) },
 	"yield-1000":      func() { yields(1000, count(400)) },
 	"ping-pong-1":     func() { pingPong(1) },
 	"ping-pong-2":     func() { pingPong(2) },
-	"parked":          parked,
+	"channel-1":       func() { channel(1) },
+	"channel-4":       func() { channel(4) },
+	"select-4":        func() { selects(128) },
+	"select-4-tight":  func() { selects(0) },
+	"skynet":          skynet,
+	"mutex-1":         func() { locks(1) },
+	"mutex-2":         func() { locks(2) },
+	"parked":          func() { parked(count(100_000)) },
+	"parked-1m":       func() { parked(count(1_000_000)) },
+	"sleeps":          sleeps,
 	"blocking":        blocking,
+	"announced":       announced,
+	"idle":            idle,
 	"ticker-idle":     func() { ticker(0, 0) },
 	"ticker":          func() { ticker(1, 64) },
 	"ticker-hogs":     func() { ticker(8, 0) },
@@ -125,6 +137,23 @@ func statusBytes(field string) float64 {
 		}
 	}
 	panic("no " + field)
+}
+
+// largeDepth is that of spawn-tree-2m; in a quick run there are an eighth of the goroutines.
+func largeDepth() int {
+	if quick {
+		return 17
+	}
+	return 20
+}
+
+// number reads a count.
+func number(text string) float64 {
+	value, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		panic(err)
+	}
+	return value
 }
 
 // processCPU is the CPU time of all threads so far.

@@ -28,10 +28,10 @@ func spawnJoin() {
 }
 
 // spawnTree: each goroutine starts two and waits for them, down to depth 0.
-func spawnTree() {
+func spawnTree(depth int) {
 	tasks := 0
-	elapsed := medianTime(func() { tasks = treeOfTasks(14) })
-	if tasks != 2<<14-1 {
+	elapsed := medianTime(func() { tasks = treeOfTasks(depth) })
+	if tasks != 2<<depth-1 {
 		panic("a goroutine was lost")
 	}
 	reportEach("per task", elapsed, tasks)
@@ -89,8 +89,7 @@ func pingPong(workers int) {
 
 // parked measures the memory of goroutines that wait at one gate, and what it takes to create and
 // to wake, run and join them. No warm-up: the first touch of every page counts.
-func parked() {
-	tasks := count(100_000)
+func parked(tasks int) {
 	var arrived atomic.Int64
 	gate := make(chan struct{})
 	var all sync.WaitGroup
@@ -125,6 +124,23 @@ func blocking() {
 		all.Wait()
 	})
 	report("total", "ms", elapsed.Seconds()*1e3)
+}
+
+// announced: the same, the first time and later. In Go every system call is announced.
+func announced() {
+	pass := func() float64 {
+		began := time.Now()
+		var all sync.WaitGroup
+		for range 64 {
+			all.Go(func() { sleepInKernel(20 * time.Millisecond) })
+		}
+		all.Wait()
+		return time.Since(began).Seconds() * 1e3
+	}
+	report("first", "ms", pass())
+	later := []float64{pass(), pass(), pass(), pass(), pass()}
+	slices.Sort(later)
+	report("later", "ms", later[2])
 }
 
 // ticks is what the ticker says and the measuring goroutine reads.

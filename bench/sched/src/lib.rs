@@ -4,17 +4,21 @@
 //! not). Sizes, warm-up, clocks and the meaning of each number are here. `../go/sched.go` does
 //! the same for Go.
 
+mod handover;
 mod ticks;
+mod waiting;
 
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use harness::{Request, process as memory};
+use harness::Request;
 
+pub use handover::{Select, VALUES, select};
 pub use ticks::Ticks;
+pub use waiting::{Announce, Futures, announced, parked_futures, spawn_futures};
 
 /// The workers of every row whose name does not say otherwise.
 const WORKERS: usize = 2;
@@ -22,6 +26,9 @@ const WORKERS: usize = 2;
 const BATCH: usize = 1000;
 /// A complete binary tree of tasks has 2^(depth+1) − 1 of them.
 const TREE_DEPTH: u32 = 14;
+/// That of `spawn-tree-2m`; in a quick run an eighth.
+const LARGE_DEPTH: u32 = 20;
+const QUICK_DEPTH: u32 = 17;
 /// Tasks that compute for ever beside the ticker of `ticker-hogs`.
 const HOGS: usize = 8;
 /// Tasks that sleep in the kernel beside the ticker, and for how long each time.
@@ -48,6 +55,21 @@ pub trait Scheduler: Sized {
     /// Two tasks pass a number to and fro over two rendezvous channels.
     fn ping_pong(&self, round_trips: usize);
 
+    /// `pairs` senders and as many receivers share one channel of capacity 128, over which `values` numbers
+    /// go in all. Returns their sum.
+    fn channel(&self, pairs: usize, values: usize) -> usize;
+
+    /// A task with the number 0 sends to its parent's channel the sum of what its ten children send to its
+    /// own, down to `leaves` leaves which send their number. Returns the sum.
+    fn skynet(&self, leaves: usize) -> usize;
+
+    /// `tasks` tasks each take one lock `times` times, and add one under it. Returns the sum.
+    fn locks(&self, tasks: usize, times: usize) -> usize;
+
+    /// For each number from 0 on below `tasks` a task that sleeps for `span` of it, and tells `late` how late
+    /// it woke; returns when all are done.
+    fn sleeps(&self, tasks: usize, span: fn(usize) -> Duration, late: &Arc<Vec<AtomicU32>>);
+
     /// Spawns `tasks` tasks that add one to `arrived` and wait at one gate. What is returned
     /// opens the gate and joins them.
     fn park(&self, tasks: usize, arrived: Arc<AtomicUsize>) -> impl FnOnce();
@@ -73,17 +95,32 @@ pub fn hog() -> ! {
     loop {}
 }
 
-/// Runs the row that the command line names, with `S` as the peer of this name.
-pub fn main<S: Scheduler>(peer: &str) {
+/// Runs the row that the command line names, with `S` as the peer of this name. `own` runs the rows that not
+/// all peers have, and says whether it was one of them.
+pub fn main<S: Scheduler>(peer: &str, own: impl FnOnce(&Request) -> bool) {
     let request = Request::from_args(peer);
+    if own(&request) {
+        return;
+    }
     match request.row.as_str() {
         "spawn-join" => spawn_join::<S>(&request),
-        "spawn-tree" => spawn_tree::<S>(&request),
+        "spawn-tree" => spawn_tree::<S>(&request, TREE_DEPTH),
+        "spawn-tree-2m" => {
+            spawn_tree::<S>(&request, if request.quick { QUICK_DEPTH } else { LARGE_DEPTH });
+        }
         "yield-2" => yields::<S>(&request, 2, request.count(200_000)),
         "yield-1000" => yields::<S>(&request, 1000, request.count(400)),
         "ping-pong-1" => ping_pong::<S>(&request, 1),
         "ping-pong-2" => ping_pong::<S>(&request, 2),
-        "parked" => parked::<S>(&request),
+        "channel-1" => handover::channel::<S>(&request, 1),
+        "channel-4" => handover::channel::<S>(&request, 4),
+        "skynet" => handover::skynet::<S>(&request),
+        "mutex-1" => handover::mutex::<S>(&request, 1),
+        "mutex-2" => handover::mutex::<S>(&request, 2),
+        "parked" => waiting::parked::<S>(&request, 100_000),
+        "parked-1m" => waiting::parked::<S>(&request, 1_000_000),
+        "sleeps" => waiting::sleeps::<S>(&request),
+        "idle" => waiting::idle::<S>(&request),
         "blocking" => blocking::<S>(&request),
         "ticker-idle" => ticker::<S>(&request, 0, 0),
         "ticker" => ticker::<S>(&request, 1, BLOCKERS),
@@ -99,11 +136,11 @@ fn spawn_join<S: Scheduler>(request: &Request) {
     request.report_each("per task", time, BATCH * batches);
 }
 
-fn spawn_tree<S: Scheduler>(request: &Request) {
+fn spawn_tree<S: Scheduler>(request: &Request, depth: u32) {
     let scheduler = S::start(WORKERS);
     let mut tasks = 0;
-    let time = harness::median_time(request.passes(), || tasks = scheduler.spawn_tree(TREE_DEPTH));
-    assert_eq!(tasks, (2 << TREE_DEPTH) - 1, "a task was lost");
+    let time = harness::median_time(request.passes(), || tasks = scheduler.spawn_tree(depth));
+    assert_eq!(tasks, (2 << depth) - 1, "a task was lost");
     request.report_each("per task", time, tasks);
 }
 
@@ -118,31 +155,6 @@ fn ping_pong<S: Scheduler>(request: &Request, workers: usize) {
     let trips = request.count(200_000);
     let time = harness::median_time(request.passes(), || scheduler.ping_pong(trips));
     request.report_each("round trip", time, trips);
-}
-
-/// Memory, and what it takes to create the tasks and to wake, run and join them. Both times
-/// include the first touch of every page: this row has no warm-up.
-fn parked<S: Scheduler>(request: &Request) {
-    let scheduler = S::start(WORKERS);
-    scheduler.spawn_join(BATCH, 1);
-    let tasks = request.count(100_000);
-    let arrived = Arc::new(AtomicUsize::new(0));
-    let before = memory::resident_bytes();
-    let began = Instant::now();
-    let open = scheduler.park(tasks, arrived.clone());
-    // Acquire: all that the tasks touched before they arrived is resident; pairs with the
-    // increment in each peer.
-    while arrived.load(Ordering::Acquire) < tasks {
-        thread::sleep(Duration::from_micros(200));
-    }
-    let created = began.elapsed();
-    let resident = memory::resident_bytes().saturating_sub(before);
-    request.report("resident each", "bytes", resident as f64 / tasks as f64);
-    request.report_each("create", created, tasks);
-    let began = Instant::now();
-    open();
-    request.report_each("wake and join", began.elapsed(), tasks);
-    process::exit(0);
 }
 
 /// How long it takes until 64 tasks have been blocked for 20 ms each. One worker for each would

@@ -4,19 +4,19 @@
 //! overflow its stack. The tasks here use no thread-locals, and have 64 KiB of stack.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bench_sched::{Scheduler, Ticks};
 use may::coroutine::{self, JoinHandle};
-use may::sync::{SyncFlag, spsc};
+use may::sync::{Mutex, SyncFlag, mpmc, mpsc, spsc};
 
 /// In words of 8 bytes.
 const STACK_WORDS: usize = 8 << 10;
 
 fn main() {
-    bench_sched::main::<May>("may");
+    bench_sched::main::<May>("may", |_| false);
 }
 
 /// Its scheduler is one for the process.
@@ -75,6 +75,59 @@ impl Scheduler for May {
         echo.join().unwrap();
     }
 
+    /// Unbounded: it has no other.
+    fn channel(&self, pairs: usize, values: usize) -> usize {
+        let (tx, rx) = mpmc::channel();
+        for _ in 0..pairs {
+            let tx = tx.clone();
+            spawn(move || (0..values / pairs).for_each(|n| tx.send(n).unwrap()));
+        }
+        drop(tx);
+        let one = |_| {
+            let rx = rx.clone();
+            spawn(move || {
+                let mut sum = 0;
+                while let Ok(n) = rx.recv() {
+                    sum += n;
+                }
+                sum
+            })
+        };
+        let receivers: Vec<JoinHandle<usize>> = (0..pairs).map(one).collect();
+        receivers.into_iter().map(|receiver| receiver.join().unwrap()).sum()
+    }
+
+    fn skynet(&self, leaves: usize) -> usize {
+        let (tx, rx) = mpsc::channel();
+        spawn(move || skynet(tx, 0, leaves)).join().unwrap();
+        rx.recv().unwrap()
+    }
+
+    fn locks(&self, tasks: usize, times: usize) -> usize {
+        let sum = Arc::new(Mutex::new(0));
+        let one = |_| {
+            let sum = sum.clone();
+            spawn(move || (0..times).for_each(|_| *sum.lock().unwrap() += 1))
+        };
+        let all: Vec<_> = (0..tasks).map(one).collect();
+        all.into_iter().for_each(|task| task.join().unwrap());
+        *sum.lock().unwrap()
+    }
+
+    fn sleeps(&self, tasks: usize, span: fn(usize) -> Duration, late: &Arc<Vec<AtomicU32>>) {
+        let one = |number: usize| {
+            let late = late.clone();
+            spawn(move || {
+                let deadline = Instant::now() + span(number);
+                coroutine::sleep(span(number));
+                let micros = deadline.elapsed().as_micros() as u32;
+                late[number].store(micros, Ordering::Relaxed);
+            })
+        };
+        let all: Vec<_> = (0..tasks).map(one).collect();
+        all.into_iter().for_each(|task| task.join().unwrap());
+    }
+
     fn park(&self, tasks: usize, arrived: Arc<AtomicUsize>) -> impl FnOnce() {
         let gate = Arc::new(SyncFlag::new());
         let one = |_| {
@@ -120,6 +173,19 @@ impl Scheduler for May {
             }
         });
     }
+}
+
+fn skynet(to: mpsc::Sender<usize>, number: usize, leaves: usize) {
+    if leaves == 1 {
+        return to.send(number).unwrap();
+    }
+    let (tx, rx) = mpsc::channel();
+    for child in 0..10 {
+        let (tx, leaves) = (tx.clone(), leaves / 10);
+        spawn(move || skynet(tx, number + child * leaves, leaves));
+    }
+    drop(tx);
+    to.send((0..10).map(|_| rx.recv().unwrap()).sum()).unwrap();
 }
 
 fn tree(depth: u32) -> usize {
