@@ -39,6 +39,7 @@
 //! | `sched_idle` | no goroutine lies in a queue while all Ms sleep; no P waits for a thread beside one that sleeps |
 //! | `sched_park` | who is made ready runs once, after its context was saved; joins; an M's sleep |
 //! | `sched_queue` | each goroutine comes out of its queue once |
+//! | `sched_swap` | the queues of a policy that is replaced are used by nobody when they are emptied; each goroutine in them runs once, none lies there beside sleepers |
 //! | `sched_timer` | an earlier deadline wakes the timer thread; a timer fires or is cancelled; no look is lost |
 //! | `sched_turnstile` | a scheduler ends when nobody is inside, and not before |
 //! | `sysmon_alarm` | a monitor does not sleep beside an active machine |

@@ -1,7 +1,7 @@
 //! The order in which goroutines run, and how to choose another.
 //!
-//! The default is Go's. [`Builder::policy`](crate::Builder::policy) takes any [`Policy`]: one of those
-//! here, or one's own, for which `sched-core/examples/own_policy.rs` is an example.
+//! The default is Go's. [`Builder::policy`](crate::Builder::policy) takes any [`Policy`], and so does
+//! [`Runtime::set_policy`](crate::Runtime::set_policy), while goroutines run: one of those here, or one's own, for which `sched-core/examples/own_policy.rs` is an example.
 //!
 //! | policy | for |
 //! |---|---|

@@ -9,6 +9,7 @@ use sched_core::{Config, Scheduler};
 use crate::builder::{BuildError, Builder};
 use crate::config::Preempt;
 use crate::current;
+use crate::policy::{Chosen, Policy};
 use crate::scope::{self, Scope};
 use crate::spawn::{GoError, JoinHandle, Spawn};
 use crate::stats::Stats;
@@ -213,6 +214,20 @@ impl Runtime {
         self.scheduler.set_procs(procs)?;
         self.attendants.stop_following();
         Ok(())
+    }
+
+    /// Changes the order in which goroutines run, while they run; nobody is stopped for it. What is queued
+    /// is moved within some milliseconds; a call meanwhile waits.
+    ///
+    /// ```
+    /// use runtime::policy::{Gmp, Priority};
+    /// let rt = runtime::Runtime::new().unwrap();
+    /// rt.set_policy(Priority::new());
+    /// assert_eq!(rt.go(|| 7).join().unwrap(), 7);
+    /// rt.set_policy(Gmp);
+    /// ```
+    pub fn set_policy(&self, policy: impl Policy) {
+        self.scheduler.set_policy(&Chosen::new(policy));
     }
 
     /// What the runtime has done so far.

@@ -132,6 +132,7 @@ impl Shared {
     pub(crate) fn proc_idle(&self, held: Held<'_>) {
         self.clear_shelf(held);
         self.share(None);
+        self.stand_up(held);
         let proc = held.proc();
         self.hooks.proc_idle(proc.index(), proc.local());
     }

@@ -42,7 +42,7 @@ impl Shared {
         origin: &'static Location<'static>,
     ) -> TaskRef {
         let kind = Kind { order: Order::USUAL, class: Class::Urgent };
-        self.make(packet, kind, origin, |run, _| self.put_woken(run))
+        self.make(packet, kind, origin, |run, held| self.put_woken(held, run))
     }
 
     /// Makes the record of a goroutine; `queue` puts it where it shall run, inside the runtime.

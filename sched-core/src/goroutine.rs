@@ -115,7 +115,7 @@ pub(crate) fn unpark_urgently(task: &TaskRef) {
         let _entered = enter();
         // SAFETY: the state says that the goroutine is parked and that nobody else schedules it.
         let run = unsafe { Run::from_raw(NonNull::from(&**task)) };
-        task.shared().put_woken(run);
+        task.shared().put_woken(None, run);
     }
 }
 

@@ -33,7 +33,7 @@
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
 //! | [`dump`], `asleep` | who is there, and what each waits for; whether all wait for each other |
 //! | `handoff`, [`monitor`], [`bell`] | who takes Ps, when, who watches, and who wakes the watcher |
-//! | [`policy`], `ready` | the order in which goroutines run, which can be swapped; [`queue`]: what policies are made of |
+//! | [`policy`], `ready`, `swap`, [`succession`] | the order in which goroutines run, and how it is changed while they do; [`queue`]: what policies are made of |
 //! | [`idle`], [`orders`], [`parker`], [`lock`] | who sleeps and who looks for work; a thread's sleep; the runtime's lock |
 //! | `service` | threads and stacks made ahead of need |
 //! | [`tls`], [`context`], [`stack`] | TLS blocks, the switch, stacks |
@@ -53,6 +53,7 @@ pub mod orders;
 pub mod parker;
 pub mod policy;
 pub mod queue;
+pub mod succession;
 pub mod sync;
 pub mod task;
 pub mod timer;
@@ -116,6 +117,8 @@ pub mod stack;
 mod stats;
 #[cfg(not(loom))]
 mod supply;
+#[cfg(not(loom))]
+mod swap;
 #[cfg(not(loom))]
 mod switch;
 #[cfg(not(loom))]

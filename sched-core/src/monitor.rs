@@ -153,7 +153,7 @@ impl Monitor {
     /// How busy the scheduler is.
     pub fn load(&self) -> Load {
         Load {
-            runnable: self.shared.queues.board().len(),
+            runnable: self.shared.queued(),
             // Before the number of all: see `set_procs`.
             idle_procs: self.shared.idle.idle_procs(),
             spinning: self.shared.idle.spinning(),

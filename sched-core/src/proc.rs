@@ -1,8 +1,8 @@
 //! The P: the right to run, and what goes with it.
 //!
 //! A P carries everything that whoever runs goroutines needs without a lock: the cache of free G
-//! records, the embedding's pointer, the slice; and a place in the queues of the
-//! [`policy`](crate::policy), under the same number. It belongs to one
+//! records, the embedding's pointer, the slice; and a place at the queues of the
+//! [`policy`](crate::policy). It belongs to one
 //! holder at a time: an M, the idle list, or a taker that is handing it over. [`Held`] is the
 //! evidence: having one proves that the running code is inside the runtime on an M that holds the P,
 //! so nobody can take it away meanwhile. Everything that needs the holder hangs on `Held`.
@@ -13,7 +13,7 @@
 //! | `tick` | holder, one more per slice | monitor |
 //! | `slice` | holder, at the start of a slice | monitor, timer thread |
 //! | `berth` | holder; whoever shuts the scheduler, by its own rules | the same |
-//! | `random`, `cache`, `shelf`, `load` | holder | holder |
+//! | `random`, `chair`, `cache`, `shelf`, `load` | holder | holder |
 //!
 //! # Slices
 //!
@@ -30,21 +30,30 @@ use crate::{
     policy::board::Place,
     registry::Cache,
     stack::Shelf,
+    succession::Stay,
     sync::{AtomicU32, AtomicU64, Ordering},
     task::Run,
 };
+
+/// A place at the queues of a policy that is, or was, in office.
+#[derive(Debug)]
+pub(crate) struct Chair {
+    pub(crate) stay: Stay,
+    pub(crate) place: Place,
+}
 
 /// A right to run.
 #[repr(align(128))]
 #[derive(Debug)]
 pub(crate) struct Proc {
-    place: Place,
+    index: usize,
     local: *mut (),
     /// Where its carrier rests.
     pub(crate) berth: Berth<Run>,
     tick: AtomicU32,
     slice: AtomicU64,
     random: Cell<u32>,
+    chair: UnsafeCell<Option<Chair>>,
     cache: UnsafeCell<Cache>,
     shelf: UnsafeCell<Shelf>,
     /// What the carrier that the M is about to switch to shall poll.
@@ -59,16 +68,16 @@ unsafe impl Sync for Proc {}
 
 impl Proc {
     /// A P that nobody holds.
-    pub(crate) fn new(place: Place, local: *mut ()) -> Self {
-        let index = place.proc;
+    pub(crate) fn new(index: usize, local: *mut ()) -> Self {
         Self {
-            place,
+            index,
             local,
             berth: Berth::new(),
             tick: AtomicU32::new(0),
             slice: AtomicU64::new(0),
             // Any odd number: the generator must not start at zero.
             random: Cell::new(0x9e37_79b9 ^ (index as u32) << 8 | 1),
+            chair: UnsafeCell::new(None),
             cache: UnsafeCell::new(Cache::new()),
             shelf: UnsafeCell::new(Shelf::new()),
             load: UnsafeCell::new(None),
@@ -77,7 +86,7 @@ impl Proc {
 
     /// Its place in the table.
     pub(crate) fn index(&self) -> usize {
-        self.place.proc
+        self.index
     }
 
     /// The embedding's pointer.
@@ -116,10 +125,17 @@ impl<'a> Held<'a> {
         self.0
     }
 
-    /// Its place in the policy's queues.
+    /// Where it sits at the policy's queues; `None` since it was idle.
     #[inline]
-    pub(crate) fn place(self) -> Place {
-        self.0.place
+    pub(crate) fn chair(self) -> Option<&'a Chair> {
+        // SAFETY: the holder alone uses the chair. References end before the next `sit`: `ready` calls both.
+        unsafe { &*self.0.chair.get() }.as_ref()
+    }
+
+    /// Sits there from now on; gives up the chair it had.
+    pub(crate) fn sit(self, chair: Option<Chair>) -> Option<Chair> {
+        // SAFETY: as in `chair`.
+        core::mem::replace(unsafe { &mut *self.0.chair.get() }, chair)
     }
 
     /// Calls `f` with the cache of free G records.

@@ -59,7 +59,7 @@ use crate::{
 pub(crate) const ROOM: usize = 1024;
 
 /// Nanoseconds until goroutines on Ps that are too many are asked again.
-const PRESS: u64 = 1_000_000;
+pub(crate) const PRESS: u64 = 1_000_000;
 
 /// Nanoseconds of processor time between two looks that show that a goroutine computes. A handler that
 /// has interrupted a blocked thread takes less.
@@ -114,15 +114,19 @@ impl Shared {
     /// Makes a P, which the caller holds. Calls the embedding.
     pub(crate) fn make_proc(&self) -> usize {
         let index = self.procs.len();
-        self.queues.board().add_proc();
-        self.procs.add(Proc::new(self.queues.board().place(index), self.hooks.proc_start(index)));
+        self.queues.visit().board().add_proc();
+        if let Some(leaving) = self.queues.visit_leaving() {
+            leaving.board().add_proc();
+        }
+        self.procs.add(Proc::new(index, self.hooks.proc_start(index)));
         index
     }
 
-    /// While there are Ps too many, or stacks too few that may lie on some shelf: asks goroutines to give
-    /// way, again and again.
+    /// While there are Ps too many, or stacks too few that may lie on some shelf, or Ps at the queues of a
+    /// policy that is leaving: asks goroutines to give way, again and again.
     pub(crate) fn press(&self) {
-        if self.idle.surplus() == 0 && !self.short_of_stacks() {
+        let swaps = self.queues.is_leaving();
+        if self.idle.surplus() == 0 && !self.short_of_stacks() && !swaps {
             return;
         }
         let busy = self.machines().filter(|m| m.proc().is_some() && !m.task().is_null());
@@ -130,6 +134,9 @@ impl Shared {
             handoff::request_preempt(self, m);
             if m.has_computed(COMPUTES) {
                 crate::glue::signal(self, m);
+            } else if swaps {
+                // It stands in the kernel, and would keep the queues.
+                handoff::take(self, m, m.switches());
             }
         }
         self.timers.look_again(now() + PRESS);

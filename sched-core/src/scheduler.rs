@@ -29,6 +29,7 @@ use crate::{
     glue, goroutine, handoff,
     hooks::Hooks,
     monitor::Monitor,
+    policy::Chosen,
     shared::Shared,
     spawn::{self, Spawn},
     stack::{Mmap, StackSource},
@@ -172,6 +173,27 @@ impl Scheduler {
     /// ```
     pub fn set_procs(&self, procs: usize) -> Result<(), Error> {
         self.shared.set_procs(procs)
+    }
+
+    /// Changes the order in which goroutines run, while they run; nobody is stopped for it.
+    ///
+    /// Whatever becomes ready from now on is queued by `policy`, and what is queued is moved, by each P as it
+    /// next looks for a goroutine. That takes some milliseconds; a call during it waits. Does nothing
+    /// once the scheduler has stopped.
+    ///
+    /// ```
+    /// use sched_core::{Config, NoHooks, Scheduler, policy::{Chosen, GlobalFifo, Priority}};
+    /// # use std::sync::Arc;
+    /// let scheduler = Scheduler::new(Config::default(), Arc::new(NoHooks))?;
+    /// let jobs: Vec<_> = (0..100).map(|n| scheduler.spawn(move || n)).collect::<Result<_, _>>()?;
+    /// scheduler.set_policy(&Chosen::new(Priority::new()));
+    /// scheduler.set_policy(&Chosen::new(GlobalFifo));
+    /// assert_eq!(jobs.into_iter().map(|job| job.join().unwrap()).sum::<u32>(), 4_950);
+    /// # scheduler.shutdown(None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_policy(&self, policy: &Chosen) {
+        self.shared.set_policy(policy);
     }
 
     /// The configuration it was built with.

@@ -16,6 +16,9 @@
 //! * A P without an M to run it becomes an *order* ([`orders`](crate::orders)), for the next thread that
 //!   arrives or comes to rest.
 //!
+//! It also frees the queues of a policy that was replaced ([`swap`](crate::swap)): the allocator's lock, too,
+//! may be held by a goroutine that was preempted.
+//!
 //! It looks at everything each time it wakes, so a request is no more than a permit: none can be
 //! lost between two looks.
 //!
@@ -52,6 +55,7 @@ use crate::{
     glue,
     machine::Machine,
     parker::Parker,
+    resize::PRESS,
     shared::Shared,
     sync::{AtomicUsize, Ordering, now},
     tls, worker,
@@ -113,10 +117,11 @@ fn serve(shared: &Shared) {
     let mut crew = Crew::default();
     while !shared.stopping() {
         let well = make_threads(shared, &mut crew) & shared.make_stacks();
-        if well {
+        let pause = if shared.finish_swap() { RETRY } else { PRESS };
+        if well && pause == RETRY {
             shared.service.parker.park();
         } else {
-            let _ = shared.service.parker.park_until(now() + RETRY);
+            let _ = shared.service.parker.park_until(now() + pause);
         }
     }
     for thread in crew.threads {

@@ -3,7 +3,7 @@
 //! | room | its part of [`Shared`] |
 //! |---|---|
 //! | `crew` | Ps and Ms: tables, waking, handing over |
-//! | `ready` | goroutines that are ready: where they go, what runs next |
+//! | `ready`, `swap` | goroutines that are ready: where they go, what runs next; another policy |
 //! | `resize` | how many Ps there shall be |
 //! | `supply` | stacks for goroutines that have none yet |
 //! | `gate` | how many goroutines live, who may come in, the end |
@@ -44,6 +44,7 @@ use crate::{
     service::Service,
     stack::{SlotsConfig, StackSource},
     stats::{SharedCounters, Stats},
+    succession::Succession,
     supply::Supplies,
     switch::running,
     sync::{AtomicBool, AtomicUsize},
@@ -68,7 +69,7 @@ pub(crate) struct Shared {
     pub(crate) machine_count: AtomicUsize,
 
     /// The queues of goroutines that are ready: see `ready`.
-    pub(crate) queues: Installed<Runnable>,
+    pub(crate) queues: Succession<Installed<Runnable>>,
     /// Somebody waits for goroutines that hold something.
     pub(crate) hurry: AtomicBool,
     pub(crate) idle: Idle,
@@ -114,7 +115,7 @@ impl Shared {
             sizing: Mutex::new(()),
             machines: Machines::new(config.max_threads),
             machine_count: AtomicUsize::new(0),
-            queues: config.policy.install(room),
+            queues: Succession::new(config.policy.install(room)),
             hurry: AtomicBool::new(false),
             idle: Idle::new(room, config.max_threads),
             take: Lock::new(()),

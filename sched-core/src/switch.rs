@@ -155,7 +155,7 @@ pub(crate) fn settle(words: &Words) {
         Some(Commit::Preempted(run)) => settle_preempted(m, run),
         Some(Commit::Displaced(run)) => {
             run.task().state.commit_yield();
-            m.shared().put_woken(run);
+            m.shared().put_woken(m.held(), run);
         }
         Some(Commit::Rest(run)) => settle_rest(m, run),
         Some(Commit::End(run)) => settle_end(m, run),
@@ -168,7 +168,7 @@ fn settle_park(m: &Machine, run: Run) {
         CommitPark::Parked => drop_reference(run),
         // It was unparked while it parked. The M has found something else to do by now, and what
         // that is may run for long.
-        CommitPark::Notified => m.shared().put_woken(run),
+        CommitPark::Notified => m.shared().put_woken(m.held(), run),
     }
 }
 

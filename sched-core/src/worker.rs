@@ -161,7 +161,7 @@ fn search(m: &Machine, held: Held<'_>) -> Option<Run> {
             return Some(run);
         }
     }
-    if shared.queues.board().others_empty(held.proc().index()) {
+    if !shared.others_have_work(held) {
         return None;
     }
     // Somebody has work that is none for others: two who wake each other in turn. A nap costs them

@@ -1,0 +1,195 @@
+//! Another policy, while goroutines run.
+//!
+//! # Problem
+//!
+//! All queues are exchanged at once, on a thousand Ps, and nobody stops for it. No goroutine may be left in an
+//! old queue, or be in two.
+//!
+//! # How
+//!
+//! The queues are the value of a [`Succession`](crate::succession::Succession). A P has a [`Chair`] at them: it stays. Threads without a P
+//! visit. [`set_policy`](Shared::set_policy) puts new queues into office. From then on
+//!
+//! * whoever holds a P sees it at his next use of the queues, be it a put or a pick, and *moves over*: he sits
+//!   down at the new ones, empties his part of the old ones and what they share into the new, and ends his stay
+//!   ([`sit_down`](Shared::sit_down)). So a P puts at most one goroutine into the old queues after the change;
+//! * visitors find the new ones; those that came before finish their put in the old;
+//! * a thief who finds nothing looks into the old queues, too ([`rescue`](Shared::rescue)), as does the last
+//!   look of a spinner ([`any_work`](Shared::any_work)). So what lies there is found by others, although a P that is busy for long has not moved;
+//! * a P that goes idle has no chair, and sits down anew when it is used again.
+//!
+//! When nobody uses the old queues any more they are buried: what is left in them is put into the new ones
+//! ([`finish_swap`](Shared::finish_swap)). That is the service thread's, as the policy's memory is freed, and a goroutine may have been
+//! preempted with the allocator's lock in its hand. (The timer thread did it first: it waited for that lock, and
+//! everybody for the timer thread, in two of a hundred runs of `tests/swap.rs`.) Meanwhile, each millisecond, the
+//! timer thread presses those who have not moved: goroutines that run are asked to give way, by signal if they
+//! compute; from those that stand still in the kernel the P is taken, since their queue would wait with them.
+//!
+//! # Why nothing is lost
+//!
+//! A goroutine that was put lies in one of two queues, and both are looked at, as long as there are two; the proof
+//! of `idle.md` says "every queue", and means that. Moving is taking and putting, with a
+//! [`notify`](Shared::notify) afterwards, on behalf of what was in neither for a moment. So is a burial that
+//! failed, while which the old queues could not be seen. A goroutine is moved by value, like
+//! one that is taken to be run, so it is never in both.
+//!
+//! # Price
+//!
+//! A load and a comparison at each use of the queues; two read-modify-writes for each that becomes ready where
+//! there is no P, which takes a lock besides. The change itself takes O(1) for the caller, and O(1) per
+//! goroutine queued, by whoever moves it.
+
+use std::sync::PoisonError;
+
+use crate::{
+    entry::enter,
+    park::{self, WaitReason},
+    policy::{
+        Cause, Chosen,
+        board::{Installed, Place},
+    },
+    proc::{Chair, Held},
+    resize::PRESS,
+    shared::Shared,
+    task::runnable::Runnable,
+};
+
+impl Shared {
+    /// Makes `policy` the one that goroutines are queued by. Waits until the change before this one is complete.
+    pub(crate) fn set_policy(&self, policy: &Chosen) {
+        loop {
+            {
+                let _one_at_a_time = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);
+                if self.stopping() {
+                    return;
+                }
+                if self.bury() {
+                    return self.succeed(policy);
+                }
+            }
+            let soon = std::time::Instant::now() + std::time::Duration::from_nanos(PRESS);
+            let _ = park::park_until(WaitReason::Lock, soon);
+        }
+    }
+
+    /// Nobody is leaving, and nobody else makes Ps or changes the policy.
+    fn succeed(&self, policy: &Chosen) {
+        let queues = policy.install(self.procs.room());
+        (0..self.procs.len()).for_each(|_| queues.board().add_proc());
+        let _entered = enter();
+        match self.queues.succeed(queues) {
+            Ok(()) => {
+                self.press();
+                self.service.rouse();
+            }
+            Err(_) => unreachable!("the one before was buried under the same lock"),
+        }
+    }
+
+    /// Sits down at the queues in office. If the P sat elsewhere: moves what lies there.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn sit_down<'a>(&'a self, held: Held<'a>) -> (&'a Installed<Runnable>, Place) {
+        let stay = self.queues.stay();
+        let place = self.queues.at(&stay).board().place(held.proc().index());
+        if let Some(old) = held.sit(Some(Chair { stay, place })) {
+            self.empty(held, self.queues.at(&old.stay), old.place);
+            self.queues.end(old.stay);
+            self.notify();
+        }
+        let chair = held.chair().expect("it has just sat down");
+        (self.queues.at(&chair.stay), chair.place)
+    }
+
+    /// The P goes idle.
+    pub(crate) fn stand_up(&self, held: Held<'_>) {
+        if let Some(chair) = held.sit(None) {
+            debug_assert!(
+                self.queues.at(&chair.stay).board().is_local_empty(chair.place.proc),
+                "a P goes idle with goroutines in its queue"
+            );
+            self.queues.end(chair.stay);
+        }
+    }
+
+    /// Puts what the P can reach of the old queues into those where it sits.
+    fn empty(&self, held: Held<'_>, old: &Installed<Runnable>, place: Place) {
+        let moment = self.moment(Some(held));
+        // SAFETY: the P is held, and the place is of the old queues.
+        while let Some((run, _)) = unsafe { old.board().pick(place, &moment) } {
+            self.put_at_chair(held, run);
+        }
+    }
+
+    /// Queues a goroutine where the P sits, in office or not any more.
+    fn put_at_chair(&self, held: Held<'_>, run: Runnable) {
+        let Some(chair) = held.chair() else { return self.put(None, run, Cause::Moved) };
+        let queues = self.queues.at(&chair.stay);
+        let moment = self.moment(Some(held));
+        // SAFETY: the P is held, and the place is of these queues.
+        unsafe { queues.board().put(Some(chair.place), &moment, run, Cause::Moved.into()) };
+    }
+
+    /// A goroutine from the queues that are leaving, for a P that sits at those in office.
+    #[inline]
+    pub(crate) fn rescue(&self, held: Held<'_>, last: bool) -> Option<Runnable> {
+        if self.queues.is_leaving() { self.rescue_one(held, last) } else { None }
+    }
+
+    #[cold]
+    fn rescue_one(&self, held: Held<'_>, last: bool) -> Option<Runnable> {
+        let old = self.queues.visit_leaving()?;
+        let place = old.board().place(held.proc().index());
+        let (moment, random) = (self.moment(Some(held)), held.random());
+        // SAFETY: the P is held, and does not sit there: its part is used by nobody else.
+        let found = unsafe { old.board().pick(place, &moment) }.map(|(run, _)| run);
+        // SAFETY: as above.
+        let found = found.or_else(|| unsafe { old.board().steal(place, &moment, random, last) });
+        // SAFETY: as above. What came with the theft.
+        while let Some(run) = unsafe { old.board().evict(place) } {
+            self.put_at_chair(held, run);
+        }
+        found
+    }
+
+    /// Empties the queues that are leaving, if nobody uses them any more. True if none are left. The caller
+    /// holds `sizing`, and is outside of the runtime: the policy's memory is freed.
+    fn bury(&self) -> bool {
+        let old = {
+            let _entered = enter();
+            match self.queues.bury() {
+                Ok(None) => return true,
+                Ok(Some(old)) => {
+                    self.empty_alone(&old);
+                    old
+                }
+                Err(_) => {
+                    // On behalf of what lies there, which could not be seen for a moment.
+                    self.notify();
+                    return false;
+                }
+            }
+        };
+        drop(old);
+        true
+    }
+
+    /// Puts all that is left in queues that nobody else can reach into those in office.
+    fn empty_alone(&self, old: &Installed<Runnable>) {
+        let (board, moment) = (old.board(), self.moment(None));
+        for proc in 0..self.procs.len() {
+            let place = board.place(proc);
+            // SAFETY: nobody else can reach these queues, whoever holds the P.
+            while let Some((run, _)) = unsafe { board.pick(place, &moment) } {
+                self.put(None, run, Cause::Moved);
+                self.notify();
+            }
+        }
+    }
+
+    /// The service thread's part in a change of policy. False: it must look again.
+    pub(crate) fn finish_swap(&self) -> bool {
+        // Whoever holds the lock buries, too, or will be done soon.
+        !self.queues.is_leaving() || self.sizing.try_lock().is_ok_and(|_one_at_a_time| self.bury())
+    }
+}
