@@ -104,4 +104,6 @@ pub mod sync;
 pub use cache::Cache;
 pub use error::Error;
 pub use heap::Heap;
+#[doc(hidden)]
+pub use stats::Account;
 pub use stats::{Json, Stats};

@@ -1,7 +1,10 @@
 //! What the heap holds, in parts that add up, and how often each step of the path was taken.
 
+mod account;
 mod text;
 
+#[doc(hidden)]
+pub use account::Account;
 pub use text::Json;
 
 use crate::{
