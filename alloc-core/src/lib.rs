@@ -70,6 +70,8 @@
 extern crate std;
 
 mod cache;
+#[doc(hidden)]
+pub mod cache_pool;
 mod central;
 mod error;
 #[cfg(feature = "global")]

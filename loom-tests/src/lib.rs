@@ -22,10 +22,12 @@
 //! | `alloc_holes` | who makes holes in a listed span holds it alone; no live cell and no link loses its contents |
 //! | `alloc_large_cache` | the span of a freed large block is in one slot or one hand |
 //! | `alloc_lock` | one holder at a time, who sees what the last one wrote |
+//! | `alloc_pages` | a page is free in one place; the parts of the account add up whenever they are read |
 //! | `alloc_remote` | a cell freed by another thread is found once, with its content |
 //! | `alloc_scavenge` | a page that goes back is in one hand, and known to be zero only if it is |
 //! | `alloc_set` | a span that is put back is taken once |
-//! | `alloc_sweep` | one sweeper per span and cycle |
+//! | `alloc_sweep` | one sweeper per span and cycle; the next marks come after the last sweep |
+//! | `alloc_thread` | a cache has one thread at a time and is empty when it comes out of the pool |
 //! | `alloc_zeroed` | a block that is known to be zero is |
 //! | `gc_cleanup` | no token lies in a queue beside a taker that sleeps |
 //! | `gc_cycle` | nobody reaches a cell that sweep has freed |

@@ -21,7 +21,7 @@
 //! A handler that interrupts the fork itself, while all locks are held, gets null: any heap would need
 //! one of them. It may free.
 
-use super::{HEAP, KEY, POOL, Place, Words, emergency};
+use super::{HEAP, KEY, POOL, Place, Words, emergency, thread};
 
 /// Installs the handlers; `false` if libc has no memory for that.
 pub(super) fn install<P: Place>() -> bool {
@@ -55,7 +55,7 @@ unsafe extern "C" fn after_in_child<P: Place>() {
             // SAFETY: the parent's copy of this thread took the locks in `before`.
             unsafe { unlock_all() }
             // SAFETY: the child has this thread alone, which is not in the middle of an allocation.
-            unsafe { POOL.lock().adopt_orphans(words) }
+            unsafe { thread::adopt_orphans(words) }
         }
         words.end_fork();
     });

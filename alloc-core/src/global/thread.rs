@@ -32,6 +32,7 @@ use core::{
 };
 
 use super::{Binding, GlobalCache, HEAP, KEY, LEVELS, LOCAL, POOL, fork};
+use crate::cache_pool;
 
 /// What the allocator knows of a thread. All zeros is a thread that never allocated.
 #[repr(C)]
@@ -150,91 +151,36 @@ unsafe impl Place for StdPlace {
     }
 }
 
-/// A cache in the pool or in the hands of a thread. Never freed.
-pub(super) struct Pooled {
-    cache: GlobalCache,
-    /// Next in the pool.
-    next: Option<NonNull<Pooled>>,
-    /// Next of all that were ever made.
-    older: Option<NonNull<Pooled>>,
-    /// The words of the thread that has it; null in the pool.
-    words: *const Words,
-}
+/// A cache in the pool or in the hands of the thread with these words.
+pub(super) type Pooled = cache_pool::Pooled<GlobalCache, Words>;
 
 /// All caches of threads.
-pub(super) struct Pool {
-    free: Option<NonNull<Pooled>>,
-    newest: Option<NonNull<Pooled>>,
+pub(super) type Pool = cache_pool::Pool<GlobalCache, Words>;
+
+/// A record of a new cache, in memory that is kept for ever.
+fn make() -> Option<NonNull<Pooled>> {
+    let (size, align) = (size_of::<Pooled>(), align_of::<Pooled>());
+    let at = HEAP.meta.alloc(HEAP.source(), size, align)?.cast::<Pooled>();
+    // SAFETY: fresh memory for a record.
+    unsafe { at.write(Pooled::new(HEAP.cache())) };
+    Some(at)
 }
 
-// SAFETY: pooled caches are used by whoever took them out; the pool is only touched under its lock.
-unsafe impl Send for Pool {}
-
-impl Pool {
-    pub(super) const fn new() -> Self {
-        Pool { free: None, newest: None }
-    }
-
-    /// A cache for the thread with these words.
-    fn take(&mut self, words: &Words) -> Option<NonNull<Pooled>> {
-        let mut pooled = self.pop().or_else(|| self.make())?;
-        // SAFETY: out of the pool, it is ours.
-        unsafe { pooled.as_mut() }.words = words;
-        Some(pooled)
-    }
-
-    fn pop(&mut self) -> Option<NonNull<Pooled>> {
-        let mut pooled = self.free?;
-        // SAFETY: caches in the pool are nobody else's.
-        self.free = unsafe { pooled.as_mut() }.next.take();
-        Some(pooled)
-    }
-
-    fn make(&mut self) -> Option<NonNull<Pooled>> {
-        let (size, align) = (size_of::<Pooled>(), align_of::<Pooled>());
-        let at = HEAP.meta.alloc(HEAP.source(), size, align)?.cast::<Pooled>();
-        let pooled =
-            Pooled { cache: HEAP.cache(), next: None, older: self.newest, words: ptr::null() };
-        // SAFETY: fresh memory for a record, kept for ever.
-        unsafe { at.write(pooled) };
-        self.newest = Some(at);
-        Some(at)
-    }
-
-    fn give_back(&mut self, mut pooled: NonNull<Pooled>) {
-        // SAFETY: the caller gives the cache up.
-        let record = unsafe { pooled.as_mut() };
-        record.words = ptr::null();
-        record.next = self.free.replace(pooled);
-    }
-
-    /// In the child of a fork: empties and takes back the caches of the threads that it does not have.
-    ///
-    /// A cache that its thread was in the middle of using is lost, with what it holds. The child
-    /// sees of each thread what it had written up to some moment, so a full slot means a whole cache.
-    ///
-    /// # Safety
-    ///
-    /// The caller is the only thread, the child's, with the words `own`; no lock of the heap is held.
-    pub(super) unsafe fn adopt_orphans(&mut self, own: &Words) {
-        let mut next = self.newest;
-        while let Some(mut pooled) = next {
-            // SAFETY: records are never freed, and the threads that used them are not here.
-            let record = unsafe { pooled.as_mut() };
-            next = record.older;
-            if record.words.is_null() || ptr::eq(record.words, own) {
-                continue;
-            }
-            // SAFETY: libc keeps the stacks and thread-locals of the lost threads mapped until
-            // something reuses them, and nothing of this process ran since the fork.
-            let whole = unsafe { (*record.words).slot.get() } == pooled.as_ptr();
-            record.words = ptr::null();
-            if whole {
-                record.cache.flush();
-                record.next = self.free.replace(pooled);
-            }
-        }
-    }
+/// In the child of a fork: takes back the caches of the threads that it does not have.
+///
+/// # Safety
+///
+/// The caller is the only thread, the child's, with the words `own`; no lock of the heap is held.
+pub(super) unsafe fn adopt_orphans(own: &Words) {
+    // The child sees of each thread what it had written up to some moment, so a full slot means a
+    // whole cache.
+    let is_whole = |pooled: NonNull<Pooled>| {
+        // SAFETY: libc keeps the stacks and thread-locals of the lost threads mapped until something
+        // reuses them, and nothing of this process ran since the fork.
+        unsafe { (*pooled.as_ref().owner()).slot.get() == pooled.as_ptr() }
+    };
+    // SAFETY: promised by the caller.
+    unsafe { POOL.lock().adopt_orphans(own, is_whole, GlobalCache::flush) }
 }
 
 /// Each thread has a cache of its own, from its first allocation to its end; its words lie in `P`.
@@ -264,7 +210,7 @@ unsafe impl<P: Place> Binding for PerThread<P> {
         compiler_fence(Ordering::SeqCst);
         // SAFETY: the cache is this thread's and was in the slot, or was just bound to it: nobody uses
         // it, and handlers do not find it.
-        let result = f(unsafe { &mut pooled.as_mut().cache });
+        let result = f(unsafe { pooled.as_mut() }.cache());
         // The cache is whole before the slot says so.
         compiler_fence(Ordering::SeqCst);
         words.slot.set(pooled.as_ptr());
@@ -291,11 +237,12 @@ fn bind<P: Place>(words: &Words) -> Option<NonNull<Pooled>> {
 /// A cache for this thread, which the thread's end will give back.
 fn take_pooled<P: Place>(words: &Words) -> Option<NonNull<Pooled>> {
     let key = key::<P>()?;
-    let pooled = POOL.lock().take(words)?;
+    let pooled = cache_pool::bind(&POOL, words, make)?;
     // SAFETY: the key was made, and is never deleted.
     let failed = unsafe { libc::pthread_setspecific(key, pooled.as_ptr().cast()) } != 0;
     if failed {
-        POOL.lock().give_back(pooled);
+        // SAFETY: the cache is ours, and was never used.
+        unsafe { cache_pool::unbind(&POOL, pooled, |_| ()) };
         return None;
     }
     Some(pooled)
@@ -323,9 +270,9 @@ fn key<P: Place>() -> Option<libc::pthread_key_t> {
 
 /// The thread ends: its cache goes to the pool, empty.
 unsafe extern "C" fn unbind(pooled: *mut libc::c_void) {
-    let Some(mut pooled) = NonNull::new(pooled.cast::<Pooled>()) else { return };
+    let Some(pooled) = NonNull::new(pooled.cast::<Pooled>()) else { return };
     // SAFETY: the cache is this thread's own, so the words are in place; see `Place`.
-    let words = unsafe { &*pooled.as_ref().words };
+    let words = unsafe { &*pooled.as_ref().owner() };
     if words.rounds.get() + 1 < ROUNDS && call_again(words, pooled) {
         return;
     }
@@ -334,8 +281,7 @@ unsafe extern "C" fn unbind(pooled: *mut libc::c_void) {
     compiler_fence(Ordering::SeqCst);
     // SAFETY: not in use: pthread runs destructors on the bare thread, and handlers find the slot
     // empty from here on.
-    unsafe { pooled.as_mut() }.cache.flush();
-    POOL.lock().give_back(pooled);
+    unsafe { cache_pool::unbind(&POOL, pooled, GlobalCache::flush) };
 }
 
 /// Rounds of destructors that POSIX asks for at least (`PTHREAD_DESTRUCTOR_ITERATIONS`).
