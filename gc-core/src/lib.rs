@@ -51,6 +51,7 @@ pub mod collector;
 pub mod cycle;
 #[doc(hidden)]
 pub mod derive;
+pub mod dump;
 pub mod engine;
 pub mod handshake;
 pub mod heap;
@@ -73,6 +74,7 @@ mod dynamic;
 mod error;
 mod guard;
 mod handle;
+mod histogram;
 mod inner;
 mod pace;
 mod root;

@@ -2,8 +2,8 @@
 //! in the end everything is gone.
 
 use gc_core::{
-    Collector, Gc, GcCell, Guard, Heap, Root, Slice, Trace, pacer::Every, space::blocks::Blocks,
-    world::threads::Threads,
+    Collector, Gc, GcCell, Guard, Heap, Root, Slice, Tag, Trace, pacer::Every,
+    space::blocks::Blocks, world::threads::Threads,
 };
 use std::{
     sync::{
@@ -12,6 +12,12 @@ use std::{
     },
     thread,
 };
+
+/// A heap that marks twice in each cycle, compares, and poisons what is freed.
+fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
+    let heap = Heap::builder().checkmark(true);
+    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
+}
 
 /// Counts the living.
 #[derive(Debug)]
@@ -180,7 +186,7 @@ fn nobody_sees_a_dead_object() {
 #[test]
 fn pointers_may_be_used_by_scoped_threads_under_the_parents_guard() {
     graph!(Scoped);
-    let heap = Heap::<Scoped>::new().unwrap();
+    let heap = checked::<Scoped>();
     let guard = heap.enter();
     let node = Node::make(&guard, None);
     thread::scope(|scope| {
@@ -199,7 +205,7 @@ fn a_root_dropped_by_a_dying_thread_local_is_counted_out() {
     thread_local! {
         static KEPT: RefCell<Option<Root<Node<'static>, Dying>>> = const { RefCell::new(None) };
     }
-    let heap = Heap::<Dying>::new().unwrap();
+    let heap = checked::<Dying>();
     thread::scope(|scope| {
         scope.spawn(|| {
             // Registered first, destroyed last: the heap's own thread-local is gone by then.
@@ -222,7 +228,7 @@ fn a_root_dropped_by_a_dying_thread_local_is_counted_out() {
 #[test]
 fn local_states_of_dead_threads_are_used_again() {
     gc_core::tag! { struct Again; }
-    let heap = Heap::<Again>::new().unwrap();
+    let heap = checked::<Again>();
     for _ in 0..20 {
         thread::spawn({
             let heap = heap.clone();
