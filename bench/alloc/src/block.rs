@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::ptr::NonNull;
 
 /// One allocated block. Its size is known to the one who frees it, as in all of Rust.
-pub(crate) struct Block {
+#[derive(Debug)]
+pub struct Block {
     start: NonNull<u8>,
     layout: Layout,
 }
@@ -15,8 +16,12 @@ unsafe impl Send for Block {}
 
 impl Block {
     /// Allocates `size` bytes (not zero) and writes the first of them.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory.
     #[inline]
-    pub(crate) fn new(size: usize) -> Self {
+    pub fn new(size: usize) -> Self {
         let layout = Layout::from_size_align(size, 8).expect("a small size");
         // SAFETY: no caller asks for a size of zero.
         let start = NonNull::new(unsafe { alloc(layout) }).expect("memory is left");
@@ -27,7 +32,7 @@ impl Block {
     }
 
     /// As [`Block::new`], and writes all of it, as who fills it would.
-    pub(crate) fn filled(size: usize) -> Self {
+    pub fn filled(size: usize) -> Self {
         let block = Self::new(size);
         // SAFETY: the block has `size` bytes and is ours.
         unsafe { block.start.write_bytes(1, size) };
@@ -44,15 +49,19 @@ impl Drop for Block {
 }
 
 /// Marsaglia's xorshift64: the same sequence for every peer.
-pub(crate) struct Random(u64);
+#[derive(Debug)]
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// A sequence of its own for each seed.
+    pub fn new(seed: u64) -> Self {
         // Odd times a constant: never zero, which xorshift could not leave.
         Self((2 * seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    #[allow(clippy::should_implement_trait, reason = "it has no end")]
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -60,17 +69,17 @@ impl Random {
     }
 
     /// A number below `end`, by taking the high part of a product.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         ((u128::from(self.next()) * end as u128) >> 64) as usize
     }
 
     /// A size from 16 to `most` bytes, all equally likely.
-    pub(crate) fn size(&mut self, most: usize) -> usize {
+    pub fn size(&mut self, most: usize) -> usize {
         16 + self.below(most - 15)
     }
 
     /// A size from 16 to 8,191 bytes, half as likely when twice as large: programs ask so.
-    pub(crate) fn skewed_size(&mut self) -> usize {
+    pub fn skewed_size(&mut self) -> usize {
         let power = 16 << self.below(9);
         power + self.below(power)
     }

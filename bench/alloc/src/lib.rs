@@ -9,7 +9,7 @@
 //! - `threads`: blocks that one thread allocates and another frees.
 //! - `memory`: what stays resident after most blocks are freed, and what a refill costs.
 
-mod block;
+pub mod block;
 mod memory;
 mod single;
 mod threads;
@@ -37,6 +37,7 @@ pub fn run(request: &Request) {
         "churn" => single::churn(request),
         "large" => single::large(request),
         "grow" => single::grow(request),
+        "grow-huge" => single::grow_huge(request),
         "collections" => single::collections(request),
         "cross-free" => threads::cross_free(request),
         "exchange" => threads::exchange(request),

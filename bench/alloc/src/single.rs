@@ -98,6 +98,23 @@ pub(crate) fn grow(request: &Request) {
     report(request, time, vectors);
 }
 
+/// A vector that doubles from 1 to 512 MiB, written as it grows, with a block behind each step of it, so that it
+/// cannot stay where it lies.
+pub(crate) fn grow_huge(request: &Request) {
+    let most = request.count(512 << 20);
+    let time = median_cpu(1, || {
+        let mut vector: Vec<u64> = Vec::with_capacity((1 << 20) / size_of::<u64>());
+        let mut behind = Vec::new();
+        while vector.len() * size_of::<u64>() < most {
+            vector.resize(vector.capacity(), 1);
+            behind.push(Block::new(1 << 20));
+            vector.reserve(1);
+        }
+        black_box((&vector, &behind));
+    });
+    report(request, time, 1);
+}
+
 /// A map from names to lists that come, grow and go.
 pub(crate) fn collections(request: &Request) {
     let steps = request.count(300_000);

@@ -12,7 +12,8 @@ const LIMIT_SECONDS: u32 = 120;
 
 /// Runs `PROGRAM ROW [--quick]` and reads its records.
 ///
-/// `peer` replaces the name in the records: the tables know a program by the plan's name.
+/// `peer` replaces the name in the records: the tables know a program by the plan's name. The program finds it
+/// in `BENCH_PEER`, if it serves several.
 ///
 /// # Errors
 ///
@@ -23,6 +24,7 @@ pub fn run(program: &Path, peer: &str, row: &str, quick: bool) -> Result<Vec<Rec
     }
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", &LIMIT_SECONDS.to_string()]).arg(program).arg(row);
+    command.env("BENCH_PEER", peer);
     if quick {
         command.arg("--quick");
     }

@@ -7,19 +7,22 @@ pub enum Area {
     Sched,
     /// `bench/alloc`: malloc and free.
     Alloc,
+    /// `bench/alloc/src/programs`: whole programs on a preloaded malloc.
+    Programs,
     /// `bench/gc`: the collected heap.
     Gc,
 }
 
 impl Area {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 3] = [Self::Sched, Self::Alloc, Self::Gc];
+    pub const ALL: [Self; 4] = [Self::Sched, Self::Alloc, Self::Programs, Self::Gc];
 
     /// The name of its folder and the beginning of its programs' names.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sched => "sched",
             Self::Alloc => "alloc",
+            Self::Programs => "programs",
             Self::Gc => "gc",
         }
     }
@@ -34,18 +37,32 @@ impl Area {
                 "mimalloc",
                 "mimalloc2",
                 "jemalloc",
+                "tcmalloc",
                 "snmalloc",
                 "system",
             ],
+            Self::Programs => {
+                &["ours", "mimalloc", "mimalloc2", "jemalloc", "tcmalloc", "snmalloc", "system"]
+            }
             Self::Gc => {
                 &["ours", "ours-alone", "go", "boehm", "gc-arena", "dumpster", "epoch", "mimalloc"]
             }
         }
     }
 
-    /// The file name of a peer's program. One program holds all that is written in Go.
+    /// The file name of a peer's program. One program holds all that is written in Go, and one runs the
+    /// programs by the library that [`execute::run`](super::execute::run) names.
     pub fn program(self, peer: &str) -> String {
-        if peer == "go" { "go-peer".into() } else { format!("{}-{peer}", self.name()) }
+        match (self, peer) {
+            (_, "go") => "go-peer".into(),
+            (Self::Programs, _) => "alloc-programs".into(),
+            _ => format!("{}-{peer}", self.name()),
+        }
+    }
+
+    /// Whether its rows are so many different programs that only their mean tells something.
+    pub fn has_means(self) -> bool {
+        self == Self::Programs
     }
 }
 
@@ -100,6 +117,7 @@ pub const ROWS: &[Row] = &[
     Row::new("churn", Area::Alloc, 5),
     Row::new("large", Area::Alloc, 5),
     Row::new("grow", Area::Alloc, 5),
+    Row::new("grow-huge", Area::Alloc, 5),
     Row::new("collections", Area::Alloc, 5),
     Row::new("cross-free", Area::Alloc, 5),
     Row::new("exchange", Area::Alloc, 5),
@@ -107,6 +125,22 @@ pub const ROWS: &[Row] = &[
     Row::new("keep-random", Area::Alloc, 3),
     Row::new("keep-runs", Area::Alloc, 3),
     Row::new("refill", Area::Alloc, 3),
+    Row::new("symbolic", Area::Programs, 3),
+    Row::new("cubes", Area::Programs, 3),
+    Row::new("barnes", Area::Programs, 3),
+    Row::new("alloc-test", Area::Programs, 3),
+    Row::new("larson", Area::Programs, 3),
+    Row::new("larson-sized", Area::Programs, 3),
+    Row::new("xmalloc", Area::Programs, 3),
+    Row::new("cache-scratch", Area::Programs, 3),
+    Row::new("cache-thrash", Area::Programs, 3),
+    Row::new("malloc-large", Area::Programs, 3),
+    Row::new("mstress", Area::Programs, 3),
+    Row::new("mleak", Area::Programs, 3),
+    Row::new("rptest", Area::Programs, 3),
+    Row::new("python", Area::Programs, 3),
+    Row::new("gcc", Area::Programs, 3),
+    Row::new("sqlite", Area::Programs, 3),
     Row::new("binary-trees-18", Area::Gc, 5).without(&["dumpster", "epoch"]),
     Row::new("binary-trees-21", Area::Gc, 3).without(&["gc-arena", "dumpster", "epoch"]),
     Row::new("list", Area::Gc, 5).without(&["epoch"]),

@@ -68,8 +68,35 @@ impl Results {
     }
 
     fn area(&self, area: Area, rows: &[&Row]) -> Vec<Vec<String>> {
-        let rows = rows.iter().filter(|row| row.area == area);
-        rows.flat_map(|row| self.row(area, row.name)).collect()
+        let rows: Vec<&str> =
+            rows.iter().filter(|row| row.area == area).map(|row| row.name).collect();
+        let mut lines: Vec<_> = rows.iter().flat_map(|row| self.row(area, row)).collect();
+        if area.has_means() && !lines.is_empty() {
+            lines.extend(["CPU", "peak"].map(|metric| self.means(area, &rows, metric)));
+        }
+        lines
+    }
+
+    /// The geometric means of the ratios of all rows that both have run.
+    fn means(&self, area: Area, rows: &[&str], metric: &str) -> Vec<String> {
+        let ours = area.peers()[0];
+        let mean = |peer: &str| {
+            let logs: Vec<f64> = (rows.iter())
+                .filter_map(|row| {
+                    let (a, b) =
+                        (self.summary(row, metric, ours)?, self.summary(row, metric, peer)?);
+                    Some((a.median / b.median).ln())
+                })
+                .collect();
+            match logs.len() {
+                0 => "–".into(),
+                count => format!("{:.2}", (logs.iter().sum::<f64>() / count as f64).exp()),
+            }
+        };
+        let mut line = vec!["**geometric mean**".to_owned(), metric.to_owned()];
+        line.extend(area.peers().iter().map(|_| String::new()));
+        line.extend(others(area).map(mean));
+        line
     }
 
     /// One line for each metric of the row; one line without a metric if everybody failed.
