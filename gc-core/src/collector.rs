@@ -102,7 +102,8 @@ fn collect<H: Tag>(heap: &Heap<H>) {
             heap.world().nap(Duration::from_micros(microseconds));
         }
     };
-    // This thread holds no guard, which is the only error.
+    // This thread holds no guard. A heap without collections asks for none, and one whose driver
+    // panicked has said so.
     let _ = heap.cycle(nap);
     while !heap.sweep(LOT) {}
     heap.run_destructors(usize::MAX);

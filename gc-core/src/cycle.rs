@@ -104,16 +104,21 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
 
     /// Step 0: finishes the former cycle's sweep, and throws its late logs away.
     pub fn prepare(&mut self) {
-        while !self.engine.space.sweep(16) {
-            (self.pause)(Pause::Slice);
-        }
+        self.sweep();
         // SAFETY: we are the one driver, that is the reader of every log.
         self.world.each(&mut |local| unsafe { local.log.drain(|_| ()) });
     }
 
-    /// Steps 1 to 3.
-    pub fn start(&mut self) {
-        self.engine.phase.switch_on();
+    /// Step 9, all of it.
+    pub fn sweep(&mut self) {
+        while !self.engine.space.sweep(16) {
+            (self.pause)(Pause::Slice);
+        }
+    }
+
+    /// Steps 1 to 3. `hybrid`: stores log what they put in, too.
+    pub fn start(&mut self, hybrid: bool) {
+        self.engine.phase.switch_on(hybrid);
         self.finish_operations(); // hand 1
         self.finish_guards(); // hand 2
     }

@@ -49,6 +49,9 @@ pub enum HeapError {
     /// A driver panicked in the middle of a cycle: its `pause`, a user's pacer, or checkmark. The
     /// heap can be used, and is never collected again.
     Broken,
+    /// The heap is told to have no collections
+    /// ([`Collection::Never`](crate::policy::Collection::Never)).
+    Disabled,
 }
 
 impl fmt::Display for HeapError {
@@ -57,6 +60,7 @@ impl fmt::Display for HeapError {
             HeapError::TagInUse => "a heap with this tag is alive",
             HeapError::InsideGuard => "collect() was called inside a guard",
             HeapError::Broken => "a cycle of this heap ended in a panic",
+            HeapError::Disabled => "this heap is told to have no collections",
         })
     }
 }

@@ -246,14 +246,32 @@ impl<'h, H: Tag> Guard<'h, H> {
         self.retry(|engine, operation| unsafe { engine.upgrade(operation, slot) })
     }
 
+    /// With the hybrid barrier: logs what is about to be put into a slot. An operation of its own, for
+    /// the deletion barrier needs none of it.
+    #[inline(always)]
+    fn log_new(&self, new: Link) {
+        if self.core.engine.phase.read().logs_new() {
+            self.log_new_slow(new);
+        }
+    }
+
+    #[cold]
+    fn log_new_slow(&self, new: Link) {
+        let Some(new) = new else { return };
+        // SAFETY: the guard is held, and `new` lives for a lifetime that covers the call.
+        self.retry(|engine, operation| unsafe { engine.log(operation, new) });
+    }
+
     #[inline]
     pub(crate) fn store(&self, slot: &Slot, new: Link) {
+        self.log_new(new);
         // SAFETY: the guard is held, and `new` lives for a lifetime that covers the call.
         self.retry(|engine, operation| unsafe { engine.store(operation, slot, new) });
     }
 
     #[inline]
     pub(crate) fn swap(&self, slot: &Slot, new: Link) -> Link {
+        self.log_new(new);
         // SAFETY: as in `store`.
         self.retry(|engine, operation| unsafe { engine.swap(operation, slot, new) })
     }
@@ -265,6 +283,7 @@ impl<'h, H: Tag> Guard<'h, H> {
         current: Link,
         new: Link,
     ) -> Result<Link, Link> {
+        self.log_new(new);
         self.retry(|engine, operation| {
             // SAFETY: as in `store`.
             unsafe { engine.compare_exchange(operation, slot, current, new) }

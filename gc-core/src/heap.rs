@@ -13,6 +13,7 @@ use crate::{
     guard::Guard,
     inner::{Core, Options},
     pacer::{Gogc, Pacer},
+    policy::{Collection, WriteBarrier},
     space::{Space, Usage, blocks::Blocks},
     stats::{Record, Stats, Waiting},
     world::{World, threads::Threads},
@@ -146,7 +147,7 @@ impl<H: Tag> Heap<H> {
     ///
     /// # Errors
     ///
-    /// [`HeapError::InsideGuard`]
+    /// [`HeapError::InsideGuard`], [`HeapError::Disabled`], [`HeapError::Broken`]
     pub fn collect(&self) -> Result<Record, HeapError> {
         self.collect_with(|pause| self.0.pause(pause))
     }
@@ -155,7 +156,7 @@ impl<H: Tag> Heap<H> {
     ///
     /// # Errors
     ///
-    /// [`HeapError::InsideGuard`]
+    /// [`HeapError::InsideGuard`], [`HeapError::Disabled`], [`HeapError::Broken`]
     pub fn collect_with(&self, mut pause: impl FnMut(Pause)) -> Result<Record, HeapError> {
         let record = self.0.cycle(&mut pause)?;
         while !self.sweep(16) {
@@ -169,7 +170,7 @@ impl<H: Tag> Heap<H> {
     ///
     /// # Errors
     ///
-    /// [`HeapError::InsideGuard`]
+    /// [`HeapError::InsideGuard`], [`HeapError::Disabled`], [`HeapError::Broken`]
     pub fn cycle(&self, mut pause: impl FnMut(Pause)) -> Result<Record, HeapError> {
         self.0.cycle(&mut pause)
     }
@@ -214,7 +215,7 @@ impl<H: Tag> Heap<H> {
 
     /// Whether somebody asked for a cycle that has not begun.
     pub fn is_requested(&self) -> bool {
-        self.0.pace.is_requested()
+        self.0.is_requested()
     }
 
     /// Whether the heap has grown beyond its goal by so much that guards assist.
@@ -275,9 +276,14 @@ impl<H: Tag> Heap<H> {
         self.0.set_pacer(Box::new(pacer));
     }
 
-    /// Turns checkmark on or off, from the next cycle on. See [`HeapBuilder::checkmark`].
-    pub fn set_checkmark(&self, on: bool) {
-        self.0.set_checkmark(on);
+    /// Changes who runs while the collector marks, from the next cycle on.
+    pub fn set_collection(&self, collection: Collection) {
+        self.0.set_collection(collection);
+    }
+
+    /// Changes what stores log, from the next cycle on.
+    pub fn set_write_barrier(&self, barrier: WriteBarrier) {
+        self.0.set_write_barrier(barrier);
     }
 
     /// How long ago the last cycle ended, or the heap began.
@@ -320,6 +326,18 @@ impl<H: Tag> HeapBuilder<H> {
     /// [`Gogc`] with this percentage.
     pub fn gogc(self, percent: u32) -> Self {
         self.pacer(Gogc::new(percent))
+    }
+
+    /// Who runs while the collector marks. Default: [`Collection::Concurrent`].
+    pub fn collection(mut self, collection: Collection) -> Self {
+        self.options.collection = collection;
+        self
+    }
+
+    /// What stores log while it marks. Default: [`WriteBarrier::Deletion`].
+    pub fn write_barrier(mut self, barrier: WriteBarrier) -> Self {
+        self.options.write_barrier = barrier;
+        self
     }
 
     /// How many objects are marked between two pauses of the driver. Default: 1024.

@@ -14,6 +14,7 @@ use self::drive::Driver;
 use crate::{
     engine::Engine,
     error::HeapError,
+    gate::Gate,
     handshake::Pin,
     heap::Tag,
     local::{Local, Operation},
@@ -24,8 +25,9 @@ use crate::{
     mark::{Worker, crew::Crew},
     pace::Pace,
     pacer::{Gogc, Pacer},
+    policy::{Collection, WriteBarrier},
     space::Space,
-    stats::{Histogram, Record, Stats},
+    stats::{Record, Stats},
     world::{Nesting, World},
 };
 use std::{
@@ -33,7 +35,7 @@ use std::{
     mem::ManuallyDrop,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -44,12 +46,17 @@ const ASSIST: usize = 512;
 /// How long it may wait if there is nothing to mark and nobody else who is ready.
 const RELIEF: Duration = Duration::from_millis(10);
 
+/// Between two looks at a gate that is not open.
+const TURN: Duration = Duration::from_micros(100);
+
 type Waker = Arc<dyn Fn() + Send + Sync>;
 type Report = Box<dyn Fn(&Record) + Send + Sync>;
 
 /// What the builder chose.
 pub(crate) struct Options {
     pub(crate) pacer: Box<dyn Pacer>,
+    pub(crate) collection: Collection,
+    pub(crate) write_barrier: WriteBarrier,
     pub(crate) slice: usize,
     pub(crate) checkmark: bool,
     pub(crate) report: Option<Report>,
@@ -57,13 +64,22 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pacer: Box::new(Gogc::new(100)), slice: 1024, checkmark: false, report: None }
+        Self {
+            pacer: Box::new(Gogc::new(100)),
+            collection: Collection::default(),
+            write_barrier: WriteBarrier::default(),
+            slice: 1024,
+            checkmark: false,
+            report: None,
+        }
     }
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
+            .field("collection", &self.collection)
+            .field("write_barrier", &self.write_barrier)
             .field("slice", &self.slice)
             .field("checkmark", &self.checkmark)
             .finish_non_exhaustive()
@@ -78,6 +94,10 @@ pub(crate) struct Core<H: Tag> {
     driver: Mutex<Driver>,
     /// A pacer for the next cycle to take over.
     pacer: Mutex<Option<Box<dyn Pacer>>>,
+    gate: Gate,
+    collection: AtomicU8,
+    /// Whether stores are to log what they put in, from the next cycle on.
+    hybrid: AtomicBool,
     began: Instant,
     /// When the last cycle ended: nanoseconds since `began`. No lock: a monitor asks, which must not
     /// wait for a driver that was preempted.
@@ -93,7 +113,7 @@ pub(crate) struct Core<H: Tag> {
     recruiter: Mutex<Waker>,
     lot: Lot<<H::World as World<H::Space>>::Waiter>,
     slice: usize,
-    checkmark: AtomicBool,
+    checkmark: bool,
     report: Option<Report>,
 }
 
@@ -117,6 +137,9 @@ impl<H: Tag> Core<H> {
             pace: Pace::new(options.pacer.first()),
             driver: Mutex::new(Driver::new(options.pacer)),
             pacer: Mutex::new(None),
+            gate: Gate::default(),
+            collection: AtomicU8::new(options.collection.number()),
+            hybrid: AtomicBool::new(options.write_barrier == WriteBarrier::Hybrid),
             began: Instant::now(),
             ended: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
@@ -129,7 +152,7 @@ impl<H: Tag> Core<H> {
             recruiter: Mutex::new(Arc::new(|| ())),
             lot: Lot::default(),
             slice: options.slice,
-            checkmark: AtomicBool::new(options.checkmark),
+            checkmark: options.checkmark,
             report: options.report,
         })
     }
@@ -193,12 +216,21 @@ impl<H: Tag> Core<H> {
 
     /// Asks for a cycle. Called outside `with`.
     pub(crate) fn request(&self) {
-        if self.pace.request() {
-            let waker = lock(&self.waker).clone();
-            if let Some(wake) = waker {
-                wake();
-            }
+        if self.collection() != Collection::Never && self.pace.request() {
+            self.call_waker();
         }
+    }
+
+    fn call_waker(&self) {
+        let waker = lock(&self.waker).clone();
+        if let Some(wake) = waker {
+            wake();
+        }
+    }
+
+    /// Whether somebody asked for a cycle, and may have one.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.collection() != Collection::Never && self.pace.is_requested()
     }
 
     pub(crate) fn set_waker(&self, waker: Option<Waker>) {
@@ -211,15 +243,29 @@ impl<H: Tag> Core<H> {
         drop(former);
     }
 
-    pub(crate) fn set_checkmark(&self, on: bool) {
-        // Relaxed: a switch for a diagnosis.
-        self.checkmark.store(on, Ordering::Relaxed);
-    }
-
     /// Changes the pacer. A cycle under way ends by the rules of the new one.
     pub(crate) fn set_pacer(&self, pacer: Box<dyn Pacer>) {
         self.pace.set(pacer.first());
         *lock(&self.pacer) = Some(pacer);
+    }
+
+    pub(crate) fn collection(&self) -> Collection {
+        // Relaxed: a choice, taken when a cycle begins.
+        Collection::of(self.collection.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_collection(&self, collection: Collection) {
+        // Relaxed: as above.
+        self.collection.store(collection.number(), Ordering::Relaxed);
+        // For a request from before there were none.
+        if self.is_requested() {
+            self.call_waker();
+        }
+    }
+
+    pub(crate) fn set_write_barrier(&self, barrier: WriteBarrier) {
+        // Relaxed: as above.
+        self.hybrid.store(barrier == WriteBarrier::Hybrid, Ordering::Relaxed);
     }
 
     pub(crate) fn is_inside_guard(&self) -> bool {
@@ -227,9 +273,13 @@ impl<H: Tag> Core<H> {
     }
 
     pub(crate) fn since_cycle(&self) -> Duration {
+        self.began.elapsed().saturating_sub(self.ended())
+    }
+
+    /// When the last cycle ended, since the heap began.
+    fn ended(&self) -> Duration {
         // Relaxed: a time, which means the same to everybody.
-        let ended = Duration::from_nanos(self.ended.load(Ordering::Relaxed));
-        self.began.elapsed().saturating_sub(ended)
+        Duration::from_nanos(self.ended.load(Ordering::Relaxed))
     }
 
     /// A cycle ends now.
@@ -256,7 +306,7 @@ impl<H: Tag> Core<H> {
     /// the caller holds. A goroutine waits only if nobody else is ready: it would stand behind them.
     #[inline]
     pub(crate) fn relieve(&self) {
-        if self.pace.is_outrun() {
+        if self.pace.is_outrun() || !self.gate.is_open() {
             self.relieve_slow();
         }
     }
@@ -267,14 +317,15 @@ impl<H: Tag> Core<H> {
             return;
         }
         let begin = Instant::now();
+        while self.gate.holds_up(begin.elapsed()) {
+            self.world.nap(TURN);
+        }
         while self.pace.is_outrun()
             && self.engine.phase.read().barrier()
             && !self.assist()
             && self.world.outrun()
             && begin.elapsed() < RELIEF
         {}
-        let time = begin.elapsed();
-        self.with(|local| local.assisted(time));
     }
 
     /// Marks a few objects; false if there are none to be had.
@@ -292,10 +343,7 @@ impl<H: Tag> Core<H> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let mut delays = Histogram::default();
-        self.world.each(&mut |local| local.add_delays(&mut delays));
         Stats {
-            delays,
             // Relaxed: statistics.
             destructed: self.destructed.load(Ordering::Relaxed),
             panics: self.panics.load(Ordering::Relaxed),

@@ -5,7 +5,6 @@
 
 use crate::{
     handshake::Counters,
-    histogram::{Histogram, Tally},
     log::Log,
     space::Space,
     sync::{AtomicU64, Ordering, UnsafeCell},
@@ -27,8 +26,6 @@ pub struct Local<S: Space> {
     counted: AtomicU64,
     /// The longest single thing the collector made a mutator do here, in nanoseconds.
     longest: AtomicU64,
-    /// How often it made one do something that took how long.
-    delays: Tally,
 }
 
 // SAFETY: the cache is touched by one occupant at a time (`World`, rule 1) and is Send; the rest
@@ -45,7 +42,6 @@ impl<S: Space> Local<S> {
             allocated: AtomicU64::new(0),
             counted: AtomicU64::new(0),
             longest: AtomicU64::new(0),
-            delays: Tally::default(),
         }
     }
 
@@ -81,19 +77,8 @@ impl<S: Space> Local<S> {
         allocated - self.counted.swap(allocated, Ordering::Relaxed)
     }
 
-    /// Notes how long an assist took. Only the occupant calls it.
-    pub(crate) fn assisted(&self, time: Duration) {
-        self.delays.note(time);
-    }
-
-    /// Adds what mutators were held up by here.
-    pub(crate) fn add_delays(&self, sum: &mut Histogram) {
-        sum.add(&self.delays.read());
-    }
-
-    /// Notes how long the collector held a mutator up. Only the occupant calls it.
+    /// Notes how long the collector held a mutator up.
     pub(crate) fn delayed(&self, time: Duration) {
-        self.delays.note(time);
         let nanoseconds = time.as_nanos().try_into().unwrap_or(u64::MAX);
         // Relaxed: a statistic.
         self.longest.fetch_max(nanoseconds, Ordering::Relaxed);

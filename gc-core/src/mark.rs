@@ -21,19 +21,38 @@ pub use self::worker::Worker;
 
 use self::crew::Batch;
 use crate::{engine::Engine, space::Space, trace::Tracer};
-use core::ptr::NonNull;
+use core::{ops::AddAssign, ptr::NonNull, time::Duration};
+use std::time::Instant;
 
 /// One worker's stack and counts.
 #[derive(Debug)]
 pub struct Marker {
     stack: Tracer,
-    objects: u64,
-    bytes: u64,
+    counts: Counts,
+}
+
+/// What was marked, and how long it took.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counts {
+    /// Objects.
+    pub objects: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// The time of whoever marked, the kernel's interruptions included.
+    pub time: Duration,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.bytes += other.bytes;
+        self.time += other.time;
+    }
 }
 
 impl Default for Marker {
     fn default() -> Self {
-        Self { stack: Tracer::cutting(), objects: 0, bytes: 0 }
+        Self { stack: Tracer::cutting(), counts: Counts::default() }
     }
 }
 
@@ -57,7 +76,7 @@ impl Marker {
     /// A cycle of this engine is between steps 4 and 7, and what was shaded was alive at its
     /// step 1 or is newer.
     pub unsafe fn drain<S: Space>(&mut self, engine: &Engine<S>, budget: usize) -> bool {
-        let before = self.objects;
+        let (before, begun) = (self.counts.objects, Instant::now());
         let mut line = Line::default();
         for _ in 0..budget {
             // SAFETY: the caller's: cells are not swept before step 8.
@@ -71,7 +90,8 @@ impl Marker {
             }
         }
         line.back(&mut self.stack);
-        if self.objects != before {
+        self.counts.time += begun.elapsed();
+        if self.counts.objects != before {
             engine.phase.set_dirty();
         }
         self.stack.is_empty()
@@ -84,8 +104,8 @@ impl Marker {
     unsafe fn look_into<S: Space>(&mut self, engine: &Engine<S>, cell: NonNull<u8>) {
         // SAFETY: the caller's.
         let Some(marked) = (unsafe { engine.space.mark(cell) }) else { return };
-        self.objects += 1;
-        self.bytes += marked.bytes as u64;
+        self.counts.objects += 1;
+        self.counts.bytes += marked.bytes as u64;
         if let Some(trace) = marked.kind.trace {
             // SAFETY: the object is of the cell's kind.
             unsafe { trace(cell, &mut self.stack) };
@@ -116,9 +136,9 @@ impl Marker {
         self.stack.put(batch.cells, batch.pieces);
     }
 
-    /// Objects and bytes marked since the last call.
-    pub fn take_counts(&mut self) -> (u64, u64) {
-        (core::mem::take(&mut self.objects), core::mem::take(&mut self.bytes))
+    /// What was marked since the last call.
+    pub fn take_counts(&mut self) -> Counts {
+        core::mem::take(&mut self.counts)
     }
 }
 

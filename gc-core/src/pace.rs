@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(crate) struct Pace {
     live: AtomicU64,
     trigger: AtomicU64,
-    /// The goal and a quarter: beyond this, guards assist.
+    /// Beyond this, guards assist.
     outrun: AtomicU64,
     requested: AtomicBool,
 }
@@ -34,7 +34,7 @@ impl Pace {
 
     pub(crate) fn set(&self, target: Target) {
         self.trigger.store(target.trigger, Ordering::Relaxed);
-        self.outrun.store(target.goal.saturating_add(target.goal / 4), Ordering::Relaxed);
+        self.outrun.store(target.assist, Ordering::Relaxed);
     }
 
     pub(crate) fn live(&self) -> u64 {
@@ -82,20 +82,20 @@ mod tests {
 
     #[test]
     fn the_end_of_a_cycle_keeps_what_came_after_its_begin() {
-        let pace = Pace::new(Target { trigger: 100, goal: 200 });
+        let pace = Pace::new(Target { trigger: 100, goal: 200, assist: 250 });
         assert!(!pace.allocated(90));
         assert!(pace.allocated(20));
         let at_mark = pace.live();
         pace.allocated(50);
         assert_eq!(pace.settle(at_mark, 30), 80);
-        pace.set(Target { trigger: 1000, goal: 2000 });
+        pace.set(Target { trigger: 1000, goal: 2000, assist: 2500 });
         assert_eq!(pace.live(), 80);
         assert!(!pace.allocated(1));
     }
 
     #[test]
     fn one_request_per_cycle_wakes_somebody() {
-        let pace = Pace::new(Target { trigger: 1, goal: 2 });
+        let pace = Pace::new(Target { trigger: 1, goal: 2, assist: 3 });
         assert!(pace.request() && !pace.request());
         pace.begin();
         assert!(!pace.is_requested() && pace.request());

@@ -1,10 +1,10 @@
 //! The phase word: where the cycle stands, in one atomic word.
 //!
 //! ```text
-//!   63                         3   2      1 0
-//!  ┌────────────────────────────┬───────┬───────┐
-//!  │ cycle                      │ dirty │ phase │
-//!  └────────────────────────────┴───────┴───────┘
+//!   63                      4     3       2      1 0
+//!  ┌─────────────────────────┬────────┬───────┬───────┐
+//!  │ cycle                   │ hybrid │ dirty │ phase │
+//!  └─────────────────────────┴────────┴───────┴───────┘
 //!
 //!      off ──switch_on──► on ──begin_mark──► mark ──finish──► off of cycle + 1
 //!    step 7              step 1             step 5           step 7
@@ -30,7 +30,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 const PHASE: u64 = 0b11;
 const DIRTY: u64 = 0b100;
-const CYCLE: u32 = 3;
+const HYBRID: u64 = 0b1000;
+const CYCLE: u32 = 4;
 
 /// What the collector is doing, as mutators need to know it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +66,12 @@ impl Reading {
         self.0 & PHASE != 0
     }
 
+    /// Whether stores log what they put in, beside what they take out.
+    #[inline(always)]
+    pub fn logs_new(self) -> bool {
+        self.0 & HYBRID != 0
+    }
+
     /// The number of cycles that have ended; spans are stamped with it.
     #[inline(always)]
     pub fn cycle(self) -> u64 {
@@ -97,11 +104,12 @@ impl PhaseWord {
         Reading(self.0.load(Ordering::Acquire))
     }
 
-    /// Step 1: from now on, deletions are logged and new objects are grey.
-    pub fn switch_on(&self) {
+    /// Step 1: from now on, deletions are logged and new objects are grey. `hybrid`: what is put into a
+    /// slot is logged too, until the cycle's end.
+    pub fn switch_on(&self, hybrid: bool) {
         // AcqRel: Release publishes the cleared mark bits to whoever reads *on* (see `read`);
         // Acquire keeps the modification order of the word a chain for the driver.
-        let old = Reading(self.0.fetch_or(1, Ordering::AcqRel));
+        let old = Reading(self.0.fetch_or(if hybrid { 1 | HYBRID } else { 1 }, Ordering::AcqRel));
         debug_assert_eq!(old.phase(), Phase::Off, "a cycle began inside a cycle");
     }
 
@@ -151,7 +159,7 @@ mod tests {
     fn a_cycle_goes_round_and_counts() {
         let word = PhaseWord::default();
         assert_eq!((word.read().phase(), word.read().cycle()), (Phase::Off, 1));
-        word.switch_on();
+        word.switch_on(false);
         assert!(word.read().barrier());
         word.begin_mark();
         assert_eq!(word.read().phase(), Phase::Mark);
@@ -162,7 +170,7 @@ mod tests {
     #[test]
     fn a_dirty_word_does_not_finish() {
         let word = PhaseWord::default();
-        word.switch_on();
+        word.switch_on(false);
         word.begin_mark();
         word.set_dirty();
         assert!(word.read().dirty());

@@ -120,6 +120,11 @@ pub unsafe trait World<S: Space>: Send + Sync + 'static {
         false
     }
 
+    /// How many tasks can run at once, beside each other.
+    fn processors(&self) -> u32 {
+        1
+    }
+
     /// Lets others run for about `time`; called outside `with`.
     fn nap(&self, time: Duration);
 

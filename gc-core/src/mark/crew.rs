@@ -40,7 +40,7 @@
 //!
 //! Model: `loom-tests/tests/gc_cycle.rs`, `marking_together`.
 
-use super::Marker;
+use super::{Counts, Marker};
 use crate::{
     sync::{AtomicUsize, GREY_BATCH, Mutex, Ordering},
     trace::Piece,
@@ -77,8 +77,7 @@ struct Ready {
     busy: usize,
     /// Those of the busy who put back what they do not use up.
     lent: usize,
-    objects: u64,
-    bytes: u64,
+    counts: Counts,
 }
 
 /// What a worker does next.
@@ -150,9 +149,7 @@ impl Crew {
             if let Some(batch) = ready.batches.pop() {
                 return Next::Work(batch);
             }
-            let (objects, bytes) = marker.take_counts();
-            ready.objects += objects;
-            ready.bytes += bytes;
+            ready.counts += marker.take_counts();
             ready.busy -= 1;
             if ready.busy == 0 { Next::Done } else { Next::Wait }
         })
@@ -185,11 +182,10 @@ impl Crew {
 
     /// A mutator puts back what it has not marked. There is room, for that was seen to in `lend`.
     pub(super) fn put_back(&self, marker: &mut Marker) {
-        let (objects, bytes) = marker.take_counts();
+        let counts = marker.take_counts();
         let rest = marker.take_all();
         self.ready(|ready| {
-            ready.objects += objects;
-            ready.bytes += bytes;
+            ready.counts += counts;
             ready.lent -= 1;
             ready.busy -= 1;
             if let Some(rest) = rest {
@@ -198,9 +194,9 @@ impl Crew {
         });
     }
 
-    /// Objects and bytes that the crew marked since the last call. The driver asks when all rest.
-    pub(crate) fn take_counts(&self) -> (u64, u64) {
-        self.ready(|ready| (core::mem::take(&mut ready.objects), core::mem::take(&mut ready.bytes)))
+    /// What the crew marked since the last call. The driver asks when all rest.
+    pub(crate) fn take_counts(&self) -> Counts {
+        self.ready(|ready| core::mem::take(&mut ready.counts))
     }
 }
 

@@ -86,6 +86,7 @@ static WORLDS: AtomicU64 = AtomicU64::new(1);
 pub struct Threads<S: Space = crate::space::blocks::Blocks> {
     number: u64,
     barrier: Barrier,
+    processors: u32,
     members: Mutex<Vec<Arc<Member<S>>>>,
     /// For threads without thread-locals.
     spare: Mutex<Option<Arc<Member<S>>>>,
@@ -103,7 +104,8 @@ impl<S: Space> Threads<S> {
         // Relaxed: the number only has to be unique.
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let barrier = Barrier::probe();
-        Self { number, barrier, members: Mutex::default(), spare: Mutex::default() }
+        let processors = thread::available_parallelism().map_or(1, |count| count.get() as u32);
+        Self { number, barrier, processors, members: Mutex::default(), spare: Mutex::default() }
     }
 
     /// How many local states there are, those without a thread included.
@@ -251,6 +253,10 @@ unsafe impl<S: Space> World<S> for Threads<S> {
 
     fn unpark(&self, waiter: &thread::Thread) {
         waiter.unpark();
+    }
+
+    fn processors(&self) -> u32 {
+        self.processors
     }
 
     fn nap(&self, time: Duration) {

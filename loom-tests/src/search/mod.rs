@@ -20,7 +20,7 @@
 //! use loom_tests::search::{Fault, Plan, Start, Verdict, search};
 //!
 //! let fault = Fault::NoDeletionLog;
-//! let plan = Plan { start: Start::Pair, cycles: 1, operations: [3, 1], fault };
+//! let plan = Plan { start: Start::Pair, cycles: 1, operations: [3, 1], hybrid: false, fault };
 //! let Verdict::Broken { path, .. } = search(plan) else { panic!("a deletion nobody logs is fatal") };
 //! assert!(path.iter().any(|step| step.contains("sweep")));
 //! ```
@@ -103,6 +103,8 @@ pub struct Plan {
     /// Operations of each mutator: loads, stores and allocations. Entering, leaving, and the later
     /// steps of an operation are free.
     pub operations: [u8; 2],
+    /// Stores log what they put in, too.
+    pub hybrid: bool,
     /// What is broken.
     pub fault: Fault,
 }

@@ -46,6 +46,7 @@ impl Turn<'_> {
         match self.me().doing {
             Doing::Nothing if self.me().guard.is_none() => self.enter(),
             Doing::Nothing => self.operate(),
+            Doing::Announced { place, new } => self.read_to_store(place, new),
             Doing::Storing { reading, place, new } => self.exchange(reading, place, new),
             Doing::Logging { reading, old } => self.log(reading, old),
             Doing::Taking { reading, hand } => self.take(reading, hand),
@@ -113,8 +114,21 @@ impl Turn<'_> {
             }
             return;
         }
+        if self.state.hybrid {
+            let on = self.state.word.phase != Phase::Off;
+            let logged = new.filter(|&cell| on && self.state.span(cell).colour != Colour::Marked);
+            return self.begin("has logged what it will store:", logged, |me| {
+                me.log |= logged.map_or(0, |cell| 1 << cell);
+                me.doing = Doing::Announced { place, new };
+            });
+        }
         let doing = Doing::Storing { reading: self.state.word, place, new };
         self.begin("reads the phase, to store", new, |me| me.doing = doing);
+    }
+
+    fn read_to_store(&mut self, place: Place, new: Link) {
+        let doing = Doing::Storing { reading: self.state.word, place, new };
+        self.add("reads the phase, to store", new, |after, who| after.mutators[who].doing = doing);
     }
 
     fn exchange(&mut self, reading: Reading, place: Place, new: Link) {

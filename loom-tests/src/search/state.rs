@@ -47,6 +47,12 @@ pub(super) enum Place {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Doing {
     Nothing,
+    /// A store that has logged what it is about to put in (the hybrid barrier), in an operation of its
+    /// own.
+    Announced {
+        place: Place,
+        new: Link,
+    },
     /// A store that has read the phase and not yet exchanged.
     Storing {
         reading: Reading,
@@ -111,6 +117,7 @@ impl Doing {
         !matches!(
             self,
             Doing::Nothing
+                | Doing::Announced { .. }
                 | Doing::Reporting { .. }
                 | Doing::Reported { .. }
                 | Doing::Holding { .. }
@@ -197,6 +204,7 @@ pub(super) enum Hand {
 pub(super) struct State {
     pub(super) spans: [Span; CELLS],
     pub(super) root: Link,
+    pub(super) hybrid: bool,
     pub(super) word: Reading,
     pub(super) dirty: bool,
     pub(super) epoch: u8,
@@ -254,6 +262,7 @@ impl State {
         State {
             spans,
             root: Some(0),
+            hybrid: plan.hybrid,
             word: Reading { phase: Phase::Off, cycle: 1 },
             dirty: false,
             epoch: 0,
@@ -324,6 +333,8 @@ impl State {
             let doing = match mutator.doing {
                 Doing::Storing { place: Place::Edge(cell), new, .. } => [Some(cell), new],
                 Doing::Storing { new, .. } => [new, None],
+                Doing::Announced { place: Place::Edge(cell), new } => [Some(cell), new],
+                Doing::Announced { new, .. } => [new, None],
                 Doing::Colouring { cell, .. } | Doing::Leaving { cell } => [Some(cell), None],
                 Doing::Locking { cell, new }
                 | Doing::Reporting { cell, new, .. }

@@ -42,6 +42,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use gc_core::HeapError;
 use gc_core::cycle::Pause;
 use sched_core::Scheduler;
 
@@ -167,10 +168,10 @@ fn drive() {
     loop {
         while heap.is_requested() {
             let mut share = Share::begin();
-            let done = heap.collect_with(|pause| share.pause(pause)).is_ok();
+            let outcome = heap.collect_with(|pause| share.pause(pause));
             drop(share);
             posts.bury();
-            if !done {
+            if outcome == Err(HeapError::Broken) {
                 // A driver has panicked, and said so. Nobody can go on, and this post stays taken.
                 return;
             }

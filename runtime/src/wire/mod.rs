@@ -69,8 +69,7 @@ impl Attendants {
     /// Starts both for `scheduler`.
     pub(crate) fn start(scheduler: &Scheduler, settings: &Builder) -> io::Result<Self> {
         let desk = Arc::new(Desk::new(settings));
-        gc::configure(settings.gogc, settings.gctrace);
-        gc::heap().set_checkmark(settings.gccheckmark);
+        gc::configure(settings);
         if let Some(bytes) = settings.memory_limit {
             // The caller may be a goroutine of another runtime: see `space`.
             let _inside = entry::enter();

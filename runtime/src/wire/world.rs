@@ -228,6 +228,10 @@ unsafe impl World<Cells> for Procs {
         waiter.unpark();
     }
 
+    fn processors(&self) -> u32 {
+        sched_core::current().map_or_else(|| self.threads.processors(), |home| home.procs() as u32)
+    }
+
     fn nap(&self, time: Duration) {
         crate::sleep(time);
     }

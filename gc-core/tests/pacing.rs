@@ -1,0 +1,156 @@
+//! The pacers under synthetic workloads: a heap, its mutators and its collector in numbers, in virtual
+//! time.
+
+use gc_core::pacer::{Every, Facts, Gogc, Pacer, Target};
+use std::time::Duration;
+
+const MIB: u64 = 1 << 20;
+
+/// A machine of two processors on which mutators allocate and a collector marks.
+struct Machine {
+    /// Bytes that a processor allocates in a second.
+    allocates: f64,
+    /// Bytes that a processor marks in a second.
+    marks: f64,
+}
+
+/// What was seen of one cycle.
+#[derive(Debug)]
+struct Seen {
+    goal: u64,
+    /// The most that was live.
+    peak: u64,
+    facts: Facts,
+}
+
+const MACHINE: Machine = Machine { allocates: 200e6, marks: 2e9 };
+
+impl Machine {
+    const PROCESSORS: u32 = 2;
+
+    /// Runs so many cycles; after the n-th, `keep(n)` bytes have survived.
+    fn run(&self, pacer: &mut dyn Pacer, cycles: u64, keep: impl Fn(u64) -> u64) -> Vec<Seen> {
+        let (mut target, mut live) = (pacer.first(), 0);
+        (0..cycles)
+            .map(|cycle| {
+                let seen = self.cycle(target, live, keep(cycle));
+                live = seen.facts.live;
+                target = pacer.next(seen.facts);
+                seen
+            })
+            .collect()
+    }
+
+    /// Mutators run to the trigger, then beside a collector that has a quarter of the processors, and
+    /// help it with all they have beyond the assist mark.
+    fn cycle(&self, target: Target, live: u64, kept: u64) -> Seen {
+        let processors = f64::from(Self::PROCESSORS);
+        let begun = target.trigger.max(live);
+        let alone = (begun - live) as f64 / (self.allocates * processors);
+        let (workers, mutators) = (processors / 4.0, processors * 3.0 / 4.0);
+        let long = kept as f64 / (self.marks * workers);
+        let grown = (long * self.allocates * mutators) as u64;
+        let before_assists = target.assist.saturating_sub(begun).min(grown);
+        // What is left to mark when the mark is passed is marked by everybody.
+        let quiet = long * before_assists as f64 / grown.max(1) as f64;
+        let assisted = (long - quiet) * workers / processors;
+        let cycle = quiet + assisted;
+        let facts = Facts {
+            live: kept + before_assists,
+            scanned: kept,
+            grown: before_assists,
+            overhead: 0,
+            work: Duration::from_secs_f64(quiet * workers + assisted * processors),
+            cycle: Duration::from_secs_f64(cycle),
+            period: Duration::from_secs_f64(alone + cycle),
+            processors: Self::PROCESSORS,
+        };
+        Seen { goal: target.goal, peak: begun + before_assists, facts }
+    }
+}
+
+/// The collector's share of the CPU.
+fn share(seen: &[Seen]) -> f64 {
+    let work: Duration = seen.iter().map(|cycle| cycle.facts.work).sum();
+    let all: Duration = seen.iter().map(|cycle| cycle.facts.period * Machine::PROCESSORS).sum();
+    work.as_secs_f64() / all.as_secs_f64()
+}
+
+#[test]
+fn steady() {
+    let seen = MACHINE.run(&mut Gogc::new(100), 30, |_| 64 * MIB);
+    for cycle in &seen[5..] {
+        assert!(cycle.peak.abs_diff(cycle.goal) < cycle.goal / 20, "{cycle:?}");
+    }
+    assert!(share(&seen[5..]) < 0.25);
+}
+
+#[test]
+fn a_greater_percentage_buys_time_with_memory() {
+    let run = |percent| MACHINE.run(&mut Gogc::new(percent), 30, |_| 64 * MIB);
+    let (little, much) = (run(50), run(400));
+    assert!(share(&little[5..]) > 2.0 * share(&much[5..]));
+    assert!(little.last().unwrap().peak * 2 < much.last().unwrap().peak);
+}
+
+#[test]
+fn step() {
+    let keep = |cycle| if cycle < 10 { 32 * MIB } else { 256 * MIB };
+    let seen = MACHINE.run(&mut Gogc::new(100), 30, keep);
+    // The first cycle after the step meets a goal that was made for less; the third knows.
+    for cycle in &seen[13..] {
+        assert!(cycle.peak < cycle.goal + cycle.goal / 20, "{cycle:?}");
+    }
+}
+
+#[test]
+fn spike() {
+    let keep = |cycle| if cycle == 10 { 512 * MIB } else { 32 * MIB };
+    let seen = MACHINE.run(&mut Gogc::new(100), 30, keep);
+    let (before, after) = (&seen[9], &seen[20]);
+    assert!(after.peak.abs_diff(before.peak) < before.peak / 10, "{before:?} {after:?}");
+}
+
+#[test]
+fn shrink() {
+    let seen = MACHINE.run(&mut Gogc::new(100), 40, |cycle| ((512 * MIB) >> cycle).max(1));
+    let last = seen.last().unwrap();
+    assert_eq!(last.goal, Gogc::MINIMUM, "{last:?}");
+}
+
+#[test]
+fn a_limit_holds_while_there_is_room() {
+    let limit = 160 * MIB;
+    let keep = |cycle: u64| 64 * MIB + cycle.min(10) * 3 * MIB;
+    let seen = MACHINE.run(&mut Gogc::new(400).limit(limit), 40, keep);
+    for cycle in &seen[1..] {
+        assert!(cycle.peak <= limit, "{cycle:?}");
+    }
+    let free = MACHINE.run(&mut Gogc::new(400), 40, keep);
+    assert!(free.last().unwrap().peak > 2 * limit, "without it the heap grows");
+    assert!(share(&seen[20..]) > share(&free[20..]), "memory is paid for with time");
+}
+
+#[test]
+fn a_limit_below_what_lives_does_not_stop_the_program() {
+    let seen = MACHINE.run(&mut Gogc::new(100).limit(64 * MIB), 400, |_| 80 * MIB);
+    let late = &seen[200..];
+    // Half, and what a bucket that is full between two cycles lets through.
+    assert!(share(late) < 0.6, "{}", share(late));
+    assert!(share(late) > 0.4, "the limit is worth something: {}", share(late));
+    assert!(late.iter().all(|cycle| cycle.peak < 200 * MIB), "{:?}", late.last());
+}
+
+#[test]
+fn off_means_off() {
+    assert_eq!(Gogc::off().first().trigger, u64::MAX);
+    let facts = Facts { live: 64 * MIB, scanned: 64 * MIB, ..Facts::default() };
+    assert_eq!(Gogc::off().next(facts).trigger, u64::MAX);
+    assert!(Gogc::off().limit(100 * MIB).next(facts).trigger < 100 * MIB);
+}
+
+#[test]
+fn a_fixed_number_does_not_care() {
+    let seen = MACHINE.run(&mut Every(MIB), 5, |_| 8 * MIB);
+    assert!(seen[1..].iter().all(|cycle| cycle.peak >= 9 * MIB && cycle.peak < 16 * MIB));
+}
