@@ -151,6 +151,7 @@ impl<S: PageSource> Heap<S> {
     /// The page heap, with all deferred frees done.
     pub(crate) fn pages(&self) -> LockGuard<'_, Pages<S::Index>> {
         let mut pages = self.pages.lock();
+        pages.locks += 1;
         self.settle(&mut pages);
         pages
     }
@@ -190,6 +191,7 @@ impl<S: PageSource> Heap<S> {
     fn free_span_later(&self, span: SpanPtr) {
         profile::leave(span);
         if let Some(mut pages) = self.pages.try_lock() {
+            pages.locks += 1;
             self.settle(&mut pages);
             return pages.free(&self.parts(), span);
         }
@@ -409,7 +411,9 @@ impl<S: PageSource> Heap<S> {
         let pages = self.pages();
         // SAFETY: the cache holds records of this heap.
         let kept = self.larges.iter().map(|span| unsafe { SpanPtr::from_raw(span) }.bytes()).sum();
-        self.counters.stats(&pages.pool, &self.meta, kept)
+        // This look is not among them.
+        let locks = pages.locks - 1;
+        self.counters.stats(&pages.pool, &self.meta, kept, locks)
     }
 
     /// Takes every lock, in order: before a fork, so that the child finds no lock held by a thread

@@ -40,6 +40,8 @@ struct Area {
     bytes: usize,
     /// Bytes of all tables.
     tables: usize,
+    /// Everything ever reserved.
+    count: usize,
 }
 
 // SAFETY: the pointers lead to memory that only the holder of the area touches.
@@ -55,6 +57,7 @@ impl Meta {
                     reservations: None,
                     bytes: 0,
                     tables: 0,
+                    count: 0,
                 }),
             }
         }
@@ -102,6 +105,11 @@ impl Meta {
     pub(crate) fn bytes(&self) -> (usize, usize) {
         let area = self.area.lock();
         (area.bytes, area.tables)
+    }
+
+    /// Ranges that were reserved.
+    pub(crate) fn reserves(&self) -> usize {
+        self.area.lock().count
     }
 
     /// Gives every reservation back: the end of the heap.
@@ -179,5 +187,6 @@ impl Area {
         // and not used for anything else.
         unsafe { record.write(Reservation { at, bytes, next: self.reservations }) };
         self.reservations = Some(record);
+        self.count += 1;
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Pages<P> {
     /// Uncommitted rest of the newest arena.
     next: usize,
     end: usize,
+    /// Times the lock was taken; whoever holds it counts.
+    pub(crate) locks: usize,
     /// Bytes that may be ready, records included.
     pub(crate) limit: usize,
 }
@@ -67,8 +69,14 @@ pub(crate) struct Taken {
 }
 
 impl<P: PageHeap> Pages<P> {
-    pub(crate) const EMPTY: Self =
-        Pages { pool: Pool::EMPTY, spare: SpanList::EMPTY, next: 0, end: 0, limit: usize::MAX };
+    pub(crate) const EMPTY: Self = Pages {
+        pool: Pool::EMPTY,
+        spare: SpanList::EMPTY,
+        next: 0,
+        end: 0,
+        locks: 0,
+        limit: usize::MAX,
+    };
 
     /// Takes `pages` pages at an address that is a multiple of `align` pages, at the lowest address
     /// there is. The record is still *dead*; the caller gives it a kind.

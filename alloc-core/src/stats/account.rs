@@ -39,6 +39,6 @@ impl Account {
 
     /// All parts at one moment: the caller holds the lock of the pool.
     pub fn stats<P: PageHeap>(&self, pool: &Pool<P>) -> Stats {
-        self.counters.stats(pool, &self.meta, 0)
+        self.counters.stats(pool, &self.meta, 0, 0)
     }
 }

@@ -67,6 +67,10 @@ pub struct Stats {
     pub cached_takes: usize,
     /// Times a span or large block was taken from the page heap.
     pub takes: usize,
+    /// Times the lock of the page heap was taken, by caches, large blocks and frees, or for earlier looks.
+    pub locks: usize,
+    /// Times the heap reserved address space from its source: arenas and its records, not slabs of stacks.
+    pub reserves: usize,
     /// Times the page heap asked its source for memory.
     pub grows: usize,
     /// Times pages were given back to the source.
@@ -74,9 +78,15 @@ pub struct Stats {
 }
 
 impl Counters {
-    /// The account at one moment: the caller holds the lock of the page heap. `kept` bytes of large spans
-    /// have no block.
-    pub(crate) fn stats<P: PageHeap>(&self, pool: &Pool<P>, meta: &Meta, kept: usize) -> Stats {
+    /// The account at one moment: the caller holds the lock of the page heap, which was taken `locks` times.
+    /// `kept` bytes of large spans have no block.
+    pub(crate) fn stats<P: PageHeap>(
+        &self,
+        pool: &Pool<P>,
+        meta: &Meta,
+        kept: usize,
+        locks: usize,
+    ) -> Stats {
         let used = |kind: Kind| self.used[kind as usize].get() * PAGE;
         let (small, large, managed) = (used(Kind::Small), used(Kind::Large), used(Kind::Managed));
         let [committed, free, clean, lent] =
@@ -102,6 +112,8 @@ impl Counters {
             sweeps: self.sweeps.get(),
             cached_takes: self.cached_takes.get(),
             takes: self.takes.get(),
+            locks,
+            reserves: meta.reserves(),
             grows: self.grows.get(),
             releases: self.releases.get(),
         }

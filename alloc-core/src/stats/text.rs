@@ -7,7 +7,7 @@ use super::Stats;
 /// Names and values of all bytes that [`Stats::mapped`] is the sum of.
 type Parts = [(&'static str, usize); 10];
 /// Names and values of the counters.
-type Steps = [(&'static str, usize); 7];
+type Steps = [(&'static str, usize); 9];
 
 impl Stats {
     /// The uses that [`mapped`](Stats::mapped) is the sum of, by name.
@@ -40,6 +40,8 @@ impl Stats {
             ("sweeps", self.sweeps),
             ("cached_takes", self.cached_takes),
             ("takes", self.takes),
+            ("locks", self.locks),
+            ("reserves", self.reserves),
             ("grows", self.grows),
             ("releases", self.releases),
         ]
