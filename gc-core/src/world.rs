@@ -71,6 +71,13 @@ impl Nesting {
         self.0.store(next, Ordering::Relaxed);
     }
 
+    /// The word passes from a task that has ended to another one. What that one has leaked stays
+    /// counted where handshakes look; it is not the next one's.
+    pub(crate) fn pass_on(&self) {
+        // Relaxed: whoever passes the word on orders it.
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     /// Notes a guard left; gives how many are still held.
     #[inline]
     pub(crate) fn pop(&self) -> u64 {

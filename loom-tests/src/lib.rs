@@ -46,6 +46,28 @@
 //! | `sched_turnstile` | a scheduler ends when nobody is inside, and not before |
 //! | `sysmon_alarm` | a monitor does not sleep beside an active machine |
 //!
+//! # What the collector's models show
+//!
+//! Twelve promises that a concurrent collector of Go's kind stands on, and where each is shown here. Faults
+//! are in `faults/<model>`; those of the search are [`search::Fault`]s.
+//!
+//! | | promise | model or search | planted faults |
+//! |---|---|---|---|
+//! | 1 | what is reachable at the end of marking was marked, for mutators that load, store, drop roots and move pointers while a marker scans | `gc_cycle` (`start_…`, `end_…`), [`search`] | `no_deletion_part`, `no_hand_1`, `no_hand_2`; `NoDeletionLog`, `NoHandsBeforeRoots`, `OneHandBeforeRoots`, `NoHandOne` |
+//! | 2 | nobody is passed between the reading that decides a store and its log | `gc_handshake` (`an_operation_…`), `gc_cycle` | `operation_begins_relaxed`, `operation_seen_even`, `operation_without_fence`, `operation_ends_relaxed` |
+//! | 3 | when marking ends nothing is grey, in whatever hand | `gc_cycle` (`end_with_two_moves`, `marking_together`), [`search`] | `no_hand_3`, `emptiness_in_place_of_dirty`, `done_while_another_is_busy`; `NoHandBeforeOff`, `EmptyQueueInPlaceOfDirty` |
+//! | 4 | each marked object is looked into, once | `gc_cycle` (`marking_together`) | `a_helper_is_not_counted` |
+//! | 5 | work that is stolen is not lost | as 4: batches go through one lock, there is no chain of rings | as 4 |
+//! | 6 | a stale hint loses no work | as 4: `Crew::is_short` decides who shares, never who is done | as 4 |
+//! | 7 | a new object is whole and has its colour before anybody looks at it | `gc_cycle` (`start_with_a_new_object`, `allocation_at_the_end`), [`search`] | `allocation_white`, `white_before_step_5`, `black_before_step_5`, `two_readings`; `AllocateWhite`, `BlackBeforeMark`, `TwoReadings`, `SweepsTheCycleToCome` |
+//! | 8 | an assist gives back what it does not mark | `gc_cycle` (`marking_with_an_assist`). There is no credit, so none is lost; nobody parks for it | `a_loan_is_not_counted` |
+//! | 9 | no more helpers than Ps may be spared | one word, raised by compare-and-swap (`runtime::wire`); it decides who helps, never what is marked | – |
+//! | 10 | a weak pointer leads to a living object or to nobody, and all agree | `gc_weak`, [`search`] (`Start::Weak`) | `upgrade_by_reading`, `upgrade_unlogged`, `off_is_alive`, `emptied_…`; `UpgradeByReading`, `UpgradeUnlogged` |
+//! | 11 | no token lies beside a taker that sleeps | `gc_cleanup` | `looks_and_then_waits`, `waiters_out_before_tokens_in` |
+//! | 12 | roots are shaded when everybody logs; one that is made later needs no scan | `gc_cycle` (`start_…`), [`search`] | `no_hand_1`, `no_hand_2` |
+//! | | no edge is lost under a lock, and the marker waits for none | `gc_lock` (`a_move_under_locks`), [`search`] (`Start::Locked`) | `nothing_is_reported`, `reports_are_not_waited_for`, `report_leaves_the_word_clean`; `LockReportedOnce`, `ReportsNotWaitedFor` |
+//! | | sweep comes after the last who acts on the old word | `gc_cycle` (`allocation_at_the_end`), [`search`] | `no_hand_4`; `NoHandBeforeSweep` |
+//!
 //! `docs/orderings.md` lists the handshakes, each with its words, its fences and its model.
 //!
 //! Beside them stands a search of the collector's protocol as a whole, without orderings: [`search`].

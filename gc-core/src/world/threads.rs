@@ -122,7 +122,7 @@ impl<S: Space> Threads<S> {
         let mut members = self.lock();
         // Acquire: the former thread's use is before ours; pairs with `release`.
         let free = members.iter().find(|member| !member.taken.swap(true, Ordering::Acquire));
-        free.cloned().unwrap_or_else(|| {
+        free.inspect(|member| member.nesting.pass_on()).cloned().unwrap_or_else(|| {
             let (local, taken) = (Local::new(space), AtomicBool::new(true));
             let member = Arc::new(Member { local, nesting: Nesting::new(), taken });
             members.push(member.clone());
