@@ -25,7 +25,7 @@ struct Node<'g> {
 type Table = Root<Slice<GcCell<'static, Node<'static>>>>;
 
 const SLOTS: usize = 100_000;
-const STEPS: usize = 300_000;
+const STEPS: usize = 60_000;
 
 fn table(heap: &Heap<Plain>) -> Table {
     let guard = heap.enter();
@@ -53,7 +53,7 @@ fn mutate(heap: &Heap<Plain>, table: &Table, mut random: u64) -> Duration {
     longest
 }
 
-fn main() {
+pub(crate) fn main() {
     println!("{:>14} {:>10}  time, ms  wait, ms  cycles  held, MiB", "collection", "barrier");
     for (collection, barrier) in [
         (Collection::Concurrent, WriteBarrier::Deletion),

@@ -47,7 +47,7 @@ impl<'g> Stack<'g> {
 }
 
 const THREADS: u64 = 4;
-const EACH: u64 = 250_000;
+const EACH: u64 = 100_000;
 
 /// Pushes and pops by turns; returns the sum of what was popped.
 fn work(heap: &Heap, stack: &Root<Stack<'static>>, first: u64) -> u64 {
@@ -61,7 +61,7 @@ fn work(heap: &Heap, stack: &Root<Stack<'static>>, first: u64) -> u64 {
     sum
 }
 
-fn main() {
+pub(crate) fn main() {
     let heap = Heap::<Plain>::new().expect("the only heap of this program");
     let collector = Collector::start(&heap).expect("a thread for the collector");
     let stack = {

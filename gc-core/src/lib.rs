@@ -97,3 +97,7 @@ pub use crate::{
 #[doc(hidden)]
 pub use gc_derive::RuntimeTrace;
 pub use gc_derive::Trace;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
