@@ -81,6 +81,36 @@ impl Goroutine {
     }
 }
 
+/// One who looks at it for a dump.
+fn look(goroutine: &Goroutine) {
+    if goroutine.state.claim() {
+        goroutine.use_context();
+        if goroutine.state.commit_park() == CommitPark::Notified {
+            goroutine.run();
+        }
+    }
+}
+
+/// A dump takes a parked goroutine for a moment: a ready that comes meanwhile is kept.
+#[test]
+fn a_ready_under_a_look_is_kept() {
+    model("a_ready_under_a_look_is_kept", 3, || {
+        let goroutine = Goroutine::new(1);
+        let server = {
+            let goroutine = goroutine.clone();
+            thread::spawn(move || goroutine.serve())
+        };
+        let looker = {
+            let goroutine = goroutine.clone();
+            thread::spawn(move || look(&goroutine))
+        };
+        goroutine.run();
+        server.join().unwrap();
+        looker.join().unwrap();
+        assert_eq!(goroutine.finished.load(Ordering::Relaxed), 1, "it ends once");
+    });
+}
+
 /// S9: one that serves and one that parks.
 #[test]
 fn a_ready_before_the_commit_is_kept() {

@@ -62,6 +62,7 @@
 //! | objects that point at each other as they like | [`gc`](mod@gc): guards, edges, roots |
 //! | one allocator for all of it | [`Alloc`] |
 //! | who holds how much of it | [`profile`]: for `pprof` |
+//! | where every goroutine is | [`Runtime::dump`] |
 //! | a runtime as a value | [`Runtime`], [`Builder`], [`Stats`] |
 //!
 //! # Environment
@@ -86,6 +87,7 @@ mod builder;
 pub mod chan;
 mod config;
 mod current;
+pub mod dump;
 pub mod future;
 pub mod gc;
 pub mod policy;

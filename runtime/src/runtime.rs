@@ -9,6 +9,7 @@ use sched_core::{Config, Scheduler};
 use crate::builder::{BuildError, Builder};
 use crate::config::Preempt;
 use crate::current;
+use crate::dump::Dump;
 use crate::policy::{Chosen, Policy};
 use crate::scope::{self, Scope};
 use crate::spawn::{GoError, JoinHandle, Spawn};
@@ -258,6 +259,25 @@ impl Runtime {
     /// ```
     pub fn goroutines(&self) -> Vec<Goroutine> {
         self.scheduler.goroutines()
+    }
+
+    /// All goroutines that have not ended, each with its backtrace: where it waits, or what it computes.
+    /// Shown as text it is the list that Go writes.
+    ///
+    /// Nobody is stopped. A goroutine that runs is interrupted while its stack is copied, so a raw system
+    /// call of it may return `EINTR`; one that is runnable has no backtrace, and where goroutines are
+    /// kernel threads none has. Takes milliseconds at the first time, to read the program's names.
+    ///
+    /// ```
+    /// let rt = runtime::Runtime::new().unwrap();
+    /// let (tx, rx) = runtime::chan::rendezvous::<()>();
+    /// let reader = rt.go(move || rx.recv());
+    /// println!("{}", rt.dump());
+    /// # drop(tx);
+    /// # assert!(reader.join().unwrap().is_err());
+    /// ```
+    pub fn dump(&self) -> Dump {
+        Dump::take(&self.scheduler)
     }
 
     /// Ends the runtime: no goroutine can be started any more, and those that exist may run until

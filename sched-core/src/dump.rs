@@ -137,6 +137,11 @@ impl Shared {
         self.machines().map(|m| (m.task().cast_const(), m.proc().is_some())).collect()
     }
 
+    /// What one record's goroutine does.
+    pub(crate) fn look_at(&self, task: &Task) -> Option<Goroutine> {
+        self.read(task, &self.aboard())
+    }
+
     fn read(&self, task: &Task, aboard: &Aboard) -> Option<Goroutine> {
         let (birth, wait, phase) = task.about.read(|| task.state.phase())?;
         Some(self.tell(birth, wait, status(task, phase, aboard)?))

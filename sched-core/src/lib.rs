@@ -31,7 +31,7 @@
 //! | [`future`] | tasks without a stack of their own, and who polls them |
 //! | [`park`], `timers` | waiting, for goroutines and plain threads alike; deadlines |
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
-//! | [`dump`], `asleep` | who is there, and what each waits for; whether all wait for each other |
+//! | [`dump`], `stacks`, `asleep` | who is there, what each waits for, and where; whether all wait for each other |
 //! | `handoff`, [`monitor`], [`bell`] | who takes Ps, when, who watches, and who wakes the watcher |
 //! | [`policy`], `ready`, `swap`, [`succession`] | the order in which goroutines run, and how it is changed while they do; [`queue`]: what policies are made of |
 //! | [`idle`], [`orders`], [`parker`], [`lock`] | who sleeps and who looks for work; a thread's sleep; the runtime's lock |
@@ -114,6 +114,8 @@ mod spawn;
 #[cfg(not(loom))]
 pub mod stack;
 #[cfg(not(loom))]
+mod stacks;
+#[cfg(not(loom))]
 mod stats;
 #[cfg(not(loom))]
 mod supply;
@@ -143,6 +145,7 @@ pub use {
     hooks::{Hooks, NoHooks},
     scheduler::{Scheduler, Shutdown, current},
     spawn::{Spawn, spawn, spawn_future, spawn_with},
+    stacks::StackCopy,
     stats::Stats,
     task::{TaskId, join::JoinHandle},
 };

@@ -33,6 +33,7 @@ use crate::{
     shared::Shared,
     spawn::{self, Spawn},
     stack::{Mmap, StackSource},
+    stacks::StackCopy,
     stats::Stats,
     sync::Ordering,
     task::join::JoinHandle,
@@ -329,6 +330,14 @@ impl Scheduler {
             let _entered = enter();
             handoff::make_room(&self.shared);
         }
+    }
+
+    /// As [`goroutines`](Self::goroutines), each with a copy of its stack if it is parked or runs: for
+    /// backtraces. Nobody is stopped; a goroutine that runs is interrupted for the time of the copying,
+    /// and a raw system call of it may return `EINTR`. No copies in thread mode, and none of those that
+    /// run if preemption is [cooperative](crate::Preemption::Cooperative).
+    pub fn stacks(&self) -> Vec<StackCopy> {
+        self.shared.stacks()
     }
 
     /// All goroutines, if all of them wait for ever: for each other, with no deadline, and with no

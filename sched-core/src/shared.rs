@@ -8,7 +8,7 @@
 //! | `supply` | stacks for goroutines that have none yet |
 //! | `gate` | how many goroutines live, who may come in, the end |
 //! | `registry` | G records |
-//! | `dump`, `asleep` | who is there; whether anybody can wake anybody |
+//! | `dump`, `stacks`, `asleep` | who is there, and where; whether anybody can wake anybody |
 //! | `service`, `timers` | the two threads that are no Ms |
 //!
 //! # Who keeps it alive
@@ -87,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Turnstile<Waiter>,
     pub(crate) stopping: AtomicBool,
     pub(crate) end: Mutex<End>,
+    /// One at a time asks Ms for stacks; see [`stacks`](crate::stacks).
+    pub(crate) probing: Mutex<()>,
     /// Threads that wake nobody of their own accord; see [`asleep`](crate::asleep).
     pub(crate) adopted: Mutex<Vec<i32>>,
     pub(crate) counters: SharedCounters,
@@ -127,6 +129,7 @@ impl Shared {
             gate: Turnstile::new(),
             stopping: AtomicBool::new(false),
             end: Mutex::new(End::default()),
+            probing: Mutex::new(()),
             adopted: Mutex::new(Vec::new()),
             counters: SharedCounters::default(),
             config,

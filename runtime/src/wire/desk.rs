@@ -14,6 +14,7 @@ use sched_core::park::{self, WaitReason, Waiter};
 use super::upkeep::Upkeep;
 use crate::builder::Builder;
 use crate::config::default_procs;
+use crate::dump::Dump;
 use crate::gc;
 use crate::trace::{GuardLine, SchedLine};
 
@@ -95,9 +96,9 @@ impl Desk {
 
     /// Ends the process if no goroutine will ever run again.
     fn check_deadlock(&self, scheduler: &Scheduler) {
-        if let Some(all) = scheduler.deadlock().filter(|_| self.detects) {
-            eprintln!("runtime: all goroutines are asleep: deadlock\n");
-            all.iter().for_each(|goroutine| eprintln!("{goroutine}"));
+        if self.detects && scheduler.deadlock().is_some() {
+            let dump = Dump::take(scheduler);
+            eprintln!("runtime: all goroutines are asleep: deadlock\n\n{dump}");
             std::process::abort();
         }
     }

@@ -33,6 +33,7 @@
 use core::cell::UnsafeCell;
 use core::fmt;
 
+use crate::preempt::Registers;
 use crate::tls::Mode;
 
 mod baton;
@@ -99,6 +100,20 @@ impl Context {
     pub(crate) unsafe fn resume_at(&self, sp: usize) {
         // SAFETY: the caller's promise.
         unsafe { *self.sp.get() = sp };
+    }
+
+    /// Where it goes on; `None` in thread mode.
+    ///
+    /// # Safety
+    ///
+    /// The context is suspended and the caller's, and has run before.
+    pub(crate) unsafe fn suspended_at(&self) -> Option<Registers> {
+        #[cfg(own_tls)]
+        if self.tp != 0 {
+            // SAFETY: the caller's promise.
+            return Some(unsafe { x86_64::suspended_at(*self.sp.get()) });
+        }
+        None
     }
 
     /// Thread mode: the running thread is this context's from now on.

@@ -46,6 +46,8 @@
 
 use core::arch::naked_asm;
 
+use crate::preempt::Registers;
+
 /// All exceptions masked, round to nearest: what a thread starts with.
 const DEFAULT_MXCSR: u64 = 0x1f80;
 const DEFAULT_X87_CW: u64 = 0x037f;
@@ -114,6 +116,17 @@ pub(super) unsafe extern "C" fn switch(save: *mut usize, sp: usize, tp: usize) {
         "ret",
         ".cfi_endproc",
     )
+}
+
+/// Where the stack that was saved at `sp` goes on.
+///
+/// # Safety
+///
+/// `sp` was saved by [`switch`], and the stack is suspended.
+pub(super) unsafe fn suspended_at(sp: usize) -> Registers {
+    // SAFETY: the frame that `switch` left: seven words, then the return address.
+    let word = |index: usize| unsafe { *((sp as *const usize).add(index)) };
+    Registers { ip: word(7), sp: sp + size_of::<[usize; 8]>(), fp: word(6) }
 }
 
 /// Where a new stack begins: calls rbx with r12. `.cfi_undefined rip` ends backtraces here.

@@ -37,6 +37,7 @@
 //! |---|---|
 //! | `signal` | all statics; installing handlers, and the handlers' way to their predecessors |
 //! | `urgent` | the handler of SIGURG: the rules above, and the wait in the handler |
+//! | `probe` | the handler copies the goroutine's stack for a backtrace |
 //! | `inject` | the frame and the trampoline |
 //! | `xsave` | which register state there is, and how long |
 //! | `fault` | SIGSEGV and SIGBUS: a goroutine's stack overflow gets a name |
@@ -59,6 +60,7 @@
 mod fault;
 #[cfg(own_tls)]
 mod inject;
+mod probe;
 mod report;
 #[cfg(own_tls)]
 mod setxid;
@@ -70,6 +72,8 @@ mod xsave;
 
 use core::ops::Range;
 
+pub use probe::Registers;
+pub(crate) use probe::{Probe, copy};
 pub use report::Stderr;
 pub use signal::install;
 pub use thread::{AltStack, MThread, StatFile, cpu_time};

@@ -13,13 +13,14 @@ use core::ffi::{c_int, c_void};
 use core::marker::PhantomData;
 use core::mem::{MaybeUninit, zeroed};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
+use super::Probe;
 use crate::context::ThreadId;
 use crate::stack::page_bytes;
 use crate::tls::Mode;
@@ -54,6 +55,8 @@ pub struct MThread {
     base_mask: u64,
     /// Set by who wants the M interrupted, taken by the handler.
     mark: AtomicBool,
+    /// Lent by who wants to see a stack, taken by the handler or taken back.
+    probe: AtomicPtr<Probe>,
     /// Written by the handler alone.
     injected: AtomicU64,
     /// Written by the handler alone: refusals since the last success.
@@ -75,6 +78,7 @@ impl MThread {
             #[cfg(own_tls)]
             base_mask: current_mask(),
             mark: AtomicBool::new(false),
+            probe: AtomicPtr::new(null_mut()),
             injected: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
@@ -113,6 +117,33 @@ impl MThread {
     #[cfg(own_tls)]
     pub(super) fn thread_pointer(&self) -> Option<usize> {
         self.thread_pointer
+    }
+
+    /// Lends the handler of `thread`, on which this M runs, a probe to fill. False if the thread is no
+    /// more.
+    pub(super) fn lend(&self, probe: &Probe, thread: ThreadId) -> bool {
+        // Release: the probe is empty; pairs with the Acquire in `take_probe`.
+        self.probe.store(core::ptr::from_ref(probe).cast_mut(), Ordering::Release);
+        signal(thread, libc::SIGURG) || !self.take_back(probe)
+    }
+
+    /// Takes the probe back. False if the handler has it: then its verdict is about to come.
+    pub(super) fn take_back(&self, probe: &Probe) -> bool {
+        let mine = core::ptr::from_ref(probe).cast_mut();
+        // Relaxed: whoever gets the probe alone uses it; the verdict orders the handler's use.
+        self.probe.compare_exchange(mine, null_mut(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The handler's: a probe to fill.
+    pub(super) fn take_probe(&self) -> Option<&Probe> {
+        // Relaxed: mostly there is none.
+        if self.probe.load(Ordering::Relaxed).is_null() {
+            return None;
+        }
+        // Acquire: pairs with the Release in `lend`.
+        let probe = self.probe.swap(null_mut(), Ordering::Acquire);
+        // SAFETY: null, or lent by an asker who waits for the verdict.
+        unsafe { probe.as_ref() }
     }
 
     pub(super) fn take_mark(&self) -> bool {

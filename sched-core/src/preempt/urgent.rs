@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 #[cfg(own_tls)]
 use super::inject::Interrupted;
 use super::signal::{glue, pass_on};
-use super::{Glue, MThread};
+use super::{Glue, MThread, Registers};
 use crate::entry::Fence;
 use crate::tls::{Words, words};
 
@@ -20,8 +20,13 @@ pub(super) unsafe extern "C" fn on_urgent(
 ) {
     let words = words();
     // SAFETY: `install`'s caller promised that what is found in words is an M.
-    let marked = unsafe { marked_thread(words) };
-    let Some((glue, thread)) = marked else {
+    let here = unsafe { thread_of(words) };
+    // SAFETY: in the handler, with its argument.
+    let shown = here.is_some_and(|(glue, thread)| unsafe { show(words, glue, thread, context) });
+    let Some((glue, thread)) = here.filter(|(_, thread)| thread.take_mark()) else {
+        if shown {
+            return;
+        }
         // SAFETY: our own arguments. A SIGURG for which nobody asked is ignored by default.
         unsafe { pass_on(signal, info, context) };
         return;
@@ -31,7 +36,7 @@ pub(super) unsafe extern "C" fn on_urgent(
     }
     // SAFETY: the kernel's record of what was interrupted, ours until we return.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-    // Relaxed: as in `marked_thread`.
+    // Relaxed: as in `thread_of`.
     let g = words.g.load(Ordering::Relaxed);
     if g.is_null() {
         return;
@@ -97,18 +102,49 @@ unsafe fn way(_: *mut (), _: &Glue, _: &MThread, _: &mut libc::ucontext_t) -> Wa
     Way::Stay
 }
 
-/// The M whose thread this is, if it is marked; takes the mark.
+/// The M whose thread this is.
 ///
 /// # Safety
 ///
 /// As [`on_urgent`].
-unsafe fn marked_thread(words: &Words) -> Option<(&'static Glue, &'static MThread)> {
+unsafe fn thread_of(words: &Words) -> Option<(&'static Glue, &'static MThread)> {
     // Relaxed: this thread's own M, from before it switched here.
     let m = words.m.load(Ordering::Relaxed);
     let glue = glue().filter(|_| !m.is_null())?;
     // SAFETY: `install`'s caller: an M found in words has a thread part, which stays.
-    let thread = unsafe { &*(glue.thread)(m) };
-    thread.take_mark().then_some((glue, thread))
+    Some((glue, unsafe { &*(glue.thread)(m) }))
+}
+
+/// Fills the probe that somebody has lent the M. False if nobody has.
+///
+/// # Safety
+///
+/// In the handler on the M's thread, with its argument.
+unsafe fn show(words: &Words, glue: &Glue, thread: &MThread, context: *mut c_void) -> bool {
+    let Some(probe) = thread.take_probe() else { return false };
+    // Relaxed: as in `thread_of`.
+    let g = words.g.load(Ordering::Relaxed);
+    // SAFETY: `install`'s caller; `g` runs here.
+    let stack = (!g.is_null()).then(|| unsafe { (glue.stack)(g) }.bounds);
+    // SAFETY: the kernel's record of what was interrupted.
+    let registers = unsafe { interrupted_at(&*context.cast::<libc::ucontext_t>()) };
+    probe.answer(g, stack, registers);
+    true
+}
+
+/// Where the interrupted code was.
+#[cfg(target_arch = "x86_64")]
+fn interrupted_at(context: &libc::ucontext_t) -> Registers {
+    let register = |number: c_int| context.uc_mcontext.gregs[number as usize] as usize;
+    let (ip, sp) = (register(libc::REG_RIP), register(libc::REG_RSP));
+    Registers { ip, sp, fp: register(libc::REG_RBP) }
+}
+
+/// Where the interrupted code was.
+#[cfg(target_arch = "aarch64")]
+fn interrupted_at(context: &libc::ucontext_t) -> Registers {
+    let machine = &context.uc_mcontext;
+    Registers { ip: machine.pc as usize, sp: machine.sp as usize, fp: machine.regs[29] as usize }
 }
 
 /// The thread waits here until its goroutine has its turn.

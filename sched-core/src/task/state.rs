@@ -34,6 +34,7 @@
 //! | [`begin_park`](State::begin_park) | the goroutine | with a permit: does not park |
 //! | [`commit_park`](State::commit_park) | the M, *after* the switch away | notified: queue it |
 //! | [`commit_yield`](State::commit_yield) | the M, after the switch away | queue it |
+//! | [`claim`](State::claim) | who looks at a parked one | has it until its own `commit_park` |
 //! | [`unpark`](State::unpark) | anyone | schedule: queue it |
 //! | [`complete`](State::complete) | the goroutine, its result stored | detached: drop the result |
 //! | [`finish`](State::finish) | the M, after the last switch away | wake the joiner |
@@ -213,6 +214,28 @@ impl State {
         // AcqRel: Release: the saved context, for the Acquire in `resume`.
         let before = self.0.fetch_sub(RUNNING - RUNNABLE, Ordering::AcqRel);
         debug_assert_eq!(before & PHASE, RUNNING, "yields in {:?}", Bits(before));
+    }
+
+    /// Takes it if it is parked, as if an M ran it: the caller has it, and gives it back by
+    /// [`commit_park`](Self::commit_park). What wakes it meanwhile leaves the permit. False if it is not
+    /// parked.
+    pub fn claim(&self) -> bool {
+        // Relaxed: a guess; the exchange below settles it.
+        let mut bits = self.0.load(Ordering::Relaxed);
+        while bits & PHASE == PARKED {
+            // AcqRel: Acquire: the context saved before the commit.
+            let swap = self.0.compare_exchange_weak(
+                bits,
+                to(bits, RUNNING),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            match swap {
+                Ok(_) => return true,
+                Err(now) => bits = now,
+            }
+        }
+        false
     }
 
     /// Makes it ready, or leaves the permit.

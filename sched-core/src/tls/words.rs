@@ -36,9 +36,7 @@ use core::cell::{Cell, OnceCell};
 use core::ptr::null_mut;
 #[cfg(own_tls)]
 use core::sync::atomic::AtomicI32;
-use core::sync::atomic::AtomicPtr;
-#[cfg(own_tls)]
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Once, OnceLock};
 
 use super::Mode;

@@ -1,0 +1,130 @@
+//! A dump shows where goroutines are: those that wait, those that compute, those that block.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use runtime::dump::Dump;
+use runtime::{Builder, Runtime, Status, chan};
+
+#[inline(never)]
+fn waits_here(rx: &chan::Receiver<u64>) -> u64 {
+    let value = rx.recv().unwrap();
+    std::hint::black_box(value)
+}
+
+#[inline(never)]
+fn waits_deeper(rx: &chan::Receiver<u64>, depth: u32) -> u64 {
+    let value = if depth == 0 { waits_here(rx) } else { waits_deeper(rx, depth - 1) };
+    std::hint::black_box(value)
+}
+
+#[inline(never)]
+fn computes_here(stop: &AtomicBool) -> u64 {
+    let mut turns = 0;
+    while !stop.load(Ordering::Relaxed) {
+        turns = std::hint::black_box(turns + 1);
+    }
+    turns
+}
+
+#[inline(never)]
+fn blocks_here(reader: &mut std::io::PipeReader) -> usize {
+    let read = std::io::Read::read(reader, &mut [0]).unwrap();
+    std::hint::black_box(read)
+}
+
+fn runtime() -> Option<Runtime> {
+    Builder::new().procs(2).build().ok().filter(|rt| rt.mode().is_own_tls())
+}
+
+/// Dumps until the goroutine has `status` and a backtrace: its functions.
+fn functions(rt: &Runtime, status: impl Fn(Status) -> bool) -> Vec<String> {
+    loop {
+        let Dump { goroutines, .. } = rt.dump();
+        for one in goroutines {
+            if status(one.goroutine.status) && !one.frames.is_empty() {
+                return one.frames.into_iter().map(|frame| frame.function).collect();
+            }
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn count(functions: &[String], name: &str) -> usize {
+    functions.iter().filter(|function| function.contains(name)).count()
+}
+
+#[test]
+fn a_parked_goroutine_shows_its_calls_and_is_not_disturbed() {
+    let Some(rt) = runtime() else { return };
+    let (tx, rx) = chan::rendezvous();
+    let waits = rt.go(move || waits_deeper(&rx, 4));
+    let seen = functions(&rt, |status| matches!(status, Status::Waiting { .. }));
+    assert_eq!((count(&seen, "waits_here"), count(&seen, "waits_deeper")), (1, 5), "{seen:#?}");
+    assert_eq!(count(&seen, "sched_core::task::raw"), 0, "{seen:#?}");
+    tx.send(7).unwrap();
+    assert_eq!(waits.join().unwrap(), 7);
+}
+
+#[test]
+fn dumps_lose_no_wake_up() {
+    let Some(rt) = runtime() else { return };
+    let (tx, rx) = chan::rendezvous();
+    let sum = rt.go(move || (0..2000).map(|_| waits_here(&rx)).sum::<u64>());
+    let sender = rt.go(move || (0..2000).for_each(|n| tx.send(n).unwrap()));
+    let mut dumps = 0;
+    while !sum.is_finished() {
+        dumps += usize::from(rt.dump().goroutines.len() <= 2);
+    }
+    assert!(dumps > 0);
+    sender.join().unwrap();
+    assert_eq!(sum.join().unwrap(), 2000 * 1999 / 2);
+}
+
+#[test]
+fn a_goroutine_that_computes_shows_what() {
+    let Some(rt) = runtime() else { return };
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let computes = rt.go(move || computes_here(&seen));
+    let functions = functions(&rt, |status| status == Status::Running);
+    assert_eq!(count(&functions, "computes_here"), 1, "{functions:#?}");
+    stop.store(true, Ordering::Relaxed);
+    assert!(computes.join().unwrap() > 0);
+}
+
+#[test]
+fn a_goroutine_that_blocks_in_the_kernel_shows_where() {
+    let Some(rt) = runtime() else { return };
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let blocks = rt.go(move || blocks_here(&mut reader));
+    let functions = functions(&rt, |status| status == Status::Blocked);
+    assert_eq!(count(&functions, "blocks_here"), 1, "{functions:#?}");
+    drop(writer);
+    assert_eq!(blocks.join().unwrap(), 0);
+}
+
+#[test]
+fn a_goroutine_dumps_itself_and_others() {
+    let Some(rt) = runtime() else { return };
+    let (tx, rx) = chan::rendezvous();
+    let waits = rt.go(move || waits_here(&rx));
+    let text = rt.run(|| {
+        loop {
+            let text = dumps_here(&rt);
+            if text.contains("waits_here") {
+                return text;
+            }
+            runtime::yield_now();
+        }
+    });
+    assert!(text.contains("[running]") && text.contains("dumps_here"), "{text}");
+    tx.send(1).unwrap();
+    assert_eq!(waits.join().unwrap(), 1);
+}
+
+#[inline(never)]
+fn dumps_here(rt: &Runtime) -> String {
+    let text = rt.dump().to_string();
+    std::hint::black_box(text)
+}

@@ -1,0 +1,108 @@
+//! Copies of goroutines' stacks, for backtraces on request.
+//!
+//! # Problem
+//!
+//! A dump wants to show where each goroutine is. Nobody may be stopped for it, and a stack that is read
+//! while its goroutine runs shows frames that never were together.
+//!
+//! # How
+//!
+//! *Parked*: the dump takes the goroutine, as a waker would, but gives it back as parked
+//! ([`State::claim`](crate::task::state::State::claim)). For the microseconds in between it has the G,
+//! and with it the stack. A waker that comes meanwhile leaves its permit; whoever gives the goroutine
+//! back finds that and queues it. All of this happens inside the runtime, so that nobody waits for a dump
+//! that was preempted; hence the room for the copy is made before.
+//!
+//! *Running*: its thread copies the stack itself ([`probe`](crate::preempt)). A goroutine that blocks in
+//! the kernel is interrupted for it: raw system calls may see `EINTR`, as by a preemption.
+//!
+//! *Runnable*: it lies in a queue, and queues give nothing to look at. It has no copy.
+//!
+//! A copy holds what is above the stack pointer, up to [`MOST`] bytes: the innermost frames. Unwinding
+//! and names are not the scheduler's business. In thread mode there are no copies: a debugger sees
+//! goroutines as threads there.
+
+use core::ptr::NonNull;
+
+use crate::{
+    config::Preemption,
+    dump::{Goroutine, Status},
+    entry::enter,
+    machine::Machine,
+    preempt::{Probe, Registers, copy},
+    queue::Handle,
+    shared::Shared,
+    task::{Run, Task, TaskId, state::CommitPark},
+};
+
+/// Bytes of a stack that are copied at most.
+const MOST: usize = 64 << 10;
+
+/// A goroutine, and a copy of its stack.
+#[derive(Clone, Debug)]
+pub struct StackCopy {
+    /// Who it is.
+    pub goroutine: Goroutine,
+    /// Where it was; `None` if there is no copy.
+    pub registers: Option<Registers>,
+    /// The stack from [`Registers::sp`] up: all of it, or the innermost 64 KiB.
+    pub bytes: Vec<u8>,
+}
+
+impl Shared {
+    /// All goroutines that have not ended, by number, with their stacks where they can be had.
+    pub(crate) fn stacks(&self) -> Vec<StackCopy> {
+        let mut all: Vec<StackCopy> =
+            self.registry.records().filter_map(|task| self.stack_of(task)).collect();
+        all.sort_unstable_by_key(|one| one.goroutine.id);
+        all
+    }
+
+    fn stack_of(&self, task: &Task) -> Option<StackCopy> {
+        let goroutine = self.look_at(task)?;
+        let copied = match goroutine.status {
+            _ if !self.mode.is_own_tls() => None,
+            Status::Waiting { .. } => self.of_parked(task, goroutine.id),
+            Status::Running | Status::Blocked => self.of_running(task),
+            Status::Runnable => None,
+        };
+        let (registers, bytes) = copied.map_or((None, Vec::new()), |(at, bytes)| (Some(at), bytes));
+        Some(StackCopy { goroutine, registers, bytes })
+    }
+
+    fn of_parked(&self, task: &Task, id: TaskId) -> Option<(Registers, Vec<u8>)> {
+        let mut bytes = Vec::with_capacity(MOST);
+        let entered = enter();
+        if !task.state.claim() {
+            return None;
+        }
+        // Whoever it is now: the record is taken, and parked goroutines have a slot.
+        // SAFETY: the claim gives us the G.
+        let slot = unsafe { task.slot() }.as_ref();
+        let registers = slot.filter(|_| task.id() == id).and_then(|slot| {
+            // SAFETY: the goroutine is suspended, and ours.
+            let registers = unsafe { slot.context().suspended_at() }?;
+            // SAFETY: as above: nobody runs on the stack.
+            unsafe { copy(&slot.bounds(), registers.sp, &mut bytes) };
+            Some(registers)
+        });
+        if task.state.commit_park() == CommitPark::Notified {
+            // SAFETY: the state says that it is nobody else's to queue.
+            self.put_woken(None, unsafe { Run::from_raw(NonNull::from(task)) });
+        }
+        drop(entered);
+        registers.map(|registers| (registers, bytes))
+    }
+
+    fn of_running(&self, task: &Task) -> Option<(Registers, Vec<u8>)> {
+        if self.config.preemption == Preemption::Cooperative {
+            return None;
+        }
+        let runs = |m: &&Machine| core::ptr::eq(m.task(), task);
+        let m = self.machines().find(runs)?;
+        let g = core::ptr::from_ref(task).cast_mut().cast();
+        // One asker at a time: an M has room for one probe.
+        let _asking = self.probing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Probe::with_room(MOST).ask(m.signals(), m.thread(), g)
+    }
+}
