@@ -182,8 +182,8 @@ impl Space {
             self.body = true;
         }
         self.mass += 1.0;
-        for axis in 0..3 {
-            self.centre[axis] += (at[axis] - self.centre[axis]) / self.mass;
+        for (centre, at) in self.centre.iter_mut().zip(at) {
+            *centre += (at - *centre) / self.mass;
         }
     }
 

@@ -1,6 +1,6 @@
 //! The command line of `bench/run`.
 
-use super::plan::{ROWS, Row};
+use super::plan::{Area, ROWS, Row};
 
 /// What to run and under which name to keep it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Options {
 pub const USAGE: &str = "\
 usage: bench/run [FILTER...] [--quick] [--rounds N] [--peers A,B] [--label NAME]
 
-FILTER       run the rows whose name or area contains it (all rows without one)
+FILTER       run the rows of that area, or whose name contains it (all rows without one)
 --quick      a tenth of the work, three rounds; for development, never to be quoted
 --rounds N   how often each program runs at most
 --peers A,B  only these peers (ours, go, tokio, may, mimalloc, jemalloc, system, …)
@@ -51,7 +51,11 @@ impl Options {
     /// The rows that were asked for.
     pub fn rows(&self) -> impl Iterator<Item = &'static Row> {
         ROWS.iter().filter(|row| {
-            let named = |filter: &String| row.name.contains(&**filter) || row.area.name() == filter;
+            let named = |filter: &String| match Area::ALL.iter().find(|area| area.name() == filter)
+            {
+                Some(area) => row.area == *area,
+                None => row.name.contains(&**filter),
+            };
             self.filters.is_empty() || self.filters.iter().any(named)
         })
     }
