@@ -1,4 +1,9 @@
 //! Resizing a block: where it lies if its class or the pages behind it allow, else by moving it.
+//!
+//! "The pages behind it" are free ones, those of a large block that was just freed, and those that the heap
+//! has not committed yet. A block of megabytes that must move takes its pages with it, if the source can do
+//! that ([`PageSource::relocate`]): a vector that doubles up to half a gigabyte is neither copied nor faulted
+//! in again.
 
 use core::{alloc::Layout, ptr, ptr::NonNull};
 
@@ -58,9 +63,13 @@ impl<S: PageSource> Cache<'_, S> {
             Ok(moved) => moved,
             Err(error) => return Some(Err(error)),
         };
+        let kept = layout.size().min(new_size);
+        if self.heap().relocate(span, moved, kept) {
+            return Some(Ok(moved));
+        }
         // SAFETY: both blocks are live and distinct, and have at least that many bytes.
         unsafe {
-            ptr::copy_nonoverlapping(block.as_ptr(), moved.as_ptr(), layout.size().min(new_size));
+            ptr::copy_nonoverlapping(block.as_ptr(), moved.as_ptr(), kept);
             self.free(block);
         }
         Some(Ok(moved))

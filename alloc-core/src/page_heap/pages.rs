@@ -10,7 +10,7 @@
 //!
 //! [`Pages`] lies behind one lock (see `heap`).
 
-use core::ptr::NonNull;
+use core::{ops::Range, ptr::NonNull};
 
 use super::{PageHeap, Pool, Room, Word};
 use crate::{
@@ -149,6 +149,24 @@ impl<P: PageHeap> Pages<P> {
 
     /// Gives a span's pages back; its record may be reused at once.
     pub(crate) fn free<S>(&mut self, parts: &Parts<'_, S>, span: SpanPtr) {
+        let pages = self.forget(parts, span);
+        self.pool.put(pages);
+        parts.counters.resting.set(self.pool.resting());
+    }
+
+    /// As [`Pages::free`], of a span whose first `moved` pages have no memory any more.
+    pub(crate) fn free_moved<S>(&mut self, parts: &Parts<'_, S>, span: SpanPtr, moved: usize) {
+        let pages = self.forget(parts, span);
+        let rest = pages.start + moved;
+        self.pool.insert_clean(pages.start..rest);
+        if rest < pages.end {
+            self.pool.put(rest..pages.end);
+        }
+        parts.counters.resting.set(self.pool.resting());
+    }
+
+    /// Makes the record dead and spare; returns the pages, which are in nobody's account then.
+    fn forget<S>(&mut self, parts: &Parts<'_, S>, span: SpanPtr) -> Range<usize> {
         let (first, pages) = (span.base() / PAGE, span.pages());
         parts.counters.free(span.kind(), pages);
         match span.kind() {
@@ -160,8 +178,7 @@ impl<P: PageHeap> Pages<P> {
             self.pool.close(holes::forget(span, page_shift()));
         }
         self.put_record(span);
-        self.pool.put(first..first + pages);
-        parts.counters.resting.set(self.pool.resting());
+        first..first + pages
     }
 
     /// Lets so many bytes of holes have memory again.
@@ -238,8 +255,8 @@ impl<P: PageHeap> Pages<P> {
             self.apply_limit(parts);
             let behind = first + old..first + pages;
             self.pool.take_at(behind.clone()).or_else(|error| {
-                let kept = parts.map.get(span.end()).is_some_and(|next| next.kind() == Kind::Dead);
-                if kept && self.reclaim(parts) { self.pool.take_at(behind) } else { Err(error) }
+                let room = error == Error::OutOfMemory && self.make_room_at(parts, behind.clone());
+                if room { self.pool.take_at(behind) } else { Err(error) }
             })?;
             parts.counters.take(span.kind(), pages - old);
         }
@@ -247,6 +264,28 @@ impl<P: PageHeap> Pages<P> {
         span.set_run(span.base(), pages);
         parts.map.set_ends(span);
         Ok(())
+    }
+
+    /// Frees the pages of this range if they lie behind what is committed, or in the span of a large block
+    /// that was just freed; `false` if nothing was done.
+    fn make_room_at<S: PageSource>(&mut self, parts: &Parts<'_, S>, pages: Range<usize>) -> bool {
+        let waits = |at: usize| parts.map.get(at).is_some_and(|span| span.kind() == Kind::Dead);
+        if waits(pages.start * PAGE) {
+            return self.reclaim(parts);
+        }
+        let next = self.next / PAGE;
+        let open = pages.contains(&next) && self.pool.is_free(pages.start..next);
+        open && self.commit_at_end(parts, (pages.end - next) * PAGE)
+    }
+
+    /// Commits at least `need` bytes behind what is committed; `false` if nothing can lie there.
+    fn commit_at_end<S: PageSource>(&mut self, parts: &Parts<'_, S>, need: usize) -> bool {
+        let (next, end) = (self.next, self.end);
+        if end - next < need && self.add_arena(parts, need - (end - next)).is_err() {
+            return false;
+        }
+        // An arena somewhere else is the next growth's.
+        self.next == next && self.commit_next(parts, need).is_ok()
     }
 
     /// Tells the pool how many pages may be ready just now, beside the heap's own records.
@@ -268,6 +307,15 @@ impl<P: PageHeap> Pages<P> {
         if self.end - self.next < need {
             self.add_arena(parts, need)?;
         }
+        self.commit_next(parts, need)
+    }
+
+    /// Commits more of the newest arena, which has `need` bytes left.
+    fn commit_next<S: PageSource>(
+        &mut self,
+        parts: &Parts<'_, S>,
+        need: usize,
+    ) -> Result<(), Error> {
         let step = need.next_multiple_of(COMMIT).min(self.end - self.next);
         let done = match self.commit(parts, self.next, step) {
             Ok(()) => step,

@@ -131,6 +131,12 @@ impl<P: PageHeap> Pool<P> {
         if self.index.take_at(pages.clone()) { self.grant(pages) } else { Err(Error::OutOfMemory) }
     }
 
+    /// True if all of these pages are free; of no pages, all are.
+    pub fn is_free(&mut self, pages: Range<usize>) -> bool {
+        let covers = |run: Range<usize>| run.start <= pages.start && run.end >= pages.end;
+        pages.is_empty() || self.index.next_free(pages.start).is_some_and(covers)
+    }
+
     /// Hands out pages that have left the index, or puts them back.
     fn grant(&mut self, pages: Range<usize>) -> Result<Grant, Error> {
         let clean = self.touched.count_clean(pages.clone());
@@ -195,7 +201,8 @@ impl<P: PageHeap> Pool<P> {
         self.index.insert(pages);
     }
 
-    fn insert_clean(&mut self, pages: Range<usize>) {
+    /// Puts pages back that have no memory.
+    pub(super) fn insert_clean(&mut self, pages: Range<usize>) {
         self.free += pages.len();
         self.clean += pages.len();
         self.touched.clean(pages.clone());

@@ -74,6 +74,10 @@ unsafe impl<S: PageSource> PageSource for Fail<S> {
         // SAFETY: the caller's promise is passed on.
         unsafe { self.inner.open(at, bytes) }
     }
+    unsafe fn relocate(&self, from: NonNull<u8>, to: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise is passed on.
+        self.permit() && unsafe { self.inner.relocate(from, to, bytes) }
+    }
     unsafe fn release(&self, at: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's promise is passed on.
         unsafe { self.inner.release(at, bytes) }

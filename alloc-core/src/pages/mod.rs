@@ -41,6 +41,8 @@ pub enum Guard {
 /// 5. [`addresses`](Self::addresses) and [`arena_bytes`](Self::arena_bytes) never change.
 /// 6. After [`guard`](Self::guard) said `true` every access to the range faults, until the whole
 ///    reservation is released.
+/// 7. After [`relocate`](Self::relocate) said `true`, `to` has what `from` had, and `from` reads as zero
+///    until it is written.
 pub unsafe trait PageSource {
     /// How the heap above finds free pages: [`Radix`](crate::page_heap::Radix) unless there is a
     /// reason; [`With`](with::With) exchanges it for any source.
@@ -92,6 +94,17 @@ pub unsafe trait PageSource {
     /// The range is committed and belongs to the caller.
     unsafe fn open(&self, at: NonNull<u8>, bytes: usize) -> bool {
         let _ = (at, bytes);
+        false
+    }
+
+    /// Moves the memory of one range to the addresses of another, whose own memory is lost; `false`, and
+    /// nothing has changed, if it would have to be copied. The default moves nothing.
+    ///
+    /// # Safety
+    ///
+    /// Both ranges are committed, of `bytes` bytes, do not overlap, and nobody uses them.
+    unsafe fn relocate(&self, from: NonNull<u8>, to: NonNull<u8>, bytes: usize) -> bool {
+        let _ = (from, to, bytes);
         false
     }
 
@@ -160,6 +173,10 @@ unsafe impl<S: PageSource + ?Sized> PageSource for &S {
     unsafe fn open(&self, at: NonNull<u8>, bytes: usize) -> bool {
         // SAFETY: the caller's promise is passed on.
         unsafe { (**self).open(at, bytes) }
+    }
+    unsafe fn relocate(&self, from: NonNull<u8>, to: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { (**self).relocate(from, to, bytes) }
     }
     unsafe fn release(&self, at: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's promise is passed on.
