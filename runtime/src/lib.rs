@@ -57,7 +57,7 @@
 //! | tasks without a stack | [`future`]: `spawn_future`, `block_on` |
 //! | handing values over | [`chan`], [`select!`] |
 //! | locks and counters | [`sync`] |
-//! | time | [`sleep`], [`sleep_until`] |
+//! | time | [`time`]: sleeping, timers, tickers, timeouts |
 //! | a call that is known to block for long | [`blocking`]: others have the processor at once |
 //! | objects that point at each other as they like | [`gc`](mod@gc): guards, edges, roots |
 //! | one allocator for all of it | [`Alloc`] |
@@ -99,7 +99,7 @@ pub mod select;
 mod spawn;
 mod stats;
 pub mod sync;
-mod time;
+pub mod time;
 mod trace;
 mod wait;
 mod wire;

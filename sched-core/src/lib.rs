@@ -29,7 +29,7 @@
 //! | `machine`, `proc` | the M and the P |
 //! | `bound` | goroutines that go on on one thread only |
 //! | [`future`] | tasks without a stack of their own, and who polls them |
-//! | [`park`], `timers` | waiting, for goroutines and plain threads alike; deadlines |
+//! | [`park`], `timers`, `sleep` | waiting, for goroutines and plain threads alike; deadlines |
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
 //! | [`dump`], `stacks`, `asleep` | who is there, what each waits for, and where; whether all wait for each other |
 //! | `handoff`, [`monitor`], [`bell`] | who takes Ps, when, who watches, and who wakes the watcher |
@@ -110,6 +110,8 @@ mod service;
 #[cfg(not(loom))]
 mod shared;
 #[cfg(not(loom))]
+mod sleep;
+#[cfg(not(loom))]
 mod spawn;
 #[cfg(not(loom))]
 pub mod stack;
@@ -144,6 +146,7 @@ pub use {
     handoff::blocking,
     hooks::{Hooks, NoHooks},
     scheduler::{Scheduler, Shutdown, current},
+    sleep::{Sleep, sleep_until},
     spawn::{Spawn, spawn, spawn_future, spawn_with},
     stacks::StackCopy,
     stats::Stats,

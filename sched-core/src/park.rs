@@ -171,7 +171,7 @@ pub fn park_until(reason: WaitReason, deadline: Instant) -> Woken {
 }
 
 /// The deadline on the clock of [`now`]; one in the past is now.
-fn nanos(deadline: Instant) -> u64 {
+pub(crate) fn nanos(deadline: Instant) -> u64 {
     let left: Duration = deadline.saturating_duration_since(Instant::now());
     now().saturating_add(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX))
 }
@@ -210,6 +210,16 @@ impl Waiter {
 
     pub(crate) fn of_future(future: FutureRef) -> Self {
         Waiter(Who::Future(future))
+    }
+
+    /// As [`unpark`](Self::unpark), from the timer thread: a goroutine or a future shall not wait for a
+    /// slice to end.
+    pub(crate) fn unpark_urgently(&self) {
+        match &self.0 {
+            Who::Goroutine(task) => goroutine::unpark_urgently(task),
+            Who::Thread(thread) => thread.unpark(),
+            Who::Future(future) => future.wake_urgently(),
+        }
     }
 
     /// Whether both name the same goroutine or thread.

@@ -2,7 +2,8 @@
 //!
 //! A goroutine that parks with a deadline hands a reference of itself to the [`Driver`], which keeps
 //! them in a heap and hands back what is due, on a thread without a P. The reference's place in the
-//! heap is kept in the G record: there is one such wait per goroutine at a time.
+//! heap is kept in the G record: there is one such wait per goroutine at a time. A future that sleeps
+//! hands an alarm (`sleep`).
 //!
 //! # Who woke it
 //!
@@ -18,7 +19,7 @@
 //!
 //! # Urgency
 //!
-//! What a timer wakes does not wait for slices to end: [`goroutine::unpark_urgently`]. Where a P could
+//! What a timer wakes does not wait for slices to end: `goroutine::unpark_urgently`. Where a P could
 //! not be had at once, the timer thread itself is to look again a little later.
 
 use std::thread;
@@ -27,27 +28,22 @@ use crate::{
     driver::{Driver, Due},
     entry::enter,
     error::Error,
-    goroutine, handoff,
+    handoff,
     service::NoUnwind,
     shared::Shared,
+    sleep::Sleeper,
     sync::now,
     task::TaskRef,
-    timer::{Storage, Timed},
+    timer::Storage,
 };
 
 /// Room for so many sleepers at first.
 const ROOM: usize = 64;
 
-impl Timed for TaskRef {
-    fn set_place(&self, place: Option<usize>) {
-        self.set_timer_place(place);
-    }
-}
-
 /// The deadlines of one scheduler.
 #[derive(Debug)]
 pub(crate) struct Timers {
-    driver: Driver<TaskRef>,
+    driver: Driver<Sleeper>,
 }
 
 impl Timers {
@@ -86,23 +82,29 @@ impl Timers {
     /// Calls `park` for the running goroutine `task`, which is unparked at `deadline`. False if that
     /// has happened or is about to.
     pub(crate) fn wait(&self, task: &TaskRef, deadline: u64, park: impl FnOnce()) -> bool {
-        self.add(task, deadline);
+        self.add(deadline, Sleeper::Goroutine(task.clone()));
         park();
-        let _entered = enter();
-        self.driver.cancel(|| task.timer_place()).is_some()
+        self.cancel(|| task.timer_place()).is_some()
     }
 
-    fn add(&self, task: &TaskRef, deadline: u64) {
-        let mut alarm = task.clone();
+    /// Takes a sleeper out before its time. `None`: it is being woken, or has been.
+    pub(crate) fn cancel(&self, place: impl FnOnce() -> Option<usize>) -> Option<Sleeper> {
+        let _entered = enter();
+        self.driver.cancel(place)
+    }
+
+    /// Has `sleeper` woken at `deadline`.
+    pub(crate) fn add(&self, deadline: u64, sleeper: Sleeper) {
+        let mut sleeper = sleeper;
         loop {
             let (refused, room) = {
                 let _entered = enter();
-                match self.driver.add(deadline, alarm) {
+                match self.driver.add(deadline, sleeper) {
                     Ok(()) => return,
                     Err(refused) => (refused, self.driver.occupancy().1),
                 }
             };
-            alarm = refused;
+            sleeper = refused;
             let larger = Storage::new(room * 2);
             let smaller = {
                 let _entered = enter();
@@ -114,9 +116,9 @@ impl Timers {
 }
 
 /// What the timer thread does when something is due.
-fn ring(due: Due<TaskRef>, shared: &Shared) {
+fn ring(due: Due<Sleeper>, shared: &Shared) {
     match due {
-        Due::Item(task) => goroutine::unpark_urgently(&task),
+        Due::Item(sleeper) => sleeper.wake(),
         Due::Look => {
             let _entered = enter();
             handoff::make_room(shared);

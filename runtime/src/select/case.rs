@@ -8,26 +8,29 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::time::Instant;
 
 use crate::chan::{Chan, Look, Receiver, RecvError, SendError, Sender, Side};
+use crate::time::{Alarm, Ticker, Timer};
 use crate::wait::Node;
 use sched_core::lock::{Guard as LockGuard, Lock};
 
-/// A case without its type of value, as `run` takes it.
+/// A case without its type of value, as `run` takes it; and whether it waits for a point in time.
 #[derive(Clone, Copy)]
-pub struct Case<'a>(pub(super) &'a dyn Operate);
+pub struct Case<'a>(pub(super) &'a dyn Operate, pub(super) bool);
 
 /// What `run` needs from a case. All but the first, `slot` and `settle` need the channel's lock.
 pub(super) trait Operate {
     /// The lock of the channel, or `None` if the case is switched off.
     fn lock(&self) -> Option<&Lock<()>>;
 
-    /// Looks whether the operation can happen, and if so lets it happen.
+    /// Looks whether the operation can happen at `now`, which those who wait for a point in time need, and
+    /// if so lets it happen.
     ///
     /// # Safety
     ///
     /// `held` is this channel's lock. Not called again after it moved the value.
-    unsafe fn look(&self, held: &LockGuard<'_, ()>) -> Look;
+    unsafe fn look(&self, held: &LockGuard<'_, ()>, now: Option<Instant>) -> Look;
 
     /// The place of the value, for the node.
     fn slot(&self) -> *mut ();
@@ -45,6 +48,12 @@ pub(super) trait Operate {
     ///
     /// As `List::remove`, with `held` as the lock.
     unsafe fn unqueue(&self, held: &LockGuard<'_, ()>, node: &Node);
+
+    /// When the operation becomes possible by itself, if nothing changes; `held` as in [`look`](Self::look).
+    fn deadline(&self, held: &LockGuard<'_, ()>) -> Option<Instant> {
+        let _ = held;
+        None
+    }
 
     /// This case has won. `ok`: the value has moved; else the channel is closed.
     fn settle(&self, ok: bool);
@@ -85,7 +94,7 @@ impl<'a, T> RecvCase<'a, T> {
 
     /// The case without its type.
     pub fn case(&self) -> Case<'_> {
-        Case(self)
+        Case(self, false)
     }
 
     /// The result.
@@ -108,7 +117,7 @@ impl<T> Operate for RecvCase<'_, T> {
         self.chan.map(Chan::lock)
     }
 
-    unsafe fn look(&self, held: &LockGuard<'_, ()>) -> Look {
+    unsafe fn look(&self, held: &LockGuard<'_, ()>, _: Option<Instant>) -> Look {
         let Some(chan) = self.chan else { return Look::Wait };
         // SAFETY: the lock is held; the slot is an empty place until a look has moved a value in.
         unsafe { chan.state(held).recv(self.slot.get().cast()) }
@@ -159,7 +168,7 @@ impl<'a, T> SendCase<'a, T> {
 
     /// The case without its type.
     pub fn case(&self) -> Case<'_> {
-        Case(self)
+        Case(self, false)
     }
 
     /// The result.
@@ -182,7 +191,7 @@ impl<T> Operate for SendCase<'_, T> {
         self.chan.map(Chan::lock)
     }
 
-    unsafe fn look(&self, held: &LockGuard<'_, ()>) -> Look {
+    unsafe fn look(&self, held: &LockGuard<'_, ()>, _: Option<Instant>) -> Look {
         let Some(chan) = self.chan else { return Look::Wait };
         // SAFETY: the lock is held; after a move `settle` forgets the value before anyone looks.
         unsafe { chan.state(held).send(self.value) }
@@ -211,6 +220,94 @@ impl<T> Operate for SendCase<'_, T> {
             // SAFETY: writes over them without dropping them; the place is ours.
             unsafe { ptr::write(self.place, None) };
         }
+    }
+}
+
+/// What `timer(…)` takes: a timer or a ticker.
+pub trait Alarmed {
+    /// The point in time behind it.
+    #[doc(hidden)]
+    fn case(&self) -> TimerCase<'_>;
+}
+
+impl Alarmed for Timer {
+    fn case(&self) -> TimerCase<'_> {
+        TimerCase { alarm: self.alarm(), fired: Cell::new(None) }
+    }
+}
+
+impl Alarmed for Ticker {
+    fn case(&self) -> TimerCase<'_> {
+        TimerCase { alarm: self.alarm(), fired: Cell::new(None) }
+    }
+}
+
+/// A wait for a point in time.
+pub struct TimerCase<'a> {
+    alarm: &'a Alarm,
+    fired: Cell<Option<Instant>>,
+}
+
+impl<'a> TimerCase<'a> {
+    /// The case of `timer(alarm)`.
+    pub fn new(alarm: &'a impl Alarmed) -> Self {
+        alarm.case()
+    }
+
+    /// The case without its type.
+    pub fn case(&self) -> Case<'_> {
+        Case(self, true)
+    }
+
+    /// When it was to fire.
+    ///
+    /// # Panics
+    ///
+    /// If the case has not won.
+    pub fn finish(self) -> Instant {
+        self.fired.get().expect("only the winner is finished")
+    }
+}
+
+impl Operate for TimerCase<'_> {
+    fn lock(&self) -> Option<&Lock<()>> {
+        Some(self.alarm.lock())
+    }
+
+    unsafe fn look(&self, held: &LockGuard<'_, ()>, now: Option<Instant>) -> Look {
+        match now.and_then(|now| self.alarm.take(held, now)) {
+            Some(fired) => {
+                self.fired.set(Some(fired));
+                Look::Moved(None)
+            }
+            None => Look::Wait,
+        }
+    }
+
+    fn slot(&self) -> *mut () {
+        ptr::null_mut()
+    }
+
+    unsafe fn queue(&self, held: &LockGuard<'_, ()>, node: &Node) {
+        // SAFETY: passed on.
+        unsafe { self.alarm.queue(held, node) };
+    }
+
+    unsafe fn unqueue(&self, held: &LockGuard<'_, ()>, node: &Node) {
+        // SAFETY: passed on.
+        unsafe { self.alarm.unqueue(held, node) };
+    }
+
+    fn deadline(&self, held: &LockGuard<'_, ()>) -> Option<Instant> {
+        self.alarm.deadline(held)
+    }
+
+    fn settle(&self, _: bool) {}
+}
+
+impl fmt::Debug for TimerCase<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimerCase").field("fired", &self.fired.get()).finish_non_exhaustive()
     }
 }
 

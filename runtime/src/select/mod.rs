@@ -9,7 +9,7 @@ mod case;
 mod run;
 
 #[doc(hidden)]
-pub use case::{Case, OptionalReceiver, RecvCase, SendCase};
+pub use case::{Alarmed, Case, OptionalReceiver, RecvCase, SendCase, TimerCase};
 #[doc(hidden)]
 pub use run::{DEFAULT, run};
 
@@ -34,6 +34,8 @@ pub fn after(timeout: Duration) -> Wait {
 /// - `send(tx, slot) -> result => …` sends the value in `slot: &mut Option<T>`; `result` is a
 ///   `Result<(), SendError<T>>`. A case that does not win leaves its value in the slot, so nothing
 ///   is lost; an empty slot switches the case off.
+/// - `timer(alarm) -> at => …` is taken when the alarm's time has come: a [`Timer`](crate::time::Timer) or a
+///   [`Ticker`](crate::time::Ticker), by reference; `at` is the `Instant` for which it was set.
 /// - `default => …` is taken when nothing is ready now.
 /// - `default(timeout) => …` is taken when nothing gets ready in that time.
 ///
@@ -94,6 +96,14 @@ macro_rules! __select {
         $crate::__select!(@arm [$($done)* (case, $crate::select::SendCase::new($tx, $slot), $got, $body)]
             [$($default)*] $($($rest)*)?)
     };
+    (@arm [$($done:tt)*] [$($default:tt)*] timer($alarm:expr) -> $got:pat => $body:block $($rest:tt)*) => {
+        $crate::__select!(@comma [$($done)* (case, $crate::select::TimerCase::new($alarm), $got, $body)]
+            [$($default)*] $($rest)*)
+    };
+    (@arm [$($done:tt)*] [$($default:tt)*] timer($alarm:expr) -> $got:pat => $body:expr $(, $($rest:tt)*)?) => {
+        $crate::__select!(@arm [$($done)* (case, $crate::select::TimerCase::new($alarm), $got, $body)]
+            [$($default)*] $($($rest)*)?)
+    };
     (@arm [$($done:tt)*] [] default => $body:block $($rest:tt)*) => {
         $crate::__select!(@comma [$($done)*] [($crate::select::Wait::None, $body)] $($rest)*)
     };
@@ -122,7 +132,7 @@ macro_rules! __select {
         $crate::__select!(@run [$($done)*] ($wait, $body))
     };
     (@arm $($other:tt)*) => {
-        ::core::compile_error!("select! takes `recv(rx) -> value => …`, `send(tx, slot) -> result => …` \
+        ::core::compile_error!("select! takes `recv(rx) -> value => …`, `send(tx, slot) -> result => …`, `timer(&t) -> at => …` \
             and at most one `default => …` or `default(timeout) => …`")
     };
     (@run [$(($case:ident, $make:expr, $got:pat, $body:expr))*] ($wait:expr, $default:expr)) => {{

@@ -9,6 +9,9 @@
 //! 4. Unlock, and park until the ticket is done or the deadline has passed.
 //! 5. Take the losers' nodes out, each under its own lock. The winner's is out already.
 //!
+//! A case may wait for a point in time. It has a list and a lock like a channel; the `select!` parks until
+//! the earliest of them, and then begins again, as it does when one of them was given another time.
+//!
 //! Steps 2 and 3 happen under all locks, so nothing can get ready between a look and its append, and
 //! a party that looks is in no queue (invariant 3 of `wait`).
 //!
@@ -22,9 +25,10 @@
 //! `sort_unstable`, which is an insertion sort for small N.
 
 use super::case::Case;
-use crate::chan::Look;
-use crate::current;
 use crate::wait::{Later, Node, Outcome, Patience, Ticket};
+use crate::{chan, current};
+use std::time::Instant;
+
 use sched_core::entry;
 use sched_core::lock::Guard as LockGuard;
 use sched_core::park::WaitReason;
@@ -34,60 +38,101 @@ pub const DEFAULT: usize = usize::MAX;
 
 /// Runs a `select!`: returns the index of the case that won, or [`DEFAULT`].
 pub fn run<const N: usize>(cases: [Case<'_>; N], patience: Patience) -> usize {
+    let timed = cases.iter().any(|case| case.1);
+    loop {
+        // Outside: a system call of the clock has no place in there.
+        let now = timed.then(Instant::now);
+        if let Some(winner) = turn(&cases, patience, now) {
+            return winner;
+        }
+    }
+}
+
+/// Steps 1 to 5, at `now` if anybody asks for the time. `None`: a point in time has come, or is another
+/// one than before.
+fn turn<const N: usize>(
+    cases: &[Case<'_>; N],
+    patience: Patience,
+    now: Option<Instant>,
+) -> Option<usize> {
     let order = shuffled();
-    match look(&cases, &order, None) {
-        Some(winner) => return winner,
-        None if matches!(patience, Patience::None) => return DEFAULT,
-        None => {}
+    match look(cases, &order, now, None) {
+        Look::Won(winner) => return Some(winner),
+        Look::Wait(_) if matches!(patience, Patience::None) => return Some(DEFAULT),
+        Look::Wait(_) => {}
     }
     let ticket = Ticket::new();
     let nodes: [Node; N] =
         std::array::from_fn(|index| Node::new(&ticket, index, cases[index].0.slot()));
-    if let Some(winner) = look(&cases, &order, Some(&nodes)) {
-        return winner;
-    }
-    let outcome = match patience {
-        Patience::Until(deadline) => ticket.wait_until(WaitReason::Select, deadline),
-        Patience::None | Patience::Forever => Some(ticket.wait(WaitReason::Select)),
+    let alarm = match look(cases, &order, now, Some(&nodes)) {
+        Look::Won(winner) => return Some(winner),
+        Look::Wait(alarm) => alarm,
     };
-    withdraw(&cases, &nodes, outcome);
-    outcome.map_or(DEFAULT, |outcome| {
-        cases[outcome.case].0.settle(outcome.ok);
-        outcome.case
-    })
+    let limit = match patience {
+        Patience::Until(deadline) => Some(deadline),
+        Patience::None | Patience::Forever => None,
+    };
+    let outcome = match alarm.into_iter().chain(limit).min() {
+        Some(deadline) => ticket.wait_until(WaitReason::Select, deadline),
+        None => Some(ticket.wait(WaitReason::Select)),
+    };
+    withdraw(cases, &nodes, outcome);
+    match outcome {
+        None if limit.is_some_and(|limit| alarm.is_none_or(|alarm| limit <= alarm)) => {
+            Some(DEFAULT)
+        }
+        None => None,
+        Some(outcome) if cases[outcome.case].1 => None,
+        Some(outcome) => {
+            cases[outcome.case].0.settle(outcome.ok);
+            Some(outcome.case)
+        }
+    }
+}
+
+/// What a look at all cases came to.
+enum Look {
+    /// This one has won.
+    Won(usize),
+    /// None is ready; one will be at this time, if nothing changes.
+    Wait(Option<Instant>),
 }
 
 /// Steps 1 to 3: locks everything, looks at each case, and appends `nodes` if none is ready.
 fn look<const N: usize>(
     cases: &[Case<'_>; N],
     order: &[usize; N],
+    now: Option<Instant>,
     nodes: Option<&[Node; N]>,
-) -> Option<usize> {
+) -> Look {
     // Kept until the partner is woken: no preemption between the unlock and the wake-up.
     let inside = entry::enter();
     let held = Held::all(cases);
     for &index in order {
         let Some(guard) = held.of(index) else { continue };
         // SAFETY: `guard` is the lock of this case's channel; no case has moved a value yet.
-        let (partner, ok) = match unsafe { cases[index].0.look(guard) } {
-            Look::Wait => continue,
-            Look::Refused => (None, false),
-            Look::Moved(partner) => (partner, true),
+        let (partner, ok) = match unsafe { cases[index].0.look(guard, now) } {
+            chan::Look::Wait => continue,
+            chan::Look::Refused => (None, false),
+            chan::Look::Moved(partner) => (partner, true),
         };
         drop(held);
         let later = partner.map(|partner| partner.finish(true));
         drop(inside);
         later.into_iter().for_each(Later::wake);
         cases[index].0.settle(ok);
-        return Some(index);
+        return Look::Won(index);
     }
+    let mut alarm = None;
     for (index, node) in nodes.into_iter().flatten().enumerate() {
         if let Some(guard) = held.of(index) {
             // SAFETY: the lock is held; `run` keeps the nodes until `withdraw` took them out.
             unsafe { cases[index].0.queue(guard, node) };
+            let deadline = if cases[index].1 { cases[index].0.deadline(guard) } else { None };
+            alarm = alarm.into_iter().chain(deadline).min();
         }
     }
-    None
+    Look::Wait(alarm)
 }
 
 /// Step 5: takes the nodes of the losers out of their queues.

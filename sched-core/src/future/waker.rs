@@ -88,6 +88,13 @@ impl FutureRef {
         }
     }
 
+    /// As [`wake`](Self::wake), for one that shall not wait for a slice to end.
+    pub(crate) fn wake_urgently(&self) {
+        if self.header().state.wake() == Wake::Schedule {
+            self.schedule(|shared, future, _| shared.put_woken(future));
+        }
+    }
+
     /// Has the future end between two polls. False if it is over.
     pub(crate) fn abort(&self) -> bool {
         match self.header().state.abort() {

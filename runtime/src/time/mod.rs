@@ -1,7 +1,24 @@
-//! Time: sleeping, and from durations to deadlines.
+//! Time: sleeping, timers, tickers, and from durations to deadlines.
 //!
 //! A sleep parks the goroutine: its P runs others meanwhile, and no thread is spent on it. (A
 //! `std::thread::sleep` works as well, but blocks the thread until sysmon takes its P away.)
+//!
+//! | for | see |
+//! |---|---|
+//! | waiting for a while, or until a time | [`sleep`], [`sleep_until`] |
+//! | the same in a future | [`sleep_async`], [`sleep_until_async`], [`timeout`] |
+//! | a time beside other things | `default(span)` or `timer(&timer)` in a [`select!`](crate::select!) |
+//! | a time that may be put off or called off | [`Timer`], [`after`] |
+//! | a rhythm | [`Ticker`] |
+//! | a channel operation with a deadline | `recv_timeout`, `send_deadline` and their like in [`chan`](crate::chan) |
+
+mod alarm;
+mod future;
+
+pub use alarm::{Ticker, Timer, after};
+pub use future::{Elapsed, Sleep, sleep_async, sleep_until_async, timeout};
+
+pub(crate) use alarm::Alarm;
 
 use std::time::{Duration, Instant};
 

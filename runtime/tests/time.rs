@@ -1,0 +1,217 @@
+//! Timers and tickers: one fire each, none that is stale, whoever stops and resets them meanwhile; sleeping
+//! futures.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use runtime::time::{Ticker, Timer, after, sleep_async, sleep_until_async, timeout};
+use runtime::{Runtime, chan, go, select, spawn_future, yield_now};
+
+const MS: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_secs(600);
+
+fn on_runtime<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    Runtime::builder().procs(2).build().unwrap().run(body)
+}
+
+#[test]
+fn a_fire_goes_to_one_of_those_who_wait() {
+    on_runtime(|| {
+        let timer = Arc::new(Timer::new(LONG));
+        let fired = Arc::new(AtomicUsize::new(0));
+        let all: Vec<_> = (0..8)
+            .map(|_| {
+                let (timer, fired) = (timer.clone(), fired.clone());
+                go(move || {
+                    timer.wait();
+                    fired.fetch_add(1, Ordering::AcqRel) + 1
+                })
+            })
+            .collect();
+        // Each reset is one fire; the next comes when the last has been taken.
+        for round in 1..=all.len() {
+            timer.reset(Duration::ZERO);
+            while fired.load(Ordering::Acquire) < round {
+                yield_now();
+            }
+        }
+        let mut turns: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
+        turns.sort_unstable();
+        assert!(turns.into_iter().eq(1..=8));
+    });
+}
+
+/// What `stop` and `reset` say agrees with what was taken: true means that nobody gets that fire.
+#[test]
+fn stop_and_reset_tell_the_truth() {
+    on_runtime(|| {
+        let timer = Arc::new(Timer::new(LONG));
+        let (taken, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let takers: Vec<_> = (0..2)
+            .map(|_| {
+                let (timer, taken, done) = (timer.clone(), taken.clone(), done.clone());
+                go(move || {
+                    loop {
+                        timer.wait();
+                        if done.load(Ordering::Acquire) {
+                            return;
+                        }
+                        taken.fetch_add(1, Ordering::AcqRel);
+                    }
+                })
+            })
+            .collect();
+        let mut fired = 0;
+        let mut pending = true;
+        for round in 0..20_000 {
+            let called_off = match round % 3 {
+                0 => timer.reset(Duration::ZERO),
+                1 => timer.reset(Duration::from_micros(round % 7)),
+                _ => timer.stop(),
+            };
+            fired += usize::from(pending && !called_off);
+            pending = round % 3 != 2;
+            if round % 5 == 0 {
+                yield_now();
+            }
+        }
+        fired += usize::from(pending && !timer.stop());
+        while taken.load(Ordering::Acquire) < fired {
+            yield_now();
+        }
+        assert_eq!(taken.load(Ordering::Acquire), fired);
+        done.store(true, Ordering::Release);
+        for taker in takers {
+            while !taker.is_finished() {
+                timer.reset(Duration::ZERO);
+                yield_now();
+            }
+            taker.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_stopped_timer_wakes_nobody_and_a_reset_one_does() {
+    on_runtime(|| {
+        let timer = Arc::new(Timer::new(LONG));
+        let (tell, told) = chan::rendezvous();
+        let theirs = timer.clone();
+        let waits = go(move || {
+            tell.send(()).unwrap();
+            theirs.wait()
+        });
+        told.recv().unwrap();
+        assert!(timer.stop());
+        assert!(!timer.stop());
+        assert!(!timer.reset(LONG), "it was stopped");
+        assert!(timer.reset(MS));
+        waits.join().unwrap();
+        assert!(timer.try_wait().is_none());
+    });
+}
+
+#[test]
+fn a_select_waits_for_times_and_values() {
+    on_runtime(|| {
+        let (tx, rx) = chan::bounded(1);
+        let (soon, late) = (after(MS), after(LONG));
+        let first = select! {
+            recv(&rx) -> n => n.unwrap(),
+            timer(&late) -> _ => 1,
+            timer(&soon) -> at => { assert!(at <= Instant::now()); 2 }
+        };
+        assert_eq!(first, 2);
+        tx.send(7).unwrap();
+        let second = select! {
+            timer(&late) -> _ => 1,
+            recv(&rx) -> n => n.unwrap(),
+        };
+        assert_eq!(second, 7);
+        let third = select! {
+            timer(&soon) -> _ => "it fired before",
+            timer(&late) -> _ => "in ten minutes",
+            default(MS) => "nothing",
+        };
+        assert_eq!(third, "nothing");
+        // Put forward by somebody else while the select waits.
+        let late = Arc::new(late);
+        let theirs = late.clone();
+        go(move || theirs.reset(MS));
+        select! {
+            timer(&*late) -> _ => {}
+            recv(&rx) -> _ => unreachable!("nothing was sent"),
+        }
+        assert!(select! { timer(&*late) -> _ => false, default => true });
+    });
+}
+
+#[test]
+fn a_ticker_keeps_its_rhythm_and_skips_what_is_missed() {
+    on_runtime(|| {
+        let start = Instant::now();
+        let ticker = Ticker::new(MS);
+        let first = ticker.wait();
+        thread::sleep(10 * MS);
+        let second = ticker.wait();
+        let third = ticker.wait();
+        for tick in [first, second, third] {
+            let offset = tick.duration_since(first).as_nanos();
+            assert_eq!(offset % MS.as_nanos(), 0, "a whole number of periods");
+        }
+        assert!(first >= start + MS && second > first && third >= first + 10 * MS);
+        ticker.stop();
+        assert!(ticker.try_wait().is_none());
+        ticker.reset(2 * MS);
+        let next = select! { timer(&ticker) -> at => at };
+        assert!(next > third);
+    });
+}
+
+#[test]
+fn timers_work_on_plain_threads() {
+    let timer = Arc::new(Timer::new(LONG));
+    let theirs = timer.clone();
+    let thread = thread::spawn(move || theirs.wait());
+    timer.reset(MS);
+    assert!(thread.join().unwrap() <= Instant::now());
+}
+
+#[test]
+fn ten_thousand_futures_sleep() {
+    on_runtime(|| {
+        let start = Instant::now();
+        let one = |n: u32| {
+            spawn_future(async move {
+                let deadline = start + Duration::from_micros(u64::from(n) * 3);
+                sleep_until_async(deadline).await;
+                assert!(Instant::now() >= deadline);
+                sleep_async(MS).await;
+            })
+        };
+        (0..10_000).map(one).collect::<Vec<_>>().into_iter().for_each(|one| one.join().unwrap());
+    });
+}
+
+#[test]
+fn a_timeout_drops_what_is_too_slow() {
+    on_runtime(|| {
+        let alive = Arc::new(());
+        let inside = alive.clone();
+        let outcome = spawn_future(async move {
+            let slow = async move {
+                let _inside = inside;
+                sleep_async(LONG).await;
+            };
+            timeout(MS, slow).await
+        });
+        assert!(outcome.join().unwrap().is_err());
+        assert_eq!(Arc::strong_count(&alive), 1);
+        let (tx, rx) = chan::bounded(1);
+        let fast = spawn_future(async move { timeout(LONG, rx.recv_async()).await });
+        tx.send(3).unwrap();
+        assert_eq!(fast.join().unwrap(), Ok(Ok(3)));
+    });
+}
