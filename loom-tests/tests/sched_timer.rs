@@ -63,7 +63,7 @@ fn start() -> (Arc<Driver<Handle>>, thread::JoinHandle<()>) {
     let driver = Arc::new(Driver::new(Storage::new(4)));
     let thread = {
         let driver = driver.clone();
-        thread::spawn(move || driver.run(|| NOW, |due: Due<Handle>| item(due).0.fire()))
+        thread::spawn(move || driver.run(|| NOW, |due: Due<Handle>| item(due).0.fire(), || ()))
     };
     (driver, thread)
 }
@@ -172,7 +172,9 @@ fn a_look_sees_what_was_published() {
         let wishes = Arc::new([Wish::default(), Wish::default()]);
         let thread = {
             let (driver, wishes) = (driver.clone(), wishes.clone());
-            thread::spawn(move || driver.run(|| NOW, |_| wishes.iter().for_each(Wish::see_to)))
+            thread::spawn(move || {
+                driver.run(|| NOW, |_| wishes.iter().for_each(Wish::see_to), || ())
+            })
         };
         let asker = {
             let (driver, wishes) = (driver.clone(), wishes.clone());

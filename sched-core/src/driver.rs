@@ -10,13 +10,21 @@
 //!
 //! Heap, *look*, *armed* and *stopping* are under one lock. The thread:
 //!
-//! 1. under the lock: takes out what is due, one at a time, and hands each on without the lock;
+//! 1. under the lock: takes out what is due, up to a batch, and hands each on without the lock; then has
+//!    the scheduler settle what the batch as a whole needs;
 //! 2. when nothing is due, still under the lock: sets *armed* to the earliest deadline, and reads
 //!    the turn;
 //! 3. sleeps on the turn's futex while it has not changed, until *armed*.
 //!
 //! Whoever adds a deadline earlier than *armed* advances the turn under the lock, and wakes the
 //! thread after it. *armed* is 0 while the thread is up, so nobody wakes it then.
+//!
+//! # Many deadlines
+//!
+//! A hundred thousand sleepers have a deadline every microsecond, and a sleep that ends for each of them
+//! costs two switches. So the thread does not get up twice within [`GRAIN`]: if the next deadline is nearer
+//! to its last batch than that it sleeps until then, and *armed* says that it is up: it will look by
+//! itself before anybody is late by more. A deadline that comes alone is not delayed.
 //!
 //! # Why no deadline is missed
 //!
@@ -43,8 +51,14 @@
 use core::fmt;
 
 use crate::lock::{Guard, Lock};
-use crate::sync::{Futex, Ordering, sharpen_timers};
+use crate::sync::{Futex, Ordering, scaled, sharpen_timers};
 use crate::timer::{Storage, Timed, Timers};
+
+/// What is handed on at once, at most.
+const BATCH: usize = scaled(32, 2);
+
+/// Nanoseconds between two batches, if the second can wait so long.
+const GRAIN: u64 = scaled(50_000, 0) as u64;
 
 /// No deadline: sleep until told.
 const NEVER: u64 = u64::MAX;
@@ -73,7 +87,7 @@ const UP: u64 = 0;
 ///         assert!(matches!(due, Due::Item(_)));
 ///         *fired.lock().unwrap() += 1;
 ///         driver.stop();
-///     }));
+///     }, || ()));
 ///     let alarm = Arc::new(Alarm(AtomicUsize::new(usize::MAX)));
 ///     assert!(driver.add(now() + 1_000, alarm).is_ok());
 /// });
@@ -105,7 +119,7 @@ pub enum Due<T> {
 
 /// What the thread does next.
 enum Step<T> {
-    Fire(Due<T>),
+    Fire([Option<Due<T>>; BATCH]),
     Sleep { turn: u32, until: u64 },
     Stop,
 }
@@ -169,12 +183,21 @@ impl<T: Timed> Driver<T> {
     }
 
     /// The body of the thread: hands each item and each look to `fire` when `clock` has reached its
-    /// deadline, until [`stop`](Self::stop). `fire` is called without the lock.
-    pub fn run(&self, clock: impl Fn() -> u64, mut fire: impl FnMut(Due<T>)) {
+    /// deadline, until [`stop`](Self::stop); calls `settle` after some. Both are called without the lock.
+    pub fn run(
+        &self,
+        clock: impl Fn() -> u64,
+        mut fire: impl FnMut(Due<T>),
+        mut settle: impl FnMut(),
+    ) {
         sharpen_timers();
+        let mut last = 0;
         loop {
-            match self.next(&clock) {
-                Step::Fire(due) => fire(due),
+            match self.next(&clock, &mut last) {
+                Step::Fire(batch) => {
+                    batch.into_iter().flatten().for_each(&mut fire);
+                    settle();
+                }
                 Step::Sleep { turn, until: NEVER } => self.turn.wait(turn, None),
                 Step::Sleep { turn, until } => self.turn.wait(turn, Some(until)),
                 Step::Stop => return,
@@ -182,24 +205,37 @@ impl<T: Timed> Driver<T> {
         }
     }
 
-    fn next(&self, clock: &impl Fn() -> u64) -> Step<T> {
+    /// `last`: when something was due for the last time.
+    fn next(&self, clock: &impl Fn() -> u64, last: &mut u64) -> Step<T> {
         let mut desk = self.desk.lock();
         if desk.stopping {
             return Step::Stop;
         }
         desk.armed = UP;
         let now = clock();
+        let mut look = None;
         if desk.look <= now {
             desk.look = NEVER;
-            return Step::Fire(Due::Look);
+            look = Some(Due::Look);
         }
-        if let Some(item) = desk.timers.pop_due(now) {
-            return Step::Fire(Due::Item(item));
+        let mut due = look.into_iter().chain(core::iter::from_fn(|| {
+            let item = desk.timers.pop_due(now)?;
+            Some(Due::Item(item))
+        }));
+        let batch: [_; BATCH] = core::array::from_fn(|_| due.next());
+        drop(due);
+        if batch[0].is_some() {
+            *last = now;
+            return Step::Fire(batch);
         }
         desk.armed = desk.timers.earliest().unwrap_or(NEVER).min(desk.look);
         // Relaxed: advanced under the lock, which is held.
         let turn = self.turn.word().load(Ordering::Relaxed);
-        Step::Sleep { turn, until: desk.armed }
+        let until = desk.armed.max(last.saturating_add(GRAIN));
+        if until > desk.armed {
+            desk.armed = UP;
+        }
+        Step::Sleep { turn, until }
     }
 
     /// Ends [`run`](Self::run). What has not fired stays.
@@ -267,7 +303,7 @@ mod tests {
         let start = now();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                driver.run(now, |due| sent.send((item(due).id, now())).unwrap());
+                driver.run(now, |due| sent.send((item(due).id, now())).unwrap(), || ());
             });
             for offset in [3_000_000, 1_000_000, 2_000_000] {
                 assert!(driver.add(start + offset, Alarm::new(offset)).is_ok());
@@ -292,10 +328,14 @@ mod tests {
         assert!(driver.cancel(|| early.place()).is_some());
         assert!(driver.cancel(|| early.place()).is_none());
         let mut fired = Vec::new();
-        driver.run(now, |due| {
-            fired.push(item(due).id);
-            driver.stop();
-        });
+        driver.run(
+            now,
+            |due| {
+                fired.push(item(due).id);
+                driver.stop();
+            },
+            || (),
+        );
         assert_eq!(fired, [2]);
     }
 
@@ -309,11 +349,15 @@ mod tests {
         driver.look_at(start + 1_000_000);
         driver.look_at(start + 3_600_000_000_000);
         let mut looks = 0;
-        driver.run(now, |due| {
-            assert!(matches!(due, Due::Look) && now() >= start + 1_000_000);
-            looks += 1;
-            driver.stop();
-        });
+        driver.run(
+            now,
+            |due| {
+                assert!(matches!(due, Due::Look) && now() >= start + 1_000_000);
+                looks += 1;
+                driver.stop();
+            },
+            || (),
+        );
         assert_eq!(looks, 1);
     }
 }

@@ -109,13 +109,14 @@ pub(crate) fn unpark(task: &TaskRef) {
     }
 }
 
-/// As [`unpark`], from the timer thread: the goroutine shall not wait for a slice to end.
-pub(crate) fn unpark_urgently(task: &TaskRef) {
+/// As [`unpark`], from the timer thread, which then sees to it that those it has woken need not wait for a
+/// slice to end.
+pub(crate) fn unpark_due(task: &TaskRef) {
     if task.state.unpark() == Unpark::Schedule {
         let _entered = enter();
         // SAFETY: the state says that the goroutine is parked and that nobody else schedules it.
         let run = unsafe { Run::from_raw(NonNull::from(&**task)) };
-        task.shared().put_woken(None, run);
+        task.shared().put(None, run, Cause::Woken);
     }
 }
 

@@ -56,6 +56,7 @@ use crate::{
     future::waker::FutureRef,
     goroutine,
     parker::{self, Parker},
+    shared::Shared,
     sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence, now},
     task::TaskRef,
     tls,
@@ -212,13 +213,17 @@ impl Waiter {
         Waiter(Who::Future(future))
     }
 
-    /// As [`unpark`](Self::unpark), from the timer thread: a goroutine or a future shall not wait for a
-    /// slice to end.
-    pub(crate) fn unpark_urgently(&self) {
+    /// As [`unpark`](Self::unpark), from the timer thread of `shared`, which then sees to it that those of
+    /// its own that it has woken need not wait for a slice to end.
+    pub(crate) fn unpark_due(&self, shared: &Shared) {
         match &self.0 {
-            Who::Goroutine(task) => goroutine::unpark_urgently(task),
-            Who::Thread(thread) => thread.unpark(),
-            Who::Future(future) => future.wake_urgently(),
+            Who::Goroutine(task) if core::ptr::eq(task.shared(), shared) => {
+                goroutine::unpark_due(task);
+            }
+            Who::Future(future) if core::ptr::eq(&**future.header().shared(), shared) => {
+                future.wake_due();
+            }
+            _ => self.unpark(),
         }
     }
 

@@ -50,11 +50,11 @@ impl Timed for Sleeper {
 }
 
 impl Sleeper {
-    /// Its time has come. On the timer thread, outside the runtime.
-    pub(crate) fn wake(self) {
+    /// Its time has come. On the timer thread, outside the runtime; it settles afterwards.
+    pub(crate) fn wake(self, shared: &Shared) {
         match self {
-            Sleeper::Goroutine(task) => goroutine::unpark_urgently(&task),
-            Sleeper::Future(alarm) => alarm.ring(),
+            Sleeper::Goroutine(task) => goroutine::unpark_due(&task),
+            Sleeper::Future(alarm) => alarm.ring(shared),
         }
     }
 }
@@ -85,10 +85,10 @@ impl Alarm {
         core::mem::replace(&mut *self.waker.lock(), waker)
     }
 
-    fn ring(&self) {
+    fn ring(&self, shared: &Shared) {
         let Some(waker) = self.exchange(None) else { return };
         match Waiter::try_from(waker) {
-            Ok(waiter) => waiter.unpark_urgently(),
+            Ok(waiter) => waiter.unpark_due(shared),
             // A waker of the user's: if it panics, the timers go on.
             Err(waker) => drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
         }

@@ -19,7 +19,8 @@
 //!
 //! # Urgency
 //!
-//! What a timer wakes does not wait for slices to end: `goroutine::unpark_urgently`. Where a P could
+//! What a timer wakes does not wait for slices to end: it is queued as woken, and a P is found for a batch
+//! of them. Where a P could
 //! not be had at once, the timer thread itself is to look again a little later.
 
 use std::thread;
@@ -57,7 +58,7 @@ impl Timers {
         let run = move || {
             let _whole = NoUnwind("the timer thread");
             shared.adopt_thread();
-            shared.timers.driver.run(now, |due| ring(due, &shared));
+            shared.timers.driver.run(now, |due| ring(due, &shared), || settle(&shared));
         };
         thread::Builder::new().name("sched-timer".into()).spawn(run).map_err(Error::Threads)
     }
@@ -115,10 +116,17 @@ impl Timers {
     }
 }
 
+/// What the timer thread does when it has woken some: sees to it that they run.
+fn settle(shared: &Shared) {
+    let _entered = enter();
+    shared.notify();
+    handoff::make_room(shared);
+}
+
 /// What the timer thread does when something is due.
 fn ring(due: Due<Sleeper>, shared: &Shared) {
     match due {
-        Due::Item(sleeper) => sleeper.wake(),
+        Due::Item(sleeper) => sleeper.wake(shared),
         Due::Look => {
             let _entered = enter();
             handoff::make_room(shared);

@@ -331,3 +331,14 @@ pub(crate) enum Polled {
     /// It was woken meanwhile: it stands behind the others.
     Again(Poller),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a million of them cost: the documentation tells the number.
+    #[test]
+    fn a_header_is_as_large_as_the_module_says() {
+        assert_eq!(size_of::<Header>(), 80);
+    }
+}

@@ -38,7 +38,7 @@
 //!
 //! # Memory
 //!
-//! One allocation: 88 bytes and the larger of the future and its result.
+//! One allocation: 80 bytes and the larger of the future and its result.
 //!
 //! # Rooms
 //!

@@ -88,10 +88,11 @@ impl FutureRef {
         }
     }
 
-    /// As [`wake`](Self::wake), for one that shall not wait for a slice to end.
-    pub(crate) fn wake_urgently(&self) {
+    /// As [`wake`](Self::wake), from the timer thread, which then sees to it that those it has woken need
+    /// not wait for a slice to end.
+    pub(crate) fn wake_due(&self) {
         if self.header().state.wake() == Wake::Schedule {
-            self.schedule(|shared, future, _| shared.put_woken(future));
+            self.schedule(|shared, future, _| shared.put(None, future, Cause::Woken));
         }
     }
 
