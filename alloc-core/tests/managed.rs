@@ -56,6 +56,31 @@ fn live_cells(heap: &Heap<Os>) -> BTreeSet<usize> {
 }
 
 #[test]
+fn cells_taken_ahead_of_their_cycle_lie_in_spans_that_it_does_not_sweep() {
+    let heap = Heap::new(Os::new());
+    let class = heap.class(spec(3000, false)).unwrap();
+    let (mut cache, mut live) = (heap.managed_cache(), BTreeSet::new());
+    for cycle in 0..20 {
+        let dead: Vec<_> = (0..50).map(|_| take(&mut cache, class, cycle)).collect();
+        // The number is out, the heap has not been told: a span and a half.
+        live.extend((0..30).map(|_| take(&mut cache, class, cycle + 1)));
+        // SAFETY: as in `turn`.
+        unsafe { heap.begin_cycle(cycle + 1) };
+        // The cache gives the half span up, and takes it again or another.
+        cache.flush();
+        live.extend((0..30).map(|_| take(&mut cache, class, cycle + 1)));
+        // SAFETY: nobody takes for the cycle before any more.
+        unsafe { heap.permit_sweep() };
+        while !heap.sweep(1) {}
+        let found = live_cells(&heap);
+        assert!(dead.iter().all(|cell| live.contains(cell) || !found.contains(cell)));
+        assert!(found.is_superset(&live), "a cell of the cycle to come was swept");
+        assert!(live.iter().all(|&cell| intact(cell) && mark(&heap, cell)));
+        assert_eq!(heap.managed_stats().unswept, 0);
+    }
+}
+
+#[test]
 fn a_cycle_frees_exactly_what_is_not_marked() {
     let heap = Heap::new(Os::new());
     let classes =

@@ -94,8 +94,9 @@ impl<'h, S: PageSource> ManagedCache<'h, S> {
     ///
     /// # Safety
     ///
-    /// `class` is of this heap. `cycle` is the current one or, until the caller of
-    /// [`Heap::permit_sweep`] made sure that it is not used any more, the one before.
+    /// `class` is of this heap. `cycle` is the current one; or the one before, until the caller of
+    /// [`Heap::permit_sweep`] made sure that it is not used any more; or the one after, of which
+    /// [`Heap::begin_cycle`] is about to be told.
     #[inline]
     pub unsafe fn take(&mut self, class: ClassRef<'h>, cycle: u64) -> Result<Taken, Error> {
         let spec = class.spec();

@@ -61,7 +61,7 @@ impl<S: PageSource> Heap<S> {
     pub unsafe fn walk(&self, mut each: impl FnMut(CellRef<'_>)) {
         for class in self.classes() {
             let spans = class.record().spans.lock();
-            for list in [&spans.unswept, &spans.partial, &spans.rest] {
+            for list in [&spans.unswept, &spans.partial, &spans.rest, &spans.early] {
                 for part in list.iter() {
                     for_each(&part.live(), |index| {
                         each(CellRef { part, index, heap: PhantomData });

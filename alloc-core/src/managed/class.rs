@@ -5,13 +5,16 @@
 //! alignment, whether cells hold pointers and need a destructor, and a word of its own, for example
 //! the address of a type descriptor. Classes live as long as the heap.
 //!
-//! The spans of a class are on one of three lists, or in the hands of a sweeper:
+//! The spans of a class are on one of four lists, or in the hands of a sweeper:
 //!
 //! * *unswept*: they wait for this cycle's sweep;
 //! * *partial*: swept, with free cells, in no cache;
-//! * *rest*: swept, and full or in a cache.
+//! * *rest*: swept, and full or in a cache;
+//! * *early*: made for the cycle to come, by a cache whose owner has read its number before the class
+//!   was opened for it.
 //!
-//! When a cycle begins, all lists become the first one, in constant time.
+//! When a cycle begins, the second and the third become the first, and the fourth becomes the third, in
+//! constant time.
 
 use core::{fmt, marker::PhantomData, ptr::NonNull};
 
@@ -122,8 +125,7 @@ pub(crate) struct Spans {
     pub(crate) unswept: PartList,
     pub(crate) partial: PartList,
     pub(crate) rest: PartList,
-    /// All spans of the class.
-    pub(crate) total: usize,
+    pub(crate) early: PartList,
 }
 
 impl Class {
@@ -142,7 +144,7 @@ impl Class {
                 unswept: PartList::EMPTY,
                 partial: PartList::EMPTY,
                 rest: PartList::EMPTY,
-                total: 0,
+                early: PartList::EMPTY,
             }),
             unswept: Counter::new(),
             older: AtomicPtr::new(older),
@@ -151,12 +153,14 @@ impl Class {
 }
 
 impl Spans {
-    /// Begins a generation: all spans wait for their sweep. Returns how many.
+    /// Begins a generation: all spans but the early ones wait for their sweep. Returns how many.
     pub(crate) fn open(&mut self, now: Generation) -> usize {
+        debug_assert!(self.unswept.is_empty(), "spans of the last cycle are not swept");
         self.now = now;
         self.unswept.append(&mut self.partial);
         self.unswept.append(&mut self.rest);
-        self.total
+        self.rest.append(&mut self.early);
+        self.unswept.len()
     }
 
     /// Lists a span that needs no sweep now.

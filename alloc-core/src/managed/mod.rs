@@ -204,27 +204,19 @@ impl<S: PageSource> Heap<S> {
         if spans.now != now {
             return None;
         }
-        while let Some(part) = spans.unswept.pop_front() {
-            record.unswept.sub(1);
-            if part.state.claim(now) {
-                return Some(part);
-            }
-            // Made for this cycle just before it was opened: nothing to sweep.
-            debug_assert!(part.state.is_of(now), "unswept spans are in nobody's hands");
-            spans.list(part, false);
-            self.managed.sweeping.done();
-        }
-        None
+        let part = spans.unswept.pop_front()?;
+        record.unswept.sub(1);
+        let claimed = part.state.claim(now);
+        debug_assert!(claimed, "unswept spans are in nobody's hands, and of an earlier cycle");
+        Some(part)
     }
 
     /// Ends the sweep of a span: frees its pages if no cell is left, else lists it.
     fn relist(&self, class: ClassRef<'_>, part: PartPtr, swept: Swept, now: Generation) {
-        let mut spans = class.record().spans.lock();
         if swept.live == 0 {
-            spans.total -= 1;
-            drop(spans);
             self.free_part(part);
         } else {
+            let mut spans = class.record().spans.lock();
             part.state.finish(now);
             spans.list(part, (swept.live as usize) < class.record().geometry.capacity);
         }

@@ -7,7 +7,7 @@
 //!
 //! The records of spans come from pools by the size of their bitmaps and stay what they are.
 
-use core::{ptr, ptr::NonNull};
+use core::{cmp, ptr, ptr::NonNull};
 
 use super::{
     class::ClassRef,
@@ -81,14 +81,16 @@ impl<S: PageSource> Heap<S> {
 
     fn list_fresh(&self, class: ClassRef<'_>, part: PartPtr, now: Generation) {
         let mut spans = class.record().spans.lock();
-        spans.total += 1;
-        if now < spans.now {
+        match now.cmp(&spans.now) {
             // The caller acts on the cycle before: the span is stale at birth.
-            spans.unswept.push_back(part);
-            class.record().unswept.add(1);
-            self.managed.sweeping.add(1);
-        } else {
-            spans.list(part, false);
+            cmp::Ordering::Less => {
+                spans.unswept.push_back(part);
+                class.record().unswept.add(1);
+                self.managed.sweeping.add(1);
+            }
+            cmp::Ordering::Equal => spans.list(part, false),
+            // Or on the cycle to come, for which the class is about to be opened.
+            cmp::Ordering::Greater => spans.early.push_back(part),
         }
     }
 
