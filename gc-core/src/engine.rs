@@ -20,7 +20,7 @@
 //!   white: when the roots are looked at, nobody holds it any more, so either the snapshot
 //!   has it, or it was taken out of a slot and logged, or it is garbage. A mutator that builds
 //!   much under one guard would else keep all of it for a cycle.
-//! - **One reading.** Cell and colour come from the same [`Reading`](crate::phase::Reading).
+//! - **One reading.** Cell and colour come from the same [`Reading`].
 //! - **The colour is set after the value is written**, so whoever finds the object through the log
 //!   finds it whole.
 //! - The phase is read *before* the slot changes, and the log is written in the same

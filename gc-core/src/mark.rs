@@ -6,7 +6,7 @@
 //! into exactly once.
 //!
 //! A large heap is not in the processor's caches, and a cell's span, its mark and the object are three
-//! misses, one after the other. So cells pass from the stack through a short [`Line`], in which the three
+//! misses, one after the other. So cells pass from the stack through a short line, in which the three
 //! are asked of memory at once, for many cells ahead of their turn.
 //!
 //! Marking is cut into slices by a budget of objects, so that the driver can let others run in
