@@ -286,6 +286,11 @@ impl<H: Tag> Heap<H> {
         self.0.set_write_barrier(barrier);
     }
 
+    /// Turns checkmark on or off, from the next cycle on. See [`HeapBuilder::checkmark`].
+    pub fn set_checkmark(&self, on: bool) {
+        self.0.set_checkmark(on);
+    }
+
     /// How long ago the last cycle ended, or the heap began.
     pub fn since_cycle(&self) -> Duration {
         self.0.since_cycle()

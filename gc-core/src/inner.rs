@@ -27,7 +27,7 @@ use crate::{
     pacer::{Gogc, Pacer},
     policy::{Collection, WriteBarrier},
     space::Space,
-    stats::{Record, Stats},
+    stats::{Histogram, Record, Stats},
     world::{Nesting, World},
 };
 use std::{
@@ -113,7 +113,7 @@ pub(crate) struct Core<H: Tag> {
     recruiter: Mutex<Waker>,
     lot: Lot<<H::World as World<H::Space>>::Waiter>,
     slice: usize,
-    checkmark: bool,
+    checkmark: AtomicBool,
     report: Option<Report>,
 }
 
@@ -152,7 +152,7 @@ impl<H: Tag> Core<H> {
             recruiter: Mutex::new(Arc::new(|| ())),
             lot: Lot::default(),
             slice: options.slice,
-            checkmark: options.checkmark,
+            checkmark: AtomicBool::new(options.checkmark),
             report: options.report,
         })
     }
@@ -243,6 +243,11 @@ impl<H: Tag> Core<H> {
         drop(former);
     }
 
+    pub(crate) fn set_checkmark(&self, on: bool) {
+        // Relaxed: a switch for a diagnosis.
+        self.checkmark.store(on, Ordering::Relaxed);
+    }
+
     /// Changes the pacer. A cycle under way ends by the rules of the new one.
     pub(crate) fn set_pacer(&self, pacer: Box<dyn Pacer>) {
         self.pace.set(pacer.first());
@@ -326,6 +331,8 @@ impl<H: Tag> Core<H> {
             && self.world.outrun()
             && begin.elapsed() < RELIEF
         {}
+        let time = begin.elapsed();
+        self.with(|local| local.assisted(time));
     }
 
     /// Marks a few objects; false if there are none to be had.
@@ -343,7 +350,10 @@ impl<H: Tag> Core<H> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        let mut delays = Histogram::default();
+        self.world.each(&mut |local| local.add_delays(&mut delays));
         Stats {
+            delays,
             // Relaxed: statistics.
             destructed: self.destructed.load(Ordering::Relaxed),
             panics: self.panics.load(Ordering::Relaxed),

@@ -51,6 +51,7 @@ pub mod collector;
 pub mod cycle;
 #[doc(hidden)]
 pub mod derive;
+pub mod dump;
 pub mod engine;
 pub mod handshake;
 pub mod heap;
@@ -75,6 +76,7 @@ mod error;
 mod gate;
 mod guard;
 mod handle;
+mod histogram;
 mod inner;
 mod pace;
 mod root;

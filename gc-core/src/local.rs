@@ -5,6 +5,7 @@
 
 use crate::{
     handshake::Counters,
+    histogram::{Histogram, Tally},
     log::Log,
     space::Space,
     sync::{AtomicU64, Ordering, UnsafeCell},
@@ -26,6 +27,8 @@ pub struct Local<S: Space> {
     counted: AtomicU64,
     /// The longest single thing the collector made a mutator do here, in nanoseconds.
     longest: AtomicU64,
+    /// How often it made one do something that took how long.
+    delays: Tally,
 }
 
 // SAFETY: the cache is touched by one occupant at a time (`World`, rule 1) and is Send; the rest
@@ -42,6 +45,7 @@ impl<S: Space> Local<S> {
             allocated: AtomicU64::new(0),
             counted: AtomicU64::new(0),
             longest: AtomicU64::new(0),
+            delays: Tally::default(),
         }
     }
 
@@ -77,8 +81,19 @@ impl<S: Space> Local<S> {
         allocated - self.counted.swap(allocated, Ordering::Relaxed)
     }
 
-    /// Notes how long the collector held a mutator up.
+    /// Notes how long an assist took. Only the occupant calls it.
+    pub(crate) fn assisted(&self, time: Duration) {
+        self.delays.note(time);
+    }
+
+    /// Adds what mutators were held up by here.
+    pub(crate) fn add_delays(&self, sum: &mut Histogram) {
+        sum.add(&self.delays.read());
+    }
+
+    /// Notes how long the collector held a mutator up. Only the occupant calls it.
     pub(crate) fn delayed(&self, time: Duration) {
+        self.delays.note(time);
         let nanoseconds = time.as_nanos().try_into().unwrap_or(u64::MAX);
         // Relaxed: a statistic.
         self.longest.fetch_max(nanoseconds, Ordering::Relaxed);

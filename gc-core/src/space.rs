@@ -134,6 +134,13 @@ pub unsafe trait Space: Send + Sync + Sized + 'static {
     /// The cell is allocated and stays so during the call.
     unsafe fn kind(&self, cell: NonNull<u8>) -> &'static Kind;
 
+    /// What the cell takes. For dumps.
+    ///
+    /// # Safety
+    ///
+    /// As [`kind`](Self::kind).
+    unsafe fn bytes(&self, cell: NonNull<u8>) -> usize;
+
     /// Marks the cell; `None` if it was marked before.
     ///
     /// # Safety

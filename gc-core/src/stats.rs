@@ -5,7 +5,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One cycle. Displayed, it is a trace line in the manner of `GODEBUG=gctrace=1`.
+pub use crate::histogram::Histogram;
+
+/// One cycle. Displayed, it is a trace line in the manner of `GODEBUG=gctrace=1`:
+///
+/// ```text
+/// gc 7: sweep 21µs hands 310µs mark 1.912ms hand 14µs, 4203->4460->2101 KiB, goal 4202 KiB,
+///       35211 objects, 2 rounds, longest delay 38 us
+/// ```
+///
+/// | part | field |
+/// |---|---|
+/// | `gc 7` | [`cycle`](Self::cycle) |
+/// | `sweep` | [`sweep`](Self::sweep): what the former cycle's sweep had left |
+/// | `hands` | [`hands`](Self::hands): mostly guards that were waited for |
+/// | `mark` | [`mark`](Self::mark) |
+/// | `hand` | [`last_hand`](Self::last_hand) |
+/// | `4203->4460->2101 KiB` | [`heap_before`](Self::heap_before), [`heap_after`](Self::heap_after), [`heap_live`](Self::heap_live) |
+/// | `goal` | [`goal`](Self::goal) |
+/// | `objects` | [`marked_objects`](Self::marked_objects) |
+/// | `rounds` | [`rounds`](Self::rounds) |
+/// | `longest delay` | [`longest_delay`](Self::longest_delay) |
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Record {
@@ -90,6 +110,10 @@ pub struct Stats {
     pub assists: u64,
     /// The longest time for which a mutator was held up.
     pub longest_delay: Duration,
+    /// What mutators were held up by: slow paths of allocations, and assists.
+    pub delays: Histogram,
+    /// How long cycles waited for guards and operations, one count per cycle.
+    pub waits: Histogram,
     /// The last cycle.
     pub last: Option<Record>,
 }
@@ -99,6 +123,7 @@ impl Stats {
         self.cycles += 1;
         self.mark += record.mark;
         self.longest_delay = self.longest_delay.max(record.longest_delay);
+        self.waits.note(record.hands + record.last_hand);
         self.last = Some(*record);
     }
 }

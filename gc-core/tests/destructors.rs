@@ -1,10 +1,16 @@
 //! Destructors run once, outside sweep, and a panic in one is nobody else's.
 
-use gc_core::{GcCell, Heap, Trace};
+use gc_core::{GcCell, Heap, Tag, Trace, space::blocks::Blocks, world::threads::Threads};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
+
+/// A heap that marks twice in each cycle, compares, and poisons what is freed.
+fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
+    let heap = Heap::builder().checkmark(true);
+    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
+}
 
 #[derive(Debug)]
 struct Count(Arc<AtomicUsize>);
@@ -18,7 +24,7 @@ impl Drop for Count {
 #[test]
 fn a_destructor_runs_once_and_not_in_sweep() {
     gc_core::tag! { struct Once; }
-    let heap = Heap::<Once>::new().unwrap();
+    let heap = checked::<Once>();
     let count = Arc::new(AtomicUsize::new(0));
 
     #[derive(Trace)]
@@ -63,7 +69,7 @@ fn a_zero_sized_type_with_a_destructor_takes_a_cell() {
         }
     }
 
-    let heap = Heap::<Zero>::new().unwrap();
+    let heap = checked::<Zero>();
     {
         let guard = heap.enter();
         let (one, two) = (guard.alloc(Nothing), guard.alloc(Nothing));
@@ -88,7 +94,7 @@ fn a_panic_in_a_destructor_is_counted_and_the_others_run() {
         }
     }
 
-    let heap = Heap::<Panics>::new().unwrap();
+    let heap = checked::<Panics>();
     let count = Arc::new(AtomicUsize::new(0));
     {
         let guard = heap.enter();
@@ -116,7 +122,7 @@ fn a_destructor_may_use_the_heap() {
         }
     }
 
-    let heap = Heap::<Busy>::new().unwrap();
+    let heap = checked::<Busy>();
     let seen = Arc::new(AtomicUsize::new(0));
     {
         let guard = heap.enter();
@@ -141,7 +147,7 @@ fn the_end_of_the_heap_drops_what_is_left() {
     }
 
     let count = Arc::new(AtomicUsize::new(0));
-    let heap = Heap::<End>::new().unwrap();
+    let heap = checked::<End>();
     let root = {
         let guard = heap.enter();
         let made: Vec<_> = (0..100)
@@ -173,7 +179,7 @@ fn a_leaked_guard_leaks_the_heap() {
         Count,
     );
 
-    let heap = Heap::<Leaked>::new().unwrap();
+    let heap = checked::<Leaked>();
     let guard = heap.enter();
     guard.alloc(Leaf(Count(count.clone())));
     std::mem::forget(guard);
@@ -196,7 +202,7 @@ fn a_waker_that_unwinds_out_of_an_allocation_does_not_double_a_destructor() {
         Count,
     );
 
-    let heap = Heap::<Wakes>::new().unwrap();
+    let heap = checked::<Wakes>();
     heap.set_pacer(Every(1));
     heap.set_waker(Some(Arc::new(|| panic!("not now"))));
     let count = Arc::new(AtomicUsize::new(0));

@@ -1,6 +1,12 @@
 //! Out of memory at any allocation is a value, and leaves a usable heap.
 
-use gc_core::{GcCell, Heap, Slice, Trace, space::blocks::Blocks, world::threads::Threads};
+use gc_core::{GcCell, Heap, Slice, Tag, Trace, space::blocks::Blocks, world::threads::Threads};
+
+/// A heap that marks twice in each cycle, compares, and poisons what is freed.
+fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
+    let heap = Heap::builder().checkmark(true);
+    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
+}
 
 gc_core::tag! {
     struct Small;
@@ -72,7 +78,7 @@ fn a_limit_at_any_block_leaves_a_usable_heap() {
 #[test]
 fn a_slice_longer_than_memory_is_refused() {
     gc_core::tag! { struct Long; }
-    let heap = Heap::<Long>::new().unwrap();
+    let heap = checked::<Long>();
     let guard = heap.enter();
     let units = guard.alloc_slice(vec![(); 1_000_000]);
     assert_eq!(units.len(), 1_000_000);
@@ -83,7 +89,7 @@ fn a_slice_longer_than_memory_is_refused() {
 #[test]
 fn large_objects_come_and_go() {
     gc_core::tag! { struct Large; }
-    let heap = Heap::<Large>::new().unwrap();
+    let heap = checked::<Large>();
     for _ in 0..20 {
         let guard = heap.enter();
         let big = guard.alloc_slice(vec![7u8; 3 << 20]);
@@ -148,6 +154,11 @@ mod failing {
         unsafe fn kind(&self, cell: NonNull<u8>) -> &'static Kind {
             // SAFETY: the caller's.
             unsafe { self.blocks.kind(cell) }
+        }
+
+        unsafe fn bytes(&self, cell: NonNull<u8>) -> usize {
+            // SAFETY: the caller's.
+            unsafe { self.blocks.bytes(cell) }
         }
 
         unsafe fn mark(&self, cell: NonNull<u8>) -> Option<Marked> {

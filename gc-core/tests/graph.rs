@@ -2,12 +2,18 @@
 
 use gc_core::policy::{Collection, WriteBarrier};
 use gc_core::world::threads::Threads;
-use gc_core::{Gc, GcCell, Guard, Heap, HeapError, Root, Trace, space::blocks::Blocks};
+use gc_core::{Gc, GcCell, Guard, Heap, HeapError, Root, Tag, Trace, space::blocks::Blocks};
 use proptest::prelude::*;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex},
 };
+
+/// A heap that marks twice in each cycle, compares, and poisons what is freed.
+fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
+    let heap = Heap::builder().checkmark(true);
+    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
+}
 
 gc_core::tag! {
     /// The heap of these tests.
@@ -201,7 +207,7 @@ proptest! {
 #[test]
 fn a_collection_inside_a_guard_is_an_error() {
     gc_core::tag! { struct Inside; }
-    let heap = Heap::<Inside>::new().unwrap();
+    let heap = checked::<Inside>();
     let guard = heap.enter();
     assert_eq!(heap.collect(), Err(HeapError::InsideGuard));
     let second = heap.enter();
@@ -214,7 +220,7 @@ fn a_collection_inside_a_guard_is_an_error() {
 #[test]
 fn a_cycle_that_unwinds_is_the_last_one() {
     gc_core::tag! { struct Unwinds; }
-    let heap = Heap::<Unwinds>::new().unwrap();
+    let heap = checked::<Unwinds>();
     let root = {
         let guard = heap.enter();
         guard.root(guard.alloc(7u64))

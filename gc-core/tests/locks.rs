@@ -1,7 +1,7 @@
 //! Locks in the heap: mutual exclusion for tasks, and no edge lost to the marker.
 
 use gc_core::{
-    Collector, Gc, GcMutex, GcOnce, GcRwLock, Heap, Root, Trace, pacer::Every,
+    Collector, Gc, GcMutex, GcOnce, GcRwLock, Heap, Root, Tag, Trace, pacer::Every,
     space::blocks::Blocks, world::threads::Threads,
 };
 use std::{
@@ -13,10 +13,16 @@ use std::{
     thread,
 };
 
+/// A heap that marks twice in each cycle, compares, and poisons what is freed.
+fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
+    let heap = Heap::builder().checkmark(true);
+    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
+}
+
 #[test]
 fn a_mutex_has_one_holder_and_nobody_is_forgotten() {
     gc_core::tag! { struct One; }
-    let heap = Heap::<One>::new().unwrap();
+    let heap = checked::<One>();
     let root = {
         let guard = heap.enter();
         guard.root(guard.alloc(GcMutex::<u64, One>::new(0)))
@@ -43,7 +49,7 @@ fn a_mutex_has_one_holder_and_nobody_is_forgotten() {
 #[test]
 fn readers_share_and_writers_do_not() {
     gc_core::tag! { struct Many; }
-    let heap = Heap::<Many>::new().unwrap();
+    let heap = checked::<Many>();
     let root = {
         let guard = heap.enter();
         guard.root(guard.alloc(GcRwLock::<(u64, u64), Many>::new((0, 0))))
@@ -89,7 +95,7 @@ fn readers_share_and_writers_do_not() {
 #[test]
 fn a_once_is_made_once_and_waited_for() {
     gc_core::tag! { struct Made; }
-    let heap = Heap::<Made>::new().unwrap();
+    let heap = checked::<Made>();
     let root = {
         let guard = heap.enter();
         guard.root(guard.alloc(GcOnce::<Gc<'_, usize, Made>, Made>::new()))
@@ -122,7 +128,7 @@ fn a_once_is_made_once_and_waited_for() {
 #[test]
 fn a_panic_unlocks() {
     gc_core::tag! { struct Panics; }
-    let heap = Heap::<Panics>::new().unwrap();
+    let heap = checked::<Panics>();
     let guard = heap.enter();
     let list = guard.alloc(GcMutex::<Vec<u64>, Panics>::new(vec![1]));
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -158,7 +164,7 @@ fn a_leaked_lock_guard_leaves_a_lock_that_nobody_gets_and_a_heap_that_works() {
 #[test]
 fn no_edge_is_lost_under_a_lock() {
     const SEAL: u64 = 0x5eed_0000_5eed_0000;
-    const TURNS: usize = 3_000;
+    const CYCLES: u64 = 40;
     gc_core::tag! { struct Moved; }
     let heap = Heap::<Moved>::builder().pacer(Every(32 << 10)).slice(16).checkmark(true);
     let heap = heap.build(Blocks::poisoned(), Threads::new()).unwrap();
@@ -195,7 +201,8 @@ fn no_edge_is_lost_under_a_lock() {
                     state ^= state << 17;
                     (state >> 8) % below
                 };
-                for _ in 0..TURNS {
+                while heap.stats().cycles < CYCLES {
+                    heap.request();
                     let guard = heap.enter();
                     let (from, to) = (roots[random(4)].get(&guard), roots[random(4)].get(&guard));
                     let taken = match random(4) {
@@ -220,7 +227,6 @@ fn no_edge_is_lost_under_a_lock() {
         }
     });
     drop(collector);
-    assert!(heap.stats().cycles > 0);
     drop(roots);
     heap.collect().unwrap();
     heap.run_destructors(usize::MAX);

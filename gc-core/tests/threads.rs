@@ -2,7 +2,7 @@
 //! in the end everything is gone.
 
 use gc_core::{
-    Collector, Gc, GcCell, Guard, Heap, Root, Slice, Trace,
+    Collector, Gc, GcCell, Guard, Heap, Root, Slice, Tag, Trace,
     pacer::Every,
     policy::{Collection, WriteBarrier},
     space::blocks::Blocks,
@@ -15,6 +15,12 @@ use std::{
     },
     thread,
 };
+
+/// A heap that marks twice in each cycle, compares, and poisons what is freed.
+fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
+    let heap = Heap::builder().checkmark(true);
+    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
+}
 
 /// Counts the living.
 #[derive(Debug)]
@@ -190,7 +196,7 @@ fn churn(cycles: u64, collection: Collection, barrier: WriteBarrier) {
 #[test]
 fn pointers_may_be_used_by_scoped_threads_under_the_parents_guard() {
     graph!(Scoped);
-    let heap = Heap::<Scoped>::new().unwrap();
+    let heap = checked::<Scoped>();
     let guard = heap.enter();
     let node = Node::make(&guard, None);
     thread::scope(|scope| {
@@ -209,7 +215,7 @@ fn a_root_dropped_by_a_dying_thread_local_is_counted_out() {
     thread_local! {
         static KEPT: RefCell<Option<Root<Node<'static>, Dying>>> = const { RefCell::new(None) };
     }
-    let heap = Heap::<Dying>::new().unwrap();
+    let heap = checked::<Dying>();
     thread::scope(|scope| {
         scope.spawn(|| {
             // Registered first, destroyed last: the heap's own thread-local is gone by then.
@@ -232,7 +238,7 @@ fn a_root_dropped_by_a_dying_thread_local_is_counted_out() {
 #[test]
 fn local_states_of_dead_threads_are_used_again() {
     gc_core::tag! { struct Again; }
-    let heap = Heap::<Again>::new().unwrap();
+    let heap = checked::<Again>();
     for _ in 0..20 {
         thread::spawn({
             let heap = heap.clone();

@@ -1,7 +1,7 @@
 //! Weak pointers and news of deaths: once dead, dead for everybody; never a word too early.
 
 use gc_core::{
-    CleanupQueue, Collector, GcCell, Heap, HeapError, Root, Slice, Trace, Weak, pacer::Every,
+    CleanupQueue, Collector, GcCell, Heap, HeapError, Root, Slice, Tag, Trace, Weak, pacer::Every,
     space::blocks::Blocks, world::threads::Threads,
 };
 use std::{
@@ -11,6 +11,12 @@ use std::{
     },
     thread,
 };
+
+/// A heap that marks twice in each cycle, compares, and poisons what is freed.
+fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
+    let heap = Heap::builder().checkmark(true);
+    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
+}
 
 #[test]
 fn a_weak_pointer_lies_in_the_heap_like_any_other() {
@@ -175,7 +181,7 @@ fn upgrades_race_with_the_end_of_marking() {
 #[test]
 fn tokens_come_once_after_the_death_of_their_objects() {
     gc_core::tag! { struct News; }
-    let heap = Heap::<News>::new().unwrap();
+    let heap = checked::<News>();
     let queue = CleanupQueue::new(&heap);
     let kept = {
         let guard = heap.enter();
@@ -203,7 +209,7 @@ fn tokens_come_once_after_the_death_of_their_objects() {
 #[test]
 fn a_taker_waits_and_is_woken() {
     gc_core::tag! { struct Wakes; }
-    let heap = Heap::<Wakes>::new().unwrap();
+    let heap = checked::<Wakes>();
     let queue = CleanupQueue::new(&heap);
     {
         let guard = heap.enter();
@@ -233,7 +239,7 @@ fn tokens_that_nobody_took_are_dropped_with_their_queue() {
         }
     }
 
-    let heap = Heap::<Left>::new().unwrap();
+    let heap = checked::<Left>();
     let queue = CleanupQueue::new(&heap);
     let dropped = Arc::new(AtomicUsize::new(0));
     let kept = {

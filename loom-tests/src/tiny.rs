@@ -138,6 +138,10 @@ unsafe impl Space for Tiny {
         &KIND
     }
 
+    unsafe fn bytes(&self, _: NonNull<u8>) -> usize {
+        8
+    }
+
     unsafe fn mark(&self, address: NonNull<u8>) -> Option<Marked> {
         // SAFETY: the caller's.
         let old = unsafe { cell(address) }.mark.swap(1, Ordering::Relaxed);

@@ -116,7 +116,7 @@ fn a_move_under_locks() {
         root(&heap);
         let mut marker = Marker::default();
         let mut cycle = heap.cycle(&mut marker, |_| ());
-        cycle.start();
+        cycle.start(false);
         cycle.shade_roots();
         cycle.mark_slice(1);
         let begun = Arc::new(Notify::new());

@@ -15,7 +15,7 @@ fn upgrade_beside_the_end() {
     root(&heap);
     let mut marker = Marker::default();
     let mut cycle = heap.cycle(&mut marker, |_| ());
-    cycle.start();
+    cycle.start(false);
     cycle.shade_roots();
     let upgrader = mutate(&heap, 0, |me| {
         me.guard(|_| {
@@ -46,7 +46,7 @@ fn two_upgrades_agree() {
         root(&heap);
         let mut marker = Marker::default();
         let mut cycle = heap.cycle(&mut marker, |_| ());
-        cycle.start();
+        cycle.start(false);
         cycle.shade_roots();
         let one = mutate(&heap, 0, |me| {
             me.guard(|_| {

@@ -67,7 +67,7 @@
 //!
 //! # Environment
 //!
-//! `GOMAXPROCS=4`; `GOGC=200` or `off`; `GODEBUG=schedtrace=1000,gctrace=1,preempt=1ms,threadmode=1`.
+//! `GOMAXPROCS=4`; `GOGC=200` or `off`; `GODEBUG=schedtrace=1000,gctrace=1,gccheckmark=1,preempt=1ms,threadmode=1`.
 //! What [`Builder`] is told in code comes before these.
 //!
 //! # What to know

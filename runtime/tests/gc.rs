@@ -98,6 +98,7 @@ fn run(procs: usize) {
         .preempt_after(Duration::from_millis(1))
         .build()
         .unwrap();
+    gc::heap().set_checkmark(true);
     rt.run(|| {
         let table: Table = {
             let guard = gc::enter();
@@ -156,6 +157,7 @@ fn goroutines_wait_for_locks_in_the_heap() {
     const TURNS: u64 = 200;
     let builder = runtime::Builder::new().procs(2).preempt_after(Duration::from_millis(1));
     let runtime = builder.build().unwrap();
+    gc::heap().set_checkmark(true);
     runtime.run(|| {
         let deaths = CleanupQueue::<u64>::new(gc::heap());
         let account: Root<Account<'static>> = {

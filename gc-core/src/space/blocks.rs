@@ -233,6 +233,11 @@ unsafe impl Space for Blocks {
         unsafe { self.find(cell) }.0.kind
     }
 
+    unsafe fn bytes(&self, cell: NonNull<u8>) -> usize {
+        // SAFETY: the caller's.
+        unsafe { self.find(cell) }.0.cell
+    }
+
     #[inline]
     unsafe fn mark(&self, cell: NonNull<u8>) -> Option<Marked> {
         // SAFETY: the caller's.

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `schedtrace` | milliseconds | write a line about the scheduler this often |
 //! | `gctrace` | `1` | write a line about each collection |
+//! | `gccheckmark` | `1` | mark twice in each collection, and panic if the first overlooked something |
 //! | `preempt` | `1ms`, `100us`, `off` | how long a goroutine may run while others wait |
 //! | `asyncpreemptoff` | `1` | as `preempt=off`, Go's name |
 //! | `threadmode` | `1` | a kernel thread for each goroutine |
@@ -27,6 +28,7 @@ pub(crate) struct Environment {
     pub(crate) gogc: Option<Option<u32>>,
     pub(crate) schedtrace: Option<Duration>,
     pub(crate) gctrace: bool,
+    pub(crate) gccheckmark: bool,
     pub(crate) preempt: Option<Preempt>,
     pub(crate) kernel_threads: bool,
 }
@@ -66,6 +68,7 @@ impl Environment {
     fn debug(&mut self, name: &str, value: &str) {
         match (name, value) {
             ("gctrace", value) => self.gctrace = value != "0",
+            ("gccheckmark", value) => self.gccheckmark = value != "0",
             ("threadmode", value) => self.kernel_threads = value != "0",
             ("asyncpreemptoff", "1") | ("preempt", "off") => self.preempt = Some(Preempt::Off),
             ("preempt", value) => {
@@ -117,13 +120,17 @@ mod tests {
         let found = parse(&[
             ("GOMAXPROCS", " 3"),
             ("GOGC", "250"),
-            ("GODEBUG", "gctrace=1, schedtrace=1000,preempt=100us,threadmode=1,madvdontneed=1"),
+            (
+                "GODEBUG",
+                "gctrace=1,gccheckmark=1, schedtrace=1000,preempt=100us,threadmode=1,madvdontneed=1",
+            ),
         ]);
         let expected = Environment {
             procs: Some(3),
             gogc: Some(Some(250)),
             schedtrace: Some(Duration::from_secs(1)),
             gctrace: true,
+            gccheckmark: true,
             preempt: Some(Preempt::After(Duration::from_micros(100))),
             kernel_threads: true,
         };

@@ -70,6 +70,7 @@ impl Attendants {
     pub(crate) fn start(scheduler: &Scheduler, settings: &Builder) -> io::Result<Self> {
         let desk = Arc::new(Desk::new(settings));
         gc::configure(settings);
+        gc::heap().set_checkmark(settings.gccheckmark);
         if let Some(bytes) = settings.memory_limit {
             // The caller may be a goroutine of another runtime: see `space`.
             let _inside = entry::enter();

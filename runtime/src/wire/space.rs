@@ -204,6 +204,11 @@ unsafe impl Space for Cells {
         kind_of(unsafe { self.find(cell) }.class())
     }
 
+    unsafe fn bytes(&self, cell: NonNull<u8>) -> usize {
+        // SAFETY: the caller's.
+        unsafe { self.find(cell) }.class().cell_bytes()
+    }
+
     #[inline]
     unsafe fn mark(&self, cell: NonNull<u8>) -> Option<Marked> {
         // SAFETY: the caller's.

@@ -1,0 +1,118 @@
+//! [`Histogram`]: how long things took, to a factor of two.
+//!
+//! Bucket *n* counts times from 2ⁿ up to 2ⁿ⁺¹ nanoseconds. Thirty-two of them reach from a nanosecond to
+//! four seconds; that is enough to tell a pause of 50 µs from one of 5 ms, and costs a mutator one
+//! increment of its own.
+
+use crate::sync::{AtomicU64, Ordering};
+use core::{fmt, time::Duration};
+
+const BUCKETS: usize = 32;
+
+/// Counts of durations by powers of two.
+///
+/// ```
+/// use gc_core::stats::Histogram;
+/// use std::time::Duration;
+///
+/// let mut pauses = Histogram::default();
+/// (0..99).for_each(|_| pauses.note(Duration::from_micros(3)));
+/// pauses.note(Duration::from_millis(7));
+/// assert_eq!(pauses.count(), 100);
+/// assert!(pauses.percentile(50.0) <= Duration::from_micros(5));
+/// assert!(pauses.percentile(99.9) >= Duration::from_millis(7));
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Histogram([u64; BUCKETS]);
+
+fn bucket(time: Duration) -> usize {
+    let nanoseconds = time.as_nanos().clamp(1, u128::from(u64::MAX)) as u64;
+    (nanoseconds.ilog2() as usize).min(BUCKETS - 1)
+}
+
+impl Histogram {
+    /// Counts one.
+    pub fn note(&mut self, time: Duration) {
+        self.0[bucket(time)] += 1;
+    }
+
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Histogram) {
+        self.0.iter_mut().zip(other.0).for_each(|(mine, theirs)| *mine += theirs);
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// A time that at least so many per cent did not exceed, rounded up to a power of two. Zero, if
+    /// nothing was counted. (What took more than four seconds counts as that.)
+    pub fn percentile(&self, percent: f64) -> Duration {
+        let mut left = (self.count() as f64 * percent / 100.0).ceil().max(1.0) as u64;
+        for (bucket, &count) in self.0.iter().enumerate() {
+            if left <= count {
+                return Duration::from_nanos(2 << bucket);
+            }
+            left -= count;
+        }
+        Duration::ZERO
+    }
+}
+
+impl fmt::Display for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [median, late, latest] = [50.0, 99.0, 99.99].map(|percent| self.percentile(percent));
+        write!(f, "{} times, p50 {median:.1?}, p99 {late:.1?}, p99.99 {latest:.1?}", self.count())
+    }
+}
+
+/// A histogram that one writes and anybody reads.
+#[derive(Debug)]
+pub(crate) struct Tally([AtomicU64; BUCKETS]);
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self(core::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl Tally {
+    /// Counts one. One writer.
+    pub(crate) fn note(&self, time: Duration) {
+        let count = &self.0[bucket(time)];
+        // Relaxed: a statistic with one writer.
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Histogram {
+        // Relaxed: as above.
+        Histogram(core::array::from_fn(|bucket| self.0[bucket].load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_no_less_and_at_most_twice_what_was_noted() {
+        for nanoseconds in [1, 2, 3, 1_000, 50_000, 999_999, 2_000_000_000] {
+            let time = Duration::from_nanos(nanoseconds);
+            let mut histogram = Histogram::default();
+            histogram.note(time);
+            let found = histogram.percentile(99.0);
+            assert!(found > time && found <= 2 * time, "{time:?} as {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_counted_at_the_ends() {
+        let mut histogram = Histogram::default();
+        histogram.note(Duration::ZERO);
+        histogram.note(Duration::MAX);
+        assert_eq!(histogram.count(), 2);
+        assert_eq!(histogram.percentile(50.0), Duration::from_nanos(2));
+        assert_eq!(Histogram::default().percentile(99.0), Duration::ZERO);
+    }
+}

@@ -1,0 +1,78 @@
+//! A dump tells who is there, and why.
+
+use gc_core::{
+    Gc, GcCell, GcMutex, Heap, Trace, space::blocks::Blocks, stats::Histogram,
+    world::threads::Threads,
+};
+use std::time::Duration;
+
+gc_core::tag! { struct Dumped; }
+
+#[derive(Trace)]
+#[trace(heap = Dumped)]
+struct Owner<'g> {
+    next: GcCell<'g, Owner<'g>, Dumped>,
+    things: GcMutex<Vec<Gc<'g, [u64; 8], Dumped>>, Dumped>,
+}
+
+#[test]
+fn a_dump_counts_what_is_reachable_and_names_a_shortest_path() {
+    let heap = Heap::<Dumped>::builder().checkmark(true);
+    let heap = heap.build(Blocks::poisoned(), Threads::new()).unwrap();
+    let guard = heap.enter();
+    let owner =
+        |next, things| guard.alloc(Owner { next: GcCell::new(next), things: GcMutex::new(things) });
+    let thing = guard.alloc([7u64; 8]);
+    // Three owners in a ring; the thing belongs to the second and the third.
+    let third = owner(None, vec![thing]);
+    let second = owner(Some(third), vec![thing, guard.alloc([8; 8])]);
+    let first = owner(Some(second), Vec::new());
+    third.next.set(&guard, Some(first));
+    guard.alloc([9u64; 8]);
+    let roots = [guard.root(first), guard.root(first)];
+
+    let dump = guard.dump();
+    assert_eq!((dump.roots(), dump.objects().len()), (2, 5));
+    let types = dump.types();
+    let counted: Vec<_> = types.iter().map(|population| population.objects).collect();
+    assert_eq!(counted.iter().sum::<usize>(), 5);
+    assert!(types[0].bytes >= types[1].bytes && types[1].bytes >= 2 * 64);
+    assert!(types.iter().any(|population| population.name.contains("Owner")));
+
+    let why = dump.why(thing).expect("it is reachable");
+    let path: Vec<_> = why.objects().iter().map(|object| object.address).collect();
+    assert_eq!(path, [first.as_ptr().addr(), second.as_ptr().addr(), thing.as_ptr().addr()]);
+    assert_eq!(why.objects()[1].edges, 3, "its next and two things");
+    assert!(
+        why.to_string().contains("Owner")
+            && why.to_string().ends_with(&format!("{thing:p}", thing = thing.as_ptr()))
+    );
+    assert!(dump.to_string().starts_with("2 roots, 5 objects, "));
+
+    // A lock that is held is not looked into, and nobody waits.
+    let held = (second.get().things.lock(&guard), third.get().things.lock(&guard));
+    assert!(guard.dump().why(thing).is_none());
+    drop(held);
+    drop(roots);
+    assert!(guard.dump().objects().is_empty());
+}
+
+#[test]
+fn delays_and_waits_are_counted() {
+    gc_core::tag! { struct Timed; }
+    let heap = Heap::<Timed>::builder().checkmark(true);
+    let heap = heap.build(Blocks::poisoned(), Threads::new()).unwrap();
+    for n in 0..1_000usize {
+        heap.enter().alloc_slice((0..256).map(|m| n + m));
+    }
+    heap.collect().unwrap();
+    heap.collect().unwrap();
+    let stats = heap.stats();
+    assert_eq!(stats.waits.count(), 2, "one of each cycle");
+    assert!(stats.delays.count() > 10, "an allocation in some blocks took the slow path");
+    assert!(stats.delays.percentile(100.0) >= stats.longest_delay.min(Duration::from_secs(4)));
+    let mut both = Histogram::default();
+    both.add(&stats.delays);
+    both.add(&stats.waits);
+    assert_eq!(both.count(), stats.delays.count() + 2);
+}
