@@ -17,8 +17,14 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use sched_core::{
     Config, NoHooks, Scheduler, current,
     park::{self, WaitReason, Waiter},
+    queue::{inject::Inject, lanes::Lane},
     yield_now,
 };
+
+#[allow(dead_code, reason = "a bench needs no classes")]
+#[path = "../tests/common/item.rs"]
+mod item;
+use item::{Ref, item};
 
 /// What is measured, and under which name.
 type Row = (&'static str, fn(u64));
@@ -89,6 +95,18 @@ fn ping_pong(turns: u64) {
     second.expect("it is open").join().expect("no panic");
 }
 
+/// What a push and a pop of the global queue cost one thread. The simulator's costs come from here.
+fn global_queue(criterion: &mut Criterion) {
+    let queue: Inject<Ref> = Inject::new();
+    queue.push(item(0), Lane::Plain);
+    criterion.bench_function("global queue, pop and push", |bencher| {
+        bencher.iter(|| {
+            let item = queue.pop(false).expect("it is put back each time");
+            queue.push(item, Lane::Plain);
+        });
+    });
+}
+
 fn benches(criterion: &mut Criterion) {
     for procs in [1, 2] {
         let config = Config { procs, ..Config::default() };
@@ -104,6 +122,7 @@ fn benches(criterion: &mut Criterion) {
         group.finish();
         assert_eq!(scheduler.shutdown(None).left, []);
     }
+    global_queue(criterion);
     criterion.bench_function("enter and exit", |bencher| {
         bencher.iter(|| drop(black_box(sched_core::entry::enter())));
     });

@@ -33,7 +33,7 @@
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
 //! | [`dump`], `stacks`, `asleep` | who is there, what each waits for, and where; whether all wait for each other |
 //! | `handoff`, [`monitor`], [`bell`] | who takes Ps, when, who watches, and who wakes the watcher |
-//! | [`policy`], `ready`, `swap`, [`succession`] | the order in which goroutines run, and how it is changed while they do; [`queue`]: what policies are made of |
+//! | [`policy`], `ready`, `swap`, [`succession`] | the order in which goroutines run, and how it is changed while they do; [`sim`]: what it would do on a thousand Ps; [`queue`]: what policies are made of |
 //! | [`idle`], [`orders`], [`parker`], [`lock`] | who sleeps and who looks for work; a thread's sleep; the runtime's lock |
 //! | `service` | threads and stacks made ahead of need |
 //! | [`tls`], [`context`], [`stack`] | TLS blocks, the switch, stacks |
@@ -109,6 +109,8 @@ pub mod scheduler;
 mod service;
 #[cfg(not(loom))]
 mod shared;
+#[cfg(not(loom))]
+pub mod sim;
 #[cfg(not(loom))]
 mod sleep;
 #[cfg(not(loom))]

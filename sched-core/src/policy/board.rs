@@ -75,6 +75,7 @@ pub(crate) trait Play<H>: Send + Sync {
     /// How many are queued, at about this time.
     fn len(&self) -> usize;
     fn has_urgent(&self, moment: &Moment) -> bool;
+    fn traffic(&self, see: &mut dyn FnMut(u64));
 }
 
 impl<Q: Queues<H>, H: Item> Play<H> for Board<Q, H> {
@@ -136,6 +137,10 @@ impl<Q: Queues<H>, H: Item> Play<H> for Board<Q, H> {
 
     fn has_urgent(&self, moment: &Moment) -> bool {
         self.queues.has_urgent(moment)
+    }
+
+    fn traffic(&self, see: &mut dyn FnMut(u64)) {
+        self.queues.traffic(see);
     }
 }
 

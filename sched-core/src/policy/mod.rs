@@ -16,8 +16,8 @@
 //!   part for each P ([`Queues::Local`]).
 //! * *seat*: the evidence that the caller holds a P ([`Seat`]), with that P's part.
 //! * *moment*: what a policy may know of the world: how many Ps there are, the time, the number of the
-//!   slice ([`Moment`]). It knows nothing else. So the same code runs in the workers, in a simulation on a
-//!   thousand Ps in virtual time, and in a model.
+//!   slice ([`Moment`]). It knows nothing else. So the same code runs in the workers, in the
+//!   [simulator](crate::sim) on a thousand Ps in virtual time, and in a model.
 //!
 //! # Contract
 //!

@@ -1,0 +1,123 @@
+//! Promises of the policies, on machines of many sizes, in virtual time: nobody starves, and it scales.
+
+use sched_core::{
+    policy::{GlobalFifo, Gmp, Policy, Priority, WorkSteal},
+    sim::{
+        Costs, Machine, Report,
+        workload::{Bursty, ForkJoin, Hogs, PingPong, Yields},
+    },
+};
+
+const MILLISECOND: u64 = 1_000_000;
+
+fn machine(procs: usize) -> Machine {
+    Machine { procs, seed: 1, costs: Costs::default() }
+}
+
+/// The longest wait of a kind, in milliseconds.
+fn longest(report: &Report, kind: &str) -> u64 {
+    report.waits[kind].waits().max / MILLISECOND
+}
+
+/// Hogs go on beside more woken ones than the machine can serve, and the woken ones beside hogs: nobody waits for
+/// longer than some slices.
+fn nobody_starves(policy: impl Policy) {
+    for procs in [1, 2, 16] {
+        let report = machine(procs).run(&policy, &Hogs::FLOOD);
+        let (hog, sleeper) = (longest(&report, "hog"), longest(&report, "sleeper"));
+        // 4 hogs and 40 sleepers for each P: a round of all takes 40.4 ms.
+        assert!(hog < 250, "{policy:?} on {procs} Ps: a hog waited for {hog} ms");
+        assert!(sleeper < 250, "{policy:?} on {procs} Ps: a sleeper waited for {sleeper} ms");
+        let total = 4 * 20 * MILLISECOND * procs as u64;
+        assert_eq!(report.waits["hog"].computed, total, "hogs ran to their end");
+    }
+}
+
+#[test]
+fn nobody_starves_under_gmp() {
+    nobody_starves(Gmp);
+}
+
+#[test]
+fn nobody_starves_under_global_fifo() {
+    nobody_starves(GlobalFifo);
+}
+
+#[test]
+fn nobody_starves_under_work_stealing() {
+    nobody_starves(WorkSteal);
+}
+
+#[test]
+fn nobody_starves_under_priorities() {
+    nobody_starves(Priority::new());
+}
+
+/// Half of the woken wait for less than the time in which a slice is protected, as Go's do not.
+#[test]
+fn woken_ones_do_not_wait_for_slices() {
+    for procs in [1, 4, 16] {
+        let late = |report: Report| report.waits["sleeper"].waits().p50;
+        let protected = Costs::default().protected;
+        assert!(late(machine(procs).run(&Gmp, &Hogs::TICKER)) <= protected);
+        assert!(late(machine(procs).run(&WorkSteal, &Hogs::TICKER)) <= protected);
+        assert!(late(machine(procs).run(&Priority::new(), &Hogs::TICKER)) <= protected);
+        // First come, first served: behind the slices of four hogs.
+        let report = machine(procs).run(&GlobalFifo, &Hogs::TICKER);
+        assert!(report.waits["sleeper"].waits().p99 > 30 * MILLISECOND);
+    }
+}
+
+/// A class's allowance is what it waits for beside others, and not much more.
+#[test]
+fn background_waits_for_its_allowance() {
+    let policy = Priority::new();
+    let report = machine(1).run(&policy, &Hogs { wakings: 400, ..Hogs::FLOOD });
+    let hog = longest(&report, "hog");
+    let allowance = policy.allowance(sched_core::policy::Class::Background).as_millis() as u64;
+    assert!((allowance..allowance + 50).contains(&hog), "a hog waited for {hog} ms");
+}
+
+#[test]
+fn work_is_conserved_and_scales() {
+    let tree = ForkJoin { depth: 12, leaf: 20_000 };
+    for procs in [1, 2, 16] {
+        let ideal = machine(procs).ideal().run(&GlobalFifo, &tree);
+        for report in [
+            machine(procs).run(&Gmp, &tree),
+            machine(procs).run(&WorkSteal, &tree),
+            machine(procs).run(&Priority::new(), &tree),
+        ] {
+            assert_eq!((report.jobs, report.computed), (ideal.jobs, ideal.computed));
+            let percent = 100 * report.makespan / ideal.makespan;
+            assert!(percent < 125, "{procs} Ps: {percent} % of the ideal time");
+        }
+    }
+}
+
+/// One queue for all does not scale: the simulator would be wrong if it said so.
+#[test]
+fn one_lock_does_not_scale() {
+    let load = Yields { turns: 40, work: 500 };
+    let share = |report: Report| report.utilisation();
+    assert!(share(machine(1).run(&GlobalFifo, &load)) > 0.7);
+    assert!(share(machine(64).run(&GlobalFifo, &load)) < 0.1);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let load = Bursty { bursts: 5, pieces: 10, work: 10_000, pause: 200_000 };
+    for procs in [1, 7, 256] {
+        assert_eq!(machine(procs).run(&Gmp, &load), machine(procs).run(&Gmp, &load));
+    }
+    let other = Machine { seed: 77, ..machine(7) };
+    assert_ne!(machine(7).run(&Gmp, &load), other.run(&Gmp, &load));
+}
+
+/// On one P a pair is switched and nothing else: 300 round trips of two turns of 200 ns and two switches.
+#[test]
+fn a_pair_costs_its_switches() {
+    let report = machine(1).run(&Gmp, &PingPong { rounds: 300, work: 200 });
+    assert!(report.makespan < 600 * (200 + 45) * 3, "{report:?}");
+    assert_eq!((report.steals, report.preemptions), (0, 0));
+}
