@@ -17,6 +17,8 @@
 //!
 //! A slab is a reservation of its own, committed as a whole, so that its pages come at their first
 //! touch. Huge pages are refused before that, else one touched byte would make a whole stack resident.
+//! A slab counts at the heap's limit with all of its address space: nobody is asked when a page of it is
+//! touched, so this is the one moment at which it can be refused.
 //! Nothing is guarded unasked: [`Stacks::guard`] is called as a stack is made, since each guard is a
 //! system call, and a slab has room for many stacks that nobody may ever want.
 //!
@@ -31,6 +33,8 @@
 //!   whose huge pages others want, and would come back with holes where the guards were. A
 //!   mapping of its own has none of this, and vanishes whole.
 //! * *A slab that guards itself when it is made*: 64 system calls before the first stack.
+//! * *To count the pages that were touched* (`mincore`, 20 µs for a slab) at the limit: it tells what was,
+//!   and a stack that grows a moment later is beyond the limit without anybody's leave.
 
 use core::{fmt, ptr::NonNull};
 
@@ -89,13 +93,23 @@ impl<S: PageSource> Stacks<'_, S> {
     /// A slab of `bytes`, rounded up to whole pages of the heap (8 KiB): readable, writable, zeroed,
     /// and without memory until it is touched.
     ///
-    /// Takes no lock of the heap's. Slabs must be released before the heap is destroyed.
+    /// Takes the page heap's lock for the account, and none over the system calls. Slabs must be released
+    /// before the heap is destroyed.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`] if the source refuses, [`Error::TooLarge`] if no source could.
+    /// [`Error::OutOfMemory`] if the source refuses, [`Error::TooLarge`] if no source could;
+    /// [`Error::Limit`] if the heap's limit leaves no room for so many bytes, after free memory was given
+    /// back.
     pub fn reserve(&self, bytes: usize) -> Result<NonNull<u8>, Error> {
         let bytes = whole_pages(bytes).ok_or(Error::TooLarge)?;
+        let heap = self.heap;
+        heap.within_limit(bytes / PAGE, || heap.pages().admit(&heap.parts(), bytes))?;
+        self.map(bytes).inspect_err(|_| heap.counters.stacks.sub(bytes))
+    }
+
+    /// Address space and memory for a slab that is on the account.
+    fn map(&self, bytes: usize) -> Result<NonNull<u8>, Error> {
         let source = self.heap.source();
         let slab = source.reserve(bytes, PAGE).ok_or(Error::OutOfMemory)?;
         // SAFETY: reserved by the line above, and known to nobody else.
@@ -106,7 +120,6 @@ impl<S: PageSource> Stacks<'_, S> {
             }
             source.touch_singly(slab, bytes);
         }
-        self.heap.counters.stacks.add(bytes);
         Ok(slab)
     }
 
@@ -149,9 +162,9 @@ impl<S: PageSource> Stacks<'_, S> {
     pub unsafe fn release(&self, slab: NonNull<u8>, bytes: usize, guards: usize) {
         // `reserve` has rounded the same figure.
         let bytes = whole_pages(bytes).unwrap_or(bytes);
-        self.heap.counters.stacks.sub(bytes);
         // SAFETY: the caller's promise.
         unsafe { self.heap.source().release(slab, bytes) };
+        self.heap.counters.stacks.sub(bytes);
         self.heap.guards.forget(guards);
     }
 }

@@ -110,6 +110,30 @@ fn every_refusal_of_the_source_is_an_error() {
 }
 
 #[test]
+fn slabs_and_blocks_share_the_heaps_limit() {
+    const LARGE: usize = 16 << 20;
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    heap.set_limit(2 * LARGE + (4 << 20));
+    let block = cache.alloc(std::alloc::Layout::new::<[u8; LARGE]>()).unwrap();
+    let slab = heap.stacks().reserve(LARGE).unwrap();
+    let before = heap.stats();
+    assert_eq!(heap.stacks().reserve(LARGE), Err(Error::Limit));
+    assert_eq!(heap.stats().stacks, before.stacks, "what was refused is not counted");
+    assert_eq!(cache.alloc(std::alloc::Layout::new::<[u8; LARGE]>()), Err(Error::Limit));
+    // SAFETY: ours, and freed once. Its pages are given back to make room.
+    unsafe { cache.free(block) };
+    let second = heap.stacks().reserve(LARGE).unwrap();
+    assert!(heap.stats().resident_at_most() + 2 * LARGE <= heap.limit(), "{}", heap.stats());
+    // SAFETY: nobody uses them, and they have no guards.
+    unsafe {
+        heap.stacks().release(slab, LARGE, 0);
+        heap.stacks().release(second, LARGE, 0);
+    }
+    assert!(cache.alloc(std::alloc::Layout::new::<[u8; LARGE]>()).is_ok());
+}
+
+#[test]
 fn a_slab_without_address_space_is_an_error() {
     let heap = Heap::new(Os::new());
     assert_eq!(heap.stacks().reserve(1 << 50), Err(Error::OutOfMemory));

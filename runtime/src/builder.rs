@@ -159,10 +159,14 @@ impl Builder {
         self
     }
 
-    /// How many bytes of memory the heap of the process may have at once, stacks left out; no limit if
-    /// not set. Of several runtimes the one made last decides.
+    /// How many bytes of memory the heap of the process may have at once; no limit if not set. Of several
+    /// runtimes the one made last decides.
     ///
-    /// At the limit free memory is given back first; then allocations fail. With [`Alloc`](crate::Alloc) as
+    /// Stacks count with their address space (256 KiB each if not set otherwise, 64 of them at a time),
+    /// since nobody can refuse a page of one that is touched.
+    ///
+    /// At the limit free memory is given back first; then a spawn that needs another stack is an error, and
+    /// allocations fail. With [`Alloc`](crate::Alloc) as
     /// the global allocator that ends the process where it cannot be handled, as `Vec::try_reserve`
     /// can.
     ///

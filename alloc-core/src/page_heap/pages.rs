@@ -57,7 +57,7 @@ pub(crate) struct Pages<P> {
     end: usize,
     /// Times the lock was taken; whoever holds it counts.
     pub(crate) locks: usize,
-    /// Bytes that may be ready, records included.
+    /// Bytes that may be ready, records and stacks included.
     pub(crate) limit: usize,
 }
 
@@ -288,11 +288,24 @@ impl<P: PageHeap> Pages<P> {
         self.next == next && self.commit_next(parts, need).is_ok()
     }
 
-    /// Tells the pool how many pages may be ready just now, beside the heap's own records.
+    /// Tells the pool how many pages may be ready just now, beside the heap's own records and stacks.
     fn apply_limit<S>(&mut self, parts: &Parts<'_, S>) {
         if self.limit != usize::MAX {
-            self.pool.set_limit(self.limit.saturating_sub(parts.meta.bytes().0) / PAGE);
+            let others = parts.meta.bytes().0 + parts.counters.stacks.get();
+            self.pool.set_limit(self.limit.saturating_sub(others) / PAGE);
         }
+    }
+
+    /// Puts a slab of stacks on the account.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`] if the limit would be passed.
+    pub(crate) fn admit<S>(&mut self, parts: &Parts<'_, S>, bytes: usize) -> Result<(), Error> {
+        self.apply_limit(parts);
+        self.pool.room_for(bytes)?;
+        parts.counters.stacks.add(bytes);
+        Ok(())
     }
 
     /// Sets the limit.

@@ -290,11 +290,19 @@ impl<P: PageHeap> Pool<P> {
     ///
     /// [`Error::Limit`] if more pages than the limit would be ready.
     pub fn fill(&mut self, bytes: usize) -> Result<(), Error> {
-        if self.ready() + bytes.div_ceil(PAGE) > self.limit {
-            return Err(Error::Limit);
-        }
+        self.room_for(bytes)?;
         self.close(bytes);
         Ok(())
+    }
+
+    /// Whether so many bytes more may be ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::fill`].
+    pub fn room_for(&self, bytes: usize) -> Result<(), Error> {
+        let ready = self.ready().checked_add(bytes.div_ceil(PAGE)).ok_or(Error::Limit)?;
+        if ready > self.limit { Err(Error::Limit) } else { Ok(()) }
     }
 
     /// Notes that the span of so many bytes of holes is given back.

@@ -228,9 +228,9 @@ impl<S: PageSource> Heap<S> {
     }
 
     /// Bounds the memory that the heap may have at once: blocks, free pages that were not given back,
-    /// and the heap's records; not the stacks.
+    /// the heap's records, and the slabs of stacks with all of their address space.
     ///
-    /// At the limit an allocation first gives free memory back to the source, and fails with
+    /// At the limit an allocation, or a slab, first gives free memory back to the source, and fails with
     /// [`Error::Limit`] if that does not suffice. What is in use already stays, even beyond a
     /// limit that is set too low. `usize::MAX`, the default, is no limit.
     ///

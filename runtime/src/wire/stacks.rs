@@ -12,6 +12,7 @@ use std::ptr::NonNull;
 
 use alloc_core::Heap;
 use alloc_core::pages::PageSource;
+use sched_core::entry;
 use sched_core::stack::{StackError, StackSource};
 
 /// Slabs from a heap.
@@ -30,6 +31,8 @@ impl<'h, S: PageSource> HeapStacks<'h, S> {
 // until it is released. 3. discarded memory stays committed. 4. nothing in alloc-core unwinds.
 unsafe impl<S: PageSource + Send + Sync> StackSource for HeapStacks<'_, S> {
     fn reserve(&self, bytes: usize) -> Result<NonNull<u8>, StackError> {
+        // The heap's lock is taken, and the caller may be a goroutine that makes a runtime: see `space`.
+        let _inside = entry::enter();
         self.heap.stacks().reserve(bytes).map_err(reason)
     }
 
@@ -114,6 +117,32 @@ mod tests {
         assert!(matches!(scheduler(heap(0), false), Err(Error::Stacks(StackError::NoMemory))));
         // Address space and memory, but no guard.
         assert!(matches!(scheduler(heap(2), false), Err(Error::Stacks(StackError::NoGuard))));
+    }
+
+    #[test]
+    fn at_the_heaps_limit_spawn_is_an_error_until_there_is_room() {
+        let heap = heap(usize::MAX);
+        let scheduler = scheduler(heap, false).expect("the system gives stacks");
+        heap.set_limit(heap.stats().stacks + (40 << 20));
+        let (tell, told) = mpsc::channel();
+        let mut all = Vec::new();
+        let refusal = loop {
+            match scheduler.spawn(parks(&tell)) {
+                Ok(handle) => all.push(handle),
+                Err(refusal) => break refusal,
+            }
+            std::thread::yield_now();
+        };
+        assert!(matches!(refusal, SpawnError::Stacks(_)), "{refusal}");
+        assert!(heap.stats().stacks <= heap.limit(), "{}", heap.stats());
+        let layout = std::alloc::Layout::new::<[u8; 32 << 20]>();
+        assert!(heap.cache().alloc(layout).is_err(), "blocks and stacks share the limit");
+        heap.set_limit(usize::MAX);
+        told.iter().take(all.len()).for_each(|waiter| waiter.unpark());
+        all.into_iter().for_each(|one| one.join().expect("no panic"));
+        let next = scheduler.spawn(|| 7).expect("there are stacks again");
+        assert_eq!(next.join().expect("no panic"), 7);
+        assert_eq!(scheduler.shutdown(None).left, []);
     }
 
     #[test]
