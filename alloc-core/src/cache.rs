@@ -21,7 +21,11 @@
 //! the page map and writes the span's record, two cache misses in a program with many live blocks
 //! (docs/decisions/0010).
 
-use core::{alloc::Layout, fmt, ptr::NonNull};
+use core::{
+    alloc::Layout,
+    fmt,
+    ptr::{self, NonNull},
+};
 
 use crate::{
     Error, Heap,
@@ -99,6 +103,25 @@ impl<'h, S: PageSource> Cache<'h, S> {
             },
             None => self.alloc_large(layout).map(|(block, _)| block),
         }
+    }
+
+    /// As [`Cache::alloc`]; null for an error. All but the most frequent case is a call at the end, so that
+    /// this one needs no frame on the stack.
+    #[inline(always)]
+    pub(crate) fn alloc_or_null(&mut self, layout: Layout) -> *mut u8 {
+        match class_for(layout.size(), layout.align().min(16)) {
+            Some(class) if layout.align() <= 16 => match self.magazines[class].pop() {
+                Some(cell) => cell.as_ptr(),
+                None => self.alloc_slow(layout),
+            },
+            _ => self.alloc_slow(layout),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&mut self, layout: Layout) -> *mut u8 {
+        self.alloc(layout).map_or(ptr::null_mut(), NonNull::as_ptr)
     }
 
     /// A block for `layout` that reads as zero.
@@ -290,10 +313,28 @@ impl<'h, S: PageSource> Cache<'h, S> {
 
     /// Returns cells that lay longest in a magazine to their spans.
     fn send_home(&mut self, class: usize, count: usize) {
+        self.holdings.slow = self.holdings.slow.wrapping_add(1);
         let mut homeward = Homeward::new(self.heap, &mut self.holdings);
         // SAFETY: what is in a magazine was given up by its user.
         self.magazines[class].drain(count, |cell| unsafe { homeward.send(cell) });
         homeward.finish();
+    }
+
+    /// As [`Cache::flush`], if no slow path was taken since the last call of this, or at any rate. What lay
+    /// idle is as old as that.
+    #[cfg(feature = "global")]
+    pub(crate) fn empty(&mut self, at_any_rate: bool) {
+        let holdings = &mut self.holdings;
+        if holdings.slow == holdings.emptied {
+            return;
+        }
+        if at_any_rate || holdings.slow == holdings.noted {
+            holdings.rested = 1;
+            self.flush();
+            self.holdings.rested = 0;
+            self.holdings.emptied = self.holdings.slow;
+        }
+        self.holdings.noted = self.holdings.slow;
     }
 
     /// Leaves all cells and spans to the centrals and the page heap: what other caches can then use.
@@ -305,6 +346,30 @@ impl<'h, S: PageSource> Cache<'h, S> {
             self.magazines[class].retire(&self.heap.slots);
         }
         self.holdings.leave_all(self.heap);
+    }
+}
+
+impl<S: PageSource> Cache<'_, S> {
+    /// Gives back what lies in this cache, and then all that [`Heap::release`] does; returns how many bytes
+    /// went to the source.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    ///
+    /// let heap = Heap::new(Os::new());
+    /// let mut cache = heap.cache();
+    /// let block = cache.alloc(Layout::new::<[u8; 1000]>())?;
+    /// // SAFETY: ours, and freed once.
+    /// unsafe { cache.free(block) };
+    /// assert!(heap.stats().small > 0);
+    /// assert!(cache.release() > 0);
+    /// assert_eq!((heap.stats().small, heap.stats().free), (0, 0));
+    /// # Ok::<(), alloc_core::Error>(())
+    /// ```
+    pub fn release(&mut self) -> usize {
+        self.flush();
+        self.heap.release()
     }
 }
 

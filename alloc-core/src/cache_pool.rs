@@ -36,15 +36,19 @@ impl<C, W> Pooled<C, W> {
         Pooled { cache, next: None, older: None, owner: ptr::null() }
     }
 
-    /// The cache, for its owner.
+    /// The cache of a record of a pool, for whoever may use it. A pointer, as others read the rest of the
+    /// record meanwhile ([`Pool::bound`]).
     #[inline(always)]
-    pub fn cache(&mut self) -> &mut C {
-        &mut self.cache
+    pub fn cache(pooled: NonNull<Self>) -> *mut C {
+        // SAFETY: records of a pool stay in place; nothing is read.
+        unsafe { &raw mut (*pooled.as_ptr()).cache }
     }
 
-    /// What is known of the owner; null in the pool.
-    pub fn owner(&self) -> *const W {
-        self.owner
+    /// What is known of the owner; null in the pool. For the owner, and whoever holds the pool's lock.
+    pub fn owner(pooled: NonNull<Self>) -> *const W {
+        // SAFETY: records of a pool stay in place, and it is written under the lock, while there is no
+        // owner or by it.
+        unsafe { (*pooled.as_ptr()).owner }
     }
 }
 
@@ -62,7 +66,7 @@ pub struct Pool<C, W> {
 }
 
 // SAFETY: caches in the pool are nobody else's, and it is only touched under its lock; owners are compared
-// and, by the only thread of a forked child, read.
+// and, by whoever holds the lock, shared.
 unsafe impl<C: Send, W> Send for Pool<C, W> {}
 
 impl<C, W> Pool<C, W> {
@@ -70,6 +74,17 @@ impl<C, W> Pool<C, W> {
     #[allow(clippy::new_without_default, reason = "a default cannot be made in a constant")]
     pub const fn new() -> Self {
         Pool { free: None, newest: None }
+    }
+
+    /// The caches that owners have, with what is known of each.
+    pub fn bound(&self) -> impl Iterator<Item = (NonNull<Pooled<C, W>>, &W)> {
+        // SAFETY: records are never freed, and the link is written before others know the record.
+        let older = |pooled: &NonNull<Pooled<C, W>>| unsafe { (*pooled.as_ptr()).older };
+        core::iter::successors(self.newest, older).filter_map(|pooled| {
+            // SAFETY: what is known of an owner stays in place until `unbind` has had the lock.
+            let owner = unsafe { Pooled::owner(pooled).as_ref() }?;
+            Some((pooled, owner))
+        })
     }
 
     fn pop(&mut self) -> Option<NonNull<Pooled<C, W>>> {
@@ -148,10 +163,10 @@ pub fn bind<C, W>(
 /// The cache came from [`bind`] of this pool, and the caller, its owner, uses it no more.
 pub unsafe fn unbind<C, W>(
     pool: &Lock<Pool<C, W>>,
-    mut pooled: NonNull<Pooled<C, W>>,
+    pooled: NonNull<Pooled<C, W>>,
     empty: impl FnOnce(&mut C),
 ) {
     // SAFETY: promised by the caller.
-    empty(unsafe { &mut pooled.as_mut().cache });
+    empty(unsafe { &mut *Pooled::cache(pooled) });
     pool.lock().push(pooled);
 }

@@ -111,15 +111,16 @@ impl Central {
 
     /// Takes a span with free cells from its owner, who must be the caller. True if others have
     /// freed all its cells meanwhile, so that it can be reaped.
-    fn leave(&self, span: SpanPtr) -> bool {
+    fn leave(&self, span: SpanPtr, rested: u8) -> bool {
         let mut list = self.list.lock();
         span.set_owner(0);
         span.remote.list(span.used.get());
         span.set_listed(Some(span.class()));
-        span.quiet.set(0);
-        span.seen.set(0);
+        let now = span.remote.snapshot();
+        span.quiet.set(rested);
+        span.seen.set(now.count());
         list.spans.push_front(span);
-        span.remote.snapshot().is_empty()
+        now.is_empty()
     }
 
     /// Takes a full span of which a cell was freed, from the thread whose push found that.
@@ -166,9 +167,16 @@ impl Central {
         }
     }
 
-    /// Takes a span from its owner `number`, the caller, which has it on none of its lists. Returns a
-    /// span that the caller must free, as [`Central::after_push`].
-    pub(crate) fn disown(&self, span: SpanPtr, class: usize, number: usize) -> Option<SpanPtr> {
+    /// Takes a span from its owner `number`, the caller, which has it on none of its lists, and has let
+    /// it lie for `rested` steps of the scavenger. Returns a span that the caller must free, as
+    /// [`Central::after_push`].
+    pub(crate) fn disown(
+        &self,
+        span: SpanPtr,
+        class: usize,
+        number: usize,
+        rested: u8,
+    ) -> Option<SpanPtr> {
         if is_full(span) {
             span.set_owner(0);
             if span.remote.disown_full(span.used.get()).is_ok() {
@@ -182,7 +190,7 @@ impl Central {
             span.set_owner(0);
             return Some(span);
         }
-        if self.leave(span) { self.reap(span, class) } else { None }
+        if self.leave(span, rested) { self.reap(span, class) } else { None }
     }
 
     /// Takes out any span all of whose cells are free.

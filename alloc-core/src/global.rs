@@ -43,7 +43,8 @@ pub use harden::unwind;
 use thread::Pool;
 pub use thread::{PerThread, Place, StdPlace, ThreadBinding, Words};
 
-static HEAP: Heap<Os> = Heap::new(Os::new()).with_strays(emergency::free);
+static HEAP: Heap<Os> =
+    Heap::new(Os::new()).with_strays(emergency::free).with_caches(thread::empty_idle);
 static POOL: Lock<Pool> = Lock::new(Pool::new());
 /// The key whose destructor returns caches. Made at the first binding.
 static KEY: Lock<Option<libc::pthread_key_t>> = Lock::new(None);
@@ -178,7 +179,7 @@ unsafe fn free_without_cache(block: NonNull<u8>) -> bool {
 unsafe impl<B: Binding> core::alloc::GlobalAlloc for GlobalAlloc<B> {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match B::with(|cache| or_null(cache.alloc(layout))) {
+        match B::with(|cache| cache.alloc_or_null(layout)) {
             Some(block) => block,
             None => emergency::alloc::<B::Place>(move |cache| cache.alloc(layout)),
         }
@@ -261,6 +262,24 @@ impl<B: Binding> GlobalAlloc<B> {
         HEAP.harden(harden::complete(hardening))?;
         let _ = B::with(Cache::flush);
         Ok(())
+    }
+
+    /// Gives back to the system what nobody uses: the caller's cache, those of threads that are not in
+    /// the middle of an allocation, and all that [`Heap::release`] does. Returns how many bytes.
+    ///
+    /// Takes time proportional to what is free, 0.1 s for some hundred megabytes in small pieces.
+    ///
+    /// ```
+    /// use alloc_core::global::{GlobalAlloc, ThreadBinding};
+    ///
+    /// #[global_allocator]
+    /// static ALLOCATOR: GlobalAlloc<ThreadBinding> = GlobalAlloc::new();
+    ///
+    /// drop((0..100_000).map(|n| n.to_string()).collect::<Vec<_>>());
+    /// assert!(ALLOCATOR.release() > 1 << 20);
+    /// ```
+    pub fn release(&self) -> usize {
+        B::with(Cache::release).unwrap_or_else(|| HEAP.release())
     }
 
     /// The bytes that a block may use; `None` if it is not one of this allocator's.

@@ -139,7 +139,7 @@ impl Lists {
 
     /// The cache `owner` gives a span up. Returns a span that is the caller's to free.
     pub fn disown(&self, span: Record, owner: usize) -> Option<Record> {
-        self.central.disown(span.0, self.class, owner).map(Record)
+        self.central.disown(span.0, self.class, owner, 0).map(Record)
     }
 
     /// Frees a live cell of a span that the caller does not own. Returns a span that is the caller's

@@ -85,6 +85,8 @@ pub struct Heap<S: PageSource> {
     pub(crate) slots: Lock<SlotPool>,
     /// Frees a block that is not this heap's, if it knows it.
     strays: Option<unsafe fn(NonNull<u8>) -> bool>,
+    /// Empties caches that nobody uses: those that lay idle, or all.
+    idle_caches: Option<fn(bool)>,
     /// Null until the heap is hardened.
     pub(crate) hardened: AtomicPtr<Hardened>,
     /// Null until the heap is profiled.
@@ -116,6 +118,7 @@ impl<S: PageSource> Heap<S> {
                 scavenged: AtomicUsize::new(0),
                 slots: Lock::new(SlotPool::new()),
                 strays: None,
+                idle_caches: None,
                 hardened: AtomicPtr::new(ptr::null_mut()),
                 profile: AtomicPtr::new(ptr::null_mut()),
             }
@@ -127,6 +130,14 @@ impl<S: PageSource> Heap<S> {
     #[cfg(feature = "global")]
     pub(crate) const fn with_strays(mut self, free: unsafe fn(NonNull<u8>) -> bool) -> Self {
         self.strays = Some(free);
+        self
+    }
+
+    /// Lets the scavenger empty the caches that nobody uses: those that lay idle since it was called last,
+    /// or all.
+    #[cfg(feature = "global")]
+    pub(crate) const fn with_caches(mut self, empty: fn(bool)) -> Self {
+        self.idle_caches = Some(empty);
         self
     }
 
@@ -404,6 +415,13 @@ impl<S: PageSource> Heap<S> {
         let known = span.is_none() && self.strays.is_some_and(|free| unsafe { free(block) });
         if !known {
             self.free_odd(span, block, wait);
+        }
+    }
+
+    /// Empties caches that nobody uses, as far as they can be reached: those that lay idle, or all.
+    pub(crate) fn empty_caches(&self, all: bool) {
+        if let Some(empty) = self.idle_caches {
+            empty(all);
         }
     }
 

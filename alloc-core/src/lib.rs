@@ -83,6 +83,8 @@ mod heap;
 mod holdings;
 mod holes;
 pub mod large_cache;
+#[doc(hidden)]
+pub mod lend;
 mod list;
 mod magazine;
 pub mod managed;

@@ -20,6 +20,8 @@
 //! Power-of-two classes are aligned to their size up to a page. An aligned request takes the first
 //! class that its alignment divides.
 
+use core::hint::assert_unchecked;
+
 /// Bytes of a page: the unit of spans. It is Go's, not the kernel's (which is a divisor of it).
 pub const PAGE: usize = 8192;
 
@@ -164,6 +166,7 @@ const fn class_of_eighths() -> [u8; MAX_SMALL / 8 + 1] {
         if eighths * 8 > TABLE[class].size as usize {
             class += 1;
         }
+        assert!(class < CLASSES);
         of[eighths] = class as u8;
         eighths += 1;
     }
@@ -182,7 +185,10 @@ const fn class_of_eighths() -> [u8; MAX_SMALL / 8 + 1] {
 /// ```
 #[inline(always)]
 pub fn class_of(size: usize) -> usize {
-    CLASS_OF[size.div_ceil(8)] as usize
+    let class = CLASS_OF[size.div_ceil(8)] as usize;
+    // SAFETY: asserted of each entry as the table is made.
+    unsafe { assert_unchecked(class < CLASSES) };
+    class
 }
 
 /// The class that serves `size` bytes at `align`, or `None` if the request needs its own pages.

@@ -21,6 +21,7 @@
 //! | `alloc_central` | a span that its cache gives up is freed once, or found by one cache, with all its cells |
 //! | `alloc_holes` | who makes holes in a listed span holds it alone; no live cell and no link loses its contents |
 //! | `alloc_large_cache` | the span of a freed large block is in one slot or one hand |
+//! | `alloc_lend` | a thread's cache is used by the thread or by the scavenger, and nobody waits |
 //! | `alloc_lock` | one holder at a time, who sees what the last one wrote |
 //! | `alloc_pages` | a page is free in one place; the parts of the account add up whenever they are read |
 //! | `alloc_remote` | a cell freed by another thread is found once, with its content |

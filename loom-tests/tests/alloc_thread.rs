@@ -40,10 +40,10 @@ impl World {
 
     /// Binds a cache; it must be empty.
     fn begin(&self) -> NonNull<Pooled<Cache, ()>> {
-        let mut pooled = bind(&self.pool, ptr::dangling(), || self.make()).unwrap();
+        let pooled = bind(&self.pool, ptr::dangling(), || self.make()).unwrap();
         // SAFETY: the cache is ours; loom checks that.
         unsafe {
-            pooled.as_mut().cache().with_mut(|held| {
+            (*Pooled::cache(pooled)).with_mut(|held| {
                 assert_eq!(*held, 0, "what a thread left would be lost to the others");
                 *held = 1;
             });

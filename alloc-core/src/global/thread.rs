@@ -3,13 +3,19 @@
 //! # The thread's words
 //!
 //! ```text
-//!   slot   the cache, if it is free to use; null while it is in use, or there is none
+//!   slot   the cache, if nobody uses it; null while it is in use, or there is none
 //! ```
 //!
-//! Whoever uses the cache takes the pointer out of `slot` and puts it back afterwards. A signal handler that interrupts
-//! the allocator finds `slot` null and gets no cache. Both are plain loads and stores with compiler
-//! fences: only this thread and its handlers touch them. [`Words`] begin as zeros and need neither
-//! initialiser nor destructor, so they work before `main` and after all destructors of the thread.
+//! Whoever uses the cache takes the pointer out of `slot` and puts it back afterwards. A signal handler
+//! that interrupts the allocator finds `slot` null and gets no cache. Both are plain loads and stores.
+//! [`Words`] begin as zeros and need neither initialiser nor destructor, so they work before `main` and
+//! after all destructors of the thread.
+//!
+//! # A thread that does nothing
+//!
+//! Its cache would keep what lies in it for ever. So the scavenger has it for a moment ([`lend`](crate::lend))
+//! and empties it, if the thread took no slow path since the step before ([`empty_idle`]). It holds the
+//! pool's lock meanwhile: caches neither come nor go, and no thread forks.
 //!
 //! # The end of a thread
 //!
@@ -32,12 +38,15 @@ use core::{
 };
 
 use super::{Binding, GlobalCache, HEAP, KEY, LEVELS, LOCAL, POOL, fork};
-use crate::cache_pool;
+use crate::{
+    cache_pool,
+    lend::{Berth, heavy_fence},
+};
 
 /// What the allocator knows of a thread. All zeros is a thread that never allocated.
 #[repr(C)]
 pub struct Words {
-    slot: Cell<*mut Pooled>,
+    slot: Berth<Pooled>,
     state: Cell<State>,
     /// Rounds of destructors that our key's has let pass.
     rounds: Cell<u8>,
@@ -58,7 +67,7 @@ impl Words {
     )]
     pub const fn new() -> Self {
         Words {
-            slot: Cell::new(ptr::null_mut()),
+            slot: Berth::new(),
             state: Cell::new(State::New),
             rounds: Cell::new(0),
             depth: Cell::new(0),
@@ -70,7 +79,7 @@ impl Words {
 
     /// True if a handler that interrupted the allocator in this thread asks.
     fn in_the_middle(&self) -> bool {
-        let in_cache = self.state.get() == State::Bound && self.slot.get().is_null();
+        let in_cache = self.state.get() == State::Bound && self.slot.cache().is_none();
         in_cache || self.state.get() == State::Binding || self.depth.get() > 0
     }
 
@@ -84,7 +93,7 @@ impl Words {
         // In this order: a handler in between finds no cache, and binds none.
         self.before.set(self.state.replace(State::Binding));
         compiler_fence(Ordering::SeqCst);
-        self.parked.set(self.slot.replace(ptr::null_mut()));
+        self.parked.set(self.slot.leave());
         self.forking.set(true);
         self.depth.set(LEVELS as u8);
         compiler_fence(Ordering::SeqCst);
@@ -98,7 +107,9 @@ impl Words {
         }
         self.depth.set(0);
         compiler_fence(Ordering::SeqCst);
-        self.slot.set(self.parked.get());
+        if let Some(parked) = NonNull::new(self.parked.get()) {
+            self.slot.exit(parked);
+        }
         compiler_fence(Ordering::SeqCst);
         self.state.set(self.before.get());
     }
@@ -177,7 +188,7 @@ pub(super) unsafe fn adopt_orphans(own: &Words) {
     let is_whole = |pooled: NonNull<Pooled>| {
         // SAFETY: libc keeps the stacks and thread-locals of the lost threads mapped until something
         // reuses them, and nothing of this process ran since the fork.
-        unsafe { (*pooled.as_ref().owner()).slot.get() == pooled.as_ptr() }
+        unsafe { (*Pooled::owner(pooled)).slot.cache() == Some(pooled) }
     };
     // SAFETY: promised by the caller.
     unsafe { POOL.lock().adopt_orphans(own, is_whole, GlobalCache::flush) }
@@ -201,19 +212,15 @@ unsafe impl<P: Place> Binding for PerThread<P> {
         // A closure around `f` would be a function of its own, called by std's; so only the address
         // comes from there. SAFETY: the promise of `Place`: in place until the thread has ended.
         let words = unsafe { &*P::with(ptr::from_ref) };
-        let mut pooled = match NonNull::new(words.slot.get()) {
+        // From here on a handler of this thread finds no cache.
+        let pooled = match words.slot.enter() {
             Some(pooled) => pooled,
             None => bind::<P>(words)?,
         };
-        words.slot.set(ptr::null_mut());
-        // The slot is empty before the cache is touched, as a handler of this thread sees it.
-        compiler_fence(Ordering::SeqCst);
         // SAFETY: the cache is this thread's and was in the slot, or was just bound to it: nobody uses
-        // it, and handlers do not find it.
-        let result = f(unsafe { pooled.as_mut() }.cache());
-        // The cache is whole before the slot says so.
-        compiler_fence(Ordering::SeqCst);
-        words.slot.set(pooled.as_ptr());
+        // it, handlers do not find it, and the scavenger has not got it.
+        let result = f(unsafe { &mut *Pooled::cache(pooled) });
+        words.slot.exit(pooled);
         Some(result)
     }
 }
@@ -237,6 +244,8 @@ fn bind<P: Place>(words: &Words) -> Option<NonNull<Pooled>> {
 /// A cache for this thread, which the thread's end will give back.
 fn take_pooled<P: Place>(words: &Words) -> Option<NonNull<Pooled>> {
     let key = key::<P>()?;
+    // Nobody asks before the pool knows these words.
+    words.slot.open();
     let pooled = cache_pool::bind(&POOL, words, make)?;
     // SAFETY: the key was made, and is never deleted.
     let failed = unsafe { libc::pthread_setspecific(key, pooled.as_ptr().cast()) } != 0;
@@ -272,16 +281,37 @@ fn key<P: Place>() -> Option<libc::pthread_key_t> {
 unsafe extern "C" fn unbind(pooled: *mut libc::c_void) {
     let Some(pooled) = NonNull::new(pooled.cast::<Pooled>()) else { return };
     // SAFETY: the cache is this thread's own, so the words are in place; see `Place`.
-    let words = unsafe { &*pooled.as_ref().owner() };
+    let words = unsafe { &*Pooled::owner(pooled) };
     if words.rounds.get() + 1 < ROUNDS && call_again(words, pooled) {
         return;
     }
     words.state.set(State::Over);
-    words.slot.set(ptr::null_mut());
-    compiler_fence(Ordering::SeqCst);
+    words.slot.leave();
+    // Whoever has the cache on loan holds the pool's lock meanwhile, and finds the slot empty later.
+    drop(POOL.lock());
     // SAFETY: not in use: pthread runs destructors on the bare thread, and handlers find the slot
     // empty from here on.
     unsafe { cache_pool::unbind(&POOL, pooled, GlobalCache::flush) };
+}
+
+/// Empties the caches that their threads let lie: those that took no slow path since the last call, or all
+/// that are not in use just now.
+///
+/// Threads that begin, end or fork meanwhile wait for the pool's lock; one that allocates is served
+/// without its cache.
+pub(super) fn empty_idle(all: bool) {
+    let pool = POOL.lock();
+    pool.bound().for_each(|(_, words)| words.slot.ask());
+    let fenced = heavy_fence();
+    for (pooled, words) in pool.bound() {
+        if let Some(lent) = words.slot.lent().filter(|_| fenced) {
+            debug_assert_eq!(lent, pooled);
+            // SAFETY: `lend`: the fence lies between the question and the look, so the thread does not
+            // use its cache before `open`.
+            unsafe { &mut *Pooled::cache(lent) }.empty(all);
+        }
+        words.slot.open();
+    }
 }
 
 /// Rounds of destructors that POSIX asks for at least (`PTHREAD_DESTRUCTOR_ITERATIONS`).

@@ -12,7 +12,9 @@
 //!    call without any lock, and settled ([`release_next`]). Then all pages become one step older.
 //! 4. What pages of the plan's bytes are left over goes to spans that no cache has and into which
 //!    nothing was freed for so many steps: their vacant pages become holes.
-//! 5. The step says when it wants to be called again; not at all once no free page has memory and no
+//! 5. Caches of threads that took no slow path since the step before were emptied first, so that what lay
+//!    in them takes part ([`lend`](crate::lend); the heap of the process only).
+//! 6. The step says when it wants to be called again; not at all once no free page has memory and no
 //!    span is on its way to that age.
 //!
 //! | policy | gives back |
@@ -126,9 +128,12 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
     ///
     /// Takes time proportional to the free pages, and to the memory that it gives back.
     pub fn step(&mut self, now: Duration) -> Option<Duration> {
-        self.heap.counters.stirred.clear();
         self.heap.free_kept_spans();
         let plan = self.policy.plan(&self.sight(now));
+        if plan.bytes > 0 {
+            self.heap.empty_caches(false);
+        }
+        self.heap.counters.stirred.clear();
         let pages = self.heap.release_pages(plan.bytes / PAGE, plan.age) * PAGE;
         self.heap.grow_older();
         let walk = self.heap.release_holes(plan.bytes.saturating_sub(pages), plan.age);
@@ -179,7 +184,8 @@ impl<S: PageSource> Heap<S> {
     /// no cache has; returns how many bytes.
     ///
     /// Takes time proportional to the free pages and to those spans; other threads allocate meanwhile.
-    /// What caches hold keeps its memory: [`Cache::flush`](crate::Cache::flush) comes before.
+    /// What caches hold keeps its memory (see [`Cache::release`](crate::Cache::release)), save for those of
+    /// the process's threads that are not in the middle of an allocation.
     ///
     /// ```
     /// use alloc_core::{Heap, pages::os::Os};
@@ -192,6 +198,7 @@ impl<S: PageSource> Heap<S> {
     /// assert_eq!(heap.stats().free, 0);
     /// ```
     pub fn release(&self) -> usize {
+        self.empty_caches(true);
         self.free_kept_spans();
         self.free_idle_spans();
         let holes = self.release_holes(usize::MAX, 0).bytes;

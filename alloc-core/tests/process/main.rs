@@ -4,6 +4,7 @@
 
 mod forks;
 mod handlers;
+mod idle;
 
 use std::{
     env,

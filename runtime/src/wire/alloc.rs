@@ -56,6 +56,25 @@ impl Alloc {
     pub const fn new() -> Self {
         Alloc { heap: global::GlobalAlloc::new() }
     }
+
+    /// Gives back to the system what nobody uses, the cache of this P included; returns how many bytes. The
+    /// caches of other Ps stay.
+    ///
+    /// The caller keeps its P meanwhile: 0.1 s for some hundred megabytes in small pieces.
+    ///
+    /// ```
+    /// #[global_allocator]
+    /// static ALLOC: runtime::Alloc = runtime::Alloc::new();
+    ///
+    /// let rt = runtime::Runtime::new().unwrap();
+    /// rt.run(|| {
+    ///     drop((0..100_000).map(|n| n.to_string()).collect::<Vec<_>>());
+    ///     assert!(ALLOC.release() > 1 << 20);
+    /// });
+    /// ```
+    pub fn release(&self) -> usize {
+        self.heap.release()
+    }
 }
 
 // SAFETY: passed on to alloc-core's allocator, which keeps the contract.
