@@ -3,6 +3,10 @@
 //! For a static buffer, a huge page, shared memory, or a machine without an operating system. The
 //! region is handed out from its start to its end and never taken back; the heap above reuses
 //! what it got.
+//!
+//! The heap keeps its records in the region too. The largest are tables for each 64 MiB of addresses that the
+//! region touches, some 70 KiB: a small region that is aligned to its size touches one piece, another may
+//! touch two.
 
 use core::{marker::PhantomData, mem::MaybeUninit, ops::Range, ptr::NonNull};
 
