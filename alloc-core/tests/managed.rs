@@ -108,6 +108,40 @@ fn a_cycle_frees_exactly_what_is_not_marked() {
 }
 
 #[test]
+fn cells_of_a_few_bytes_live_and_die_alone() {
+    let heap = Heap::new(Os::new());
+    let small = |size, align| ClassSpec { size, align, noscan: true, drop: false, owner: 0 };
+    let classes = [(1, 1), (2, 2), (3, 1), (4, 4), (5, 1), (7, 1)];
+    let classes = classes.map(|(size, align)| heap.class(small(size, align)).unwrap());
+    assert_eq!(classes.map(|class| class.cell_bytes()), [2, 2, 4, 4, 6, 8]);
+    let (mut cache, mut live) = (heap.managed_cache(), BTreeMap::new());
+    for cycle in 0..4 {
+        for n in 0..60_000 {
+            let class = classes[n % classes.len()];
+            // SAFETY: the class is the heap's, and the cycle is the current one.
+            let cell = unsafe { cache.take(class, cycle) }.unwrap().cell;
+            assert_eq!(cell.addr().get() % class.spec().align, 0);
+            // SAFETY: the cell has that many bytes.
+            unsafe { cell.write_bytes(n as u8, class.spec().size) };
+            assert_eq!(live.insert(cell.as_ptr() as usize, (class, n as u8)), None);
+        }
+        // Ends of neighbours: a cell was not written through another.
+        for (&cell, &(class, fill)) in &live {
+            // SAFETY: the cell is live and has that many bytes, all written.
+            let bytes = unsafe { std::slice::from_raw_parts(cell as *const u8, class.spec().size) };
+            assert!(bytes.iter().all(|&byte| byte == fill));
+        }
+        let mut n = 0;
+        live.retain(|&cell, _| {
+            n += 1;
+            n % 10 == 3 && mark(&heap, cell)
+        });
+        turn(&heap, cycle + 1);
+        assert_eq!(live_cells(&heap), live.keys().copied().collect());
+    }
+}
+
+#[test]
 fn inner_pointers_and_owners_words_are_found() {
     let heap = Heap::new(Os::new());
     let mut cache = heap.managed_cache();

@@ -5,6 +5,10 @@
 //! alignment, whether cells hold pointers and need a destructor, and a word of its own, for example
 //! the address of a type descriptor. Classes live as long as the heap.
 //!
+//! Cells are as large as the type asks, from two bytes on. Go has classes of 8 bytes and more, which all
+//! types share, and packs smaller objects into blocks of 16 that live as long as any of them; with cells of
+//! their own size they cost the same and die alone (docs/decisions/0015).
+//!
 //! The spans of a class are on one of four lists, or in the hands of a sweeper:
 //!
 //! * *unswept*: they wait for this cycle's sweep;
@@ -65,6 +69,9 @@ impl ClassSpec {
     }
 }
 
+/// Bytes of the smallest cell. There are no cells of one byte: no multiplier makes an index of an offset.
+const SMALLEST: usize = 2;
+
 /// How the spans of a class are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
@@ -78,7 +85,7 @@ pub(crate) struct Geometry {
 
 impl Geometry {
     fn of(spec: &ClassSpec) -> Result<Self, Error> {
-        let align = spec.align.max(8);
+        let align = spec.align.max(SMALLEST);
         let cell = spec.size.max(1).checked_next_multiple_of(align).ok_or(Error::TooLarge)?;
         if cell > isize::MAX as usize {
             return Err(Error::TooLarge);
@@ -212,7 +219,7 @@ impl<'h> ClassRef<'h> {
         &self.record().spec
     }
 
-    /// Bytes of a cell: the size, rounded up to the alignment and to 8.
+    /// Bytes of a cell: the size, rounded up to the alignment and to 2.
     pub fn cell_bytes(&self) -> usize {
         self.record().geometry.cell
     }
@@ -251,7 +258,7 @@ mod tests {
             let align = 1 << shift;
             for size in (0..=MAX_SMALL).step_by(37) {
                 let g = geometry(size, align);
-                assert!(g.cell >= size && g.cell.is_multiple_of(align) && g.cell.is_multiple_of(8));
+                assert!(g.cell >= size && g.cell.is_multiple_of(align) && g.cell.is_multiple_of(2));
                 assert!(
                     g.capacity >= 1 && g.capacity <= CELLS && g.capacity * g.cell <= g.pages * PAGE
                 );
@@ -264,8 +271,8 @@ mod tests {
 
     #[test]
     fn the_multiplied_index_holds_for_dynamic_cells() {
-        for cell in (8..=MAX_SMALL).step_by(8) {
-            let g = geometry(cell, 8);
+        for cell in (2..8).chain(8..=MAX_SMALL).step_by(2) {
+            let g = geometry(cell, 2);
             for offset in [0, cell - 1, cell, g.capacity * cell - 1] {
                 assert_eq!(size_class::index(offset, g.magic) * cell, offset / cell * cell);
             }

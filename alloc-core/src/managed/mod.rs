@@ -54,7 +54,7 @@ use sweepgen::Generation;
 use sweeping::Sweeping;
 
 /// Pools of records by the power of two of their words.
-const POOLS: usize = 5;
+const POOLS: usize = 7;
 
 /// What the heap knows of collected spans.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl<S: PageSource> Heap<S> {
     /// let heap = Heap::new(Os::new());
     /// let spec = ClassSpec { size: 20, align: 4, noscan: true, drop: false, owner: 7 };
     /// let class = heap.class(spec).unwrap();
-    /// assert_eq!((class.cell_bytes(), class.spec().owner), (24, 7));
+    /// assert_eq!((class.cell_bytes(), class.spec().owner), (20, 7));
     /// ```
     pub fn class(&self, spec: ClassSpec) -> Result<ClassRef<'_>, Error> {
         let mut registry = self.managed.registry.lock();

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Words of a bitmap at most.
-pub(crate) const WORDS: usize = 16;
+pub(crate) const WORDS: usize = 64;
 /// Cells of a span at most.
 pub(crate) const CELLS: usize = WORDS * 64;
 

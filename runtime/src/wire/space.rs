@@ -115,7 +115,11 @@ fn class_bytes(bytes: usize) -> usize {
         // No memory could hold it, and `class` says so.
         return bytes;
     }
-    let step = if bytes <= EXACT { 8 } else { bytes.next_power_of_two() / 8 };
+    let step = match bytes {
+        0..8 => 2,
+        8..=EXACT => 8,
+        _ => bytes.next_power_of_two() / 8,
+    };
     bytes.max(1).next_multiple_of(step)
 }
 
