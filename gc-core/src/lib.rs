@@ -33,8 +33,8 @@
 //! A `Gc<'g, T>` borrows its guard, so the borrow checker ends every pointer before the guard
 //! ends. A cycle frees only what was unreachable at a moment after which every guard from before
 //! has ended, so no held pointer leads to freed memory. Everything in the heap is
-//! `Send + Sync`, holds no borrowed data, and changes only through `GcCell`, so the marker may
-//! read it at any time.
+//! `Send + Sync`, holds no borrowed data, and changes only through `GcCell` and the heap's locks, so the
+//! marker may read it at any time.
 //!
 //! # Words
 //!
@@ -43,6 +43,8 @@
 //! - *Handshake*: waiting until every guard, or every store and allocation, from before is gone, see
 //!   [`handshake`].
 //! - *Barrier*: logging what is taken out of a slot while marking, see [`engine`].
+//! - *Interior*: what lies under a [`GcMutex`] or [`GcRwLock`]: plain data with edges, see [`lock`].
+//! - *Weak*: a pointer that does not keep its object, see [`weak`]; news of deaths: [`cleanup`].
 //! - [`Space`](space::Space): where objects lie. [`World`](world::World): who mutates. Both can
 //!   be replaced; alone, this crate brings blocks from `malloc` and plain threads.
 

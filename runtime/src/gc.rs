@@ -45,9 +45,10 @@ use crate::builder::{Builder, Collecting, MakePacer};
 use crate::current;
 use crate::wire::{Cells, Procs, Share};
 
+pub use gc_core::dump::Dump;
 pub use gc_core::pacer;
 pub use gc_core::policy::{Collection, WriteBarrier};
-pub use gc_core::stats::{Record, Stats};
+pub use gc_core::stats::{Histogram, Record, Stats};
 pub use gc_core::trace::{Rebind, Trace};
 pub use gc_core::{AllocError, HeapError as Error, RuntimeTrace as Trace, Slice, Str};
 #[doc(hidden)]

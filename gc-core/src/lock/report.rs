@@ -82,11 +82,10 @@ impl<S: Space> Engine<S> {
     /// Takes a lock exclusively, if it is free. `Some(Some(_))`: its interior is to be reported.
     pub fn take_exclusive(
         &self,
-        operation: &Operation<'_, S>,
+        _operation: &Operation<'_, S>,
         lock: &RawLock,
         reported: &Reported,
     ) -> Option<Option<Report>> {
-        let _ = operation;
         if !lock.try_take(Want::Exclusive) {
             return None;
         }
