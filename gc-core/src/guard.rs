@@ -2,7 +2,7 @@
 //!
 //! Entering a guard counts it in the current epoch; it costs two stores and waits for nothing; at
 //! the outermost level it helps to mark when the heap outruns its collector (bounded, see
-//! [`Heap::enter`](crate::Heap::enter)). A guard held for long delays the end of a cycle and with
+//! [`Heap::enter`](crate::Heap::enter), also for collections that stop the world). A guard held for long delays the end of a cycle and with
 //! it the reuse of memory; it never delays another mutator.
 //!
 //! Everything that a guard does to the heap runs inside

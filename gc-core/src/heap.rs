@@ -131,9 +131,11 @@ impl<H: Tag> Heap<H> {
 
     /// Enters a guard. Guards nest.
     ///
-    /// Waits for nothing. When the heap has outrun a collector that is at work by a quarter of its
-    /// goal, the outermost guard of a task marks some hundred objects first; if there is nothing to
-    /// mark just then, it may wait for up to 10 ms, if nobody else is ready.
+    /// Waits for nothing. When the heap has outrun a collector that is at work (by a quarter of its
+    /// goal, or to a memory limit: see [`pacer`](crate::pacer)), the outermost guard of a task marks some
+    /// hundred objects first; if there is nothing to mark just then, it may wait for up to 10 ms, if
+    /// nobody else is ready. With [`Collection::StopTheWorld`] the outermost guard waits for the end of a
+    /// collection that has begun.
     #[inline]
     pub fn enter(&self) -> Guard<'_, H> {
         self.0.relieve();

@@ -301,7 +301,7 @@ impl<H: Tag> Core<H> {
             local.delayed(time);
             local.take_uncounted()
         });
-        if self.pace.allocated(fresh) && !self.engine.phase.read().barrier() {
+        if self.pace.allocated(fresh) {
             self.request();
         }
     }

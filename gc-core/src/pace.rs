@@ -7,7 +7,7 @@
 use crate::pacer::Target;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-// All orderings here are Relaxed: the numbers decide when to begin work, never whether memory is
+// All orderings here but one pair are Relaxed: the numbers decide when to begin work, never whether memory is
 // in use, and a late look only begins it later.
 
 /// Live bytes, trigger and goal.
@@ -18,6 +18,8 @@ pub(crate) struct Pace {
     /// Beyond this, guards assist.
     outrun: AtomicU64,
     requested: AtomicBool,
+    /// From a cycle's begin until there are new numbers: the old ones are no reason for another cycle.
+    collecting: AtomicBool,
 }
 
 impl Pace {
@@ -27,6 +29,7 @@ impl Pace {
             trigger: AtomicU64::new(0),
             outrun: AtomicU64::new(0),
             requested: AtomicBool::new(false),
+            collecting: AtomicBool::new(false),
         };
         pace.set(target);
         pace
@@ -41,10 +44,14 @@ impl Pace {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// Adds fresh bytes; true if a cycle should begin.
+    /// Adds fresh bytes; true if a cycle should begin, and none is under way.
     pub(crate) fn allocated(&self, bytes: u64) -> bool {
         let live = self.live.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        // Acquire: who sees that the cycle has ended sees what it left; pairs with `ended`. A sum from
+        // before is looked at again.
         live >= self.trigger.load(Ordering::Relaxed)
+            && !self.collecting.load(Ordering::Acquire)
+            && self.live() >= self.trigger.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -63,7 +70,15 @@ impl Pace {
 
     /// A cycle begins: requests up to now are served by it.
     pub(crate) fn begin(&self) {
+        self.collecting.store(true, Ordering::Relaxed);
         self.requested.store(false, Ordering::Relaxed);
+    }
+
+    /// The cycle has ended, and this is its target.
+    pub(crate) fn ended(&self, target: Target) {
+        self.set(target);
+        // Release: the numbers are there; pairs with `allocated`.
+        self.collecting.store(false, Ordering::Release);
     }
 
     /// Marking ended: of what was live at `at_mark`, `marked` is left. Returns what is live now.
@@ -91,6 +106,20 @@ mod tests {
         pace.set(Target { trigger: 1000, goal: 2000, assist: 2500 });
         assert_eq!(pace.live(), 80);
         assert!(!pace.allocated(1));
+    }
+
+    #[test]
+    fn the_numbers_of_before_are_no_reason_for_the_next_cycle() {
+        let pace = Pace::new(Target { trigger: 100, goal: 200, assist: 250 });
+        assert!(pace.allocated(150));
+        pace.begin();
+        let at_mark = pace.live();
+        assert!(!pace.allocated(10), "a cycle is under way");
+        pace.settle(at_mark, 30);
+        assert!(!pace.allocated(1), "its target is not there yet");
+        pace.ended(Target { trigger: 50, goal: 60, assist: 75 });
+        assert!(!pace.allocated(1));
+        assert!(pace.allocated(10));
     }
 
     #[test]

@@ -165,7 +165,8 @@ impl Builder {
     /// Stacks count with their address space (256 KiB each if not set otherwise, 64 of them at a time),
     /// since nobody can refuse a page of one that is touched.
     ///
-    /// At the limit free memory is given back first; then a spawn that needs another stack is an error, and
+    /// Collections begin before the limit is reached, and guards help with them there, unless that takes
+    /// more than half of the CPU. At the limit free memory is given back first; then a spawn that needs another stack is an error, and
     /// allocations fail. With [`Alloc`](crate::Alloc) as
     /// the global allocator that ends the process where it cannot be handled, as `Vec::try_reserve`
     /// can.

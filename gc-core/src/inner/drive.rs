@@ -165,7 +165,7 @@ impl<H: Tag> Core<H> {
             *pacer = new;
         }
         let target = pacer.next(facts);
-        self.pace.set(target);
+        self.pace.ended(target);
         let record = Record {
             cycle: number - 1,
             rounds,
