@@ -21,11 +21,7 @@
 //! the page map and writes the span's record, two cache misses in a program with many live blocks
 //! (docs/decisions/0010).
 
-use core::{
-    alloc::Layout,
-    fmt,
-    ptr::{self, NonNull},
-};
+use core::{alloc::Layout, fmt, ptr::NonNull};
 
 use crate::{
     Error, Heap,
@@ -105,23 +101,36 @@ impl<'h, S: PageSource> Cache<'h, S> {
         }
     }
 
-    /// As [`Cache::alloc`]; null for an error. All but the most frequent case is a call at the end, so that
-    /// this one needs no frame on the stack.
+    /// A cell for `layout`, if the magazine of its class has one. Makes no call.
+    #[cfg(feature = "global")]
     #[inline(always)]
-    pub(crate) fn alloc_or_null(&mut self, layout: Layout) -> *mut u8 {
-        match class_for(layout.size(), layout.align().min(16)) {
-            Some(class) if layout.align() <= 16 => match self.magazines[class].pop() {
-                Some(cell) => cell.as_ptr(),
-                None => self.alloc_slow(layout),
-            },
-            _ => self.alloc_slow(layout),
-        }
+    pub(crate) fn alloc_cached(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        self.magazines[class_for(layout.size(), layout.align())?].pop()
     }
 
-    #[cold]
-    #[inline(never)]
-    fn alloc_slow(&mut self, layout: Layout) -> *mut u8 {
-        self.alloc(layout).map_or(ptr::null_mut(), NonNull::as_ptr)
+    /// Frees a block into the magazine of its layout's class; `false`, and nothing done, if that cannot
+    /// take it. Makes no call.
+    ///
+    /// # Safety
+    ///
+    /// As [`Cache::free_sized`].
+    #[cfg(feature = "global")]
+    #[inline(always)]
+    pub(crate) unsafe fn free_cached(&mut self, block: NonNull<u8>, layout: Layout) -> bool {
+        let class = class_for(layout.size(), layout.align());
+        !self.profiled && class.is_some_and(|class| self.magazines[class].push(block))
+    }
+
+    /// As [`Cache::free_cached`], with the class by the page map: of any block.
+    ///
+    /// # Safety
+    ///
+    /// As [`Cache::free`], if the block is of this heap.
+    #[cfg(feature = "global")]
+    #[inline(always)]
+    pub(crate) unsafe fn free_found(&mut self, block: NonNull<u8>) -> bool {
+        let class = self.heap.map.entry(block.as_ptr() as usize).class();
+        class.is_some_and(|class| self.magazines[class].push(block))
     }
 
     /// A block for `layout` that reads as zero.

@@ -117,6 +117,13 @@ pub unsafe trait Binding {
     /// Runs `f` with a cache of [`heap`]; `None`, without running it, if there is none for this caller
     /// now. `f` does not unwind.
     fn with<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R>;
+
+    /// As [`with`](Self::with) where the caller has had a cache before; `None` else, and no call made to get one:
+    /// so that the fast paths, whose `f` makes none either, need no stack frame.
+    #[inline(always)]
+    fn with_bound<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
+        Self::with(f)
+    }
 }
 
 /// A `#[global_allocator]` over the heap of the process, with caches by the binding `B`.
@@ -179,9 +186,9 @@ unsafe fn free_without_cache(block: NonNull<u8>) -> bool {
 unsafe impl<B: Binding> core::alloc::GlobalAlloc for GlobalAlloc<B> {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match B::with(|cache| cache.alloc_or_null(layout)) {
-            Some(block) => block,
-            None => emergency::alloc::<B::Place>(move |cache| cache.alloc(layout)),
+        match self.alloc_cached(layout) {
+            Some(cell) => cell.as_ptr(),
+            None => self.alloc_slow(layout),
         }
     }
 
@@ -190,13 +197,9 @@ unsafe impl<B: Binding> core::alloc::GlobalAlloc for GlobalAlloc<B> {
         // SAFETY: the contract of `dealloc`: it is a block, which is not null.
         let block = unsafe { NonNull::new_unchecked(block) };
         // SAFETY: the caller gives the block up, and it has that layout.
-        if B::with(|cache| unsafe { cache.free_sized(block, layout) }).is_none() {
-            // SAFETY: as above.
-            let known = unsafe { free_without_cache(block) };
-            debug_assert!(
-                known || HEAP.hardened().is_some(),
-                "free of {block:p}, which is not a block of this process's heap"
-            );
+        if B::with_bound(|cache| unsafe { cache.free_cached(block, layout) }) != Some(true) {
+            // SAFETY: as above; it was not freed yet.
+            unsafe { self.dealloc_slow(block, layout) }
         }
     }
 
@@ -219,17 +222,80 @@ unsafe impl<B: Binding> core::alloc::GlobalAlloc for GlobalAlloc<B> {
 }
 
 impl<B: Binding> GlobalAlloc<B> {
+    /// A block for `layout` that the caller's cache has at hand; `None` if `alloc` has to be asked.
+    ///
+    /// For whoever has something to do at times, as `alloc` is about to do more: the heap grows nowhere else.
+    ///
+    /// ```
+    /// use alloc_core::global::{GlobalAlloc, ThreadBinding};
+    /// use std::alloc::{GlobalAlloc as _, Layout};
+    ///
+    /// let (allocator, layout) = (GlobalAlloc::<ThreadBinding>::new(), Layout::new::<u64>());
+    /// // SAFETY: of a size that is not zero, and freed once, with its layout.
+    /// unsafe { allocator.dealloc(allocator.alloc(layout), layout) };
+    /// let block = allocator.alloc_cached(layout).expect("the one that was just freed");
+    /// // SAFETY: as above.
+    /// unsafe { allocator.dealloc(block.as_ptr(), layout) };
+    /// ```
+    #[inline(always)]
+    pub fn alloc_cached(&self, layout: Layout) -> Option<NonNull<u8>> {
+        B::with_bound(|cache| cache.alloc_cached(layout))?
+    }
+
     /// Frees a block of unknown size; `false`, and nothing done, if it was never given out here.
     ///
     /// # Safety
     ///
     /// If the block is one of this allocator's, the caller gives it up.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn free(&self, block: NonNull<u8>) -> bool {
+        // SAFETY: the caller gives the block up, if it is one of ours.
+        B::with_bound(|cache| unsafe { cache.free_found(block) }) == Some(true)
+            // SAFETY: as above; it was not freed yet.
+            || unsafe { self.free_slow(block) }
+    }
+
+    /// What [`free`](Self::free) does where no magazine takes the block.
+    ///
+    /// # Safety
+    ///
+    /// As [`free`](Self::free).
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_slow(&self, block: NonNull<u8>) -> bool {
         // SAFETY: the caller gives the block up, if it is one of ours.
         B::with(|cache| unsafe { cache.free_if_known(block) }) == Some(true)
             // SAFETY: as above.
             || unsafe { free_without_cache(block) }
+    }
+
+    /// What `alloc` does where no magazine has a cell.
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&self, layout: Layout) -> *mut u8 {
+        match B::with(|cache| or_null(cache.alloc(layout))) {
+            Some(block) => block,
+            None => emergency::alloc::<B::Place>(move |cache| cache.alloc(layout)),
+        }
+    }
+
+    /// What `dealloc` does where no magazine takes the block.
+    ///
+    /// # Safety
+    ///
+    /// As `dealloc` of the trait.
+    #[cold]
+    #[inline(never)]
+    unsafe fn dealloc_slow(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller gives the block up, and it has that layout.
+        if B::with(|cache| unsafe { cache.free_sized(block, layout) }).is_none() {
+            // SAFETY: as above.
+            let known = unsafe { free_without_cache(block) };
+            debug_assert!(
+                known || HEAP.hardened().is_some(),
+                "free of {block:p}, which is not a block of this process's heap"
+            );
+        }
     }
 
     /// Hardens the heap of the process: from now on it names its users' mistakes.

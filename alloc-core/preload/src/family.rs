@@ -203,9 +203,17 @@ pub unsafe extern "C" fn free_aligned_sized(block: *mut c_void, _align: usize, _
 #[inline(always)]
 fn allocate(size: usize, align: usize) -> Option<NonNull<u8>> {
     let layout = layout(size, align.max(ALIGN))?;
-    ATTENDANT.look();
+    ALLOCATOR.alloc_cached(layout).or_else(|| allocate_slow(layout))
+}
+
+/// What no cache has at hand. Only here the heap grows.
+#[cold]
+#[inline(never)]
+fn allocate_slow(layout: Layout) -> Option<NonNull<u8>> {
     // SAFETY: the allocator takes a size of zero as well.
-    NonNull::new(unsafe { ALLOCATOR.alloc(layout) })
+    let block = NonNull::new(unsafe { ALLOCATOR.alloc(layout) });
+    ATTENDANT.look();
+    block
 }
 
 /// `None` if the size exceeds what the difference of two pointers can tell.

@@ -6,10 +6,10 @@
 //! # When it starts
 //!
 //! *Lazily*: a library that starts threads in every process surprises whoever counts threads, forks or
-//! drops privileges, and most processes are small. So the thread starts at the first `malloc` after
-//! the heap has grown beyond [`WORTH_IT`]. `malloc` asks that by two loads of words that hardly ever
-//! change. The thread is started outside of the allocator, so that libc may allocate for it; what it
-//! allocates does not start another, as the threshold is out of reach by then.
+//! drops privileges, and most processes are small. So the thread starts after the `malloc` by which
+//! the heap has grown beyond [`WORTH_IT`]. That is asked where the heap can grow, on the slow path, and after
+//! the block was allocated, outside of the allocator: libc may allocate for the thread. What it allocates does
+//! not start another, as the threshold is out of reach by then.
 //!
 //! *Again after a fork*: the child has no such thread. Handlers hold the turn over the fork, so that no
 //! step is half done in the child, and bring the threshold back there.

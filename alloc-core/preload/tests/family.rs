@@ -240,8 +240,6 @@ fn burst() {
         let block = libc::malloc(64 << 20);
         fill(block, 64 << 20);
         libc::free(block);
-        // The thread starts at an allocation after that which grew the heap.
-        libc::free(libc::malloc(1));
         while libc::mallinfo2().fordblks > 8 << 20 {
             libc::sched_yield();
         }

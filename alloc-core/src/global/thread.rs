@@ -209,20 +209,49 @@ unsafe impl<P: Place> Binding for PerThread<P> {
 
     #[inline(always)]
     fn with<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
-        // A closure around `f` would be a function of its own, called by std's; so only the address
-        // comes from there. SAFETY: the promise of `Place`: in place until the thread has ended.
-        let words = unsafe { &*P::with(ptr::from_ref) };
+        let words = words::<P>();
         // From here on a handler of this thread finds no cache.
         let pooled = match words.slot.enter() {
             Some(pooled) => pooled,
             None => bind::<P>(words)?,
         };
-        // SAFETY: the cache is this thread's and was in the slot, or was just bound to it: nobody uses
-        // it, handlers do not find it, and the scavenger has not got it.
-        let result = f(unsafe { &mut *Pooled::cache(pooled) });
-        words.slot.exit(pooled);
-        Some(result)
+        // SAFETY: the cache is this thread's and was in the slot, or was just bound to it.
+        Some(unsafe { use_cache(words, pooled, f) })
     }
+
+    #[inline(always)]
+    fn with_bound<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
+        let words = words::<P>();
+        let pooled = words.slot.enter()?;
+        // SAFETY: the cache is this thread's and was in the slot.
+        Some(unsafe { use_cache(words, pooled, f) })
+    }
+}
+
+/// The words of this thread.
+#[inline(always)]
+fn words<'a, P: Place>() -> &'a Words {
+    // A closure that uses the cache would be a function of its own, called by std's; so only the address
+    // comes from there. SAFETY: the promise of `Place`: in place until the thread has ended.
+    unsafe { &*P::with(ptr::from_ref) }
+}
+
+/// Runs `f` with the cache, and puts that into the slot.
+///
+/// # Safety
+///
+/// The cache is the thread's with these words and out of the slot: handlers do not find it, nobody uses
+/// it, and the scavenger has not got it.
+#[inline(always)]
+unsafe fn use_cache<R>(
+    words: &Words,
+    pooled: NonNull<Pooled>,
+    f: impl FnOnce(&mut GlobalCache) -> R,
+) -> R {
+    // SAFETY: promised by the caller.
+    let result = f(unsafe { &mut *Pooled::cache(pooled) });
+    words.slot.exit(pooled);
+    result
 }
 
 /// Gives the thread a cache, unless it had one already: then it is in use, below us on the stack.
