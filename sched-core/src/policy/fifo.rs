@@ -4,7 +4,7 @@
 //! longest, whatever made it ready. That is the fairest of all orders and the easiest to think about:
 //! take it to find out whether a fault depends on the order, or as the measure of others' waits.
 //! Each goroutine passes through one lock twice, and its data is cold wherever it goes: past some Ps
-//! it does not scale.
+//! it does not scale (`docs/decisions/0016`).
 //!
 //! A sleeper whose time has come waits behind all that were ready before it, slices included.
 
