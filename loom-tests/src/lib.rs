@@ -69,6 +69,20 @@
 //! | | no edge is lost under a lock, and the marker waits for none | `gc_lock` (`a_move_under_locks`), [`search`] (`Start::Locked`) | `nothing_is_reported`, `reports_are_not_waited_for`, `report_leaves_the_word_clean`; `LockReportedOnce`, `ReportsNotWaitedFor` |
 //! | | sweep comes after the last who acts on the old word | `gc_cycle` (`allocation_at_the_end`), [`search`] | `no_hand_4`; `NoHandBeforeSweep` |
 //!
+//! What the scheduler's queues and idle Ps promise, with the models and the faults that they find:
+//!
+//! | promise | tests | faults |
+//! |---|---|---|
+//! | S1: each goroutine is taken once, by owner or thief, over laps of the ring | `sched_queue`: taken once, slow thief, both of the deque | `claim_without_cas`, `head_relaxed`, `tail_relaxed`, `slot_after_tail`, `deque_*` |
+//! | S2: half of a full ring moves beside a thief | `sched_queue`: overflow and theft | `half_without_cas` |
+//! | S3: runnext has one taker | `sched_queue`: runnext | `push_next_load_store`, `runnext_load_store` |
+//! | S4: a queue with one in it is not empty | `sched_queue`: not empty | `empty_reads_tail_once` |
+//! | S5: nothing lies in a queue while all sleep, also while the policy changes | `sched_idle`: last spinner, two submitters, retired spinner; `sched_swap`: last look | `no_push_fence`, `no_sleep_fence`, `retire_after_the_last_look`, `in_office_before_leaving` |
+//! | S6: also without an idle P at the submission | `sched_idle`: given up, need, retired P | `need_ignored`, `retire_keeps_need`, `surplus_clears_need` |
+//! | S7: spinners are counted right | `sched_idle`: taken by another, and all others at rest | `no_decrement`, `no_need_when_taken` |
+//! | S12, S13: an M that is ordered counts; a P that waits for a thread gets one | `sched_idle`: ordered, order and sleeper | `counted_when_started`, `rest_*`, `order_placed_without_a_look` |
+//! | a goroutine lies in one of two policies' queues, and runs once | `sched_swap` | all of `sched_swap` |
+//!
 //! `docs/orderings.md` lists the handshakes, each with its words, its fences and its model.
 //!
 //! Beside them stands a search of the collector's protocol as a whole, without orderings: [`search`].
