@@ -93,8 +93,32 @@ fn not_asked() {
     assert_eq!(rt.shutdown(Some(WHILE)).left.len(), 1);
 }
 
-const DEADLOCKS: [(&str, fn(), usize); 2] = [("cycle", cycle, 2), ("end", end, 1)];
-const HEALTHY: [(&str, fn()); 6] = [
+/// As `cycle`, with futures, which are in no list.
+fn futures() {
+    let rt = runtime();
+    let ((to_a, at_a), (to_b, at_b)) = (chan::rendezvous::<()>(), chan::rendezvous::<()>());
+    let a = rt.spawn_future(async move {
+        at_a.recv_async().await.unwrap();
+        to_b.send_async(()).await.unwrap();
+    });
+    let b = rt.spawn_future(async move {
+        at_b.recv_async().await.unwrap();
+        to_a.send_async(()).await.unwrap();
+    });
+    a.join().unwrap();
+    b.join().unwrap();
+}
+
+/// A future sleeps, and nobody else does anything.
+fn sleeping_future() {
+    let rt = runtime();
+    rt.spawn_future(runtime::time::sleep_async(WHILE)).join().unwrap();
+}
+
+const DEADLOCKS: [(&str, fn(), usize); 3] =
+    [("cycle", cycle, 2), ("end", end, 1), ("futures", futures, 0)];
+const HEALTHY: [(&str, fn()); 7] = [
+    ("sleeping future", sleeping_future),
     ("thread", thread),
     ("main thread", main_thread),
     ("timer", timer),

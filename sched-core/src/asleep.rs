@@ -11,7 +11,8 @@
 //! Another goroutine, a deadline, or a plain thread of this process. So it is a deadlock if at one
 //! moment
 //!
-//! 1. there are goroutines, and every one is parked; no M runs any, all Ps are idle;
+//! 1. there are goroutines or futures, and every one is parked or waits for a wake; no M runs any, all Ps
+//!    are idle;
 //! 2. no deadline is set;
 //! 3. every thread of the process is one of: an M, which then has nothing to do; a thread of the
 //!    scheduler's or of its owner's, which wakes nobody of its own accord ([`Scheduler::adopt_thread`]);
@@ -65,7 +66,7 @@ impl Shared {
             && self.machines().all(|m| m.task().is_null())
     }
 
-    /// All goroutines, if they wait for each other for ever.
+    /// All goroutines, if they and the futures wait for each other for ever.
     pub(crate) fn deadlock(&self) -> Option<Vec<Goroutine>> {
         let (switches, sleepers) = (self.switches(), Sleepers::look());
         if !self.seems_asleep() {
@@ -73,7 +74,9 @@ impl Shared {
         }
         let all = self.goroutines();
         let parked = |one: &Goroutine| matches!(one.status, Status::Waiting { .. });
-        if all.is_empty() || !all.iter().all(parked) || !self.knows_all_threads(&sleepers).ok()? {
+        // Futures that are not polled lie in a queue or wait to be woken; with idle Ps, the latter.
+        let nobody = all.is_empty() && self.futures() == 0;
+        if nobody || !all.iter().all(parked) || !self.knows_all_threads(&sleepers).ok()? {
             return None;
         }
         let still = Sleepers::look() == sleepers && self.switches() == switches;

@@ -356,6 +356,21 @@ impl Scheduler {
         self.shared.adopt_thread();
     }
 
+    /// Futures that have not ended; while some end or begin, about so many.
+    ///
+    /// ```
+    /// # use sched_core::{Config, NoHooks, Scheduler};
+    /// # use std::sync::Arc;
+    /// let scheduler = Scheduler::new(Config::default(), Arc::new(NoHooks))?;
+    /// let future = scheduler.spawn_future(std::future::pending::<()>())?;
+    /// assert_eq!(scheduler.futures(), 1);
+    /// # future.abort();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn futures(&self) -> usize {
+        self.shared.futures()
+    }
+
     /// Counters so far.
     pub fn stats(&self) -> Stats {
         self.shared.stats()

@@ -98,7 +98,10 @@ impl Desk {
     fn check_deadlock(&self, scheduler: &Scheduler) {
         if self.detects && scheduler.deadlock().is_some() {
             let dump = Dump::take(scheduler);
-            eprintln!("runtime: all goroutines are asleep: deadlock\n\n{dump}");
+            let futures = scheduler.futures();
+            eprintln!(
+                "runtime: all goroutines are asleep: deadlock; {futures} futures wait\n\n{dump}"
+            );
             std::process::abort();
         }
     }

@@ -105,8 +105,10 @@ impl Shared {
         let _sizing = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);
         let _entered = enter();
         let resting = self.procs.iter().filter_map(|proc| proc.berth.close());
-        resting.for_each(|carrier| self.put(None, carrier, Cause::Moved));
-        self.notify();
+        resting.for_each(|carrier| {
+            self.put(None, carrier, Cause::Moved);
+            self.notify();
+        });
     }
 }
 
