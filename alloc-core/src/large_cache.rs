@@ -15,7 +15,7 @@
 //! * *Buckets* are eight per doubling. The heap rounds a request of this range up to the beginning of its
 //!   bucket, an eighth of address space at most, of which no page is touched; so any span of a bucket
 //!   serves any request of it.
-//! * *Bounds*: [`BUCKET_PAGES`] for each bucket, one span at least.
+//! * *Bounds*: `BUCKET_PAGES` for each bucket, one span at least.
 //! * *Put* is a compare-exchange of an empty slot, *take* a swap of a full one to null. A span is in one
 //!   slot or in one hand. No links are followed, so there is no ABA.
 //!
