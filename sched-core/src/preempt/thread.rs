@@ -46,7 +46,6 @@ const ALT_STACK_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct MThread {
     id: ThreadId,
-    mode: Mode,
     /// The thread's own pointer, where it is not the goroutine's.
     #[cfg(own_tls)]
     thread_pointer: Option<usize>,
@@ -67,9 +66,10 @@ impl MThread {
     /// The calling thread's, called on its own stack before its first goroutine. The thread needs an
     /// [`AltStack`] besides.
     pub fn of_this_thread(mode: Mode) -> MThread {
+        #[cfg(not(own_tls))]
+        let _ = mode;
         MThread {
             id: ThreadId::current(),
-            mode,
             #[cfg(own_tls)]
             thread_pointer: match mode {
                 Mode::OwnTls(layout) => Some(layout.running_thread_pointer()),
@@ -110,8 +110,9 @@ impl MThread {
         self.refused.load(Ordering::Relaxed)
     }
 
+    #[cfg(own_tls)]
     pub(super) fn own_tls(&self) -> bool {
-        self.mode.is_own_tls()
+        self.thread_pointer.is_some()
     }
 
     #[cfg(own_tls)]
@@ -159,6 +160,7 @@ impl MThread {
     }
 
     /// The handler lets a goroutine go.
+    #[cfg(own_tls)]
     pub(super) fn note_refusal(&self) {
         // Relaxed: as above.
         self.refused.fetch_add(1, Ordering::Relaxed);

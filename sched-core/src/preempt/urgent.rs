@@ -43,6 +43,7 @@ pub(super) unsafe extern "C" fn on_urgent(
     }
     // SAFETY: `g` runs on this marked M, and was interrupted outside the runtime.
     match unsafe { way(g, glue, thread, context) } {
+        #[cfg(own_tls)]
         Way::LetGo => thread.note_refusal(),
         // SAFETY: as above.
         Way::Stay => unsafe { yield_in_handler(words, glue, thread, context) },
@@ -61,6 +62,7 @@ pub(super) unsafe extern "C" fn on_urgent(
 /// What becomes of an interrupted goroutine.
 enum Way {
     /// It goes on: it may be about to get where it can be moved.
+    #[cfg(own_tls)]
     LetGo,
     /// Its thread waits in the handler.
     Stay,

@@ -1,0 +1,61 @@
+//! A million goroutines that wait, each with a stack and thread-locals of its own: what one costs, and how
+//! many mappings the kernel keeps for them.
+//!
+//!     cargo run --release --example million            # takes about 5 GB
+//!     cargo run --release --example million 100000
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+#[global_allocator]
+static ALLOC: runtime::Alloc = runtime::Alloc::new();
+
+/// Bytes of a line of /proc/self/status.
+fn status(name: &str) -> usize {
+    let text = fs::read_to_string("/proc/self/status").expect("there is /proc");
+    let line = text.lines().find(|line| line.starts_with(name)).expect("the kernel tells");
+    let kib: usize = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("KiB");
+    kib << 10
+}
+
+fn mappings() -> usize {
+    fs::read_to_string("/proc/self/maps").expect("there is /proc").lines().count()
+}
+
+fn main() {
+    let count: usize =
+        std::env::args().nth(1).map_or(1_000_000, |text| text.parse().expect("a number"));
+    let rt = runtime::Runtime::new().expect("a runtime can be had");
+    let (before, tables) = (status("VmRSS"), status("VmPTE"));
+    let begin = Instant::now();
+    let (tx, rx) = runtime::chan::rendezvous::<()>();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let all: Vec<_> = (0..count)
+        .map(|number| {
+            let (rx, waiting) = (rx.clone(), Arc::clone(&waiting));
+            rt.go(move || {
+                waiting.fetch_add(1, Ordering::Relaxed);
+                // Nobody sends; the end of the channel ends the wait.
+                let ended = rx.recv().is_err();
+                if ended { number } else { 0 }
+            })
+        })
+        .collect();
+    while waiting.load(Ordering::Relaxed) < count {
+        std::thread::yield_now();
+    }
+    let started = begin.elapsed();
+    let each = |bytes: usize| bytes / count;
+    println!("{count} goroutines wait after {started:.2?}, in {} mappings", mappings());
+    println!(
+        "each takes {} bytes of memory and {} of page tables",
+        each(status("VmRSS") - before),
+        each(status("VmPTE").saturating_sub(tables)),
+    );
+    drop((tx, rx));
+    let sum: usize = all.into_iter().map(|one| one.join().expect("no panic")).sum();
+    assert_eq!(sum, count * (count - 1) / 2, "each ran to its end");
+    println!("all have ended after {:.2?}", begin.elapsed());
+}
