@@ -7,11 +7,17 @@
 //! After one collection the living must be just these; weak pointers must lead to them, and to nobody
 //! else; and the cleanup queue must have told of all others.
 //!
+//! Rounds differ in who runs while the collector marks, and in what stores log.
+//!
 //! A second by default; `GC_STRESS_SECONDS` and `GC_STRESS_SEED` say otherwise.
 
 use gc_core::{
     CleanupQueue, Collector, Gc, GcCell, GcMutex, GcOnce, GcRwLock, Guard, Heap, Root, Slice, Str,
-    Trace, Weak, pacer::Every, space::blocks::Blocks, world::threads::Threads,
+    Trace, Weak,
+    pacer::Every,
+    policy::{Collection, WriteBarrier},
+    space::blocks::Blocks,
+    world::threads::Threads,
 };
 use std::{
     collections::BTreeSet,
@@ -334,6 +340,13 @@ impl World {
     }
 
     fn round(&mut self, seed: u64) {
+        // Every policy has its turns.
+        let policy = Random(seed | 1).below(6);
+        let hybrid =
+            if policy.is_multiple_of(2) { WriteBarrier::Hybrid } else { WriteBarrier::Deletion };
+        let stops = if policy < 2 { Collection::StopTheWorld } else { Collection::Concurrent };
+        self.heap.set_write_barrier(hybrid);
+        self.heap.set_collection(stops);
         let collector = Collector::start(&self.heap).unwrap();
         let world = &*self;
         let left: Vec<_> = thread::scope(|scope| {
