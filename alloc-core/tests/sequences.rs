@@ -11,9 +11,10 @@ use std::{
     ptr::NonNull,
     sync::mpsc::{Receiver, Sender, channel},
     thread,
+    time::Duration,
 };
 
-use alloc_core::{Cache, Heap, pages::os::Os};
+use alloc_core::{Cache, Heap, pages::os::Os, scavenge::Eager};
 use proptest::prelude::*;
 
 const THREADS: usize = 3;
@@ -28,6 +29,7 @@ enum Call {
     Flush,
     NewCache,
     Release,
+    Scavenge,
 }
 
 fn sizes() -> impl Strategy<Value = usize> {
@@ -67,6 +69,7 @@ fn calls() -> impl Strategy<Value = Call> {
         1 => Just(Call::Flush),
         1 => Just(Call::NewCache),
         1 => Just(Call::Release),
+        2 => Just(Call::Scavenge),
     ]
 }
 
@@ -162,6 +165,8 @@ fn call(heap: &'static Heap<Os>, cache: &mut Cache<'static, Os>, model: &mut Mod
         Call::Flush => cache.flush(),
         Call::NewCache => *cache = heap.cache(),
         Call::Release => drop(heap.release()),
+        // Holes between live blocks, now and then filled again.
+        Call::Scavenge => drop(heap.scavenger(Eager).map(|mut one| one.step(Duration::ZERO))),
     }
 }
 
