@@ -22,7 +22,7 @@
 //! # Many deadlines
 //!
 //! A hundred thousand sleepers have a deadline every microsecond, and a sleep that ends for each of them
-//! costs two switches. So the thread does not get up twice within [`GRAIN`]: if the next deadline is nearer
+//! costs two switches. So the thread does not get up twice within 50 µs (`GRAIN`): if the next deadline is nearer
 //! to its last batch than that it sleeps until then, and *armed* says that it is up: it will look by
 //! itself before anybody is late by more. A deadline that comes alone is not delayed.
 //!

@@ -123,7 +123,7 @@ where
     Ok(unsafe { JoinHandle::new(task, packet) })
 }
 
-/// As [`spawn`], for a future; see [`Scheduler::spawn_future`].
+/// As [`spawn`], for a future; see [`Scheduler::spawn_future`](crate::Scheduler::spawn_future).
 ///
 /// ```
 /// assert!(sched_core::spawn_future(async { 1 }).is_none()); // no scheduler here

@@ -23,7 +23,7 @@
 //!
 //! The handle is a future itself. One of ours that awaits a goroutine is told inside the runtime, as a
 //! goroutine is. Any other waker is user code, which must not run there, and gets a
-//! [`relay`](crate::future::relay) between. A future that ends tells its joiner in user code: there every
+//! relay between (`future::relay`). A future that ends tells its joiner in user code: there every
 //! waker can be called.
 //!
 //! # Rejected

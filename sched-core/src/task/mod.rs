@@ -15,7 +15,7 @@
 //! | `next_free` | the list of free records it lies in |
 //! | `state` | anyone, by its own transitions ([`state`]) |
 //! | `references` | anyone; the record is recycled when it falls to zero |
-//! | `bound`, `locks` | the goroutine, or the M it stays on; read by whoever has the G ([`bound`](crate::bound)) |
+//! | `bound`, `locks` | the goroutine, or the M it stays on; read by whoever has the G |
 //! | `joiner` | the handle, until it has announced it; then whoever ends the goroutine (`join`) |
 //! | `about` | the number, creator and origin: written before the G is first queued. The wait: by the goroutine. Dumps read all of it at any time ([`about`]) |
 //! | `packet` | written before the G is first queued, constant afterwards |
