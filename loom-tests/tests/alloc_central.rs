@@ -169,3 +169,24 @@ fn who_remembers_a_span_from_an_earlier_life_does_not_reap_it() {
         assert_eq!(late.join().unwrap(), None, "it is in use, or another class's");
     });
 }
+
+#[test]
+fn a_span_on_its_way_to_another_central_is_not_reaped_from_its_last() {
+    model("central, on its way", 2, || {
+        // Listed in the central of class 1, emptied, taken out, and begun anew in class 0.
+        let world = World::new(1);
+        assert!(world.centrals[1].free(world.span, 0).is_none());
+        assert!(world.centrals[1].disown(world.span, ENDING).is_none());
+        assert_eq!(world.centrals[1].free(world.span, 1), Some(world.span));
+        world.span.live_again(0, 2, BEGINNING);
+        let late = {
+            let world = world.clone();
+            thread::spawn(move || world.centrals[1].reap(world.span))
+        };
+        // Full, then freed by others: it lies in the set of class 0, without a live cell.
+        assert!(world.centrals[0].disown(world.span, BEGINNING).is_none());
+        let freed = world.centrals[0].free(world.span, 0).or(world.centrals[0].free(world.span, 1));
+        assert_eq!(late.join().unwrap(), None, "it is none of class 1 any more");
+        assert_eq!(freed.or(world.centrals[0].reap_any()), Some(world.span));
+    });
+}
