@@ -331,7 +331,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
 
     /// As [`Cache::flush`], if no slow path was taken since the last call of this, or at any rate. What lay
     /// idle is as old as that.
-    #[cfg(feature = "global")]
+    #[cfg_attr(not(feature = "global"), allow(dead_code, reason = "only threads' caches are lent"))]
     pub(crate) fn empty(&mut self, at_any_rate: bool) {
         let holdings = &mut self.holdings;
         if holdings.slow == holdings.emptied {

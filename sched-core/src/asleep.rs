@@ -69,14 +69,15 @@ impl Shared {
     /// All goroutines, if they and the futures wait for each other for ever.
     pub(crate) fn deadlock(&self) -> Option<Vec<Goroutine>> {
         let (switches, sleepers) = (self.switches(), Sleepers::look());
-        if !self.seems_asleep() {
+        // Threads first: they are fewer than goroutines, and mostly there is one that may wake somebody.
+        if !self.seems_asleep() || !self.knows_all_threads(&sleepers).ok()? {
             return None;
         }
         let all = self.goroutines();
         let parked = |one: &Goroutine| matches!(one.status, Status::Waiting { .. });
         // Futures that are not polled lie in a queue or wait to be woken; with idle Ps, the latter.
         let nobody = all.is_empty() && self.futures() == 0;
-        if nobody || !all.iter().all(parked) || !self.knows_all_threads(&sleepers).ok()? {
+        if nobody || !all.iter().all(parked) {
             return None;
         }
         let still = Sleepers::look() == sleepers && self.switches() == switches;

@@ -94,11 +94,11 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
         let guard = self.guards.look(now, idle, machine);
         self.scavenge.look(machine);
         self.resize.look(now, idle, machine);
-        self.asleep.look(idle, machine);
+        let question = self.asleep.look(now, idle, machine);
         let trace = self.trace.look(now, machine);
 
         let pause = self.backoff.next(active, waiting, taken);
-        nearest(pause, [slice, collection, guard, trace])
+        nearest(pause, [slice, collection, guard, question, trace])
     }
 
     /// Looks and sleeps in turns until the machine's [`wait`](Machine::wait) says to stop; gives
@@ -114,7 +114,7 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
 }
 
 /// The shorter of `pause` and the wishes.
-fn nearest(pause: Pause, wishes: [Wish; 4]) -> Pause {
+fn nearest(pause: Pause, wishes: [Wish; 5]) -> Pause {
     let wish = wishes.into_iter().flatten().min().map(|wish| wish.max(SHORTEST));
     match (pause, wish) {
         (Pause::For(pause), Some(wish)) => Pause::For(pause.min(wish)),
