@@ -123,9 +123,7 @@ impl World {
             // SAFETY: it is over, and the result was for the handle.
             DropHandle::DropResult => self.stage.with_mut(|stage| unsafe { *stage += 1 }),
             // SAFETY: the place is the handle's.
-            DropHandle::DropJoiner => {
-                drop(self.joiner.with_mut(|place| unsafe { (*place).take() }))
-            }
+            DropHandle::DropJoiner => self.joiner.with_mut(|place| unsafe { *place = None }),
         }
         self.release();
     }
