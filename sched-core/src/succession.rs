@@ -38,7 +38,7 @@
 //!
 //! # Rejected
 //!
-//! crossbeam-epoch, with a handle per M. `pin` costs 6 ns and a P would pay it at each use; its first pin and
+//! crossbeam-epoch, with a handle per M. A P would pay for a `pin`, a full fence, at each use; its first pin and
 //! each 128th one runs what others deferred and frees through the global allocator, which must not be called
 //! inside the runtime; plain threads would need handles, in thread-locals or under a lock; and to know when
 //! the old queues are used by nobody, one still needs a count. A lock around the pointer: every ready

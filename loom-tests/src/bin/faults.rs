@@ -61,7 +61,13 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 fn main() -> ExitCode {
     let (options, filters): (Vec<_>, Vec<_>) =
         std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
-    let clean = !options.iter().any(|option| option == "--skip-clean");
+    if options.iter().any(|option| option != "--skip-clean") || filters.len() > 1 {
+        eprintln!(
+            "usage: faults [--skip-clean] [FILTER]\n\nPlants each fault whose name, MODEL/NAME, contains FILTER."
+        );
+        return ExitCode::from(2);
+    }
+    let clean = options.is_empty();
     match run(filters.first().map_or("", String::as_str), clean) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
