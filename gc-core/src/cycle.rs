@@ -157,6 +157,8 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
             (self.pause)(Pause::Handshake(asked));
             asked = asked.saturating_add(1);
         }
+        // Whoever favours those that are waited for stops it.
+        (self.pause)(Pause::Slice);
     }
 
     fn is_complete(&self, handshake: &Handshake) -> bool {

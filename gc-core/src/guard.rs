@@ -83,7 +83,9 @@ impl<'h, H: Tag> Guard<'h, H> {
     }
 
     /// Moves a value into the heap, or gives it back when the space is exhausted. Never waits:
-    /// the caller holds a guard, and the collector may be waiting for that.
+    /// the caller holds a guard, and the collector may be waiting for that. While a collector at work is
+    /// behind its [`Schedule`](crate::pacer::Schedule), an allocation that takes a new span marks as well,
+    /// for 50 µs at most.
     ///
     /// # Errors
     ///

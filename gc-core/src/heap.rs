@@ -131,7 +131,7 @@ impl<H: Tag> Heap<H> {
 
     /// Enters a guard. Guards nest.
     ///
-    /// Waits for nothing. When the heap has outrun a collector that is at work (by a quarter of its
+    /// Waits for nothing. When the heap has outrun a collector that is at work (by a tenth of its
     /// goal, or to a memory limit: see [`pacer`](crate::pacer)), the outermost guard of a task marks some
     /// hundred objects first; if there is nothing to mark just then, it may wait for up to 10 ms, if
     /// nobody else is ready. With [`Collection::StopTheWorld`] the outermost guard waits for the end of a
@@ -220,7 +220,7 @@ impl<H: Tag> Heap<H> {
         self.0.is_requested()
     }
 
-    /// Whether the heap has grown beyond its goal by so much that guards assist.
+    /// Whether the heap has grown beyond its goal by so much that guards are held up.
     pub fn is_outrun(&self) -> bool {
         self.0.pace.is_outrun()
     }

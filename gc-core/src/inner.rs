@@ -40,8 +40,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Objects that the outermost guard marks first when the heap outruns its collector: some 50 µs.
-const ASSIST: usize = 512;
+/// Objects that a mutator marks at a time: some 5 µs.
+const ASSIST: usize = 256;
+
+/// How long a mutator marks at once, at most.
+const TURN_OF_MARKING: Duration = Duration::from_micros(50);
+
+/// A lag that is worth a mutator's while, in bytes.
+const LAG: u64 = 16 << 10;
 
 /// How long it may wait if there is nothing to mark and nobody else who is ready.
 const RELIEF: Duration = Duration::from_millis(10);
@@ -304,6 +310,24 @@ impl<H: Tag> Core<H> {
         if self.pace.allocated(fresh) {
             self.request();
         }
+        if self.lag() >= LAG {
+            self.pay();
+        }
+    }
+
+    /// By how many bytes marking is behind the line on which allocation pays for it.
+    fn lag(&self) -> u64 {
+        self.pace.lag(self.crew.marked())
+    }
+
+    /// Marks for as long as marking is behind and there is something to be had, and not for long. Under
+    /// a guard: none of this cycle's handshakes waits for it any more.
+    #[cold]
+    fn pay(&self) {
+        let begin = Instant::now();
+        while self.assist() && begin.elapsed() < TURN_OF_MARKING && self.lag() >= LAG {}
+        let time = begin.elapsed();
+        self.with(|local| local.assisted(time));
     }
 
     /// Before an outermost guard: helps if the heap has outrun a collector that is at work. A bounded

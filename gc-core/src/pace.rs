@@ -4,7 +4,7 @@
 //! at most one span per mutator and class. The driver corrects it at the end of each cycle, when
 //! it knows what survived.
 
-use crate::pacer::Target;
+use crate::pacer::{Schedule, Target};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 // All orderings here but one pair are Relaxed: the numbers decide when to begin work, never whether memory is
@@ -15,8 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(crate) struct Pace {
     live: AtomicU64,
     trigger: AtomicU64,
-    /// Beyond this, guards assist.
+    goal: AtomicU64,
+    /// Beyond this, guards are held up.
     outrun: AtomicU64,
+    line: Line,
     requested: AtomicBool,
     /// From a cycle's begin until there are new numbers: the old ones are no reason for another cycle.
     collecting: AtomicBool,
@@ -27,7 +29,9 @@ impl Pace {
         let pace = Self {
             live: AtomicU64::new(0),
             trigger: AtomicU64::new(0),
+            goal: AtomicU64::new(0),
             outrun: AtomicU64::new(0),
+            line: Line::default(),
             requested: AtomicBool::new(false),
             collecting: AtomicBool::new(false),
         };
@@ -37,6 +41,7 @@ impl Pace {
 
     pub(crate) fn set(&self, target: Target) {
         self.trigger.store(target.trigger, Ordering::Relaxed);
+        self.goal.store(target.goal, Ordering::Relaxed);
         self.outrun.store(target.assist, Ordering::Relaxed);
     }
 
@@ -57,6 +62,23 @@ impl Pace {
     #[inline]
     pub(crate) fn is_outrun(&self) -> bool {
         self.live() >= self.outrun.load(Ordering::Relaxed)
+    }
+
+    /// Marking begins, of a heap of so many bytes; the cycle before marked `expected`.
+    pub(crate) fn begin_mark(&self, live: u64, expected: u64) {
+        let limiting = self.outrun.load(Ordering::Relaxed) == u64::MAX;
+        let goal = if limiting { u64::MAX } else { self.goal.load(Ordering::Relaxed) };
+        self.line.set(Schedule::new(live, goal, expected));
+    }
+
+    /// Marking is over.
+    pub(crate) fn end_mark(&self) {
+        self.line.set(Schedule::NONE);
+    }
+
+    /// By how much marking is behind, if so much is marked. 0 while nothing is marked.
+    pub(crate) fn lag(&self, marked: u64) -> u64 {
+        self.line.get().due(self.live(), marked).saturating_sub(marked)
     }
 
     /// True for the first to ask since the last cycle began.
@@ -88,6 +110,40 @@ impl Pace {
         self.live
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |live| Some(correct(live)))
             .map_or(0, correct)
+    }
+}
+
+/// A [`Schedule`] that the driver sets and mutators read. Numbers of two lines at once do no harm: a
+/// slice of marking more, or less.
+#[derive(Debug)]
+struct Line {
+    from: AtomicU64,
+    to: AtomicU64,
+    expected: AtomicU64,
+    whole: AtomicU64,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        let Schedule { from, to, expected, whole } = Schedule::NONE;
+        let [from, to, expected, whole] = [from, to, expected, whole].map(AtomicU64::new);
+        Self { from, to, expected, whole }
+    }
+}
+
+impl Line {
+    fn set(&self, line: Schedule) {
+        self.from.store(line.from, Ordering::Relaxed);
+        self.to.store(line.to, Ordering::Relaxed);
+        self.expected.store(line.expected, Ordering::Relaxed);
+        self.whole.store(line.whole, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Schedule {
+        let from = self.from.load(Ordering::Relaxed);
+        let to = self.to.load(Ordering::Relaxed).max(from);
+        let expected = self.expected.load(Ordering::Relaxed);
+        Schedule { from, to, expected, whole: self.whole.load(Ordering::Relaxed) }
     }
 }
 

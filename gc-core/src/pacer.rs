@@ -1,8 +1,10 @@
 //! When to begin a cycle: arithmetic over a few numbers, no clock, no atomics.
 //!
 //! A cycle should *end* when the heap has grown to its goal. It takes a while, and mutators go on
-//! allocating; so it must begin earlier, at the *trigger*. When even that was too late and the heap
-//! grows beyond the *assist* mark, guards help to mark before they are entered.
+//! allocating; so it must begin earlier, at the *trigger*. From then on allocation pays for marking: the
+//! [`Schedule`] is a line from where marking began to the goal, and while marking is behind it, whoever
+//! allocates marks as well. When even that was too late and the heap grows beyond the *assist* mark, guards
+//! are held up before they are entered.
 //!
 //! A [`Pacer`] is asked once per cycle, at its end, for the three numbers; what it may know are the
 //! [`Facts`] of the cycle. So it can be tested by simulation (`tests/pacing.rs`), and anybody can bring
@@ -12,12 +14,14 @@
 //! |---|---|
 //! | [`Gogc`] | the heap may grow by a percentage of what survived, and not beyond a limit: Go's |
 //! | [`Every`] | a fixed number of bytes between cycles |
+//! | [`Schedule`] | no pacer: who pays how much, between the trigger and the goal |
 //! | [`Limiter`] | no pacer, but part of one: collection may take half of the CPU and no more |
 
 mod gogc;
 mod limiter;
+mod schedule;
 
-pub use self::{gogc::Gogc, limiter::Limiter};
+pub use self::{gogc::Gogc, limiter::Limiter, schedule::Schedule};
 
 use core::time::Duration;
 
@@ -49,9 +53,10 @@ pub struct Facts {
 pub struct Target {
     /// Begin a cycle when this much is live.
     pub trigger: u64,
-    /// The heap should not grow beyond this.
+    /// Marking should be over when this much is live, and allocation pays for what is missing.
     pub goal: u64,
-    /// Beyond this, guards help to mark.
+    /// Beyond this, guards are held up before they are entered. `u64::MAX`: never, nor does allocation
+    /// pay.
     pub assist: u64,
 }
 

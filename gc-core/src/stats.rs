@@ -106,7 +106,8 @@ pub struct Stats {
     pub destructed: u64,
     /// Destructors that panicked.
     pub panics: u64,
-    /// How often a mutator helped to mark before it got its guard, because the heap had outrun its goal.
+    /// How often a mutator marked some hundred objects, because marking was behind the
+    /// [`Schedule`](crate::pacer::Schedule) or the heap beyond its goal.
     pub assists: u64,
     /// The longest time for which a mutator was held up.
     pub longest_delay: Duration,

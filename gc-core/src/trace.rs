@@ -142,7 +142,11 @@ impl Tracer {
 
     /// Puts back what was taken.
     pub(crate) fn put(&mut self, mut edges: Vec<NonNull<u8>>, mut pieces: Vec<Piece>) {
-        self.edges.append(&mut edges);
+        if self.edges.is_empty() {
+            self.edges = edges;
+        } else {
+            self.edges.append(&mut edges);
+        }
         self.pieces.append(&mut pieces);
     }
 

@@ -1,7 +1,7 @@
 //! The pacers under synthetic workloads: a heap, its mutators and its collector in numbers, in virtual
 //! time.
 
-use gc_core::pacer::{Every, Facts, Gogc, Pacer, Target};
+use gc_core::pacer::{Every, Facts, Gogc, Pacer, Schedule, Target};
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
@@ -41,31 +41,40 @@ impl Machine {
             .collect()
     }
 
-    /// Mutators run to the trigger, then beside a collector that has a quarter of the processors, and
-    /// help it with all they have beyond the assist mark.
+    /// Mutators run to the trigger, then beside a collector that has a quarter of the processors. While
+    /// marking is behind the line to the goal, they mark and do not allocate.
     fn cycle(&self, target: Target, live: u64, kept: u64) -> Seen {
+        const STEP: f64 = 1e-5;
         let processors = f64::from(Self::PROCESSORS);
         let begun = target.trigger.max(live);
         let alone = (begun - live) as f64 / (self.allocates * processors);
+        let limiting = target.assist == u64::MAX;
+        let goal = if limiting { u64::MAX } else { target.goal };
+        let line = Schedule::new(begun, goal, kept);
         let (workers, mutators) = (processors / 4.0, processors * 3.0 / 4.0);
-        let long = kept as f64 / (self.marks * workers);
-        let grown = (long * self.allocates * mutators) as u64;
-        let before_assists = target.assist.saturating_sub(begun).min(grown);
-        // What is left to mark when the mark is passed is marked by everybody.
-        let quiet = long * before_assists as f64 / grown.max(1) as f64;
-        let assisted = (long - quiet) * workers / processors;
-        let cycle = quiet + assisted;
+        let (mut grown, mut marked, mut assisted, mut steps) = (0.0, 0.0, 0.0, 0);
+        while marked < kept as f64 {
+            steps += 1;
+            marked += self.marks * workers * STEP;
+            if marked < line.due(begun + grown as u64, marked as u64) as f64 {
+                marked += self.marks * mutators * STEP;
+                assisted += mutators * STEP;
+            } else {
+                grown += self.allocates * mutators * STEP;
+            }
+        }
+        let (cycle, grown) = (f64::from(steps) * STEP, grown as u64);
         let facts = Facts {
-            live: kept + before_assists,
+            live: kept + grown,
             scanned: kept,
-            grown: before_assists,
+            grown,
             overhead: 0,
-            work: Duration::from_secs_f64(quiet * workers + assisted * processors),
+            work: Duration::from_secs_f64(cycle * workers + assisted),
             cycle: Duration::from_secs_f64(cycle),
             period: Duration::from_secs_f64(alone + cycle),
             processors: Self::PROCESSORS,
         };
-        Seen { goal: target.goal, peak: begun + before_assists, facts }
+        Seen { goal: target.goal, peak: begun + grown, facts }
     }
 }
 
@@ -91,6 +100,19 @@ fn a_greater_percentage_buys_time_with_memory() {
     let (little, much) = (run(50), run(400));
     assert!(share(&little[5..]) > 2.0 * share(&much[5..]));
     assert!(little.last().unwrap().peak * 2 < much.last().unwrap().peak);
+}
+
+#[test]
+fn whoever_allocates_faster_than_workers_mark_pays_for_the_rest() {
+    let torrent = Machine { allocates: 1e9, marks: 1e9 };
+    let seen = torrent.run(&mut Gogc::new(100), 30, |_| 64 * MIB);
+    for cycle in &seen[5..] {
+        assert!(cycle.peak < cycle.goal + cycle.goal / 50, "{cycle:?}");
+        assert!(cycle.facts.grown < 40 * MIB, "newcomers that raise the next goal: {cycle:?}");
+    }
+    let late = seen.last().unwrap();
+    assert!(late.peak < 200 * MIB, "twice what lives, and what came while it was marked: {late:?}");
+    assert!(share(&seen[5..]) > 0.3, "{}", share(&seen[5..]));
 }
 
 #[test]

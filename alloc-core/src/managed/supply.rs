@@ -32,13 +32,27 @@ impl<S: PageSource> Heap<S> {
         if self.managed.sweeping.may_sweep(now) {
             for _ in 0..TAKER_SWEEPS {
                 let Some((part, swept)) = self.sweep_one(class, now) else { break };
-                self.relist(class, part, swept, now);
-                if let Some(part) = claim_partial(class, now) {
+                if (swept.live as usize) < class.record().geometry.capacity {
+                    self.keep(class, part, now);
                     return Ok(part);
                 }
+                self.relist(class, part, swept, now);
             }
         }
         self.fresh_part(class, now)
+    }
+
+    /// Ends the sweep of a span that the caller's cache keeps. Also if no cell is left in it: its pages need
+    /// not go to the page heap and come back.
+    fn keep(&self, class: ClassRef<'_>, part: PartPtr, now: Generation) {
+        {
+            let mut spans = class.record().spans.lock();
+            part.state.finish(now);
+            let cached = part.state.cache(now);
+            debug_assert!(cached, "a span that was just swept is on no list and in no cache");
+            spans.list(part, false);
+        }
+        self.managed.sweeping.done();
     }
 
     /// Gives up a span that a cache took in `then`.

@@ -27,11 +27,13 @@ use std::{
 pub(super) struct Driver {
     pacer: Box<dyn Pacer>,
     marker: Marker,
+    /// Bytes that the last cycle marked.
+    marked: u64,
 }
 
 impl Driver {
     pub(super) fn new(pacer: Box<dyn Pacer>) -> Self {
-        Self { pacer, marker: Marker::default() }
+        Self { pacer, marker: Marker::default(), marked: 0 }
     }
 }
 
@@ -111,7 +113,7 @@ impl<H: Tag> Core<H> {
     fn drive(&self, driver: &mut Driver, pause: &mut dyn FnMut(Pause)) -> Record {
         let mut record = Record { heap_before: self.pace.live(), ..Record::default() };
         let mut watch = Stopwatch::start();
-        let Driver { pacer, marker } = driver;
+        let Driver { pacer, marker, marked: expected } = driver;
         // SAFETY: the driver's lock makes us the only one, the world is the engine's, no guard is
         // held by this task, and the steps below are in order.
         let cycle = unsafe {
@@ -131,7 +133,9 @@ impl<H: Tag> Core<H> {
         record.hands = watch.lap();
         cycle.shade_roots();
         let at_mark = self.pace.live();
+        self.pace.begin_mark(at_mark, *expected);
         let (number, rounds) = cycle.mark_to_the_end();
+        self.pace.end_mark();
         cycle.open(number);
         record.mark = watch.lap();
         // Relaxed: a switch for a diagnosis.
@@ -145,6 +149,7 @@ impl<H: Tag> Core<H> {
         }
         drop(closed);
         let Counts { objects, bytes: marked, time: work } = self.with(|_| self.crew.take_counts());
+        *expected = marked;
         let at_end = self.pace.live();
         // What was allocated before `begin_mark` and survived is among the marked; what came later
         // is black, and stays for a cycle.

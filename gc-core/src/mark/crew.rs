@@ -46,6 +46,7 @@ use crate::{
     trace::Piece,
 };
 use core::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 /// Batches that workers put here at most.
 const READY: usize = 8;
@@ -98,12 +99,15 @@ pub struct Crew {
     ready: Mutex<Ready>,
     /// How many batches lie ready; written under the lock.
     count: AtomicUsize,
+    /// Bytes marked since the last [`take_counts`](Self::take_counts), slice by slice. For pacing; not
+    /// of `sync`, for it is no part of the protocol.
+    marked: AtomicU64,
 }
 
 impl Default for Crew {
     fn default() -> Self {
         let ready = Ready { batches: Vec::with_capacity(ROOM), ..Ready::default() };
-        Self { ready: Mutex::new(ready), count: AtomicUsize::new(0) }
+        Self { ready: Mutex::new(ready), count: AtomicUsize::new(0), marked: AtomicU64::new(0) }
     }
 }
 
@@ -194,8 +198,23 @@ impl Crew {
         });
     }
 
+    /// A slice was marked.
+    pub(super) fn note(&self, bytes: u64) {
+        // Relaxed: a number for pacing.
+        self.marked.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes marked since the last call of [`take_counts`](Self::take_counts); who is in the middle of a
+    /// slice has not said.
+    pub(crate) fn marked(&self) -> u64 {
+        // Relaxed: as in `note`.
+        self.marked.load(Ordering::Relaxed)
+    }
+
     /// What the crew marked since the last call. The driver asks when all rest.
     pub(crate) fn take_counts(&self) -> Counts {
+        // Relaxed: as in `note`.
+        self.marked.store(0, Ordering::Relaxed);
         self.ready(|ready| core::mem::take(&mut ready.counts))
     }
 }

@@ -70,7 +70,7 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
         let mut marker = Marker::default();
         marker.take(batch);
         // SAFETY: as in `help`.
-        unsafe { marker.drain(self.engine, objects) };
+        unsafe { self.drain(&mut marker, objects) };
         self.inside(|| self.crew.put_back(&mut marker));
         true
     }
@@ -105,10 +105,23 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     /// As [`Marker::drain`].
     unsafe fn until_dry(&self, marker: &mut Marker, pause: &mut dyn FnMut(Pause)) {
         // SAFETY: the caller's.
-        while !unsafe { marker.drain(self.engine, self.slice) } {
+        while !unsafe { self.drain(marker, self.slice) } {
             self.share(marker);
             pause(Pause::Slice);
         }
+    }
+
+    /// One slice.
+    ///
+    /// # Safety
+    ///
+    /// As [`Marker::drain`].
+    unsafe fn drain(&self, marker: &mut Marker, objects: usize) -> bool {
+        let before = marker.counts.bytes;
+        // SAFETY: the caller's.
+        let dry = unsafe { marker.drain(self.engine, objects) };
+        self.crew.note(marker.counts.bytes - before);
+        dry
     }
 
     fn share(&self, marker: &mut Marker) {

@@ -17,9 +17,10 @@
 //!
 //! # Where we differ
 //!
-//! Go spreads assists over the cycle, so that each byte allocated pays for its part of the marking. Here
-//! they are the last resort: a quarter beyond the goal, or at the limit. The CPU
-//! [`Limiter`] takes them back when collection eats the program.
+//! In Go each goroutine has an account of bytes that it owes, and waits in a queue when there is nothing
+//! to mark. Here all have one account, the [`Schedule`](super::Schedule), and nobody waits who holds a
+//! guard; a tenth beyond the goal, or at the limit, guards are held up before they are entered. The CPU
+//! [`Limiter`] takes both back when collection eats the program.
 
 use super::{Facts, Limiter, Pacer, Target};
 
@@ -101,7 +102,7 @@ impl Gogc {
         let assist = if self.limiter.is_limiting() {
             u64::MAX
         } else {
-            goal.saturating_add(goal / 4).min(limit.max(goal))
+            goal.saturating_add(goal / 10).min(limit.max(goal))
         };
         Target { trigger, goal, assist }
     }

@@ -55,7 +55,8 @@ const STRETCH: Duration = Duration::from_millis(1);
 /// How often one looks at once for what is probably about to happen.
 const PATIENCE: u32 = 4;
 
-/// The first sleep of one who waits; it doubles every four looks, eight times.
+/// The first sleep of one who waits; it doubles every four looks, four times: a cycle that is late
+/// by a millisecond costs megabytes, and a look costs microseconds.
 const NAP: Duration = Duration::from_micros(50);
 
 /// The runtimes of the process, and which servants of theirs are at work.
@@ -237,7 +238,10 @@ impl Share {
     /// Waits or rests, as the pause asks.
     pub(crate) fn pause(&mut self, pause: Pause) {
         match pause {
-            Pause::Slice => self.slice(),
+            Pause::Slice => {
+                self.hurry(false);
+                return self.slice();
+            }
             Pause::Handshake(asked) => {
                 if asked >= PATIENCE {
                     self.hurry(true);
@@ -286,7 +290,7 @@ impl Drop for Share {
 fn nap(asked: u32) {
     match asked.checked_sub(PATIENCE) {
         None => (0..100).for_each(|_| hint::spin_loop()),
-        Some(more) => time::sleep(NAP * (1 << (more / 4).min(8))),
+        Some(more) => time::sleep(NAP * (1 << (more / 4).min(4))),
     }
 }
 

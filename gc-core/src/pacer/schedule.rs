@@ -1,0 +1,87 @@
+//! How far marking should have come: the line on which allocation pays for it.
+//!
+//! ```text
+//!   due                                        live: what the heap holds now
+//!    │                       ┌──────  whole    from: what it held when marking began
+//!    │                      ╱                  to:   the goal
+//!    │                   ╱  ·
+//!    │  expected ─ ─ ─╱─ ─ ─·
+//!    │             ╱        ·
+//!    └──────────┴───────────┴──► live
+//!              from         to
+//! ```
+//!
+//! Whoever allocates while marking is behind the line marks some objects, in slices, until it is not.
+//! So marking is over when the heap is at its goal, however fast mutators allocate; and as long as the
+//! collector's own workers keep the line, nobody pays.
+//!
+//! How much there is to mark is known when it is done. The line first goes for what the cycle before
+//! marked; once that much is marked, for everything that was there when marking began. (Go's pacer makes
+//! the same two guesses.) A heap that has reached its goal before marking began, because a guard from
+//! before was held for long, may grow by a sixteenth beyond.
+
+/// The line. Bytes throughout.
+///
+/// ```
+/// use gc_core::pacer::Schedule;
+///
+/// let line = Schedule { from: 150, to: 200, expected: 80, whole: 150 };
+/// assert_eq!(line.due(175, 0), 40, "half of the way, half of the work");
+/// assert_eq!(line.due(175, 100), 75, "more is alive than expected");
+/// assert_eq!(line.due(1000, 0), 80);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Schedule {
+    /// What the heap held when marking began.
+    pub from: u64,
+    /// What it should hold when marking ends, at most.
+    pub to: u64,
+    /// What the cycle before marked.
+    pub expected: u64,
+    /// The most that there can be to mark.
+    pub whole: u64,
+}
+
+impl Schedule {
+    /// While nothing is marked: nobody owes anything.
+    pub const NONE: Self = Self { from: u64::MAX, to: u64::MAX, expected: 0, whole: 0 };
+
+    /// The line from here to a goal. `expected`: what the cycle before marked, 0 if there was none.
+    pub fn new(live: u64, goal: u64, expected: u64) -> Self {
+        let expected = if expected == 0 { live } else { expected.min(live) };
+        Self { from: live, to: goal.max(live + live / 16), expected, whole: live }
+    }
+
+    /// What should be marked when so much is live and so much is marked.
+    pub fn due(&self, live: u64, marked: u64) -> u64 {
+        let Some(gone) = live.checked_sub(self.from) else { return 0 };
+        let work = if marked < self.expected { self.expected } else { self.whole };
+        let way = (self.to - self.from).max(1);
+        (work as f64 * gone.min(way) as f64 / way as f64) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_pays_while_nothing_is_marked() {
+        assert_eq!(Schedule::NONE.due(u64::MAX - 1, 0), 0);
+        let endless = Schedule::new(1 << 30, u64::MAX, 1 << 30);
+        assert!(endless.due(2 << 30, 0) < 1 << 10, "no goal, no hurry");
+    }
+
+    #[test]
+    fn all_is_due_at_the_goal() {
+        let line = Schedule::new(150, 200, 80);
+        assert_eq!((line.due(149, 0), line.due(150, 0), line.due(200, 0)), (0, 0, 80));
+        assert_eq!(line.due(200, 80), 150, "what was not expected is due as well");
+    }
+
+    #[test]
+    fn a_heap_beyond_its_goal_has_a_sixteenth() {
+        let line = Schedule::new(160, 100, 0);
+        assert_eq!((line.to, line.due(170, 0), line.due(165, 0)), (170, 160, 80));
+    }
+}
