@@ -18,7 +18,7 @@
 //!
 //! Step 7, beside the weak pointers: the driver goes through all entries and moves the tokens of those
 //! whose object is white and old. Between two cycles an entry's address is of an object that the last
-//! one did not free, or that is newer.
+//! one did not free, or that is newer. They are gone through in pieces, with a pause between two.
 //!
 //! Two locks. The driver goes through the entries under one that nobody else takes but the queue's own
 //! end; registering and taking use the other, which is held for a push or a pop. So tokens are never
@@ -143,6 +143,41 @@ struct Entry<K> {
 // SAFETY: the address is compared and looked up, not followed; the token may be sent.
 unsafe impl<K: Send> Send for Entry<K> {}
 
+/// Entries that the driver has seen.
+struct Known<K> {
+    entries: Vec<Entry<K>>,
+    /// Those before this one have been looked at in this cycle.
+    next: usize,
+}
+
+/// Entries that are looked at between two pauses.
+const PIECE: usize = 1024;
+
+impl<K> Known<K> {
+    const fn new() -> Self {
+        Self { entries: Vec::new(), next: 0 }
+    }
+
+    /// A cycle has ended: all are to be looked at, new ones as well.
+    fn begin(&mut self, mut fresh: Vec<Entry<K>>) {
+        self.entries.append(&mut fresh);
+        self.next = 0;
+    }
+
+    /// Looks at a piece of them, and takes the dead out; whether there is more.
+    fn look(&mut self, survives: &dyn Fn(NonNull<u8>) -> bool) -> (VecDeque<K>, bool) {
+        let mut dead = VecDeque::new();
+        for _ in 0..PIECE {
+            match self.entries.get(self.next) {
+                Some(entry) if survives(entry.cell) => self.next += 1,
+                Some(_) => dead.push_back(self.entries.swap_remove(self.next).token),
+                None => return (dead, false),
+            }
+        }
+        (dead, true)
+    }
+}
+
 struct Desk<K, W> {
     fresh: Vec<Entry<K>>,
     ready: VecDeque<K>,
@@ -153,7 +188,7 @@ struct Desk<K, W> {
 pub struct Entries<K, W> {
     desk: Mutex<Desk<K, W>>,
     /// Those that outlived a cycle. Used by the driver, and by the queue's end.
-    known: Mutex<Vec<Entry<K>>>,
+    known: Mutex<Known<K>>,
     wake: Box<dyn Fn(W) + Send + Sync>,
 }
 
@@ -161,7 +196,7 @@ impl<K: Send, W: Send> Entries<K, W> {
     /// No entries. `wake` gives a permit to one who waits.
     pub fn new(wake: impl Fn(W) + Send + Sync + 'static) -> Self {
         let desk = Desk { fresh: Vec::new(), ready: VecDeque::new(), waiting: Vec::new() };
-        Self { desk: Mutex::new(desk), known: Mutex::new(Vec::new()), wake: Box::new(wake) }
+        Self { desk: Mutex::new(desk), known: Mutex::new(Known::new()), wake: Box::new(wake) }
     }
 
     fn desk<R>(&self, f: impl FnOnce(&mut Desk<K, W>) -> R) -> R {
@@ -190,34 +225,36 @@ impl<K: Send, W: Send> Entries<K, W> {
     }
 
     fn watched(&self) -> usize {
-        locked(&self.known, |known| known.len()) + self.desk(|desk| desk.fresh.len())
+        locked(&self.known, |known| known.entries.len()) + self.desk(|desk| desk.fresh.len())
     }
 
     /// Takes everything out, for good: the queue's own end.
     fn close(&self) -> (Vec<Entry<K>>, Vec<Entry<K>>, VecDeque<K>) {
-        let known = locked(&self.known, mem::take);
+        let known = locked(&self.known, |known| mem::take(&mut known.entries));
         self.desk(|desk| (known, mem::take(&mut desk.fresh), mem::take(&mut desk.ready)))
     }
 
-    /// Step 7: moves the tokens of the dead. `survives` says what this cycle does not free.
-    pub fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool) {
-        let waiting = locked(&self.known, |known| {
-            known.append(&mut self.desk(|desk| mem::take(&mut desk.fresh)));
-            let mut dead = VecDeque::new();
-            let mut index = 0;
-            while index < known.len() {
-                if survives(known[index].cell) {
-                    index += 1;
-                } else {
-                    dead.push_back(known.swap_remove(index).token);
-                }
-            }
-            self.desk(|desk| {
+    /// Step 7: moves the tokens of the dead. `survives` says what this cycle does not free; `pause` is
+    /// called between two pieces, and no lock is held meanwhile.
+    pub fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool, pause: &mut dyn FnMut()) {
+        locked(&self.known, |known| known.begin(self.desk(|desk| mem::take(&mut desk.fresh))));
+        while self.bury_piece(survives) {
+            pause();
+        }
+    }
+
+    /// The tokens of a piece of the entries; whether there is more.
+    fn bury_piece(&self, survives: &dyn Fn(NonNull<u8>) -> bool) -> bool {
+        let (waiting, more) = locked(&self.known, |known| {
+            let (mut dead, more) = known.look(survives);
+            let waiting = self.desk(|desk| {
                 desk.ready.append(&mut dead);
                 if desk.ready.is_empty() { Vec::new() } else { mem::take(&mut desk.waiting) }
-            })
+            });
+            (waiting, more)
         });
         waiting.into_iter().for_each(|waiter| (self.wake)(waiter));
+        more
     }
 }
 
@@ -234,12 +271,12 @@ fn locked<T, R>(mutex: &Mutex<T>, f: impl FnOnce(&mut T) -> R) -> R {
 
 /// A queue as the driver sees it.
 trait Bury: Send + Sync {
-    fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool);
+    fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool, pause: &mut dyn FnMut());
 }
 
 impl<K: Send, W: Send> Bury for Entries<K, W> {
-    fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool) {
-        Entries::bury(self, survives);
+    fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool, pause: &mut dyn FnMut()) {
+        Entries::bury(self, survives, pause);
     }
 }
 
@@ -253,12 +290,12 @@ impl Cleanups {
     }
 
     /// Step 7: tells all queues. Those that are gone are forgotten.
-    pub(crate) fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool) {
+    pub(crate) fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool, pause: &mut dyn FnMut()) {
         let mut queues = Vec::new();
         let mut all = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         all.retain(|queue| queue.upgrade().map(|queue| queues.push(queue)).is_some());
         drop(all);
-        queues.iter().for_each(|queue| queue.bury(survives));
+        queues.iter().for_each(|queue| queue.bury(survives, pause));
     }
 }
 

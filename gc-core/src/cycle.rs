@@ -5,7 +5,8 @@
 //! 3 hand 2   guards from before are gone               4 roots    shade the targets of all roots
 //! 5 mark     phase word says mark: allocate black; drain until no grey
 //! 6 hand 3   clear dirty before the emptiness check; every white→marked by anyone sets it;
-//!            after hand 3, logs drained: dirty? back to 5
+//!            weak pointers to what is marked need no second look; after hand 3, logs drained:
+//!            dirty? back to 5
 //! 7 off      CAS(mark, clean → off), spans wait for sweep; weak pointers to the dead are emptied
 //! 8 hand 4   late logs are gone; nobody sweeps before it
 //! 9 sweep    lazily, by allocators and in the background
@@ -38,14 +39,14 @@
 //! sleeps, a goroutine yields and parks. Nobody else waits for it.
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, Slot},
     handshake::{Counters, Handshake},
     local::Local,
     mark::{Marker, Worker, crew::Crew},
     space::Space,
     world::World,
 };
-use core::fmt;
+use core::{fmt, ptr::NonNull};
 
 /// Why the driver of a cycle gives others a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +74,8 @@ pub struct Cycle<'a, S: Space, W: World<S>, P> {
     pause: P,
     crew: &'a Crew,
     recruit: &'a dyn Fn(),
+    /// Slots of weak objects whose targets were white when they were sifted.
+    white: Vec<NonNull<Slot>>,
 }
 
 impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
@@ -93,7 +96,7 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         pause: P,
         crew: &'a Crew,
     ) -> Self {
-        Self { engine, world, marker, slice, pause, crew, recruit: &|| () }
+        Self { engine, world, marker, slice, pause, crew, recruit: &|| (), white: Vec::new() }
     }
 
     /// As before, and `recruit` is called when there is work for helpers.
@@ -211,6 +214,7 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
             if self.engine.phase.read().dirty() {
                 continue;
             }
+            self.sift();
             self.finish_operations(); // hand 3
             self.mark();
             self.finish_reports();
@@ -220,16 +224,27 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         }
     }
 
+    /// Step 6: weak pointers to what is marked by now are done with.
+    fn sift(&mut self) {
+        let Self { engine, white, pause, .. } = self;
+        // SAFETY: we are the driver, and what weak objects know is not swept before step 8.
+        unsafe {
+            let is_marked = |cell| engine.space.is_marked(cell);
+            engine.weaks.sift(white, is_marked, || pause(Pause::Slice));
+        }
+    }
+
     /// Step 7, the spans; then the news of who has died.
     pub fn open(&mut self, cycle: u64) {
-        let engine = self.engine;
+        let Self { engine, white, pause, .. } = self;
         // SAFETY: we are the driver, and `prepare` swept everything.
         unsafe { engine.space.open(cycle) };
         // SAFETY: weak pointers and cleanup queues know objects that the last cycle left, or newer
         // ones; nobody sweeps before step 8 is over.
         let survives = |cell| unsafe { engine.survives(cell, cycle) };
-        engine.weaks.empty(cycle, survives);
-        engine.cleanups.bury(&survives);
+        // SAFETY: we are the driver, and marking has ended.
+        unsafe { engine.weaks.empty(cycle, white, survives, || pause(Pause::Slice)) };
+        engine.cleanups.bury(&survives, &mut || pause(Pause::Slice));
     }
 
     /// Step 8; then sweep may begin.

@@ -89,7 +89,7 @@ impl Slot {
     }
 
     /// Puts a first value into an empty slot that nobody deletes from meanwhile.
-    pub(crate) fn fill(&self, link: Link) {
+    pub fn fill(&self, link: Link) {
         // Release: publishes the object's contents; pairs with `load`.
         self.0.store(raw(link), Ordering::Release);
     }

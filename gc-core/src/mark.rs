@@ -90,6 +90,9 @@ impl Marker {
             }
         }
         line.back(&mut self.stack);
+        if let Some(weaks) = self.stack.take_weaks() {
+            engine.weaks.meet(weaks);
+        }
         self.counts.time += begun.elapsed();
         if self.counts.objects != before {
             engine.phase.set_dirty();

@@ -32,7 +32,7 @@
 //! is not `Send + Sync`: the marker and the destructors run on other threads. As a `#[leaf]` all
 //! of these are welcome if they are `'static + Send + Sync`: then they hold no edge.
 
-use crate::heap::Tag;
+use crate::{engine::Slot, heap::Tag};
 use core::ptr::NonNull;
 
 /// Items of an array that are traced at a time: as much as an ordinary object, so that a slice of
@@ -45,6 +45,8 @@ pub struct Tracer {
     edges: Vec<NonNull<u8>>,
     /// What is left of long arrays.
     pieces: Vec<Piece>,
+    /// Slots of weak objects.
+    weaks: Vec<NonNull<Slot>>,
     /// Whether arrays are cut. Only of objects that stay as they are until the pieces are dealt with.
     cuts: bool,
 }
@@ -74,6 +76,16 @@ impl Tracer {
     #[inline]
     pub fn edge(&mut self, cell: NonNull<u8>) {
         self.edges.push(cell);
+    }
+
+    /// Notes the slot of a weak object, which is no edge.
+    pub fn weak(&mut self, slot: NonNull<Slot>) {
+        self.weaks.push(slot);
+    }
+
+    /// Takes back the slots of weak objects; `None` if there are none.
+    pub(crate) fn take_weaks(&mut self) -> Option<Vec<NonNull<Slot>>> {
+        (!self.weaks.is_empty()).then(|| core::mem::take(&mut self.weaks))
     }
 
     /// A tracer that leaves the ends of long arrays for later.
@@ -150,7 +162,7 @@ impl Tracer {
         self.pieces.append(&mut pieces);
     }
 
-    /// Whether nothing is left.
+    /// Whether no edge is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.edges.is_empty() && self.pieces.is_empty()
     }

@@ -37,10 +37,25 @@
 //! An upgrade makes an unreachable object reachable after the snapshot. So it obeys the rule for new
 //! objects: the marker looks into it, and everything behind it is marked, or was cut by whoever logs.
 //!
+//! # Who is met
+//!
+//! Nobody keeps a list of weak objects. The marker looks into each one that it marks, as into any object,
+//! and notes those that are not empty yet: so workers find them side by side, and those that died are not
+//! found. Not looked into are objects that are black from birth, and they need not be: their target was in
+//! a hand while the word said *mark*, and what anybody holds then is marked when marking ends.
+//!
 //! # Emptying
 //!
-//! Step 7, after the spans are open: the driver goes through all weak objects, forgets the dead ones,
-//! and empties the slot of those whose target is white and old. It notes the cycle, and passes hand 4.
+//! In two parts, each in pieces with a pause between them, as marking is:
+//!
+//! - *Sifting*, in a round of step 5 that has marked nothing, before hand 3: whoever's target is marked by
+//!   now is dropped from the list, for a mark stays until sweep. A round that ends marking has marked
+//!   nothing, and so met nobody: the list is whole.
+//! - *Emptying*, in step 7, after the spans are open: of those that are left, the slot of each whose target
+//!   is white and old is emptied. Then the driver notes the cycle, and passes hand 4.
+//!
+//! So the time from step 7 to hand 4, in which allocators must take fresh spans, grows with the number of
+//! weak pointers whose targets died, not with the number of weak pointers.
 
 use crate::{
     Plain,
@@ -52,10 +67,14 @@ use crate::{
     local::Operation,
     phase::Phase,
     space::Space,
-    sync::{AtomicU64, Mutex, Ordering},
+    sync::{AtomicPtr, AtomicU64, Ordering},
     trace::{Rebind, Trace, Tracer},
 };
-use core::{fmt, marker::PhantomData, ptr::NonNull};
+use core::{
+    fmt,
+    marker::PhantomData,
+    ptr::{self, NonNull},
+};
 
 /// An object in the heap that points to another and does not keep it. Made by
 /// [`Guard::downgrade`].
@@ -103,7 +122,7 @@ impl<'g, T, H: Tag> Weak<'g, T, H> {
 }
 
 impl<H: Tag> Guard<'_, H> {
-    /// Makes a weak pointer to an object. Takes a cell of 16 bytes, and a lock for a moment.
+    /// Makes a weak pointer to an object. Takes a cell of 16 bytes.
     ///
     /// # Panics
     ///
@@ -128,13 +147,8 @@ impl<H: Tag> Guard<'_, H> {
         T: Send + Sync + Rebind<At<'g> = T>,
     {
         let target = Slot::new(Some(object.cell()));
-        match self.try_alloc(Weak { target, marker: PhantomData }) {
-            Ok(weak) => {
-                self.core().engine.weaks.add(weak.cell());
-                Ok(weak)
-            }
-            Err(_) => Err(AllocError::new(object)),
-        }
+        let weak = self.try_alloc(Weak { target, marker: PhantomData });
+        weak.map_err(|_| AllocError::new(object))
     }
 }
 
@@ -146,79 +160,130 @@ impl<T, H> fmt::Debug for Weak<'_, T, H> {
 
 // SAFETY: the slot is no edge: whoever follows it asks `Engine::upgrade` first.
 unsafe impl<T: Send + Sync, H: Tag> Trace<H> for Weak<'_, T, H> {
-    #[inline(always)]
-    fn trace(&self, _: &mut Tracer) {}
+    fn trace(&self, tracer: &mut Tracer) {
+        if self.target.load().is_some() {
+            tracer.weak(NonNull::from(&self.target));
+        }
+    }
 }
 
-// SAFETY: the lifetime is replaced here and, by its own `Rebind`, in the object; nothing is traced.
+// SAFETY: the lifetime is replaced here and, by its own `Rebind`, in the object. There is no edge, but
+// the marker is to look: it meets weak objects in no other way.
 unsafe impl<T: Rebind, H: Tag> Rebind for Weak<'_, T, H> {
     type At<'a> = Weak<'a, T::At<'a>, H>;
-    const EDGES: bool = false;
 }
 
-/// The weak objects of a heap.
+/// The weak objects that a cycle has met.
 #[derive(Debug)]
 pub struct Weaks {
-    /// Made since the last cycle's step 7.
-    fresh: Mutex<Vec<WeakCell>>,
-    /// The others. Used by the driver.
-    known: Mutex<Vec<WeakCell>>,
+    /// Those that are not sifted yet, in the pieces in which workers met them. Pieces are put before the
+    /// others by whoever marks, and taken off all at once, by the driver.
+    met: AtomicPtr<Met>,
     /// The cycle for which all slots have been emptied. Written by the driver.
     emptied: AtomicU64,
 }
 
-/// The cell of a weak object, whose first word is the slot.
+/// Slots that a worker met in one slice of marking.
 #[derive(Debug)]
-struct WeakCell(NonNull<u8>);
-
-// SAFETY: followed by the driver alone, and only while the cell is allocated.
-unsafe impl Send for WeakCell {}
+struct Met {
+    slots: Vec<NonNull<Slot>>,
+    next: *mut Met,
+}
 
 impl Default for Weaks {
     fn default() -> Self {
-        let (fresh, known) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
-        Self { fresh, known, emptied: AtomicU64::new(1) }
+        Self { met: AtomicPtr::new(ptr::null_mut()), emptied: AtomicU64::new(1) }
     }
-}
-
-fn locked<T, R>(mutex: &Mutex<T>, f: impl FnOnce(&mut T) -> R) -> R {
-    // Nothing under these locks panics, so poison carries no news.
-    f(&mut mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
 }
 
 impl Weaks {
-    /// Registers a weak object, which a guard keeps during the call. Its cell begins with a [`Slot`].
-    pub fn add(&self, weak: NonNull<u8>) {
-        locked(&self.fresh, |fresh| fresh.push(WeakCell(weak)));
+    /// A slice of marking met these.
+    pub(crate) fn meet(&self, slots: Vec<NonNull<Slot>>) {
+        // Relaxed: a first guess; what it leads to is not read here.
+        let mut next = self.met.load(Ordering::Relaxed);
+        let piece = Box::into_raw(Box::new(Met { slots, next }));
+        // Release: publishes the piece, and those before it by the chain of exchanges; pairs with
+        // `take_met`. Relaxed: as above. Nothing is taken off one by one, so an address that comes again
+        // is no danger.
+        while let Err(found) =
+            self.met.compare_exchange_weak(next, piece, Ordering::Release, Ordering::Relaxed)
+        {
+            next = found;
+            // SAFETY: the piece is nobody else's before the exchange.
+            unsafe { (*piece).next = next };
+        }
     }
 
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        locked(&self.fresh, |fresh| fresh.len()) + locked(&self.known, |known| known.len())
+    /// Takes all that workers have met, piece by piece.
+    fn take_met(&self) -> impl Iterator<Item = Vec<NonNull<Slot>>> {
+        // Acquire: brings the pieces; pairs with `meet`.
+        let mut first = self.met.swap(ptr::null_mut(), Ordering::Acquire);
+        core::iter::from_fn(move || {
+            let piece = NonNull::new(first)?;
+            // SAFETY: made by `meet` from a box, and off the list, so ours.
+            let Met { slots, next } = *unsafe { Box::from_raw(piece.as_ptr()) };
+            first = next;
+            Some(slots)
+        })
     }
 
-    /// Step 7: empties the slots of dead targets. `survives` says what this cycle does not free.
-    pub(crate) fn empty(&self, cycle: u64, survives: impl Fn(NonNull<u8>) -> bool) {
-        let mut fresh = locked(&self.fresh, core::mem::take);
-        locked(&self.known, |known| {
-            known.append(&mut fresh);
-            known.retain(|&WeakCell(weak)| {
-                if !survives(weak) {
-                    return false;
+    /// Before hand 3: leaves in `white` the slots whose targets are not marked yet, of those that were met
+    /// since the last call. `pause` is called after each piece.
+    ///
+    /// # Safety
+    ///
+    /// The caller drives a cycle, between steps 4 and 7. `is_marked` may be asked of any allocated cell.
+    pub(crate) unsafe fn sift(
+        &self,
+        white: &mut Vec<NonNull<Slot>>,
+        is_marked: impl Fn(NonNull<u8>) -> bool,
+        mut pause: impl FnMut(),
+    ) {
+        for slots in self.take_met() {
+            // SAFETY: slots of objects that were marked in this cycle.
+            let target = |slot: &NonNull<Slot>| unsafe { slot.as_ref() }.load();
+            white.extend(slots.into_iter().filter(|slot| !target(slot).is_some_and(&is_marked)));
+            pause();
+        }
+    }
+
+    /// Step 7: empties those of the slots whose targets are dead. `survives` says what this cycle does not
+    /// free. `pause` is called after each piece.
+    ///
+    /// # Safety
+    ///
+    /// The caller drives a cycle, between its steps 7 and 8, and the slots are what sifting left.
+    pub(crate) unsafe fn empty(
+        &self,
+        cycle: u64,
+        white: &[NonNull<Slot>],
+        survives: impl Fn(NonNull<u8>) -> bool,
+        mut pause: impl FnMut(),
+    ) {
+        for piece in white.chunks(PIECE) {
+            for slot in piece {
+                // SAFETY: the slot is of an object that was marked in the cycle that ended.
+                let slot = unsafe { slot.as_ref() };
+                if !slot.load().is_some_and(&survives) {
+                    slot.empty();
                 }
-                // SAFETY: the object survives, so it is there; it begins with its slot.
-                let target = unsafe { weak.cast::<Slot>().as_ref() };
-                let alive = target.load().is_some_and(&survives);
-                if !alive {
-                    target.empty();
-                }
-                alive
-            });
-        });
+            }
+            pause();
+        }
         // Release: whoever sees the cycle sees the slots empty; pairs with `Engine::upgrade`.
         self.emptied.store(cycle, Ordering::Release);
     }
 }
+
+impl Drop for Weaks {
+    fn drop(&mut self) {
+        // A cycle that unwound leaves some.
+        self.take_met().for_each(drop);
+    }
+}
+
+/// Slots that are emptied between two pauses.
+const PIECE: usize = 1024;
 
 impl<S: Space> Engine<S> {
     /// The target of a weak object, unless it is dead. See the [module](self).
@@ -230,7 +295,7 @@ impl<S: Space> Engine<S> {
     /// # Safety
     ///
     /// The caller holds a guard, and the operation is of a local state of the same world; the slot is
-    /// that of a registered weak object.
+    /// that of a weak object.
     pub unsafe fn upgrade(
         &self,
         operation: &Operation<'_, S>,

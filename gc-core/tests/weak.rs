@@ -78,6 +78,38 @@ fn an_upgrade_keeps_what_nothing_else_does() {
     assert!(weak.get(&guard).upgrade(&guard) == Some(kept.get(&guard)));
 }
 
+/// The driver gives way while it empties many slots, and goes through those of the dead only.
+#[test]
+fn many_weak_pointers_are_dealt_with_in_pieces() {
+    gc_core::tag! { struct Many; }
+    const TARGETS: usize = 10_000;
+    let heap: Heap<Many> = Heap::builder()
+        .slice(usize::MAX)
+        .checkmark(true)
+        .build(Blocks::poisoned(), Threads::new())
+        .unwrap();
+    let (kept, known) = {
+        let guard = heap.enter();
+        let targets: Vec<_> = (0..TARGETS).map(|n| guard.alloc(n)).collect();
+        let known = guard.alloc_slice(targets.iter().map(|&target| guard.downgrade(target)));
+        let kept = guard.alloc_slice(targets.into_iter().step_by(2));
+        (guard.root(kept), guard.root(known))
+    };
+    let pauses_of_a_collection = || {
+        let mut pauses = 0;
+        heap.collect_with(|_| pauses += 1).unwrap();
+        pauses
+    };
+    let with_deaths = pauses_of_a_collection();
+    let without = pauses_of_a_collection();
+    assert!(with_deaths >= without + TARGETS / 2 / 1024, "{with_deaths} and {without} pauses");
+    let guard = heap.enter();
+    for (n, weak) in known.get(&guard).as_slice().iter().enumerate() {
+        assert_eq!(weak.get().upgrade(&guard).as_deref().copied(), (n % 2 == 0).then_some(n));
+    }
+    assert_eq!(kept.get(&guard).len(), TARGETS / 2);
+}
+
 /// Threads look up and drop what a cache keeps weakly, while cycles run one after the other.
 #[test]
 fn upgrades_race_with_the_end_of_marking() {

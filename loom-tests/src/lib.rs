@@ -63,7 +63,7 @@
 //! | 7 | a new object is whole and has its colour before anybody looks at it | `gc_cycle` (`start_with_a_new_object`, `allocation_at_the_end`), [`search`] | `allocation_white`, `white_before_step_5`, `black_before_step_5`, `two_readings`; `AllocateWhite`, `BlackBeforeMark`, `TwoReadings`, `SweepsTheCycleToCome` |
 //! | 8 | an assist gives back what it does not mark | `gc_cycle` (`marking_with_an_assist`). There is no credit, so none is lost; nobody parks for it | `a_loan_is_not_counted` |
 //! | 9 | no more helpers than Ps may be spared | one word, raised by compare-and-swap (`runtime::wire`); it decides who helps, never what is marked | – |
-//! | 10 | a weak pointer leads to a living object or to nobody, and all agree | `gc_weak`, [`search`] (`Start::Weak`) | `upgrade_by_reading`, `upgrade_unlogged`, `off_is_alive`, `emptied_…`; `UpgradeByReading`, `UpgradeUnlogged` |
+//! | 10 | a weak pointer leads to a living object or to nobody, and all agree | `gc_weak`, [`search`] (`Start::Weak`) | `upgrade_by_reading`, `upgrade_unlogged`, `off_is_alive`, `emptied_…`, `not_met`, `sifted_the_wrong_way`, `marking_ends_unsifted`; `UpgradeByReading`, `UpgradeUnlogged` |
 //! | 11 | no token lies beside a taker that sleeps | `gc_cleanup` | `looks_and_then_waits`, `waiters_out_before_tokens_in` |
 //! | 12 | roots are shaded when everybody logs; one that is made later needs no scan | `gc_cycle` (`start_…`), [`search`] | `no_hand_1`, `no_hand_2` |
 //! | | no edge is lost under a lock, and the marker waits for none | `gc_lock` (`a_move_under_locks`), [`search`] (`Start::Locked`) | `nothing_is_reported`, `reports_are_not_waited_for`, `report_leaves_the_word_clean`; `LockReportedOnce`, `ReportsNotWaitedFor` |

@@ -93,6 +93,7 @@ unsafe fn trace(address: NonNull<u8>, tracer: &mut Tracer) {
     let mut report = |edge: Link| edge.into_iter().for_each(|edge| tracer.edge(edge));
     match &cell.edge {
         Edge::Plain => report(cell.next.load()),
+        Edge::Weak if cell.next.load().is_some() => tracer.weak(NonNull::from(&cell.next)),
         Edge::Weak => {}
         Edge::Locked { lock, edge, .. } => {
             // SAFETY: inside, nobody changes the edge, says the lock; loom checks it.
@@ -274,9 +275,15 @@ impl Heap {
     pub fn weak(locals: usize) -> Arc<Heap> {
         let b = Cell::new(None, 1);
         let a = Cell::weak(Some(b.address()));
-        let heap = Self::of(vec![b, a, Cell::new(None, 1)], locals);
-        heap.engine.weaks.add(heap.cell(A));
-        heap
+        Self::of(vec![b, a, Cell::new(None, 1)], locals)
+    }
+
+    /// `r → A → B` and a second root `C`; the one free cell is for a weak object.
+    pub fn to_be_known(locals: usize) -> Arc<Heap> {
+        let b = Cell::new(None, 1);
+        let a = Cell::new(Some(b.address()), 1);
+        let free = Cell { edge: Edge::Weak, ..*Cell::new(None, 0) };
+        Self::of(vec![b, a, Cell::new(None, 1), Box::new(free)], locals)
     }
 
     #[expect(clippy::vec_box, reason = "as in `Tiny`")]
@@ -448,11 +455,24 @@ impl Mutator<'_> {
         done.expect("the logs of a model are long enough");
     }
 
-    /// Makes an object.
+    /// Makes an object whose edge leads nowhere.
     pub fn alloc(&self, pin: Pin) -> NonNull<u8> {
+        self.alloc_with(pin, |_| ())
+    }
+
+    /// Makes a weak object, of a free cell that is for one.
+    pub fn downgrade(&self, pin: Pin, target: NonNull<u8>) -> NonNull<u8> {
+        self.look(target);
+        self.alloc_with(pin, |weak| weak.next.fill(Some(target)))
+    }
+
+    fn alloc_with(&self, pin: Pin, fill: impl Fn(&Cell)) -> NonNull<u8> {
         let write = |address: NonNull<u8>| {
             // SAFETY: a free cell, taken for this object.
-            unsafe { cell(address) }.alive.with_mut(|alive| unsafe { *alive = true });
+            let cell = unsafe { cell(address) };
+            // SAFETY: as above.
+            cell.alive.with_mut(|alive| unsafe { *alive = true });
+            fill(cell);
         };
         // SAFETY: the pin is of a guard that is held.
         let taken = self.operate(|engine, me| unsafe { engine.allocate(me, pin, &KIND, 8, write) });

@@ -35,7 +35,7 @@ fn a_taker_is_woken() {
             let queue = queue.clone();
             move || take(&queue)
         });
-        queue.bury(&|_| false);
+        queue.bury(&|_| false, &mut || ());
         assert_eq!(taker.join().unwrap(), 7);
     });
 }
@@ -52,7 +52,7 @@ fn each_token_is_taken_once() {
         });
         let driver = thread::spawn({
             let queue = queue.clone();
-            move || queue.bury(&|_| false)
+            move || queue.bury(&|_| false, &mut || ())
         });
         let mine = take(&queue);
         driver.join().unwrap();

@@ -2,12 +2,14 @@
 //!
 //! `A` is a weak object, a root, and points to `B`, which nothing else leads to. A mutator upgrades it
 //! at any moment from the start of marking to the sweep, puts what it got behind `C`, and looks at it
-//! when all is over.
+//! when all is over. Nobody keeps a list of weak objects: whoever marks one notes it, and one that is
+//! black from birth needs no note.
 #![cfg(loom)]
 
-use gc_core::mark::Marker;
+use gc_core::mark::{Marker, Worker};
+use loom::thread;
 use loom_tests::model;
-use loom_tests::tiny::{A, C, Heap, look_behind_c, mark_and_sweep, mutate, root};
+use loom_tests::tiny::{A, C, Heap, Mutator, look_behind_c, mark_and_sweep, mutate, root};
 
 /// Runs a cycle from the start of marking on, beside one who upgrades, twice.
 fn upgrade_beside_the_end() {
@@ -54,7 +56,7 @@ fn two_upgrades_agree() {
                     me.look(object);
                     // The second, scripted: whatever the word says by now, the first holds it.
                     let heap = me.heap;
-                    let other = loom_tests::tiny::Mutator { heap, local: &heap.world.0[1] };
+                    let other = Mutator { heap, local: &heap.world.0[1] };
                     other.guard(|_| {
                         assert!(other.upgrade(heap.cell(A)) == Some(object), "held, and dead");
                     });
@@ -63,5 +65,69 @@ fn two_upgrades_agree() {
         });
         mark_and_sweep(&mut cycle, &heap);
         one.join().unwrap();
+    });
+}
+
+/// A weak object is made while marking begins or ends, and its target's last edge is cut: the target
+/// outlives this cycle, or the weak object is emptied.
+fn made_beside_a_cycle(from_the_start: bool) {
+    let heap = Heap::to_be_known(1);
+    root(&heap);
+    let maker = |me: Mutator<'_>| {
+        me.guard(|pin| {
+            let Some(b) = me.swap(me.heap.cell(A), None) else { unreachable!("it leads there") };
+            me.set(me.heap.cell(C), Some(me.downgrade(pin, b)));
+        });
+    };
+    let mut marker = Marker::default();
+    let mut cycle = heap.cycle(&mut marker, |_| ());
+    let early = from_the_start.then(|| mutate(&heap, 0, maker));
+    cycle.start(false);
+    cycle.shade_roots();
+    let maker = early.unwrap_or_else(|| mutate(&heap, 0, maker));
+    mark_and_sweep(&mut cycle, &heap);
+    maker.join().unwrap();
+    let me = Mutator { heap: &heap, local: &heap.world.0[0] };
+    me.guard(|_| {
+        let weak = me.load(heap.cell(C)).expect("put there");
+        me.upgrade(weak).into_iter().for_each(|target| me.look(target));
+    });
+}
+
+#[test]
+fn a_weak_object_that_is_made_while_marking_begins() {
+    model("a weak object, made while marking begins", 1, || made_beside_a_cycle(true));
+}
+
+#[test]
+fn a_weak_object_that_is_made_while_marking_ends() {
+    model("a weak object, made while marking ends", 2, || made_beside_a_cycle(false));
+}
+
+/// A weak object that a mutator has marked, who assists, is emptied like any other.
+#[test]
+fn a_weak_object_that_an_assist_has_met() {
+    model("a weak object that an assist has met", 2, || {
+        let heap = Heap::weak(1);
+        // The table gives them back as `A`, `C`: the driver looks into `C` and shares `A`.
+        for index in [C, A] {
+            heap.engine.roots.add(heap.cell(index));
+        }
+        let mut marker = Marker::default();
+        let mut cycle = heap.cycle_in_slices(1, &mut marker, |_| ());
+        cycle.start(false);
+        cycle.shade_roots();
+        let mutator = thread::spawn({
+            let heap = heap.clone();
+            move || {
+                let worker = Worker::new(&heap.engine, &heap.world, &heap.crew, &|| (), 1);
+                // SAFETY: all three are one heap's.
+                unsafe { worker.assist(1) };
+            }
+        });
+        mark_and_sweep(&mut cycle, &heap);
+        mutator.join().unwrap();
+        let me = Mutator { heap: &heap, local: &heap.world.0[0] };
+        me.guard(|_| assert!(me.upgrade(heap.cell(A)).is_none(), "nothing else led to it"));
     });
 }

@@ -207,7 +207,8 @@ impl<H: Tag> Core<H> {
     }
 
     /// Checkmark: marks again from the roots with a set and no barrier, and compares. Between
-    /// steps 7 and 8, when nothing is swept, everything reachable is marked or newer.
+    /// steps 7 and 8, when nothing is swept, everything reachable is marked or newer, and no weak
+    /// pointer leads to anything else.
     fn check(&self, cycle: u64) {
         let space = &self.engine.space;
         let mut seen = HashSet::new();
@@ -219,14 +220,19 @@ impl<H: Tag> Core<H> {
             }
             // SAFETY: the cell was reached from a root after step 7, and nobody sweeps before
             // step 8 is over.
-            let (kind, fine) = unsafe {
-                (space.kind(cell), space.is_marked(cell) || space.is_of_cycle(cell, cycle))
-            };
+            let (kind, fine) = unsafe { (space.kind(cell), self.engine.survives(cell, cycle)) };
             assert!(fine, "checkmark: {} at {cell:p} is reachable and white", (kind.name)());
             if let Some(trace) = kind.trace {
                 // SAFETY: the object is of the cell's kind.
                 unsafe { trace(cell, &mut stack) };
             }
+        }
+        for weak in stack.take_weaks().into_iter().flatten() {
+            // SAFETY: the slot is of an object just seen; what it holds is not swept yet.
+            let fine = unsafe {
+                weak.as_ref().load().is_none_or(|cell| self.engine.survives(cell, cycle))
+            };
+            assert!(fine, "checkmark: a weak pointer at {weak:p} leads to the dead");
         }
     }
 
