@@ -129,6 +129,8 @@ pub(crate) fn board(m: &Machine, run: Run) -> NonNull<Context> {
     let task = unsafe { task.as_ref() };
     // SAFETY: as above; `give_stack` gave it a slot.
     let slot = unsafe { task.slot() }.as_ref().expect("a goroutine runs on a stack");
+    // SAFETY: as above.
+    unsafe { slot.context().warm() };
     m.switched_to(Some((task, slot.words(), slot.context().thread())));
     NonNull::from(slot.context())
 }

@@ -116,6 +116,21 @@ impl Context {
         None
     }
 
+    /// Asks memory for the innermost frames, all at once.
+    ///
+    /// A stack that has waited for long is in no cache, and the functions that return on it, one after the
+    /// other, would wait for each of its lines in turn.
+    ///
+    /// # Safety
+    ///
+    /// The context is suspended, or new, and the caller's alone.
+    #[inline]
+    pub(crate) unsafe fn warm(&self) {
+        #[cfg(own_tls)]
+        // SAFETY: the caller's promise.
+        x86_64::warm(unsafe { *self.sp.get() });
+    }
+
     /// Thread mode: the running thread is this context's from now on.
     pub(crate) fn adopt(&self) {
         self.baton.adopt();
