@@ -53,6 +53,7 @@ use core::{
 use std::time::Instant;
 
 use crate::{
+    error::fatal,
     future::waker::FutureRef,
     goroutine,
     parker::{self, Parker},
@@ -450,7 +451,11 @@ impl ThreadRef {
 impl Clone for ThreadRef {
     fn clone(&self) -> Self {
         // Relaxed: a new reference is made from one that exists.
-        self.record().references.fetch_add(1, Ordering::Relaxed);
+        let before = self.record().references.fetch_add(1, Ordering::Relaxed);
+        // As `Arc`: a count that comes round would give a record in use to another thread.
+        if before > u32::MAX / 2 {
+            fatal(format_args!("a thread has too many waiters: they leak"));
+        }
         Self(self.0)
     }
 }
@@ -555,6 +560,32 @@ mod tests {
         assert_eq!(park_until(WaitReason::Park, Instant::now()), Woken::Timeout);
         me.unpark();
         assert_eq!(park_until(WaitReason::Park, Instant::now()), Woken::Unparked);
+    }
+
+    /// Whether a forked child that calls `f` aborts.
+    fn aborts(f: impl FnOnce()) -> bool {
+        // SAFETY: the child calls `f`, which uses atomics and writes a line, and ends.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                f();
+                libc::_exit(0);
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &mut status, 0), child);
+            libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGABRT
+        }
+    }
+
+    #[test]
+    fn waiters_that_leak_without_end_do_not_come_round() {
+        let thread = ThreadRef::fresh();
+        let cloned_at = |names| {
+            thread.record().references.store(names, Ordering::Relaxed);
+            core::mem::forget(thread.clone());
+        };
+        assert!(!aborts(|| cloned_at(1 << 20)));
+        assert!(aborts(|| cloned_at(u32::MAX)));
     }
 
     #[test]

@@ -67,10 +67,11 @@ impl fmt::Display for Shutdown {
             (many, _) => write!(f, "{many} goroutines are left:")?,
         }
         self.left.iter().try_for_each(|goroutine| write!(f, "\n  {goroutine}"))?;
-        match (self.left.len(), self.futures) {
-            (_, 0) => Ok(()),
-            (0, futures) => write!(f, "{futures} futures are left"),
-            (_, futures) => write!(f, "\n{futures} futures are left"),
+        let line = if self.left.is_empty() { "" } else { "\n" };
+        match self.futures {
+            0 => Ok(()),
+            1 => write!(f, "{line}1 future is left"),
+            many => write!(f, "{line}{many} futures are left"),
         }
     }
 }
@@ -386,7 +387,8 @@ impl Scheduler {
     /// With a deadline, gives up waiting after that time and reports who is left; a later call
     /// waits again. See the [module](self).
     pub fn shutdown(&self, deadline: Option<Duration>) -> Shutdown {
-        let limit = deadline.map(|wait| Instant::now() + wait);
+        // One beyond the end of the clock is none.
+        let limit = deadline.and_then(|wait| Instant::now().checked_add(wait));
         let mut end = self.shared.end.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.gate.shut();
         self.shared.dismiss_carriers();

@@ -89,8 +89,11 @@ impl Alarm {
         let Some(waker) = self.exchange(None) else { return };
         match Waiter::try_from(waker) {
             Ok(waiter) => waiter.unpark_due(shared),
-            // A waker of the user's: if it panics, the timers go on.
-            Err(waker) => drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
+            // A waker of the user's: if it panics, the timers go on. What it panicked with may panic
+            // again when dropped, so it stays.
+            Err(waker) => {
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(core::mem::forget);
+            }
         }
     }
 }

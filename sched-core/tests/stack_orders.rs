@@ -9,9 +9,13 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use common::in_both_modes;
+use common::{MODES, in_both_modes, with};
 use dig::dig;
-use sched_core::{Spawn, SpawnError, stack::LARGEST_STACK};
+use sched_core::{
+    Config, Error, NoHooks, Scheduler, Spawn, SpawnError,
+    stack::{LARGEST_STACK, Slots, SlotsConfig, StackError},
+    tls::{Surplus, probe},
+};
 
 #[test]
 fn each_size_is_had_and_can_be_used() {
@@ -37,6 +41,32 @@ fn a_size_that_no_stack_has_is_an_error_that_tells_the_largest() {
         let largest = scheduler.spawn_with(Spawn::new().stack_bytes(most), || 7);
         assert_eq!(largest.expect("it is had").join().expect("no panic"), 7);
     });
+}
+
+#[test]
+fn a_usual_size_of_nothing_is_the_least_that_works() {
+    for thread_mode in MODES {
+        let scheduler = with(Config { procs: 1, stack_bytes: 0, thread_mode, ..Config::default() });
+        let large = Spawn::new().stack_bytes(1 << 20);
+        assert_eq!(scheduler.spawn(|| 7).expect("it is open").join().expect("no panic"), 7);
+        assert!(scheduler.spawn_with(large, || dig(1 << 19)).expect("it is open").join().is_ok());
+        assert_eq!(scheduler.shutdown(None).left, []);
+    }
+}
+
+#[test]
+fn usual_sizes_beyond_the_address_space_are_errors() {
+    // The last two are nothing, and little, if the bytes of a slab are counted without care.
+    for stack_bytes in [usize::MAX, usize::MAX / 2, 1 << 47, 1 << 58, (1 << 58) + 4096] {
+        for thread_mode in MODES {
+            let config = Config { procs: 1, stack_bytes, thread_mode, ..Config::default() };
+            let refused = Scheduler::new(config, Arc::new(NoHooks));
+            assert!(matches!(refused, Err(Error::Stacks(StackError::NoMemory))), "{refused:?}");
+        }
+        let slots =
+            Slots::new(SlotsConfig { stack_bytes, ..SlotsConfig::default() }, probe(Surplus::Take));
+        assert_eq!(slots.prepare(1), Err(StackError::NoMemory));
+    }
 }
 
 #[test]

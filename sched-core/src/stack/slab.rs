@@ -60,7 +60,8 @@ impl Maker {
         Maker {
             mode,
             source,
-            slot_bytes: stack_bytes.max(least).next_multiple_of(page),
+            // The most that can be asked for is refused by the source.
+            slot_bytes: stack_bytes.clamp(least, usize::MAX - page).next_multiple_of(page),
             slots_per_slab: slots_per_slab.max(1),
             page,
             slabs: Vec::new(),
@@ -74,7 +75,8 @@ impl Maker {
     /// A new slot, ready for a goroutine.
     pub(super) fn make(&mut self) -> Result<NonNull<Record>, StackError> {
         if self.slabs.last().is_none_or(|slab| slab.made == self.slots_per_slab) {
-            let base = self.source.reserve(self.slot_bytes * self.slots_per_slab)?;
+            let bytes = self.slot_bytes.checked_mul(self.slots_per_slab);
+            let base = self.source.reserve(bytes.ok_or(StackError::NoMemory)?)?;
             self.slabs.push(Slab { base, made: 0, ahead: false });
         }
         let slab = self.slabs.last_mut().ok_or(StackError::NoMemory)?;

@@ -57,7 +57,9 @@ impl SlotsConfig {
             stack_bytes: order.stack_bytes.saturating_mul(4),
             slots_per_slab: (order.slots_per_slab / 4).max(1),
         };
-        core::iter::successors(Some(self), move |order| {
+        // Four times nothing would never be large.
+        let first = SlotsConfig { stack_bytes: self.stack_bytes.max(1), ..self };
+        core::iter::successors(Some(first), move |order| {
             (order.stack_bytes < LARGEST_STACK).then(|| next(order))
         })
     }

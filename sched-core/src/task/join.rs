@@ -83,6 +83,9 @@ unsafe impl<T: Send> Send for JoinHandle<T> {}
 // SAFETY: through a shared handle one can only ask whether the goroutine has ended, or abort it.
 unsafe impl<T: Send> Sync for JoinHandle<T> {}
 
+/// The result does not lie in the handle.
+impl<T> Unpin for JoinHandle<T> {}
+
 impl<T> JoinHandle<T> {
     /// # Safety
     ///

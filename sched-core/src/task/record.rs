@@ -9,6 +9,7 @@ use super::{
     state::{DropHandle, State},
 };
 use crate::{
+    error::fatal,
     machine::Machine,
     park::{WaitReason, Waiter},
     policy::Class,
@@ -70,6 +71,9 @@ pub(crate) struct Task {
     /// The place in the heap of deadlines, or `NO_PLACE`.
     timer_place: AtomicUsize,
 }
+
+/// More names of a goroutine than any program has but one that leaks them.
+const MOST_NAMES: u32 = u32::MAX / 2;
 
 /// In no heap.
 const NO_PLACE: usize = usize::MAX;
@@ -378,7 +382,11 @@ impl TaskRef {
     /// A further reference to a record that the caller knows to be counted.
     pub(crate) fn of(task: &Task) -> Self {
         // Relaxed: a new reference is made from one that exists.
-        task.references.fetch_add(1, Ordering::Relaxed);
+        let before = task.references.fetch_add(1, Ordering::Relaxed);
+        // As `Arc`: a count that comes round would free a record in use.
+        if before > MOST_NAMES {
+            fatal(format_args!("goroutine {} has too many waiters: they leak", task.id()));
+        }
         TaskRef(NonNull::from(task))
     }
 
