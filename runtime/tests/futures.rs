@@ -1,10 +1,10 @@
 //! Futures on the runtime: channels awaited here and on other executors, the combinators of the `futures`
 //! crates, and what becomes of a value on its way to a receive that is dropped.
 
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use futures::future::{Either, join_all, select};
@@ -17,7 +17,7 @@ fn on_runtime<T: Send>(body: impl FnOnce() -> T + Send) -> T {
 }
 
 /// Polls once, with a waker that does nothing.
-fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -211,4 +211,95 @@ fn a_waker_may_change_from_poll_to_poll() {
         // The first waker does nothing: only the second one ends this.
         assert_eq!(block_on(recv), Ok(5));
     });
+}
+
+/// A waker that panics.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker of the test");
+    }
+}
+
+/// A receive that waits, and panics whoever wakes it.
+fn waits<T>(receive: &mut Pin<Box<impl Future<Output = T>>>) {
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(receive.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+}
+
+#[test]
+fn a_value_is_one_value_though_its_receivers_waker_panics() {
+    let value = Arc::new(());
+    let given = || Arc::clone(&value);
+    let (tx, rx) = chan::rendezvous::<Arc<()>>();
+    let sends: [&dyn Fn(); 3] = [
+        &|| tx.send(given()).unwrap(),
+        &|| assert_eq!(poll_once(pin!(tx.send_async(given()))), Poll::Ready(Ok(()))),
+        &|| {
+            let mut place = Some(given());
+            runtime::select! { send(&tx, &mut place) -> sent => sent.unwrap() };
+            assert!(place.is_none());
+        },
+    ];
+    for send in sends {
+        let mut receive = Box::pin(rx.recv_async());
+        waits(&mut receive);
+        send();
+        assert_eq!(Arc::strong_count(&value), 2, "it is with the receiver, and nowhere else");
+        assert!(matches!(poll_once(receive.as_mut()), Poll::Ready(Ok(_))));
+        assert_eq!(Arc::strong_count(&value), 1);
+    }
+}
+
+#[test]
+fn a_case_that_has_won_sends_nothing_more() {
+    use runtime::select::{SendCase, Wait, run};
+    let (tx, rx) = chan::bounded(2);
+    let mut place = Some(Box::new(7));
+    let case = SendCase::new(&tx, &mut place);
+    assert_eq!(run([case.case()], Wait::None), 0);
+    assert_eq!(run([case.case()], Wait::None), runtime::select::DEFAULT);
+    assert!(case.finish().is_ok());
+    assert_eq!(rx.try_iter().collect::<Vec<_>>(), [Box::new(7)]);
+}
+
+#[test]
+fn the_end_of_a_channel_wakes_all_though_one_of_their_wakers_panics() {
+    let (tx, rx) = chan::rendezvous::<u8>();
+    let mut receive = Box::pin(rx.recv_async());
+    waits(&mut receive);
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| rx.recv());
+        let future = scope.spawn(|| block_on(rx.recv_async()));
+        drop(tx);
+        assert_eq!(thread.join().unwrap(), Err(RecvError));
+        assert_eq!(future.join().unwrap(), Err(RecvError));
+    });
+    assert_eq!(poll_once(receive.as_mut()), Poll::Ready(Err(RecvError)));
+}
+
+/// A waker that drops what an executor that is gone has left.
+struct Drops<T>(Mutex<Option<T>>);
+
+impl<T: Send> Wake for Drops<T> {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.lock().unwrap().take());
+    }
+}
+
+#[test]
+fn a_waker_may_drop_others_that_wait_for_the_same_end() {
+    let (tx, rx) = chan::rendezvous::<u8>();
+    let rx: &'static chan::Receiver<u8> = Box::leak(Box::new(rx));
+    let mut first = Box::pin(rx.recv_async());
+    let drops = Arc::new(Drops(Mutex::new(None)));
+    let waker = Waker::from(Arc::clone(&drops));
+    assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let mut second = Box::pin(rx.recv_async());
+    assert!(poll_once(second.as_mut()).is_pending());
+    *drops.0.lock().unwrap() = Some(second);
+    drop(tx);
+    assert!(drops.0.lock().unwrap().is_none());
+    assert_eq!(poll_once(first.as_mut()), Poll::Ready(Err(RecvError)));
 }

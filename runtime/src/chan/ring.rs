@@ -104,8 +104,9 @@ impl<T> Ring<T> {
 
     /// The place `offset` behind the head.
     fn index(&self, offset: usize) -> usize {
-        let at = self.head + offset;
-        if at < self.places.len() { at } else { at - self.places.len() }
+        // There may be as many places as there are numbers, if values have no size.
+        let behind = self.places.len() - self.head;
+        if offset < behind { self.head + offset } else { offset - behind }
     }
 }
 
@@ -150,6 +151,19 @@ mod tests {
             }
             assert_eq!(ring.len(), model.len());
         }
+    }
+
+    #[test]
+    fn nothing_overflows_with_as_many_places_as_there_are_numbers() {
+        let mut ring = Ring::<()>::new(usize::MAX);
+        // SAFETY: not full; the places are there; not empty, three times.
+        unsafe {
+            ring.push_front(&());
+            ring.push(&());
+            ring.push(&());
+            (0..3).for_each(|_| ring.pop(&mut ()));
+        }
+        assert!(ring.is_empty());
     }
 
     #[test]

@@ -146,8 +146,8 @@ impl<T> Operate for RecvCase<'_, T> {
 
 /// A send.
 pub struct SendCase<'a, T> {
-    /// `None` if the slot was empty.
-    chan: Option<&'a Chan<T>>,
+    /// `None` if the slot was empty, or the value has gone: one who runs the case again sends nothing.
+    chan: Cell<Option<&'a Chan<T>>>,
     /// The user's own place, ours for `'a`. While the case is switched on it holds `Some`.
     place: *mut Option<T>,
     /// The value in it. A server reads it through a pointer.
@@ -163,6 +163,7 @@ impl<'a, T> SendCase<'a, T> {
         let place: *mut Option<T> = value;
         // SAFETY: `place` comes from a reference of our own.
         let value = unsafe { &mut *place }.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+        let chan = Cell::new(chan);
         SendCase { chan, place, value, settled: Cell::new(None), _borrow: PhantomData }
     }
 
@@ -188,11 +189,11 @@ impl<'a, T> SendCase<'a, T> {
 
 impl<T> Operate for SendCase<'_, T> {
     fn lock(&self) -> Option<&Lock<()>> {
-        self.chan.map(Chan::lock)
+        self.chan.get().map(Chan::lock)
     }
 
     unsafe fn look(&self, held: &LockGuard<'_, ()>, _: Option<Instant>) -> Look {
-        let Some(chan) = self.chan else { return Look::Wait };
+        let Some(chan) = self.chan.get() else { return Look::Wait };
         // SAFETY: the lock is held; after a move `settle` forgets the value before anyone looks.
         unsafe { chan.state(held).send(self.value) }
     }
@@ -202,13 +203,13 @@ impl<T> Operate for SendCase<'_, T> {
     }
 
     unsafe fn queue(&self, held: &LockGuard<'_, ()>, node: &Node) {
-        let Some(chan) = self.chan else { return };
+        let Some(chan) = self.chan.get() else { return };
         // SAFETY: the lock is held, and the caller keeps the node in place.
         unsafe { chan.state(held).list(Side::Send).push_back(node) };
     }
 
     unsafe fn unqueue(&self, held: &LockGuard<'_, ()>, node: &Node) {
-        let Some(chan) = self.chan else { return };
+        let Some(chan) = self.chan.get() else { return };
         // SAFETY: the lock is held; the node was queued here and nowhere else.
         unsafe { chan.state(held).list(Side::Send).remove(node) };
     }
@@ -216,6 +217,7 @@ impl<T> Operate for SendCase<'_, T> {
     fn settle(&self, ok: bool) {
         self.settled.set(Some(ok));
         if ok {
+            self.chan.set(None);
             // The value has moved to the receiver: what is left are bytes without an owner.
             // SAFETY: writes over them without dropping them; the place is ours.
             unsafe { ptr::write(self.place, None) };

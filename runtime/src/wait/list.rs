@@ -6,6 +6,8 @@
 
 use std::cell::Cell;
 use std::marker::PhantomPinned;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::task::Waker;
 
@@ -192,7 +194,7 @@ impl Claimed {
     /// Joins this claim to another chain, which takes over the duty to finish it.
     fn release(self) -> *const Node {
         let head = self.head;
-        std::mem::forget(self);
+        mem::forget(self);
         head
     }
 
@@ -227,14 +229,30 @@ pub(crate) struct Later {
 
 impl Later {
     /// Wakes them, outside the runtime.
+    ///
+    /// All are done before the first is woken: a waker may drop the futures of the others, which wait for
+    /// that. One that panics does so alone: the caller has moved a value and must come to note it.
+    #[inline]
     pub(crate) fn wake(self) {
-        let mut later = self;
-        while let Some(waker) = later.waker.take() {
-            waker.wake();
-            if let Some(rest) = later.rest.take() {
-                let _inside = entry::enter();
-                later = rest.finish(later.ok);
-            }
+        if self.waker.is_some() {
+            self.wake_one_by_one();
+        }
+    }
+
+    #[cold]
+    fn wake_one_by_one(self) {
+        let Later { waker, mut rest, ok } = self;
+        let mut more = Vec::new();
+        while let Some(claimed) = rest {
+            let inside = entry::enter();
+            let later = claimed.finish(ok);
+            drop(inside);
+            more.extend(later.waker);
+            rest = later.rest;
+        }
+        for waker in waker.into_iter().chain(more) {
+            // What it panicked with may panic again when dropped, so it stays.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(mem::forget);
         }
     }
 }
