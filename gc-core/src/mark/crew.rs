@@ -16,7 +16,7 @@
 //!   done      no batch here, and busy = 0
 //!
 //!   lend      a mutator that assists takes a batch: busy + 1
-//!   return    it has marked for as long as it should: puts back what is left: busy − 1
+//!   return    it has marked for as long as it should: puts back what is left, in halves: busy − 1
 //! ```
 //!
 //! Whatever is grey is in a batch here or on the stack of a worker who counts as busy. All four act
@@ -173,8 +173,8 @@ impl Crew {
     /// A mutator takes a batch, if there is one, to be [returned](Self::put_back).
     pub(super) fn lend(&self) -> Option<Batch> {
         self.ready(|ready| {
-            // Workers add up to READY more.
-            if ready.batches.len() + ready.lent >= ROOM - READY {
+            // Each of these may come back as two, and workers add up to READY more.
+            if ready.batches.len() + 2 * (ready.lent + 1) > ROOM - READY {
                 return None;
             }
             let batch = ready.batches.pop()?;
@@ -184,17 +184,18 @@ impl Crew {
         })
     }
 
-    /// A mutator puts back what it has not marked. There is room, for that was seen to in `lend`.
+    /// A mutator puts back what it has not marked, in two batches if there are few: else there would be
+    /// one less with each that is used up, and one mutator would wait for another. There is room, for
+    /// that was seen to in `lend`.
     pub(super) fn put_back(&self, marker: &mut Marker) {
         let counts = marker.take_counts();
+        let half = if self.is_short() { marker.split(usize::MAX) } else { None };
         let rest = marker.take_all();
         self.ready(|ready| {
             ready.counts += counts;
             ready.lent -= 1;
             ready.busy -= 1;
-            if let Some(rest) = rest {
-                ready.batches.push(rest);
-            }
+            ready.batches.extend([rest, half].into_iter().flatten());
         });
     }
 
@@ -261,7 +262,8 @@ mod tests {
         assert_eq!(crew.refill(&mut driver), Next::Wait, "the mutator has it");
         crew.put_back(&mut mutator);
         assert!(mutator.is_empty());
-        assert!(matches!(crew.wait(), Next::Work(_)));
+        assert_eq!(crew.wait(), Next::Work(batch([8])), "there were few, so it came back as two");
+        assert_eq!(crew.refill(&mut driver), Next::Work(batch([16])));
         assert_eq!(crew.refill(&mut driver), Next::Done);
     }
 
