@@ -170,8 +170,11 @@ pub(crate) fn request_preempt(shared: &Shared, m: &Machine) {
 /// the timer thread looks again, until nobody waits.
 #[cold]
 pub(crate) fn make_room(shared: &Shared) {
-    if !shared.has_urgent() || shared.idle.idle_procs() + shared.idle.spinning() != 0 {
+    if !shared.has_urgent() {
         return;
+    }
+    if shared.idle.idle_procs() + shared.idle.spinning() != 0 {
+        return shared.machines().filter(|m| m.naps()).for_each(Machine::rouse);
     }
     if let Some(m) = oldest_slice(shared) {
         request_preempt(shared, m);

@@ -12,6 +12,7 @@
 //! | `switches`, then `words`, `task`, `thread` | role, at a switch, in this order | taker, monitor |
 //! | `pending`, `spinning`, `reserved`, `counters` | role | role (counters: all) |
 //! | `clock_seen` | whoever presses goroutines to give way | the same |
+//! | `naps` | the M, around a nap | timer thread, as a hint |
 //! | `stands` | role, around a wait for its own goroutine's turn | timer thread, as a hint |
 //! | `order` | whoever took the M from the idle list, or its own goroutine from a queue, before it unparks it | the M, after its sleep |
 //!
@@ -84,6 +85,7 @@ pub(crate) struct Machine {
     pub(crate) counters: MachineCounters,
 
     stands: AtomicBool,
+    naps: AtomicBool,
     order: Lock<Option<Order>>,
     parker: Parker,
 }
@@ -114,6 +116,7 @@ impl Machine {
             reserved: Cell::new(Reserved::No),
             counters: MachineCounters::default(),
             stands: AtomicBool::new(false),
+            naps: AtomicBool::new(false),
             order: Lock::new(None),
             parker: Parker::new(),
         }
@@ -282,10 +285,20 @@ impl Machine {
         self.parker.unpark();
     }
 
-    /// The M, which is on no list: sleeps for `nanos`, or until it is roused.
+    /// The M, which spins: sleeps for `nanos`, or until it is roused.
     pub(crate) fn nap(&self, nanos: u64) {
+        self.counters.naps.bump();
+        // Relaxed, both: a hint; whoever misses it waits for the end of the nap.
+        self.naps.store(true, Ordering::Relaxed);
         // Whether it was roused does not matter: whoever rouses it has changed what it looks at.
         let _ = self.parker.park_until(now() + nanos);
+        self.naps.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the M naps, at about this time.
+    pub(crate) fn naps(&self) -> bool {
+        // Relaxed: as above.
+        self.naps.load(Ordering::Relaxed)
     }
 
     /// The M: sleeps until it is woken. `None`: for no order.

@@ -100,10 +100,10 @@ impl Shared {
         !queues.board().is_local_empty(place.proc) || !queues.board().is_empty()
     }
 
-    /// Whether any other P has something queued.
-    pub(crate) fn others_have_work(&self, held: Held<'_>) -> bool {
+    /// How often other Ps were given something to run at once.
+    pub(crate) fn handovers_of_others(&self, held: Held<'_>) -> u64 {
         let (queues, place) = self.at(held);
-        !queues.board().others_empty(place.proc)
+        queues.board().handovers_of_others(place.proc)
     }
 
     /// Whether there is anything to run in any queue.

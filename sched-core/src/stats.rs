@@ -42,6 +42,8 @@ pub(crate) struct MachineCounters {
     pub(crate) futures: Counter,
     /// Goroutines stolen by this M from another P.
     pub(crate) steals: Counter,
+    /// Naps of this M beside Ps that hand goroutines to and fro.
+    pub(crate) naps: Counter,
     /// Goroutines that gave way because they were asked to.
     pub(crate) preemptions: Counter,
     /// Goroutines that gave way where they stood, on a thread that slept with them.
@@ -83,6 +85,8 @@ pub struct Stats {
     pub threads: u64,
     /// Goroutines taken from another P's queue.
     pub steals: u64,
+    /// Naps of Ms that found nothing to run, but Ps whose goroutines wake each other in turn.
+    pub naps: u64,
     /// Ps taken from goroutines that were blocked, or gave theirs away.
     pub handoffs: u64,
     /// Goroutines that gave way because they were asked to.
@@ -110,6 +114,7 @@ impl Stats {
         self.finished += machine.finished.get();
         self.futures += machine.futures.get();
         self.steals += machine.steals.get();
+        self.naps += machine.naps.get();
         self.preemptions += machine.preemptions.get();
         self.stays += machine.stays.get();
         self.yields += machine.yields.get();

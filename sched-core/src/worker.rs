@@ -84,12 +84,17 @@ use crate::{
     orders::Order,
     proc::Held,
     switch::{aim, next_at_hand, settle},
+    sync::spin_loop,
     task::Run,
     tls,
 };
 
 /// Rounds over all other Ps before an M gives up its search; thieves are bolder in the last one.
 const ROUNDS: usize = 4;
+
+/// Turns of a spin loop before a search that found nothing is over: some 3 µs, a dozen times what two who
+/// wake each other need to do so.
+const WATCH: usize = 100;
 
 /// Nanoseconds of a nap; the kernel makes it some 50 µs longer.
 const NAP: u64 = 1_000;
@@ -135,39 +140,51 @@ fn find(m: &Machine) -> Option<Run> {
             shed(m, held);
             continue;
         }
-        if let Some(run) = next_at_hand(m, held).or_else(|| search(m, held)) {
+        let found = next_at_hand(m, held).map_or_else(|| search(m, held), Search::Found);
+        if let Search::Found(run) = found {
             stop_spinning(m);
             return Some(run);
         }
         if m.shared().stopping() {
             return None;
         }
-        retire(m, held);
+        match found {
+            Search::Traffic => m.nap(NAP),
+            _ => retire(m, held),
+        }
     }
 }
 
+/// What a search came to.
+enum Search {
+    Found(Run),
+    /// There is nothing.
+    Nothing,
+    /// Nothing for others: but some wake each other in turn.
+    Traffic,
+}
+
 /// Looks into the queues of other Ps, if not too many do so already.
-fn search(m: &Machine, held: Held<'_>) -> Option<Run> {
+fn search(m: &Machine, held: Held<'_>) -> Search {
     let shared = m.shared();
-    let spinning = m.spinning.take().or_else(|| shared.idle.try_spin(shared.wanted_procs()))?;
-    m.spinning.set(Some(spinning));
+    let spinning = m.spinning.take().or_else(|| shared.idle.try_spin(shared.wanted_procs()));
+    if spinning.is_none() {
+        return Search::Nothing;
+    }
+    m.spinning.set(spinning);
+    let before = shared.handovers_of_others(held);
     for round in 0..ROUNDS {
         let last = round + 1 == ROUNDS;
         if let Some(run) = steal(m, held, last) {
-            return Some(run);
+            return Search::Found(run);
         }
         // What came in meanwhile is nearer than what others have.
         if let Some(run) = next_at_hand(m, held) {
-            return Some(run);
+            return Search::Found(run);
         }
     }
-    if !shared.others_have_work(held) {
-        return None;
-    }
-    // Somebody has work that is none for others: two who wake each other in turn. A nap costs them
-    // less than a look, which takes the cache line of their queue away.
-    m.nap(NAP);
-    steal(m, held, false).or_else(|| next_at_hand(m, held))
+    (0..WATCH).for_each(|_| spin_loop());
+    if shared.handovers_of_others(held) == before { Search::Nothing } else { Search::Traffic }
 }
 
 /// Steals from the other Ps, as the policy says.

@@ -5,7 +5,7 @@ mod common;
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
@@ -210,5 +210,35 @@ fn yields_share_one_processor_fairly() {
         };
         let ahead = scheduler.spawn(run).expect("open").join().expect("no panic");
         assert!(ahead <= Some(2), "one goroutine was {ahead:?} turns ahead");
+    });
+}
+
+/// What is handed to and fro is none for the third: who looks for work naps beside it, and still finds what is.
+#[test]
+fn an_m_naps_beside_two_who_wake_each_other() {
+    in_both_modes(2, |scheduler| {
+        let naps = || scheduler.stats().naps;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (first, second) = (Arc::new(Slot::default()), Arc::new(Slot::default()));
+        let to_and_fro =
+            [(first.clone(), second.clone()), (second, first.clone())].map(|(from, to)| {
+                let stop = Arc::clone(&stop);
+                let turn = move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        to.put(from.take());
+                    }
+                };
+                scheduler.spawn(turn).expect("there is room")
+            });
+        first.put(0);
+        let before = naps();
+        while naps() < before + 3 {
+            scheduler.spawn(|| ()).expect("there is room").join().expect("it only returns");
+            std::thread::yield_now();
+        }
+        stop.store(true, Ordering::Relaxed);
+        for one in to_and_fro {
+            one.join().expect("both end");
+        }
     });
 }

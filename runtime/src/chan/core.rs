@@ -280,7 +280,7 @@ impl<T> Chan<T> {
     pub(super) unsafe fn look(&self, side: Side, slot: *mut T, place: Option<&Place>) -> Step {
         // Kept until the partner is woken: no preemption between the unlock and the wake-up.
         let inside = entry::enter();
-        let held = self.lock.lock();
+        let held = self.lock.lock_patiently();
         // SAFETY: the lock is held, and the reference ends with this function.
         let state = unsafe { self.state(&held) };
         let look = match side {

@@ -68,8 +68,8 @@ pub(crate) trait Play<H>: Send + Sync {
     /// Whether the shared part holds nothing.
     fn is_empty(&self) -> bool;
     fn is_local_empty(&self, proc: usize) -> bool;
-    /// Whether no part but that of `proc` holds anything.
-    fn others_empty(&self, proc: usize) -> bool;
+    /// The sum of [`Queues::handovers`] over all parts but that of `proc`.
+    fn handovers_of_others(&self, proc: usize) -> u64;
     /// Whether nothing is queued anywhere.
     fn all_empty(&self) -> bool;
     /// How many are queued, at about this time.
@@ -122,9 +122,9 @@ impl<Q: Queues<H>, H: Item> Play<H> for Board<Q, H> {
         Q::is_local_empty(self.locals.get(proc))
     }
 
-    fn others_empty(&self, proc: usize) -> bool {
-        let mut all = self.locals.iter().enumerate();
-        all.all(|(index, local)| index == proc || Q::is_local_empty(local))
+    fn handovers_of_others(&self, proc: usize) -> u64 {
+        let all = self.locals.iter().enumerate().filter(|&(index, _)| index != proc);
+        all.map(|(_, local)| Q::handovers(local)).fold(0, u64::wrapping_add)
     }
 
     fn all_empty(&self) -> bool {

@@ -181,6 +181,10 @@ impl<H: Item> Queues<H> for GmpQueues<H> {
         local.queue.is_empty()
     }
 
+    fn handovers(local: &GmpLocal<H>) -> u64 {
+        local.queue.handovers()
+    }
+
     fn len(&self) -> usize {
         self.global.len()
     }

@@ -240,6 +240,14 @@ pub trait Queues<H: Item>: Send + Sync + 'static {
     /// How many there are in a P's part, at about this time.
     fn local_len(local: &Self::Local) -> usize;
 
+    /// How often so far something was put into a P's part for that P to run at once: two who wake each other
+    /// in turn make it grow, and are none for thieves. Who finds nothing else watches for a while before it
+    /// sleeps. 0 of a policy that knows no such thing.
+    fn handovers(local: &Self::Local) -> u64 {
+        let _ = local;
+        0
+    }
+
     /// Whether something waits in the shared part that shall not wait for a slice to end. Then the
     /// oldest slice of at least 100 µs ends, if no P is idle, and `pick` gives it first.
     fn has_urgent(&self, moment: &Moment) -> bool {

@@ -219,6 +219,12 @@ impl<H: Handle> LocalQueue<H> {
         (tail.saturating_sub(head) as usize).min(CAPACITY) + usize::from(next)
     }
 
+    /// How often runnext was filled so far.
+    pub fn handovers(&self) -> u64 {
+        // Relaxed: a number, to be compared with an earlier one.
+        self.nexts.load(Ordering::Relaxed)
+    }
+
     /// Claims half of the ring, at most `limit`; calls `keep` for each slot, maybe several times
     /// over before the claim succeeds. Returns how many are the caller's now.
     fn grab(&self, limit: usize, mut keep: impl FnMut(usize, *mut H::Target)) -> usize {
