@@ -19,7 +19,7 @@ use crate::{
     heap::Tag,
     local::{Local, Operation},
     lock::{
-        Lot,
+        Lot, RawOnce,
         raw::{RawLock, Want},
     },
     mark::{Worker, crew::Crew},
@@ -218,6 +218,16 @@ impl<H: Tag> Core<H> {
     #[cold]
     pub(crate) fn wake(&self, lock: &RawLock) {
         self.lot.wake(&self.world, lock);
+    }
+
+    /// Makes the value of a place that is set once, or waits for who does.
+    #[cold]
+    pub(crate) fn make_once<'a, T>(
+        &self,
+        place: &'a RawOnce<T>,
+        make: impl FnOnce() -> T,
+    ) -> &'a T {
+        place.make(&self.lot, &self.world, make)
     }
 
     /// Asks for a cycle. Called outside `with`.

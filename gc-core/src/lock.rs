@@ -40,6 +40,7 @@
 //! (`mem::forget`) leaves its lock held for ever: nobody sees the interior again, the marker
 //! included, so what it alone leads to is freed. That is why no lock has a `get_mut` or `into_inner`.
 
+mod holders;
 mod interior;
 pub mod lot;
 mod mutex;
@@ -49,10 +50,11 @@ pub mod report;
 mod rwlock;
 
 pub use self::{
+    holders::{MutexGuard, ReadGuard, WriteGuard},
     lot::Lot,
-    mutex::{GcMutex, MutexGuard},
-    once::GcOnce,
-    rwlock::{GcRwLock, ReadGuard, WriteGuard},
+    mutex::GcMutex,
+    once::{GcOnce, RawOnce},
+    rwlock::GcRwLock,
 };
 #[cfg(doc)]
 use crate::Guard;

@@ -15,9 +15,10 @@
 //! read-modify-write in the space, and `dirty` is set by whoever marked.
 
 pub mod crew;
+mod helpers;
 mod worker;
 
-pub use self::worker::Worker;
+pub use self::{helpers::Helpers, worker::Worker};
 
 use self::crew::Batch;
 use crate::{engine::Engine, space::Space, trace::Tracer};

@@ -9,6 +9,8 @@
 //!
 //! Rounds differ in who runs while the collector marks, and in what stores log.
 //!
+//! A run that does not go on says who waits for what.
+//!
 //! A second by default; `GC_STRESS_SECONDS` and `GC_STRESS_SEED` say otherwise.
 
 use gc_core::{
@@ -29,6 +31,9 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+#[path = "oracle/watch.rs"]
+mod watch;
 
 gc_core::tag! { struct Oracle; }
 
@@ -146,6 +151,8 @@ impl Random {
 
 struct World {
     heap: Heap<Oracle>,
+    /// The threads of a round, and after them the one who compares.
+    watch: Arc<watch::Watch>,
     register: Arc<Register>,
     deaths: CleanupQueue<usize, Oracle>,
     told: BTreeSet<usize>,
@@ -156,9 +163,31 @@ struct World {
     roots: Vec<Root<Node<'static>, Oracle>>,
 }
 
+/// What [`Hands::step`] does, by its number.
+const STEPS: [&str; 17] = [
+    "makes a node",
+    "makes a node",
+    "loads from the table",
+    "swaps in the table",
+    "takes from the table",
+    "compares and exchanges in the table",
+    "swaps a node's next",
+    "sets a node's list",
+    "swaps in a node's list",
+    "locks a node's mutex",
+    "writes under a node's lock",
+    "reads under a node's lock",
+    "makes or waits for a node's once",
+    "sets a node's weak pointer",
+    "upgrades a node's weak pointer",
+    "reads an immutable edge",
+    "looks up in the table of weak pointers",
+];
+
 /// One thread's hands during one guard.
 struct Hands<'g, 'h> {
     world: &'g World,
+    thread: usize,
     guard: &'g Guard<'h, Oracle>,
     random: &'g mut Random,
     hand: Vec<Link<'g>>,
@@ -232,7 +261,9 @@ impl<'g> Hands<'g, '_> {
 
     fn step(&mut self) {
         let (guard, picked) = (self.guard, self.pick());
-        let found = match (self.random.below(24), picked) {
+        let step = self.random.below(24);
+        self.world.watch.note(self.thread, STEPS[step.min(STEPS.len() - 1)]);
+        let found = match (step, picked) {
             (0 | 1, _) => Some(self.make()),
             (2, _) => self.slot().load(),
             (3, _) => self.slot().swap(guard, picked),
@@ -309,21 +340,23 @@ impl World {
             (Some(guard.root(table)), Some(guard.root(cache)))
         };
         let (register, told, roots) = (Register::new(), BTreeSet::new(), Vec::new());
-        Self { heap, register, deaths, told, table, cache, roots }
+        let watch = watch::Watch::new(THREADS + 1);
+        Self { heap, watch, register, deaths, told, table, cache, roots }
     }
 
     /// What one thread does in a round; the roots it leaves behind.
-    fn work(&self, random: &mut Random) -> Vec<Root<Node<'static>, Oracle>> {
+    fn work(&self, thread: usize, random: &mut Random) -> Vec<Root<Node<'static>, Oracle>> {
         let mut kept: Vec<Root<Node<'static>, Oracle>> = Vec::new();
         let mut done = 0;
         while done < OPERATIONS {
             // Cycles follow each other without a break.
             self.heap.request();
+            self.watch.note(thread, "enters a guard");
             let guard = self.heap.enter();
             let roots = self.roots.iter().chain(&kept);
             let hand = roots.take(4).map(|root| root.get(&guard)).collect();
             let steps = 1 + random.below(40);
-            let mut hands = Hands { world: self, guard: &guard, random, hand };
+            let mut hands = Hands { world: self, thread, guard: &guard, random, hand };
             (0..steps).for_each(|_| hands.step());
             done += steps;
             if let Some(node) = hands.pick() {
@@ -336,6 +369,7 @@ impl World {
                 kept[0] = copy;
             }
         }
+        self.watch.note(thread, "is done");
         kept
     }
 
@@ -350,12 +384,14 @@ impl World {
         let collector = Collector::start(&self.heap).unwrap();
         let world = &*self;
         let left: Vec<_> = thread::scope(|scope| {
-            let work = |n| move || world.work(&mut Random(seed.wrapping_mul(2 * n + 1) | 1));
-            let threads: Vec<_> = (0..THREADS as u64).map(|n| scope.spawn(work(n))).collect();
+            let random = |n| Random(seed.wrapping_mul(2 * n as u64 + 1) | 1);
+            let work = |n| move || world.work(n, &mut random(n));
+            let threads: Vec<_> = (0..THREADS).map(|n| scope.spawn(work(n))).collect();
             threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
         });
         self.roots.extend(left);
         self.roots.drain(..self.roots.len().saturating_sub(6));
+        self.watch.note(THREADS, "joins the collector");
         drop(collector);
     }
 
@@ -390,9 +426,13 @@ impl World {
 
     /// Everything is quiet: collects, and compares.
     fn compare(&mut self) {
+        self.watch.note(THREADS, "searches");
         let (reachable, _) = self.search();
+        self.watch.note(THREADS, "collects");
         self.heap.collect().unwrap();
+        self.watch.note(THREADS, "runs destructors");
         self.heap.run_destructors(usize::MAX);
+        self.watch.note(THREADS, "compares");
         let alive = self.register.those(ALIVE);
         assert_eq!(alive, reachable, "who lives is who is reachable");
         let (after, weak) = self.search();
@@ -417,10 +457,12 @@ fn who_lives_is_who_is_reachable() {
     let seed = number("GC_STRESS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     eprintln!("GC_STRESS_SEED={seed}");
     let mut world = World::new();
+    let watching = world.watch.begin(format!("GC_STRESS_SEED={seed}"), &world.heap);
     let begin = Instant::now();
     let mut rounds = 0;
     while begin.elapsed() < time && world.register.born.load(Ordering::Relaxed) < NODES / 2 {
         rounds += 1;
+        world.watch.note(THREADS, "waits for the threads of a round");
         world.round(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(rounds));
         world.compare();
     }
@@ -430,6 +472,7 @@ fn who_lives_is_who_is_reachable() {
     (world.table, world.cache) = (None, None);
     world.compare();
     world.heap.collect().unwrap();
+    drop(watching);
     let left = world.heap.usage();
     assert_eq!((left.spans, left.doomed), (0, 0), "nothing is left");
 }

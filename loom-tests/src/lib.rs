@@ -33,7 +33,8 @@
 //! | `gc_cleanup` | no token lies in a queue beside a taker that sleeps |
 //! | `gc_cycle` | nobody reaches a cell that sweep has freed |
 //! | `gc_handshake` | a handshake ends when every guard from before it is gone |
-//! | `gc_lock` | one holder at a time; who waits is woken; no edge is lost under a lock |
+//! | `gc_helpers` | no more help to mark than may |
+//! | `gc_lock` | one holder at a time; who waits is woken; no edge is lost under a lock; a once is set once, and seen whole |
 //! | `gc_weak` | an upgrade gives a living object, or none, and then none to anybody |
 //! | `sched_about` | a dump tells of one goroutine at a time, and of each that is there |
 //! | `sched_bell` | a monitor does not sleep beside a P that is taken |
@@ -62,7 +63,7 @@
 //! | 6 | a stale hint loses no work | as 4: `Crew::is_short` decides who shares, never who is done | as 4 |
 //! | 7 | a new object is whole and has its colour before anybody looks at it | `gc_cycle` (`start_with_a_new_object`, `allocation_at_the_end`), [`search`] | `allocation_white`, `white_before_step_5`, `black_before_step_5`, `two_readings`; `AllocateWhite`, `BlackBeforeMark`, `TwoReadings`, `SweepsTheCycleToCome` |
 //! | 8 | an assist gives back what it does not mark | `gc_cycle` (`marking_with_an_assist`). There is no credit, so none is lost; nobody parks for it | `a_loan_is_not_counted` |
-//! | 9 | no more helpers than Ps may be spared | one word, raised by compare-and-swap (`runtime::wire`); it decides who helps, never what is marked | – |
+//! | 9 | no more helpers than Ps may be spared, also while that number falls | `gc_helpers` | `a_look_and_a_step`, `one_goes_twice` |
 //! | 10 | a weak pointer leads to a living object or to nobody, and all agree | `gc_weak`, [`search`] (`Start::Weak`) | `upgrade_by_reading`, `upgrade_unlogged`, `off_is_alive`, `emptied_…`, `not_met`, `sifted_the_wrong_way`, `marking_ends_unsifted`; `UpgradeByReading`, `UpgradeUnlogged` |
 //! | 11 | no token lies beside a taker that sleeps | `gc_cleanup` | `looks_and_then_waits`, `waiters_out_before_tokens_in` |
 //! | 12 | roots are shaded when everybody logs; one that is made later needs no scan | `gc_cycle` (`start_…`), [`search`] | `no_hand_1`, `no_hand_2` |

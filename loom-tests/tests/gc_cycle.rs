@@ -166,10 +166,11 @@ fn end_with_a_move() {
 }
 
 /// The end of marking: the same, and then a second guard moves what is behind `B`. The log of the first
-/// move is full news only after hand 3, and the second move's is later still.
+/// move is full news only after hand 3, and the second move's is later still. (One involuntary switch is
+/// enough to overlook it; with two there are 300,000 executions.)
 #[test]
 fn end_with_two_moves() {
-    model("end with two moves", 2, || {
+    model("end with two moves", 1, || {
         let heap = Heap::new(true, 0, 1);
         end_of_marking(&heap, |me| {
             let (a, c) = (me.heap.cell(A), me.heap.cell(C));

@@ -1,8 +1,9 @@
-//! Locks in the heap: one holder at a time, who waits is woken, and no edge is lost under a lock.
+//! Locks in the heap: one holder at a time, who waits is woken, and no edge is lost under a lock; a place
+//! that is set once is set by one, before anybody sees it.
 #![cfg(loom)]
 
-use gc_core::lock::Lot;
 use gc_core::lock::raw::{RawLock, Want};
+use gc_core::lock::{Lot, RawOnce};
 use gc_core::mark::Marker;
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Notify};
@@ -136,5 +137,31 @@ fn a_move_under_locks() {
         mover.join().unwrap();
         let mutator = Mutator { heap: &heap, local: &heap.world.0[0] };
         mutator.guard(|_| mutator.look(mutator.peek(heap.cell(C)).expect("moved there")));
+    });
+}
+
+/// Two ask for a value and one of them makes it, while a marker looks whether it is there.
+#[test]
+fn a_once_is_made_once_and_seen_whole() {
+    model("a once", 2, || {
+        let place = Arc::new((RawOnce::new(), Lot::default(), Hands(Vec::new())));
+        let ask = |place: &(RawOnce<usize>, Lot<thread::Thread>, Hands), mine| {
+            let (once, lot, world) = place;
+            match once.get() {
+                Some(value) => *value,
+                None => *once.make::<Tiny, _>(lot, world, || mine),
+            }
+        };
+        let other = thread::spawn({
+            let place = place.clone();
+            move || ask(&place, 1)
+        });
+        let marker = thread::spawn({
+            let place = place.clone();
+            move || place.0.get().copied()
+        });
+        let mine = ask(&place, 2);
+        assert_eq!(other.join().unwrap(), mine, "there is one value");
+        assert!(marker.join().unwrap().is_none_or(|seen| seen == mine));
     });
 }

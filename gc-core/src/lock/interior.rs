@@ -158,3 +158,60 @@ impl<T> Interior<T> {
         });
     }
 }
+
+/// A lock of the heap, which is an interior and the heap's name: what locks differ in is by whom, and for
+/// what, they are held.
+macro_rules! interior_of {
+    ($(#[$doc:meta])* $lock:ident) => {
+        $(#[$doc])*
+        pub struct $lock<T, H = crate::Plain> {
+            interior: super::interior::Interior<T>,
+            heap: core::marker::PhantomData<fn(H) -> H>,
+        }
+
+        impl<T, H> $lock<T, H> {
+            /// A free lock.
+            #[cfg(not(loom))]
+            pub const fn new(value: T) -> Self {
+                let interior = super::interior::Interior::new(value);
+                Self { interior, heap: core::marker::PhantomData }
+            }
+
+            /// A free lock.
+            #[cfg(loom)]
+            pub fn new(value: T) -> Self {
+                let interior = super::interior::Interior::new(value);
+                Self { interior, heap: core::marker::PhantomData }
+            }
+        }
+
+        impl<T: Default, H> Default for $lock<T, H> {
+            fn default() -> Self {
+                Self::new(T::default())
+            }
+        }
+
+        impl<T, H> core::fmt::Debug for $lock<T, H> {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                // Looking inside takes a guard.
+                f.debug_struct(stringify!($lock)).finish_non_exhaustive()
+            }
+        }
+
+        // SAFETY: the interior reports its edges, whenever somebody else does not do it for the marker;
+        // it changes only under its lock, held exclusively.
+        unsafe impl<T: Trace<H>, H: Tag> Trace<H> for $lock<T, H> {
+            fn trace(&self, tracer: &mut crate::trace::Tracer) {
+                self.interior.trace(tracer);
+            }
+        }
+
+        // SAFETY: the lifetime is replaced in the value by its own `Rebind`.
+        unsafe impl<T: crate::trace::Rebind, H: Tag> crate::trace::Rebind for $lock<T, H> {
+            type At<'a> = $lock<T::At<'a>, H>;
+            const EDGES: bool = T::EDGES;
+        }
+    };
+}
+
+pub(super) use interior_of;

@@ -4,13 +4,18 @@
 //! marked by its own rules. The marker looks at the flag, and reads what no longer changes; if it came
 //! too early, there was nothing.
 
-use super::raw::{RawLock, Want};
+use super::{
+    Lot,
+    raw::{RawLock, Want},
+};
 use crate::{
     Plain,
     guard::Guard,
     heap::Tag,
+    space::Space,
     sync::{AtomicBool, Ordering, UnsafeCell},
     trace::{Rebind, Trace, Tracer},
+    world::World,
 };
 use core::{fmt, marker::PhantomData};
 
@@ -34,42 +39,27 @@ use core::{fmt, marker::PhantomData};
 /// assert_eq!(node.square.set(&guard, guard.alloc(50)).map_err(|late| *late), Err(50));
 /// ```
 pub struct GcOnce<T, H = Plain> {
-    /// Held by whoever makes the value.
-    lock: RawLock,
-    /// Set after the value was written.
-    ready: AtomicBool,
-    value: UnsafeCell<Option<T>>,
+    place: RawOnce<T>,
     heap: PhantomData<fn(H) -> H>,
 }
-
-// SAFETY: the value is written by one holder of the lock, before `ready` is set, and read by anybody
-// after.
-unsafe impl<T: Send + Sync, H> Sync for GcOnce<T, H> {}
 
 impl<T, H> GcOnce<T, H> {
     /// A place that is empty.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        let (lock, ready) = (RawLock::new(), AtomicBool::new(false));
-        Self { lock, ready, value: UnsafeCell::new(None), heap: PhantomData }
+        Self { place: RawOnce::new(), heap: PhantomData }
     }
 
     /// A place that is empty.
     #[cfg(loom)]
     pub fn new() -> Self {
-        let (lock, ready) = (RawLock::new(), AtomicBool::new(false));
-        Self { lock, ready, value: UnsafeCell::new(None), heap: PhantomData }
+        Self { place: RawOnce::new(), heap: PhantomData }
     }
 
     /// The value, if there is one yet.
     #[inline]
     pub fn get(&self) -> Option<&T> {
-        // Acquire: brings the value; pairs with `init`.
-        if !self.ready.load(Ordering::Acquire) {
-            return None;
-        }
-        // SAFETY: nobody writes after `ready` is set.
-        self.value.with(|value| unsafe { (*value).as_ref() })
+        self.place.get()
     }
 }
 
@@ -81,7 +71,7 @@ impl<T: Trace<H>, H: Tag> GcOnce<T, H> {
     pub fn get_or_init(&self, guard: &Guard<'_, H>, make: impl FnOnce() -> T) -> &T {
         match self.get() {
             Some(value) => value,
-            None => self.init(guard, make),
+            None => guard.core().make_once(&self.place, make),
         }
     }
 
@@ -95,15 +85,69 @@ impl<T: Trace<H>, H: Tag> GcOnce<T, H> {
         self.get_or_init(guard, || value.take().expect("a value is made once"));
         value.map_or(Ok(()), Err)
     }
+}
 
+/// A place for a value that is set once, and who makes it.
+#[derive(Debug)]
+pub struct RawOnce<T> {
+    /// Held by whoever makes the value.
+    lock: RawLock,
+    /// Set after the value was written.
+    ready: AtomicBool,
+    value: UnsafeCell<Option<T>>,
+}
+
+// SAFETY: the value is written by one holder of the lock, before `ready` is set, and read by anybody
+// after.
+unsafe impl<T: Send + Sync> Sync for RawOnce<T> {}
+
+impl<T> Default for RawOnce<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> RawOnce<T> {
+    /// A place that is empty.
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        let (lock, ready) = (RawLock::new(), AtomicBool::new(false));
+        Self { lock, ready, value: UnsafeCell::new(None) }
+    }
+
+    /// A place that is empty.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        let (lock, ready) = (RawLock::new(), AtomicBool::new(false));
+        Self { lock, ready, value: UnsafeCell::new(None) }
+    }
+
+    /// The value, if there is one yet.
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        // Acquire: brings the value; pairs with `make`.
+        if !self.ready.load(Ordering::Acquire) {
+            return None;
+        }
+        // SAFETY: nobody writes after `ready` is set.
+        self.value.with(|value| unsafe { (*value).as_ref() })
+    }
+
+    /// Makes the value, or waits in the lot for who does.
     #[cold]
-    fn init(&self, guard: &Guard<'_, H>, make: impl FnOnce() -> T) -> &T {
+    pub fn make<S: Space, W: World<S>>(
+        &self,
+        lot: &Lot<W::Waiter>,
+        world: &W,
+        make: impl FnOnce() -> T,
+    ) -> &T {
         let mut late = false;
         while !self.lock.try_take(Want::Exclusive) {
-            guard.core().wait_for(&self.lock, Want::Exclusive, late);
+            lot.wait(world, &self.lock, Want::Exclusive, late);
             late = true;
         }
-        let _turn = Turn { lock: &self.lock, guard };
+        let wake = || lot.wake(world, &self.lock);
+        let _turn = Turn { lock: &self.lock, wake };
         if self.get().is_none() {
             let made = make();
             // SAFETY: this task has the lock, and `ready` is not set, so nobody reads.
@@ -116,15 +160,15 @@ impl<T: Trace<H>, H: Tag> GcOnce<T, H> {
 }
 
 /// The lock of a place, given back also if `make` unwinds.
-struct Turn<'a, H: Tag> {
+struct Turn<'a, F: Fn()> {
     lock: &'a RawLock,
-    guard: &'a Guard<'a, H>,
+    wake: F,
 }
 
-impl<H: Tag> Drop for Turn<'_, H> {
+impl<F: Fn()> Drop for Turn<'_, F> {
     fn drop(&mut self) {
         if self.lock.leave(Want::Exclusive) {
-            self.guard.core().wake(self.lock);
+            (self.wake)();
         }
     }
 }

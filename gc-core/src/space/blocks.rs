@@ -21,13 +21,15 @@
 //!
 //! # Memory
 //!
-//! Large objects go back to the allocator when they are swept; blocks go back to the pool, and
-//! the pool to the allocator at the end of the space.
+//! Large objects go back to the allocator when they are swept; blocks go back to the [pool], which keeps as
+//! many as are in use and gives the rest back.
 
 #[path = "block.rs"]
 mod block;
 #[path = "central.rs"]
 mod central;
+#[path = "pool.rs"]
+mod pool;
 
 use self::{
     block::{Block, cell_bytes},
@@ -145,7 +147,7 @@ impl Blocks {
 
     /// Changes the limit. What is held already stays.
     pub fn set_limit(&self, bytes: usize) {
-        self.lock().limit = bytes;
+        self.lock().pool.limit = bytes;
     }
 
     fn lock(&self) -> MutexGuard<'_, Central> {

@@ -1,4 +1,5 @@
-//! What all caches of a space share, under one lock: classes, sweep, doomed cells, the pool.
+//! What all caches of a space share, under one lock: classes, sweep, doomed cells, the
+//! [pool](super::pool).
 //!
 //! # Life of a block
 //!
@@ -18,16 +19,14 @@
 //! Such blocks exist between the two halves of step 7: the phase word says the new number, `open`
 //! has not been called, and sweep is still permitted to allocators that read the old one.
 
-use super::block::{BLOCK, Block, each_bit};
-use crate::space::{Kind, Usage};
-use core::{alloc::Layout, ptr::NonNull, sync::atomic::Ordering};
-use std::{
-    alloc::{alloc, dealloc},
-    collections::HashMap,
+use super::{
+    block::{Block, each_bit},
+    pool::Pool,
 };
+use crate::space::{Kind, Usage};
+use core::{ptr::NonNull, sync::atomic::Ordering};
+use std::collections::HashMap;
 
-/// Bytes asked from the allocator at a time for ordinary blocks.
-const CHUNK: usize = 1 << 20;
 /// Blocks an allocator sweeps before it takes a fresh one instead.
 const TRIES: usize = 16;
 /// What a dead object is overwritten with, if asked for.
@@ -65,7 +64,6 @@ pub(super) struct Doomed {
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Central {
-    pub(super) limit: usize,
     pub(super) permitted: bool,
     poison: bool,
     cycle: u64,
@@ -75,9 +73,7 @@ pub(super) struct Central {
     sweeping: usize,
     queue: Vec<NonNull<Block>>,
     doomed: usize,
-    chunks: Vec<NonNull<u8>>,
-    spare: Vec<NonNull<u8>>,
-    held: usize,
+    pub(super) pool: Pool,
 }
 
 // SAFETY: the blocks belong to the space; the lock around `Central` lets one thread at a time in.
@@ -86,7 +82,6 @@ unsafe impl Send for Central {}
 impl Central {
     pub(super) fn new(limit: usize, poison: bool) -> Self {
         Self {
-            limit,
             permitted: true,
             poison,
             cycle: 1,
@@ -95,9 +90,7 @@ impl Central {
             sweeping: 0,
             queue: Vec::new(),
             doomed: 0,
-            chunks: Vec::new(),
-            spare: Vec::new(),
-            held: 0,
+            pool: Pool::new(limit),
         }
     }
 
@@ -142,7 +135,7 @@ impl Central {
         cycle: u64,
     ) -> Option<NonNull<Block>> {
         let plan = Block::plan(kind, cell)?;
-        let start = self.memory(plan.layout)?;
+        let start = self.pool.take(plan.layout)?;
         // SAFETY: the memory is of the plan's layout, and ours.
         let block = unsafe { Block::write(start, kind, cell, plan, cycle) };
         self.classes[class].all.push(block);
@@ -188,6 +181,7 @@ impl Central {
             }
             self.sweeping += 1;
         }
+        self.pool.trim();
         true
     }
 
@@ -318,33 +312,7 @@ impl Central {
     }
 
     pub(super) fn usage(&self) -> Usage {
-        Usage { held_bytes: self.held, spans: self.blocks().count(), doomed: self.doomed }
-    }
-
-    /// Memory for a block.
-    fn memory(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        if layout.size() != BLOCK {
-            return self.ask(layout);
-        }
-        if self.spare.is_empty() {
-            let chunk = self.ask(Self::chunk())?;
-            self.chunks.push(chunk);
-            // SAFETY: the offsets are inside the chunk.
-            self.spare.extend((0..CHUNK / BLOCK).map(|n| unsafe { chunk.add(n * BLOCK) }));
-        }
-        self.spare.pop()
-    }
-
-    fn chunk() -> Layout {
-        Layout::from_size_align(CHUNK, BLOCK).expect("a constant layout")
-    }
-
-    fn ask(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        let held = self.held.checked_add(layout.size()).filter(|held| *held <= self.limit)?;
-        // SAFETY: the layout is not empty.
-        let start = NonNull::new(unsafe { alloc(layout) })?;
-        self.held = held;
-        Some(start)
+        Usage { held_bytes: self.pool.held(), spans: self.blocks().count(), doomed: self.doomed }
     }
 
     /// # Safety
@@ -353,13 +321,8 @@ impl Central {
     unsafe fn free_block(&mut self, block: NonNull<Block>) {
         // SAFETY: the header is there until the memory goes back.
         let layout = unsafe { block.as_ref() }.layout;
-        if layout.size() == BLOCK {
-            self.spare.push(block.cast());
-            return;
-        }
-        self.held -= layout.size();
-        // SAFETY: it came from `ask` with this layout.
-        unsafe { dealloc(block.as_ptr().cast(), layout) };
+        // SAFETY: it came from the pool with this layout; the rest is the caller's.
+        unsafe { self.pool.give(block.cast(), layout) };
     }
 }
 
@@ -369,10 +332,6 @@ impl Drop for Central {
         for block in blocks {
             // SAFETY: the space is gone, and with it everyone who used the block.
             unsafe { self.free_block(block) };
-        }
-        for chunk in &self.chunks {
-            // SAFETY: it came from `ask` with this layout.
-            unsafe { dealloc(chunk.as_ptr(), Self::chunk()) };
         }
     }
 }

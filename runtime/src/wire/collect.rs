@@ -38,12 +38,13 @@
 //! request is kept for the runtime that comes next.
 
 use std::hint;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use gc_core::HeapError;
 use gc_core::cycle::Pause;
+use gc_core::mark::Helpers;
 use sched_core::Scheduler;
 
 use crate::gc::{self, Heap};
@@ -66,7 +67,7 @@ pub(crate) struct Collectors {
     homes: Mutex<Vec<Scheduler>>,
     driver: Post,
     destructor: Post,
-    helpers: AtomicUsize,
+    helpers: Helpers,
 }
 
 impl Collectors {
@@ -75,7 +76,7 @@ impl Collectors {
             homes: Mutex::new(Vec::new()),
             driver: Post::new(),
             destructor: Post::new(),
-            helpers: AtomicUsize::new(0),
+            helpers: Helpers::new(),
         }
     }
 
@@ -109,12 +110,8 @@ impl Collectors {
     /// There is marking to share.
     pub(crate) fn share(&self) {
         let most = workers(procs()) - 1;
-        let one_more = |helpers| (helpers < most).then_some(helpers + 1);
-        // Relaxed: a number of goroutines; what they do is ordered by the crew's lock.
-        if self.helpers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
-            && !self.serve(help)
-        {
-            self.helpers.fetch_sub(1, Ordering::Relaxed);
+        if self.helpers.come(most) && !self.serve(help) {
+            self.helpers.go();
         }
     }
 
@@ -189,8 +186,7 @@ fn drive() {
 fn help() {
     let mut share = Share::begin();
     gc::heap().help(|pause| share.pause(pause));
-    // Relaxed: as in `share`.
-    current::COLLECTORS.helpers.fetch_sub(1, Ordering::Relaxed);
+    current::COLLECTORS.helpers.go();
 }
 
 /// The life of the one who runs destructors.
