@@ -118,7 +118,7 @@ impl Scheduler {
     ) -> Result<Self, Error> {
         config.check()?;
         tls::barrier().probe();
-        tls::forget_at_fork();
+        tls::see_to_forks();
         let mode = config.mode();
         glue::install(&config)?;
         let shared = Arc::new(Shared::new(config, mode, hooks, stacks.into()));

@@ -21,7 +21,8 @@
 //! # When the handler injects
 //!
 //! 1. the M is marked (else the signal is somebody else's and goes to the handler before ours);
-//! 2. `in_runtime` is clear; if it is not, the request bits are seen at the next exit or entry;
+//! 2. `in_runtime` is clear; if it is not, the request bits are seen at the next exit or entry. And it is not
+//!    in the middle of a fork, with the locks of all allocators in its hands;
 //! 3. a goroutine runs, and it may be moved ([`Stack::movable`]);
 //! 4. its stack pointer is in its slot, with [`ROOM`] left;
 //! 5. the interrupted signal mask is the M's own. A foreign handler without `SA_ONSTACK` runs on

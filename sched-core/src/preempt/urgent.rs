@@ -31,7 +31,7 @@ pub(super) unsafe extern "C" fn on_urgent(
         unsafe { pass_on(signal, info, context) };
         return;
     };
-    if words.entry.inside() {
+    if words.undisturbed() {
         return;
     }
     // SAFETY: the kernel's record of what was interrupted, ours until we return.

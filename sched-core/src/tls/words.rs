@@ -36,7 +36,7 @@ use core::cell::{Cell, OnceCell};
 use core::ptr::null_mut;
 #[cfg(own_tls)]
 use core::sync::atomic::AtomicI32;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Once, OnceLock};
 
 use super::Mode;
@@ -67,6 +67,8 @@ pub struct Words {
     pub g: AtomicPtr<()>,
     /// A word of the embedding crate.
     pub local: AtomicPtr<()>,
+    /// The block's owner is in the middle of a fork. Its own, and its handler's.
+    forks: AtomicBool,
 }
 
 impl Words {
@@ -76,7 +78,20 @@ impl Words {
             m: AtomicPtr::new(null_mut()),
             g: AtomicPtr::new(null_mut()),
             local: AtomicPtr::new(null_mut()),
+            forks: AtomicBool::new(false),
         }
+    }
+
+    /// Whether this is no moment to be interrupted, for the handler on the same thread: the owner is
+    /// inside the runtime, or forks.
+    pub(crate) fn undisturbed(&self) -> bool {
+        // Relaxed: the owner's own word, on this thread.
+        self.entry.inside() || self.forks.load(Ordering::Relaxed)
+    }
+
+    fn set_forks(&self, forks: bool) {
+        // Relaxed: read by the owner's handler alone.
+        self.forks.store(forks, Ordering::Relaxed);
     }
 }
 
@@ -103,7 +118,7 @@ static FREE_PARKERS: Lock<FreeParkers> = Lock::new(FreeParkers::new());
 /// All of these records, in use or not.
 static ALL_PARKERS: AllParkers = AllParkers::new();
 
-/// The handler for forked children is registered once.
+/// The handlers for forks are registered once.
 static FORK: Once = Once::new();
 
 /// The probe's answer, once per process.
@@ -121,18 +136,32 @@ pub(crate) fn thread_parker(fresh: fn() -> ThreadRef) -> ThreadRef {
     PARKER.try_with(|parker| parker.get_or_init(fresh).clone()).unwrap_or_else(|_| fresh())
 }
 
-/// Has forked children forget their scheduler: the one thread of a child is a plain thread, which
-/// allocates and enters without a P.
-pub(crate) fn forget_at_fork() {
+/// Has goroutines not be preempted while they fork, and forked children forget their scheduler.
+///
+/// Before a fork allocators take all their locks, to give them back after it. Who holds these must not
+/// wait for a P: those who have one may wait for the locks, inside the runtime. So the handler of the
+/// preemption signal lets the goroutine be. Its P may be taken meanwhile, as it is outside.
+///
+/// The one thread of a child is a plain thread, which allocates and enters without a P.
+pub(crate) fn see_to_forks() {
     FORK.call_once(|| {
-        // SAFETY: the handler touches the running block's words alone.
-        let error = unsafe { libc::pthread_atfork(None, None, Some(forget)) };
+        // SAFETY: the handlers touch the running block's words alone.
+        let error = unsafe { libc::pthread_atfork(Some(begin_fork), Some(end_fork), Some(forget)) };
         debug_assert_eq!(error, 0, "there is memory for a handler");
     });
 }
 
+extern "C" fn begin_fork() {
+    words().set_forks(true);
+}
+
+extern "C" fn end_fork() {
+    words().set_forks(false);
+}
+
 extern "C" fn forget() {
     let words = words();
+    words.set_forks(false);
     words.entry.reset();
     // Relaxed, both: the child has one thread.
     words.m.store(null_mut(), Ordering::Relaxed);
