@@ -1,10 +1,13 @@
 //! The last spinner: no goroutine is left in a queue beside sleeping Ms (S5–S7), and no P without a
-//! thread beside one that comes to rest (S13).
+//! thread beside one that comes to rest (S13); and a monitor that sleeps for long is told of work that nobody
+//! looks for.
 //!
 //! Ms, Ps and queues are reduced to what the protocol of `sched_core::idle` sees of them. A queue is
 //! a word with room for one goroutine; its publication is a plain Release store, the weakest that a
 //! real queue has.
 #![cfg(loom)]
+
+use std::time::Duration;
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -217,6 +220,51 @@ fn a_retired_spinner_looks_once_more() {
         spinner.join().unwrap();
         outside.join().unwrap();
         world.at_rest(1, 1);
+    });
+}
+
+impl World {
+    /// The monitor: sleeps for ever, unless it is told or sees that something is queued.
+    fn monitor(&self) {
+        while !self.any_work() {
+            self.idle.watch(Duration::from_secs(1), || self.any_work(), || false);
+        }
+    }
+}
+
+/// The Ps are all held by Ms that are blocked, and *need* stands: the monitor hears of what is submitted.
+#[test]
+fn a_watching_monitor_is_told() {
+    model("a_watching_monitor_is_told", 3, || {
+        let world = World::new();
+        assert_eq!(world.idle.notify(), None);
+        let monitor = {
+            let world = world.clone();
+            thread::spawn(move || world.monitor())
+        };
+        world.submit(0);
+        monitor.join().unwrap();
+    });
+}
+
+/// The same from a submitter that relied on a spinner, which then retires with the only P there was for it.
+#[test]
+fn a_spinner_without_a_proc_tells_the_monitor() {
+    model("a_spinner_without_a_proc_tells_the_monitor", 3, || {
+        let world = World::new();
+        world.idle.retire_procs(1);
+        let spinning = world.idle.try_spin(PROCS).expect("both are busy");
+        let monitor = {
+            let world = world.clone();
+            thread::spawn(move || world.monitor())
+        };
+        let spinner = {
+            let world = world.clone();
+            thread::spawn(move || world.idle.release(1, Some(spinning), || world.any_work()))
+        };
+        world.submit(0);
+        assert_eq!(spinner.join().unwrap(), Release::Idle);
+        monitor.join().unwrap();
     });
 }
 

@@ -118,6 +118,7 @@ pub use sched_core::blocking;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{GoError, JoinHandle, Spawn, StackError, go, go_with, try_go, yield_now};
 pub use stats::Stats;
+pub use sysmon::Stats as MonitorStats;
 pub use time::{sleep, sleep_until};
 pub use wire::Alloc;
 

@@ -239,7 +239,7 @@ impl Runtime {
     /// assert!(rt.stats().goroutines_created >= 1);
     /// ```
     pub fn stats(&self) -> Stats {
-        Stats::read(&self.scheduler)
+        Stats::read(&self.scheduler, self.attendants.monitor())
     }
 
     /// All goroutines that have not ended, by number: what each does, what it waits for and for how

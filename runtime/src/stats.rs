@@ -29,6 +29,8 @@ pub struct Stats {
     pub handoffs: u64,
     /// Goroutines that gave way because they were asked to, or interrupted.
     pub preemptions: u64,
+    /// What the monitor did: its looks, whom it took processors from, how long it slept.
+    pub monitor: sysmon::Stats,
     /// Collections of the process's heap.
     pub collections: u64,
     /// The longest that an allocation in the collected heap took so far, with what the kernel gave to
@@ -39,7 +41,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn read(scheduler: &Scheduler) -> Self {
+    pub(crate) fn read(scheduler: &Scheduler, monitor: sysmon::Stats) -> Self {
         let (of, collector) = (scheduler.stats(), gc::stats());
         Stats {
             goroutines_created: of.created,
@@ -48,6 +50,7 @@ impl Stats {
             steals: of.steals,
             handoffs: of.handoffs,
             preemptions: of.preemptions,
+            monitor,
             collections: collector.cycles,
             longest_mutator_delay: collector.longest_delay,
             heap_live_bytes: gc::heap().live_bytes(),

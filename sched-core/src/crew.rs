@@ -78,7 +78,7 @@ impl Shared {
 
     /// Has `host` carry out `order`.
     pub(crate) fn host(&self, host: Host, order: Order) {
-        self.bell.ring();
+        self.idle.bell().ring();
         match host {
             Host::Sleeper(id) => return self.send(id, order),
             Host::New => match self.idle.place(order) {
@@ -115,7 +115,7 @@ impl Shared {
     /// Takes an idle P for `m`, if there is one.
     pub(crate) fn acquire_idle(&self, m: &Machine) -> bool {
         let Some(proc) = self.idle.take_proc() else { return false };
-        self.bell.ring();
+        self.idle.bell().ring();
         self.give_proc(m, proc);
         true
     }

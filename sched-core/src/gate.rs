@@ -144,6 +144,6 @@ impl Shared {
         }
         self.service.rouse();
         self.timers.stop();
-        self.bell.ring();
+        self.idle.bell().ring();
     }
 }

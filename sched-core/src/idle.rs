@@ -21,21 +21,32 @@
 //! * *to retire*: to stop spinning and give up the P, in one step ([`release`](Idle::release)).
 //! * *need*: a submitter found neither a spinner nor an idle P. The next P that would become idle
 //!   must look around first.
+//! * *watch*: the monitor sleeps for long, and wants to be told of such a need: who holds all the Ps
+//!   may be blocked, and only the monitor can tell.
 //!
 //! # The word
 //!
 //! ```text
-//!   bit 63 … 49    48     47 … 24     23 … 0
-//!      unused     need     idle      spinning       need ⇒ idle = 0
-//!                                                   idle = length of the list of idle Ps
-//!                                                   spinning = number of `Spinning`s that live
+//!   bit 63 … 50    49     48     47 … 24     23 … 0
+//!      unused    watch   need     idle      spinning       need ⇒ idle = 0
+//!                                                          idle = length of the list of idle Ps
+//!                                                          spinning = number of `Spinning`s that live
 //! ```
 //!
-//! *idle* changes under the lock of the lists, together with them; *spinning* and *need* change with
+//! *idle* changes under the lock of the lists, together with them; the others change with
 //! the lock or without; every change is an RMW of the whole word. So "nobody spins and no P is
 //! idle" is one reading, and a submitter that finds it so leaves *need* by one compare-and-swap and
 //! takes no lock. (Go keeps three words, and takes the scheduler's lock on each ready while all Ps
 //! are busy.)
+//!
+//! # The watch
+//!
+//! While nothing waits the monitor looks every 10 ms. A goroutine that became ready just then, while
+//! goroutines blocked in the kernel held all Ps, waited for as long. So before such a sleep the monitor
+//! sets *watch*, and looks once more whether anything is queued ([`Idle::watch`]). Whoever leaves *need*
+//! clears *watch* with the same RMW and wakes the monitor; and *need* that stands counts for nothing
+//! beside *watch*, as its P may be one of the blocked. One submission in a sleep pays for it, and none
+//! while somebody spins or a P is idle.
 //!
 //! # Ps that are not wanted
 //!
@@ -55,8 +66,10 @@
 #![doc = include_str!("idle.md")]
 
 use core::fmt;
+use core::time::Duration;
 use std::collections::VecDeque;
 
+use crate::bell::Bell;
 use crate::lock::Lock;
 use crate::orders::Order;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, fence, now};
@@ -84,6 +97,8 @@ pub struct Idle {
     pub(crate) lists: Lock<Lists>,
     /// Ps that must still be retired. Written under the lock.
     surplus: AtomicUsize,
+    /// Where the monitor sleeps.
+    bell: Bell,
 }
 
 /// What the lock protects. The lists have room for all there can be: they never allocate.
@@ -182,7 +197,12 @@ impl Idle {
             orders: VecDeque::with_capacity(max_procs),
             progress: 0,
         };
-        Self { word: AtomicU64::new(0), lists: Lock::new(lists), surplus: AtomicUsize::new(0) }
+        Self {
+            word: AtomicU64::new(0),
+            lists: Lock::new(lists),
+            surplus: AtomicUsize::new(0),
+            bell: Bell::new(),
+        }
     }
 
     /// Work was published: wakes an M for it if nobody looks for work and a P is idle.
@@ -206,7 +226,11 @@ impl Idle {
             (false, _) => Some(now.plus_spinner()),
         };
         let before = self.try_update(now, claim)?;
-        if before.idle() == 0 { None } else { self.launch(Spinning(())) }
+        if before.idle() == 0 {
+            self.tell(before);
+            return None;
+        }
+        self.launch(Spinning(()))
     }
 
     /// Finds a P and an M for a spinner that is counted already.
@@ -220,7 +244,8 @@ impl Idle {
             None => {
                 // Somebody else took it. Whoever gives up a P next must look for our work.
                 let Spinning(()) = spinning;
-                self.update(|now| now.minus_spinner().with_need());
+                let before = self.update(|now| now.minus_spinner().with_need());
+                self.tell(before);
                 None
             }
         }
@@ -324,10 +349,43 @@ impl Idle {
             }
             None => {
                 // All Ps are busy: whoever gives one up next looks for this work.
-                self.update(Counts::with_need);
+                let before = self.update(Counts::with_need);
+                self.tell(before);
                 Release::Idle
             }
         }
+    }
+
+    /// *Need* was left: `before` says whether the monitor wants to know.
+    fn tell(&self, before: Counts) {
+        if before.watch() {
+            self.bell.wake();
+        }
+    }
+
+    /// Where the monitor sleeps while all is idle.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// The monitor, which found nothing queued, sleeps for `limit`; but not if `any_work` finds something
+    /// now, and no longer than until something is queued that nobody looks for. True if it was told so.
+    ///
+    /// `all_idle` is as in [`Bell::wait`]. One thread at a time.
+    pub fn watch(
+        &self,
+        limit: Duration,
+        any_work: impl FnOnce() -> bool,
+        all_idle: impl FnOnce() -> bool,
+    ) -> bool {
+        self.update(Counts::with_watch);
+        // SeqCst: (WatchFence) the watch comes before the look at the queues. Partner: the fence in
+        // `notify`.
+        fence(Ordering::SeqCst);
+        if !any_work() {
+            self.bell.wait(Some(limit), all_idle);
+        }
+        !self.update(Counts::without_watch).watch()
     }
 
     /// Takes an idle P, if there is one: for an M that came back and found its P gone.
@@ -485,6 +543,7 @@ impl fmt::Debug for Idle {
 const COUNT: u64 = (1 << 24) - 1;
 const IDLE_SHIFT: u32 = 24;
 const NEED: u64 = 1 << 48;
+const WATCH: u64 = 1 << 49;
 
 /// A reading of the word.
 #[derive(Clone, Copy)]
@@ -503,9 +562,13 @@ impl Counts {
         self.0 & NEED != 0
     }
 
+    fn watch(self) -> bool {
+        self.0 & WATCH != 0
+    }
+
     /// Somebody will look for work that is published now.
     fn covered(self) -> bool {
-        self.spinning() != 0 || self.need()
+        self.spinning() != 0 || self.0 & (NEED | WATCH) == NEED
     }
 
     fn plus_spinner(self) -> Self {
@@ -529,11 +592,19 @@ impl Counts {
 
     fn with_need(self) -> Self {
         debug_assert_eq!(self.idle(), 0, "an idle P is woken, not waited for");
-        Self(self.0 | NEED)
+        Self((self.0 | NEED) & !WATCH)
     }
 
     fn without_need(self) -> Self {
         Self(self.0 & !NEED)
+    }
+
+    fn with_watch(self) -> Self {
+        Self(self.0 | WATCH)
+    }
+
+    fn without_watch(self) -> Self {
+        Self(self.0 & !WATCH)
     }
 }
 
@@ -633,6 +704,29 @@ mod tests {
         assert_eq!((idle.surplus(), idle.idle_procs(), idle.take_proc()), (0, 0, None));
         assert_eq!(idle.release(3, None, || false), Release::Idle);
         assert_eq!((idle.idle_procs(), idle.take_proc()), (1, Some(3)));
+    }
+
+    #[test]
+    fn a_watch_ends_with_the_next_need_even_if_one_stands() {
+        let idle = Idle::new(2, 4);
+        assert!(idle.notify().is_none(), "all Ps are busy: this leaves need");
+        let queued = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let any = || queued.load(Ordering::Acquire) != 0;
+                idle.watch(Duration::from_secs(3600), any, || false);
+            });
+            queued.store(1, Ordering::Release);
+            assert!(idle.notify().is_none());
+        });
+        assert!(idle.notify().is_none());
+    }
+
+    #[test]
+    fn a_watch_beside_queued_work_or_beyond_its_limit_was_not_told() {
+        let idle = Idle::new(2, 4);
+        assert!(!idle.watch(Duration::from_secs(3600), || true, || false));
+        assert!(!idle.watch(Duration::from_micros(1), || false, || false));
     }
 
     #[test]

@@ -29,6 +29,7 @@
 //!
 //! When every P is idle there is nothing to watch. [`Monitor::wait`] then sleeps without a time
 //! limit, and whoever takes a P from the idle list rings the [`Bell`](crate::bell::Bell).
+//! [`Monitor::watch`] is for a long sleep while something runs and nothing waits.
 
 use core::{fmt, time::Duration};
 use std::sync::Arc;
@@ -223,12 +224,20 @@ impl Monitor {
     /// Returns at once without a limit when not all Ps are idle, and when the scheduler stops: see
     /// [`stopped`](Self::stopped).
     pub fn wait(&self, limit: Option<Duration>) {
-        self.shared.bell.wait(limit, || self.load().is_idle() && !self.stopped());
+        self.shared.idle.bell().wait(limit, || self.load().is_idle() && !self.stopped());
+    }
+
+    /// As [`wait`](Self::wait) with a limit, for a monitor that found nothing queued: ends as well when a
+    /// goroutine is queued that nobody looks for, as all Ps are busy, perhaps with goroutines that
+    /// are blocked. True if it ended so.
+    pub fn watch(&self, limit: Duration) -> bool {
+        let all_idle = || self.load().is_idle() && !self.stopped();
+        self.shared.idle.watch(limit, || self.shared.any_work(), all_idle)
     }
 
     /// Ends a [`wait`](Self::wait), now or when it is called.
     pub fn wake(&self) {
-        self.shared.bell.wake();
+        self.shared.idle.bell().wake();
     }
 
     /// See [`Scheduler::stacks_rest`](crate::Scheduler::stacks_rest).

@@ -27,7 +27,6 @@ use std::{
 };
 
 use crate::{
-    bell::Bell,
     clock::Clock,
     config::Config,
     crew::Machines,
@@ -75,7 +74,6 @@ pub(crate) struct Shared {
     pub(crate) idle: Idle,
     /// The one take lock: see [`handoff`](crate::handoff).
     pub(crate) take: Lock<()>,
-    pub(crate) bell: Bell,
 
     pub(crate) supplies: Supplies,
     /// Freed after the stacks: in thread mode a late signal finds its M through a stack's thread.
@@ -121,7 +119,6 @@ impl Shared {
             hurry: AtomicBool::new(false),
             idle: Idle::new(room, config.max_threads),
             take: Lock::new(()),
-            bell: Bell::new(),
             supplies: Supplies::new(slots, mode, stacks),
             registry: Registry::new(),
             service: Service::new(),

@@ -218,7 +218,7 @@ fn retire(m: &Machine, held: Held<'_>) {
     match shared.idle.release(proc.index(), m.spinning.take(), || shared.any_work()) {
         Release::Idle => {}
         Release::Search { proc, spinning } => {
-            shared.bell.ring();
+            shared.idle.bell().ring();
             obey(m, Order { proc, spinning: Some(spinning) });
         }
     }

@@ -36,7 +36,8 @@
 //! time is the trait [`Clock`]. A duty is plain arithmetic over a [`Snapshot`] and the time of the
 //! look: it holds no lock, spawns nothing, sleeps never. [`Monitor`] runs all of them once per
 //! [`Monitor::look`], or for ever on a thread of its own with [`Monitor::run`]. Tests drive it
-//! with a scripted machine and a [`ManualClock`], so that no test waits for time to pass.
+//! with a scripted machine and a [`ManualClock`], so that no test waits for time to pass. What it did
+//! is in its [`Counters`].
 //!
 //! For machines made of Linux threads, [`ThreadProbe`] reads processor time and kernel state of a
 //! thread by its id, and [`Alarm`] is the place where the monitor sleeps and others wake it.
@@ -67,6 +68,7 @@
 mod alarm;
 mod backoff;
 mod clock;
+mod counters;
 pub mod duty;
 mod limits;
 mod machine;
@@ -79,6 +81,7 @@ mod table;
 pub use alarm::Alarm;
 pub use backoff::Backoff;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use counters::{Counters, Stats};
 pub use limits::Limits;
 pub use machine::{HeldGuard, KernelState, Machine, Pause, Snapshot, Wake, Worker, WorkerId};
 pub use monitor::Monitor;

@@ -98,6 +98,8 @@ pub enum Pause {
 pub enum Wake {
     /// Time is up, or something happened: look again.
     Look,
+    /// The same: a task waits, and no processor is idle.
+    Called,
     /// The machine ends: leave [`Monitor::run`](crate::Monitor::run).
     Stop,
 }

@@ -13,10 +13,12 @@
 //! A look neither allocates nor frees: the tables are made with the monitor
 //! ([`Table`](crate::Table)).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::counters::{Counters, Tally};
 use crate::duty::{Asleep, Collect, GuardWatch, Preempt, Resize, Retake, Scavenge, Trace, Wish};
 use crate::limits::Limits;
 use crate::machine::{Machine, Pause, Snapshot, Wake};
@@ -33,6 +35,7 @@ const SHORTEST: Duration = Duration::from_micros(50);
 pub struct Monitor<M, C> {
     machine: M,
     clock: C,
+    counters: Arc<Counters>,
     snapshot: Snapshot,
     sights: Sights,
     backoff: Backoff,
@@ -53,6 +56,7 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
         Self {
             machine,
             clock,
+            counters: Arc::default(),
             snapshot: Snapshot::with_room(workers),
             sights: Sights::with_room(workers),
             backoff: Backoff::new(limits),
@@ -72,6 +76,32 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
         &self.machine
     }
 
+    /// What this monitor counts, on whatever thread it is.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sysmon::{KernelState, Machine, Pause, Snapshot, Wake, Worker, WorkerId};
+    /// # struct Pool;
+    /// # impl Machine for Pool {
+    /// #     fn most_workers(&self) -> usize { 0 }
+    /// #     fn snapshot(&mut self, _: &mut Snapshot) {}
+    /// #     fn cpu_time(&mut self, _: WorkerId) -> Option<Duration> { None }
+    /// #     fn kernel_state(&mut self, _: WorkerId) -> KernelState { KernelState::Unknown }
+    /// #     fn take(&mut self, _: &Worker) -> bool { false }
+    /// #     fn request_preempt(&mut self, _: WorkerId) {}
+    /// #     fn signal(&mut self, _: WorkerId) {}
+    /// #     fn wait(&mut self, _: Pause) -> Wake { Wake::Stop }
+    /// # }
+    /// use sysmon::{Limits, ManualClock, Monitor};
+    /// let monitor = Monitor::new(Pool, ManualClock::new(), Limits::DEFAULT);
+    /// let counters = monitor.counters();
+    /// monitor.run(); // elsewhere, as a rule
+    /// assert_eq!(counters.read().looks, 1);
+    /// ```
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
     /// The machine that is watched, to be changed between looks.
     pub fn machine_mut(&mut self) -> &mut M {
         &mut self.machine
@@ -80,7 +110,7 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
     /// Looks once, acts, and says how long to sleep before the next look.
     pub fn look(&mut self) -> Pause {
         let now = self.clock.now();
-        let machine = &mut self.machine;
+        let machine = &mut Tally { machine: &mut self.machine, counters: &self.counters };
         self.snapshot.clear();
         machine.snapshot(&mut self.snapshot);
         let active = self.snapshot.workers.iter().any(|worker| worker.holds);
@@ -98,15 +128,23 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
         let trace = self.trace.look(now, machine);
 
         let pause = self.backoff.next(active, waiting, taken);
-        nearest(pause, [slice, collection, guard, question, trace])
+        let pause = nearest(pause, [slice, collection, guard, question, trace]);
+        self.counters.looked(pause);
+        pause
     }
 
     /// Looks and sleeps in turns until the machine's [`wait`](Machine::wait) says to stop; gives
     /// the machine back.
     pub fn run(mut self) -> M {
+        let mut woke = self.clock.now();
         loop {
             let pause = self.look();
-            if self.machine.wait(pause) == Wake::Stop {
+            let looked = self.clock.now();
+            let wake = self.machine.wait(pause);
+            let now = self.clock.now();
+            self.counters.slept(looked.saturating_sub(woke), now.saturating_sub(looked), wake);
+            woke = now;
+            if wake == Wake::Stop {
                 return self.machine;
             }
         }

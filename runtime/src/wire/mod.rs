@@ -39,7 +39,7 @@ use sched_core::Hooks;
 use sched_core::Scheduler;
 use sched_core::entry;
 use sched_core::stack::StackSource;
-use sysmon::{Limits, SystemClock};
+use sysmon::{Counters, Limits, SystemClock};
 
 use crate::builder::Builder;
 use crate::config::Preempt;
@@ -62,6 +62,7 @@ pub(crate) fn stacks() -> Box<dyn StackSource> {
 #[derive(Debug)]
 pub(crate) struct Attendants {
     desk: Arc<Desk>,
+    counters: Arc<Counters>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -76,9 +77,10 @@ impl Attendants {
             let _inside = entry::enter();
             global::heap().set_limit(bytes);
         }
-        let mut attendants = Attendants { desk: Arc::clone(&desk), threads: Vec::new() };
         let watched = Watched::new(scheduler.monitor(), Arc::clone(&desk));
         let monitor = sysmon::Monitor::new(watched, SystemClock::new(), limits(settings));
+        let (counters, threads) = (monitor.counters(), Vec::new());
+        let mut attendants = Attendants { desk: Arc::clone(&desk), counters, threads };
         let watched = scheduler.clone();
         attendants.spawn("sysmon", move || {
             watched.adopt_thread();
@@ -97,6 +99,11 @@ impl Attendants {
         Ok(())
     }
 
+    /// What the monitor has done.
+    pub(crate) fn monitor(&self) -> sysmon::Stats {
+        self.counters.read()
+    }
+
     /// The number of Ps no longer follows the machine.
     pub(crate) fn stop_following(&self) {
         self.desk.stop_following();
@@ -105,7 +112,8 @@ impl Attendants {
     /// Waits for the scheduler's end, and then for both, on a thread of its own.
     pub(crate) fn end_later(&mut self, scheduler: Scheduler) {
         let threads = std::mem::take(&mut self.threads);
-        let mut attendants = Attendants { desk: Arc::clone(&self.desk), threads };
+        let (desk, counters) = (Arc::clone(&self.desk), Arc::clone(&self.counters));
+        let mut attendants = Attendants { desk, counters, threads };
         let wait = move || {
             let _ = scheduler.shutdown(None);
             attendants.join(&scheduler);

@@ -10,10 +10,10 @@
 //! malloc in its hand, and a monitor that waits for it takes no P from those that wait for it, too.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sched_core::monitor::{KernelState as State, MachineView, Monitor, StateFile};
-use sysmon::{HeldGuard, KernelState, Machine, Pause, Snapshot, Wake, Worker, WorkerId};
+use sysmon::{HeldGuard, KernelState, Limits, Machine, Pause, Snapshot, Wake, Worker, WorkerId};
 
 use super::desk::{Desk, Errand};
 use crate::gc;
@@ -28,6 +28,9 @@ pub(crate) struct Watched {
     desk: Arc<Desk>,
     /// What the last look saw, for takes. It has room for all Ms.
     views: Vec<MachineView>,
+    /// When it was, and whether nothing was queued.
+    looked: Instant,
+    nothing_waited: bool,
     /// By an M's number, modulo their count. Of two Ms that share a place, each opens its file anew.
     files: [Option<StateFile>; OPEN],
 }
@@ -35,7 +38,21 @@ pub(crate) struct Watched {
 impl Watched {
     pub(crate) fn new(monitor: Monitor, desk: Arc<Desk>) -> Self {
         let views = Vec::with_capacity(monitor.most_machines());
-        Watched { monitor, desk, views, files: [const { None }; OPEN] }
+        let files = [const { None }; OPEN];
+        Watched { monitor, desk, views, looked: Instant::now(), nothing_waited: true, files }
+    }
+
+    /// Sleeps until something is queued that nobody looks for. Who is called often looks no more often for it
+    /// than beside something that waits.
+    fn watch(&self, time: Duration) -> Wake {
+        if !self.monitor.watch(time) {
+            return Wake::Look;
+        }
+        let rest = Limits::DEFAULT.look.saturating_sub(self.looked.elapsed());
+        if !rest.is_zero() {
+            self.monitor.wait(Some(rest));
+        }
+        Wake::Called
     }
 }
 
@@ -63,6 +80,8 @@ impl Machine for Watched {
         self.monitor.snapshot(&mut self.views);
         into.workers.extend(self.views.iter().map(worker));
         into.waiting = self.monitor.load().runnable;
+        self.looked = Instant::now();
+        self.nothing_waited = into.waiting == 0;
     }
 
     fn cpu_time(&mut self, worker: WorkerId) -> Option<Duration> {
@@ -134,10 +153,12 @@ impl Machine for Watched {
     }
 
     fn wait(&mut self, pause: Pause) -> Wake {
+        let mut wake = Wake::Look;
         match pause {
+            Pause::For(time) if self.nothing_waited => wake = self.watch(time),
             Pause::For(time) => self.monitor.wait(Some(time)),
             Pause::UntilWoken => self.monitor.wait(None),
         }
-        if self.monitor.stopped() { Wake::Stop } else { Wake::Look }
+        if self.monitor.stopped() { Wake::Stop } else { wake }
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Script {
     pub(crate) asked_kernel: usize,
     /// How many more sleeps `wait` allows before it says stop.
     pub(crate) sleeps: usize,
+    /// How many of these end as a task waits.
+    pub(crate) calls: usize,
     pub(crate) pauses: Vec<Pause>,
 }
 
@@ -76,6 +78,7 @@ pub(crate) fn monitor(limits: Limits) -> Monitor<Script, ManualClock> {
         deeds: Vec::new(),
         asked_kernel: 0,
         sleeps: 0,
+        calls: 0,
         pauses: Vec::new(),
     };
     Monitor::new(script, clock, limits)
@@ -212,7 +215,13 @@ impl Machine for Script {
         match self.sleeps.checked_sub(1) {
             Some(left) => {
                 self.sleeps = left;
-                Wake::Look
+                match self.calls.checked_sub(1) {
+                    Some(left) => {
+                        self.calls = left;
+                        Wake::Called
+                    }
+                    None => Wake::Look,
+                }
             }
             None => Wake::Stop,
         }

@@ -1,0 +1,40 @@
+//! The monitor of a runtime: what it counts, and that it is called.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use runtime::Runtime;
+
+/// Goroutines block in the kernel and hold all processors, and nothing waits: the monitor sleeps for long. Then
+/// one becomes ready which alone can free them. Its spawn calls the monitor.
+#[test]
+fn what_becomes_ready_behind_blocked_ones_calls_the_monitor() {
+    const PROCS: usize = 2;
+    let rt = Runtime::builder().procs(PROCS).build().expect("threads and stacks");
+    // Whether the monitor was awake just then, or had taken a processor already, is the kernel's choice.
+    while rt.stats().monitor.calls == 0 {
+        let arrived = Arc::new(AtomicUsize::new(0));
+        let (doors, blocked): (Vec<_>, Vec<_>) = (0..PROCS)
+            .map(|_| {
+                let (door, closed) = mpsc::channel::<()>();
+                let arrived = Arc::clone(&arrived);
+                let wait = move || {
+                    arrived.fetch_add(1, Ordering::Relaxed);
+                    closed.recv().expect_err("nobody sends")
+                };
+                (door, rt.go(wait))
+            })
+            .unzip();
+        while arrived.load(Ordering::Relaxed) < PROCS {
+            thread::yield_now();
+        }
+        rt.go(move || drop(doors)).join().expect("it only drops");
+        for one in blocked {
+            one.join().expect("it only waits");
+        }
+    }
+    let monitor = rt.stats().monitor;
+    assert!(monitor.looks > monitor.calls, "{monitor:?}");
+    assert!(monitor.takes > 0, "somebody blocked and lost its processor: {monitor:?}");
+}
