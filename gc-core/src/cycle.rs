@@ -48,6 +48,9 @@ use crate::{
 };
 use core::{fmt, ptr::NonNull};
 
+/// Chunks of a log that are read at a time: some 32,000 cells.
+const CHUNKS: usize = 64;
+
 /// Why the driver of a cycle gives others a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pause {
@@ -187,7 +190,7 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
     /// Step 5, the work: drains logs and marks until nothing is grey.
     fn mark(&mut self) {
         loop {
-            self.drain_logs();
+            drain_logs(self.world, self.marker);
             if self.marker.is_empty() {
                 break;
             }
@@ -195,12 +198,13 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         }
     }
 
-    /// Step 5, one round: marks what is grey here, with whoever helps.
+    /// Step 5, one round: marks what is grey here, and what logs hold, with whoever helps.
     fn mark_together(&mut self) {
         let &mut Self { engine, world, crew, recruit, slice, .. } = self;
         let worker = Worker::new(engine, world, crew, recruit, slice);
+        let more = |marker: &mut Marker| drain_logs(world, marker);
         // SAFETY: as in `mark_slice`.
-        unsafe { worker.drive(self.marker, &mut self.pause) };
+        unsafe { worker.drive(self.marker, &more, &mut self.pause) };
     }
 
     /// Steps 5 to 7: marks until the marked set is closed, and ends marking. Returns the new
@@ -253,12 +257,16 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         // SAFETY: we are the driver, and hand 4 is complete.
         unsafe { self.engine.space.permit() };
     }
+}
 
-    fn drain_logs(&mut self) {
-        let marker = &mut *self.marker;
-        // SAFETY: we are the one driver, that is the reader of every log.
-        self.world.each(&mut |local| unsafe { local.log.drain(|cell| marker.shade(cell)) });
-    }
+/// Shades some of what each log holds; all, if that is little. What guards have logged while hand 2 waited
+/// may be as many cells as the heap has, and all at once on the stack they would take as much memory once
+/// more.
+fn drain_logs<S: Space, W: World<S>>(world: &W, marker: &mut Marker) {
+    world.each(&mut |local| {
+        // SAFETY: only the driver of a cycle calls it, who is the reader of every log.
+        unsafe { local.log.drain_some(CHUNKS, |cell| marker.shade(cell)) };
+    });
 }
 
 impl<S: Space, W: World<S>, P> fmt::Debug for Cycle<'_, S, W, P> {

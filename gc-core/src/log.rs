@@ -141,6 +141,20 @@ impl Log {
             while unsafe { reader.read_chunk(&mut each) } {}
         });
     }
+
+    /// As [`drain`](Self::drain), but no more than so many chunks.
+    ///
+    /// # Safety
+    ///
+    /// As [`drain`](Self::drain).
+    pub(crate) unsafe fn drain_some(&self, chunks: usize, mut each: impl FnMut(NonNull<u8>)) {
+        self.reader.with_mut(|reader| {
+            // SAFETY: as in `drain`.
+            let reader = unsafe { &mut *reader };
+            // SAFETY: as in `drain`.
+            let _ = (0..chunks).all(|_| unsafe { reader.read_chunk(&mut each) });
+        });
+    }
 }
 
 impl Reader {

@@ -20,7 +20,7 @@ mod worker;
 
 pub use self::{helpers::Helpers, worker::Worker};
 
-use self::crew::Batch;
+use self::crew::{Batch, Buffer};
 use crate::{engine::Engine, space::Space, trace::Tracer};
 use core::{ops::AddAssign, ptr::NonNull, time::Duration};
 use std::time::Instant;
@@ -118,26 +118,27 @@ impl Marker {
 
     /// Takes half of the grey cells off the stack, at most so many: the oldest, which lead to more
     /// than the newest do. In a tree, where a stack is no deeper than the tree, a few are half the work.
-    fn split(&mut self, most: usize) -> Option<Batch> {
-        let cells = self.stack.take_oldest(most);
-        let pieces: Vec<_> = match &cells {
-            Some(_) => Vec::new(),
-            None => self.stack.spare_piece().into_iter().collect(),
-        };
-        let batch = Batch { cells: cells.unwrap_or_default(), pieces };
-        (!batch.is_empty()).then_some(batch)
+    /// They come in `buffer`, which is empty, or it comes back.
+    fn split(&mut self, most: usize, mut buffer: Buffer) -> Result<Batch, Buffer> {
+        if self.stack.take_oldest(most, &mut buffer) {
+            return Ok(Batch { cells: buffer, pieces: Vec::new() });
+        }
+        match self.stack.spare_piece() {
+            Some(piece) => Ok(Batch { cells: buffer, pieces: vec![piece] }),
+            None => Err(buffer),
+        }
     }
 
-    /// Takes all grey cells off the stack.
-    fn take_all(&mut self) -> Option<Batch> {
+    /// Takes all grey cells off the stack: a batch, or the buffer of none.
+    fn take_all(&mut self) -> Result<Batch, Buffer> {
         let (cells, pieces) = self.stack.take_all();
         let batch = Batch { cells, pieces };
-        (!batch.is_empty()).then_some(batch)
+        if batch.is_empty() { Err(batch.cells) } else { Ok(batch) }
     }
 
-    /// Puts a batch on the stack.
-    fn take(&mut self, batch: Batch) {
-        self.stack.put(batch.cells, batch.pieces);
+    /// Puts a batch on the stack. A buffer is left over.
+    fn take(&mut self, batch: Batch) -> Buffer {
+        self.stack.put(batch.cells, batch.pieces)
     }
 
     /// What was marked since the last call.

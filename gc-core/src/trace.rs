@@ -133,18 +133,19 @@ impl Tracer {
         self.edges.pop()
     }
 
-    /// Takes back those that were reported first: half of all, at most so many.
-    pub(crate) fn take_oldest(&mut self, most: usize) -> Option<Vec<NonNull<u8>>> {
+    /// Moves those that were reported first to `oldest`: half of all, at most so many. False if there
+    /// are too few.
+    pub(crate) fn take_oldest(&mut self, most: usize, oldest: &mut Vec<NonNull<u8>>) -> bool {
         let count = most.min(self.edges.len() / 2);
         let rest = self.edges.len() - count;
         if count == 0 {
-            return None;
+            return false;
         }
-        let oldest = self.edges[..count].to_vec();
+        oldest.extend_from_slice(&self.edges[..count]);
         // The newest fill the gap: who comes when is nobody's business.
         self.edges.copy_within(rest.., 0);
         self.edges.truncate(rest);
-        Some(oldest)
+        true
     }
 
     /// Takes back all.
@@ -152,14 +153,18 @@ impl Tracer {
         (core::mem::take(&mut self.edges), core::mem::take(&mut self.pieces))
     }
 
-    /// Puts back what was taken.
-    pub(crate) fn put(&mut self, mut edges: Vec<NonNull<u8>>, mut pieces: Vec<Piece>) {
-        if self.edges.is_empty() {
-            self.edges = edges;
-        } else {
-            self.edges.append(&mut edges);
-        }
+    /// Puts back what was taken, and returns the buffer that is free now.
+    pub(crate) fn put(
+        &mut self,
+        mut edges: Vec<NonNull<u8>>,
+        mut pieces: Vec<Piece>,
+    ) -> Vec<NonNull<u8>> {
         self.pieces.append(&mut pieces);
+        if self.edges.is_empty() {
+            return core::mem::replace(&mut self.edges, edges);
+        }
+        self.edges.append(&mut edges);
+        edges
     }
 
     /// Whether no edge is left.

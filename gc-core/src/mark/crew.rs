@@ -33,6 +33,9 @@
 //! waits for it waits for a running thread. Nothing is allocated or freed there: a batch is made
 //! before, and poured onto a stack after.
 //!
+//! Buffers of cells are used again. Else a mutator that assists every few microseconds would have the
+//! allocator give and take blocks of a dozen sizes, on another thread each time.
+//!
 //! # Rejected
 //!
 //! A deque per worker with thieves: a batch of 256 cells is some 10 µs of work, and a lock per 10 µs
@@ -54,10 +57,17 @@ const READY: usize = 8;
 /// Room for batches: those of workers, and what is left of those that mutators took.
 const ROOM: usize = 64;
 
+/// Empty buffers that are kept, and cells that each may have room for.
+const BUFFERS: usize = 16;
+const ROOMY: usize = 1 << 10;
+
+/// Room for cells.
+pub(super) type Buffer = Vec<NonNull<u8>>;
+
 /// Grey cells on their way from one worker to another.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Batch {
-    pub(super) cells: Vec<NonNull<u8>>,
+    pub(super) cells: Buffer,
     /// Ends of arrays.
     pub(super) pieces: Vec<Piece>,
 }
@@ -79,6 +89,26 @@ struct Ready {
     /// Those of the busy who put back what they do not use up.
     lent: usize,
     counts: Counts,
+    buffers: Buffers,
+}
+
+/// Empty buffers.
+#[derive(Debug, Default)]
+struct Buffers(Vec<Buffer>);
+
+// SAFETY: they are empty.
+unsafe impl Send for Buffers {}
+
+impl Buffers {
+    /// Keeps a buffer, or gives it back, to be freed outside the lock.
+    fn keep(&mut self, mut buffer: Buffer) -> Option<Buffer> {
+        buffer.clear();
+        if !(1..=ROOMY).contains(&buffer.capacity()) || self.0.len() == BUFFERS {
+            return Some(buffer);
+        }
+        self.0.push(buffer);
+        None
+    }
 }
 
 /// What a worker does next.
@@ -106,7 +136,8 @@ pub struct Crew {
 
 impl Default for Crew {
     fn default() -> Self {
-        let ready = Ready { batches: Vec::with_capacity(ROOM), ..Ready::default() };
+        let buffers = Buffers(Vec::with_capacity(BUFFERS));
+        let ready = Ready { batches: Vec::with_capacity(ROOM), buffers, ..Ready::default() };
         Self { ready: Mutex::new(ready), count: AtomicUsize::new(0), marked: AtomicU64::new(0) }
     }
 }
@@ -127,6 +158,16 @@ impl Crew {
             debug_assert!(ready.busy == 0 && ready.batches.is_empty(), "a crew opens at rest");
             ready.busy = 1;
         });
+    }
+
+    /// An empty buffer, one that was used before if there is one.
+    pub(super) fn buffer(&self) -> Buffer {
+        self.ready(|ready| ready.buffers.0.pop()).unwrap_or_default()
+    }
+
+    /// An empty buffer is left over. Gives it back if there are enough.
+    pub(super) fn keep(&self, buffer: Buffer) -> Option<Buffer> {
+        self.ready(|ready| ready.buffers.keep(buffer))
     }
 
     /// Whether a batch more would be welcome.
@@ -184,19 +225,26 @@ impl Crew {
         })
     }
 
-    /// A mutator puts back what it has not marked, in two batches if there are few: else there would be
-    /// one less with each that is used up, and one mutator would wait for another. There is room, for
-    /// that was seen to in `lend`.
-    pub(super) fn put_back(&self, marker: &mut Marker) {
+    /// A mutator puts back what it has not marked; `half` is what it has split off. There is room, for
+    /// that was seen to in `lend`. Gives a buffer back if there are enough.
+    pub(super) fn put_back(&self, marker: &mut Marker, half: Option<Batch>) -> Option<Buffer> {
         let counts = marker.take_counts();
-        let half = if self.is_short() { marker.split(usize::MAX) } else { None };
         let rest = marker.take_all();
         self.ready(|ready| {
             ready.counts += counts;
             ready.lent -= 1;
             ready.busy -= 1;
-            ready.batches.extend([rest, half].into_iter().flatten());
-        });
+            let unneeded = match rest {
+                Ok(rest) => {
+                    ready.batches.push(rest);
+                    None
+                }
+                Err(buffer) => ready.buffers.keep(buffer),
+            };
+            // On top: it leads to more.
+            ready.batches.extend(half);
+            unneeded
+        })
     }
 
     /// A slice was marked.
@@ -258,11 +306,12 @@ mod tests {
         assert!(crew.lend().is_none(), "nothing is ready");
         crew.open();
         assert!(crew.share(batch([8, 16])).is_none());
-        mutator.take(crew.lend().expect("a batch is ready"));
+        drop(mutator.take(crew.lend().expect("a batch is ready")));
         assert_eq!(crew.refill(&mut driver), Next::Wait, "the mutator has it");
-        crew.put_back(&mut mutator);
+        let half = mutator.split(usize::MAX, crew.buffer()).ok();
+        assert!(crew.put_back(&mut mutator, half).is_none());
         assert!(mutator.is_empty());
-        assert_eq!(crew.wait(), Next::Work(batch([8])), "there were few, so it came back as two");
+        assert_eq!(crew.wait(), Next::Work(batch([8])), "it came back as two");
         assert_eq!(crew.refill(&mut driver), Next::Work(batch([16])));
         assert_eq!(crew.refill(&mut driver), Next::Done);
     }

@@ -6,7 +6,7 @@
 
 use super::{
     Marker,
-    crew::{BATCH, Crew, Next},
+    crew::{BATCH, Batch, Buffer, Crew, Next},
 };
 use crate::{cycle::Pause, engine::Engine, space::Space, world::World};
 use core::fmt;
@@ -33,16 +33,25 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
         Self { engine, world, crew, recruit, slice }
     }
 
-    /// Marks what is on the driver's stack and all that comes from it, with whoever helps.
+    /// Marks what is on the driver's stack and all that comes from it, with whoever helps. `more` is asked
+    /// for more when the driver's stack is dry, until it knows nothing either.
     ///
     /// # Safety
     ///
     /// The caller drives the cycle, which is between steps 4 and 7; the rest as
     /// [`Marker::drain`].
-    pub(crate) unsafe fn drive(&self, marker: &mut Marker, pause: &mut dyn FnMut(Pause)) {
+    pub(crate) unsafe fn drive(
+        &self,
+        marker: &mut Marker,
+        more: &dyn Fn(&mut Marker),
+        pause: &mut dyn FnMut(Pause),
+    ) {
         self.inside(|| self.crew.open());
-        // SAFETY: the caller's.
-        unsafe { self.until_dry(marker, pause) };
+        while !marker.is_empty() {
+            // SAFETY: the caller's.
+            unsafe { self.until_dry(marker, pause) };
+            more(marker);
+        }
         let next = self.inside(|| self.crew.refill(marker));
         // SAFETY: the caller's.
         unsafe { self.work(marker, next, pause) };
@@ -68,10 +77,13 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     pub unsafe fn assist(&self, objects: usize) -> bool {
         let Some(batch) = self.inside(|| self.crew.lend()) else { return false };
         let mut marker = Marker::default();
-        marker.take(batch);
+        drop(marker.take(batch));
         // SAFETY: as in `help`.
         unsafe { self.drain(&mut marker, objects) };
-        self.inside(|| self.crew.put_back(&mut marker));
+        // In two batches if there are few: else there would be one less with each that is used up, and
+        // one mutator would wait for another.
+        let half = if self.crew.is_short() { self.split(&mut marker, usize::MAX) } else { None };
+        drop(self.inside(|| self.crew.put_back(&mut marker, half)));
         true
     }
 
@@ -91,7 +103,7 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
                 }
                 Next::Work(batch) => {
                     asked = 0;
-                    marker.take(batch);
+                    self.keep(marker.take(batch));
                     // SAFETY: the caller's.
                     unsafe { self.until_dry(marker, pause) };
                     next = self.inside(|| self.crew.refill(marker));
@@ -126,13 +138,25 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
 
     fn share(&self, marker: &mut Marker) {
         while self.crew.is_short()
-            && let Some(batch) = marker.split(BATCH)
+            && let Some(batch) = self.split(marker, BATCH)
         {
             if let Some(unneeded) = self.inside(|| self.crew.share(batch)) {
-                return marker.take(unneeded);
+                return self.keep(marker.take(unneeded));
             }
             (self.recruit)();
         }
+    }
+
+    /// Half of the stack, at most so many cells.
+    fn split(&self, marker: &mut Marker, most: usize) -> Option<Batch> {
+        let buffer = self.inside(|| self.crew.buffer());
+        marker.split(most, buffer).map_err(|buffer| self.keep(buffer)).ok()
+    }
+
+    /// A buffer is left over.
+    fn keep(&self, buffer: Buffer) {
+        // Freed out here, if it is to be.
+        drop(self.inside(|| self.crew.keep(buffer)));
     }
 
     /// Calls `f`, which takes the crew's lock, where nobody is descheduled.
