@@ -322,28 +322,19 @@ impl<'h, S: PageSource> Cache<'h, S> {
 
     /// Returns cells that lay longest in a magazine to their spans.
     fn send_home(&mut self, class: usize, count: usize) {
-        self.holdings.slow = self.holdings.slow.wrapping_add(1);
         let mut homeward = Homeward::new(self.heap, &mut self.holdings);
         // SAFETY: what is in a magazine was given up by its user.
         self.magazines[class].drain(count, |cell| unsafe { homeward.send(cell) });
         homeward.finish();
     }
 
-    /// As [`Cache::flush`], if no slow path was taken since the last call of this, or at any rate. What lay
-    /// idle is as old as that.
+    /// As [`Cache::flush`], of a cache that was not used for a step of the scavenger: what lay in it is as
+    /// old as that.
     #[cfg_attr(not(feature = "global"), allow(dead_code, reason = "only threads' caches are lent"))]
-    pub(crate) fn empty(&mut self, at_any_rate: bool) {
-        let holdings = &mut self.holdings;
-        if holdings.slow == holdings.emptied {
-            return;
-        }
-        if at_any_rate || holdings.slow == holdings.noted {
-            holdings.rested = 1;
-            self.flush();
-            self.holdings.rested = 0;
-            self.holdings.emptied = self.holdings.slow;
-        }
-        self.holdings.noted = self.holdings.slow;
+    pub(crate) fn flush_rested(&mut self) {
+        self.holdings.rested = 1;
+        self.flush();
+        self.holdings.rested = 0;
     }
 
     /// Leaves all cells and spans to the centrals and the page heap: what other caches can then use.

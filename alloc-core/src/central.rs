@@ -19,8 +19,11 @@
 //!
 //! A span's holes are made by who holds it alone, so the scavenger takes a listed span out as a cache
 //! would ([`Central::next_quiet`]), works on it without the lock, and lists it again
-//! ([`Central::shelve`]). It walks the list some spans at a time; where it is, is noted beside the
-//! list, so that whoever takes a span out there moves the note on.
+//! ([`Central::shelve`]). It walks the list some spans at a time, and may go on at its next step; where it is,
+//! is noted beside the list, so that whoever takes a span out there moves the note on.
+//!
+//! How long a span was left alone is told by the number of the step since which it was, not by how often it was
+//! met: so no span needs to be met at every step.
 
 use core::{mem, ptr::NonNull};
 
@@ -37,9 +40,6 @@ use crate::{
 /// Spans that the scavenger looks at under one hold of the lock.
 const LOOKS: usize = 64;
 
-/// What [`Span::quiet`] says of a span whose holes are made: nothing is to be done until a cell comes.
-const THROUGH: u8 = u8::MAX;
-
 /// The central of one class.
 #[derive(Debug)]
 pub(crate) struct Central {
@@ -53,7 +53,7 @@ pub(crate) struct Central {
 #[derive(Debug)]
 struct Listed {
     spans: SpanList,
-    /// The next one to look at.
+    /// The next one to look at; none between two walks.
     walk: Option<SpanPtr>,
     /// How long the class waits for its holes.
     thrift: Thrift,
@@ -71,15 +71,31 @@ impl Listed {
     }
 }
 
+/// Which spans a walk takes: those into which nothing was freed for more than `steps` steps, at step `now`; or all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ripe {
+    pub(crate) now: u32,
+    pub(crate) steps: Option<u8>,
+}
+
 /// What the scavenger finds at its place in the list.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Quiet {
     /// A span that is the scavenger's now.
     Taken(SpanPtr),
-    /// None yet; so many of those that were looked at will be ripe later.
-    More(usize),
-    /// The end of the list, and as above.
-    End(usize),
+    /// None yet.
+    More,
+    /// The end of the list.
+    End,
+}
+
+/// A stretch of a walk.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) found: Quiet,
+    /// Spans that were looked at, and those of them that will be ripe later.
+    pub(crate) looks: usize,
+    pub(crate) ripening: usize,
 }
 
 impl Central {
@@ -111,13 +127,14 @@ impl Central {
 
     /// Takes a span with free cells from its owner, who must be the caller. True if others have
     /// freed all its cells meanwhile, so that it can be reaped.
-    fn leave(&self, span: SpanPtr, rested: u8) -> bool {
+    fn leave(&self, span: SpanPtr, since: u32) -> bool {
         let mut list = self.list.lock();
         span.set_owner(0);
         span.remote.list(span.used.get());
         span.set_listed(Some(span.class()));
         let now = span.remote.snapshot();
-        span.quiet.set(rested);
+        span.since.set(since);
+        span.through.set(false);
         span.seen.set(now.count());
         list.spans.push_front(span);
         now.is_empty()
@@ -168,14 +185,14 @@ impl Central {
     }
 
     /// Takes a span from its owner `number`, the caller, which has it on none of its lists, and has let
-    /// it lie for `rested` steps of the scavenger. Returns a span that the caller must free, as
+    /// it lie `since` that step of the scavenger. Returns a span that the caller must free, as
     /// [`Central::after_push`].
     pub(crate) fn disown(
         &self,
         span: SpanPtr,
         class: usize,
         number: usize,
-        rested: u8,
+        since: u32,
     ) -> Option<SpanPtr> {
         if is_full(span) {
             span.set_owner(0);
@@ -190,7 +207,7 @@ impl Central {
             span.set_owner(0);
             return Some(span);
         }
-        if self.leave(span, rested) { self.reap(span, class) } else { None }
+        if self.leave(span, since) { self.reap(span, class) } else { None }
     }
 
     /// Takes out any span all of whose cells are free.
@@ -203,35 +220,42 @@ impl Central {
         Some(span)
     }
 
-    /// A walk begins. Returns for how many steps nothing may have been freed into a span before it is
-    /// taken, for a policy that says `age`; none for whoever wants everything, by an age of 0.
-    pub(crate) fn begin_walk(&self, age: u8) -> u8 {
+    /// A walk begins, by the scavenger where its last one stopped before its end, or `anew` by others. Returns for
+    /// how many steps nothing may have been freed into a span before it is taken, for a policy that says `age`;
+    /// none if all are, by an age of 0.
+    pub(crate) fn begin_walk(&self, age: u8, anew: bool) -> Option<u8> {
         let mut guard = self.list.lock();
         let list = &mut *guard;
-        self.receive(list);
-        list.walk = list.spans.first();
-        if age > 0 {
-            list.thrift.step(mem::take(&mut list.given), self.recalled.take());
+        if list.walk.is_none() || anew {
+            self.receive(list);
+            list.walk = list.spans.first();
+            if !anew {
+                list.thrift.step(mem::take(&mut list.given), self.recalled.take());
+            }
         }
-        list.thrift.steps(age).min(THROUGH - 1)
+        (age > 0).then(|| list.thrift.steps(age))
     }
 
-    /// Goes on to the next span into which nothing was freed for `steps` steps, and takes it out of the
-    /// list; looks at [`LOOKS`] spans at most.
-    pub(crate) fn next_quiet(&self, steps: u8) -> Quiet {
+    /// Goes on to the next ripe span, and takes it out of the list; looks at [`LOOKS`] spans at most.
+    pub(crate) fn next_quiet(&self, ripe: Ripe) -> Stretch {
         let mut list = self.list.lock();
-        let mut ripening = 0;
-        for _ in 0..LOOKS {
-            let Some(span) = list.walk else { return Quiet::End(ripening) };
-            if is_quiet(span, steps) {
+        let mut stretch = Stretch { found: Quiet::More, looks: 0, ripening: 0 };
+        while stretch.looks < LOOKS {
+            let Some(span) = list.walk else {
+                stretch.found = Quiet::End;
+                break;
+            };
+            stretch.looks += 1;
+            if is_quiet(span, ripe) {
                 list.remove(span);
                 span.remote.claim();
-                return Quiet::Taken(span);
+                stretch.found = Quiet::Taken(span);
+                break;
             }
             list.walk = span.next.get();
-            ripening += usize::from(span.quiet.get() != THROUGH);
+            stretch.ripening += usize::from(!span.through.get());
         }
-        Quiet::More(ripening)
+        stretch
     }
 
     /// Lists a span again that [`Central::next_quiet`] gave, now with `given` bytes more of holes.
@@ -242,7 +266,7 @@ impl Central {
             list.given += given;
             span.remote.list(span.used.get());
             span.set_listed(Some(class));
-            span.quiet.set(THROUGH);
+            span.through.set(true);
             span.seen.set(0);
             list.spans.push_back(span);
             span.remote.snapshot().is_empty()
@@ -250,15 +274,16 @@ impl Central {
         if emptied { self.reap(span, class) } else { None }
     }
 
-    /// Moves what was put back to the list.
+    /// Moves what was put back to the list. Since when it is left alone, the scavenger's first look says.
     fn receive(&self, list: &mut Listed) {
         for element in self.incoming.take_all() {
             // SAFETY: only records of this heap are pushed.
             let span = unsafe { SpanPtr::from_raw(element) };
             span.remote.arrive();
             span.set_listed(Some(span.class()));
-            span.quiet.set(0);
-            span.seen.set(0);
+            span.through.set(false);
+            // No list is as long: a change, for whoever looks.
+            span.seen.set(u32::MAX);
             list.spans.push_back(span);
         }
     }
@@ -276,17 +301,13 @@ impl Central {
     }
 }
 
-/// Notes that one more step of the scavenger finds the span listed. True if nothing was freed into it
-/// for `steps` of them, and it has not been taken since. Under the central's lock.
-fn is_quiet(span: SpanPtr, steps: u8) -> bool {
+/// Looks at a listed span, at the scavenger's step `now`; whether it is ripe. Under the central's lock.
+fn is_quiet(span: SpanPtr, ripe: Ripe) -> bool {
     let count = span.remote.snapshot().count();
     if span.seen.replace(count) != count {
-        span.quiet.set(0);
+        span.through.set(false);
+        span.since.set(ripe.now.wrapping_sub(1));
     }
-    let quiet = span.quiet.get();
-    if quiet == THROUGH {
-        return false;
-    }
-    span.quiet.set((quiet + 1).min(THROUGH - 1));
-    quiet >= steps
+    let left_alone = ripe.now.wrapping_sub(span.since.get());
+    !span.through.get() && ripe.steps.is_none_or(|steps| left_alone > u32::from(steps))
 }

@@ -35,6 +35,7 @@ use core::{
 use crate::{
     Cache, Error, Heap,
     harden::{Hardening, Wait},
+    heap::Around,
     pages::os::Os,
     profile::Profiling,
     sync::Lock,
@@ -43,8 +44,9 @@ pub use harden::unwind;
 use thread::Pool;
 pub use thread::{PerThread, Place, StdPlace, ThreadBinding, Words};
 
-static HEAP: Heap<Os> =
-    Heap::new(Os::new()).with_strays(emergency::free).with_caches(thread::empty_idle);
+static HEAP: Heap<Os> = Heap::new(Os::new()).within(&AROUND);
+static AROUND: Around =
+    Around { free: emergency::free, give_back, held: emergency::held, rests: emergency::rests };
 static POOL: Lock<Pool> = Lock::new(Pool::new());
 /// The key whose destructor returns caches. Made at the first binding.
 static KEY: Lock<Option<libc::pthread_key_t>> = Lock::new(None);
@@ -69,9 +71,9 @@ std::thread_local! {
 
 /// The heap of the process.
 ///
-/// Its own methods ([`stats`](Heap::stats), [`release`](Heap::release)…) take locks that allocations take
-/// too. Where a scheduler may set the calling task aside at any point, call them as it calls the
-/// allocator: within what its [`Binding`] enters.
+/// Its own methods ([`stats`](Heap::stats), [`release`](Heap::release), [`set_limit`](Heap::set_limit)…) take
+/// locks that allocations take too, and so keep signals off the calling thread meanwhile: a handler may
+/// allocate, and a scheduler that sets tasks aside by a signal finds none that holds a lock.
 ///
 /// ```
 /// let stats = alloc_core::global::heap().stats();
@@ -96,6 +98,12 @@ pub fn heap() -> &'static Heap<Os> {
 /// ```
 pub fn profile(every: usize) -> Result<(), Error> {
     HEAP.profile(Profiling::new(harden::unwind).every(every))
+}
+
+/// What the scavenger does around the heap; `all` of it, or what was left alone for a while.
+fn give_back(all: bool) {
+    thread::empty_idle(all);
+    emergency::release();
 }
 
 /// A cache of the process-wide heap.

@@ -11,7 +11,7 @@
 use core::{fmt, ptr, ptr::NonNull};
 
 use crate::{
-    central::{Central, Quiet},
+    central::{Central, Quiet, Ripe},
     holes, owned,
     size_class::magic,
     span::{Kind, Span, SpanPtr},
@@ -171,14 +171,14 @@ impl Lists {
 
     /// A walk over the listed spans begins, for whoever wants everything.
     pub fn begin_walk(&self) {
-        self.central.begin_walk(0);
+        self.central.begin_walk(0, true);
     }
 
     /// Goes on with a walk: the next span, which is the caller's.
     pub fn next_quiet(&self) -> Option<Record> {
-        match self.central.next_quiet(0) {
+        match self.central.next_quiet(Ripe { now: 0, steps: None }).found {
             Quiet::Taken(span) => Some(Record(span)),
-            Quiet::More(_) | Quiet::End(_) => None,
+            Quiet::More | Quiet::End => None,
         }
     }
 

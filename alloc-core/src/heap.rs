@@ -11,8 +11,9 @@
 //!
 //! # Locks
 //!
-//! Order: a central, then the page heap, then the records' area. No lock is held over the system
-//! calls that give memory back (see `scavenge`).
+//! Order: the scavenger's hands, a central, then the page heap, then the records' area. None of them but the
+//! first is held over the system calls that give memory back (see `scavenge`): it is the lock of those who do
+//! that, and of forks.
 //!
 //! # Frees that must not wait
 //!
@@ -42,12 +43,26 @@ use crate::{
     stack::Guards,
     stats::Counters,
     sync::{AtomicPtr, AtomicUsize, Lock, LockGuard, Ordering, array_of, const_fn},
+    undisturbed::Undisturbed,
 };
 
 /// Blocks of so many bytes take their pages with them when they move. To copy a megabyte takes about 50 µs
 /// if nothing is touched for the first time, and ten times as long else; to move it, 5 µs, and a mapping or
 /// two, of which the kernel gives a process some 65,000.
 const RELOCATE: usize = 4 << 20;
+
+/// What a process has around its heap: the caches of its threads, and the heaps for who has none.
+#[derive(Debug)]
+pub(crate) struct Around {
+    /// Frees a block that is not this heap's; says whether it knew it.
+    pub(crate) free: unsafe fn(NonNull<u8>) -> bool,
+    /// Empties caches that nobody uses, those that lay idle or all, and gives back what rests in the other heaps.
+    pub(crate) give_back: fn(bool),
+    /// Bytes that the other heaps hold.
+    pub(crate) held: fn() -> usize,
+    /// Whether something may rest there.
+    pub(crate) rests: fn() -> bool,
+}
 
 /// A heap over one source of pages.
 ///
@@ -81,12 +96,12 @@ pub struct Heap<S: PageSource> {
     pub(crate) managed: Managed,
     /// 1 while a scavenger has this heap.
     pub(crate) scavenged: AtomicUsize,
+    /// Held by who has spans, or pages, in hand to give their memory back: a fork waits for it.
+    pub(crate) hands: Lock<()>,
     /// Slots for magazines.
     pub(crate) slots: Lock<SlotPool>,
-    /// Frees a block that is not this heap's, if it knows it.
-    strays: Option<unsafe fn(NonNull<u8>) -> bool>,
-    /// Empties caches that nobody uses: those that lay idle, or all.
-    idle_caches: Option<fn(bool)>,
+    /// What the process has around its heap; none for others.
+    around: Option<&'static Around>,
     /// Null until the heap is hardened.
     pub(crate) hardened: AtomicPtr<Hardened>,
     /// Null until the heap is profiled.
@@ -116,28 +131,19 @@ impl<S: PageSource> Heap<S> {
                 guards: Guards::new(),
                 managed: Managed::new(),
                 scavenged: AtomicUsize::new(0),
+                hands: Lock::new(()),
                 slots: Lock::new(SlotPool::new()),
-                strays: None,
-                idle_caches: None,
+                around: None,
                 hardened: AtomicPtr::new(ptr::null_mut()),
                 profile: AtomicPtr::new(ptr::null_mut()),
             }
         }
     }
 
-    /// Lets `free` take the blocks that come to this heap's caches and are not its own; it says
-    /// whether it knew the block.
+    /// Makes this the heap of a process that has all that around it.
     #[cfg(feature = "global")]
-    pub(crate) const fn with_strays(mut self, free: unsafe fn(NonNull<u8>) -> bool) -> Self {
-        self.strays = Some(free);
-        self
-    }
-
-    /// Lets the scavenger empty the caches that nobody uses: those that lay idle since it was called last,
-    /// or all.
-    #[cfg(feature = "global")]
-    pub(crate) const fn with_caches(mut self, empty: fn(bool)) -> Self {
-        self.idle_caches = Some(empty);
+    pub(crate) const fn within(mut self, around: &'static Around) -> Self {
+        self.around = Some(around);
         self
     }
 
@@ -411,27 +417,44 @@ impl<S: PageSource> Heap<S> {
     /// shares the caches' users with this one, or a mistake.
     #[cold]
     pub(crate) fn free_stray(&self, span: Option<SpanPtr>, block: NonNull<u8>, wait: Wait) {
+        let free = self.around.map(|around| around.free).filter(|_| span.is_none());
         // SAFETY: the caller gives the block up, whosever it is.
-        let known = span.is_none() && self.strays.is_some_and(|free| unsafe { free(block) });
+        let known = free.is_some_and(|free| unsafe { free(block) });
         if !known {
             self.free_odd(span, block, wait);
         }
     }
 
-    /// Empties caches that nobody uses, as far as they can be reached: those that lay idle, or all.
-    pub(crate) fn empty_caches(&self, all: bool) {
-        if let Some(empty) = self.idle_caches {
-            empty(all);
+    /// Keeps handlers of signals off this thread, which is about to take locks that allocations take: on the heap of
+    /// the process, whose users a handler or a scheduler may interrupt.
+    pub(crate) fn undisturbed(&self) -> Option<Undisturbed> {
+        self.around.map(|_| Undisturbed::new())
+    }
+
+    /// Empties caches that nobody uses, as far as they can be reached, those that lay idle or all, and gives
+    /// back what rests in the heaps around.
+    pub(crate) fn tidy_around(&self, all: bool) {
+        if let Some(around) = self.around {
+            (around.give_back)(all);
         }
+    }
+
+    /// Whether something may rest in the heaps around.
+    pub(crate) fn rests_around(&self) -> bool {
+        self.around.is_some_and(|around| (around.rests)())
     }
 
     /// Gives the pages of spans back that no cache has and that have no live cell.
     pub(crate) fn free_idle_spans(&self) {
         for central in &self.centrals {
-            while let Some(span) = central.reap_any() {
-                self.free_span(span);
-            }
+            while self.free_idle_span(central) {}
         }
+    }
+
+    /// Frees one such span, if there is one.
+    fn free_idle_span(&self, central: &Central) -> bool {
+        let _hands = self.hands.lock();
+        central.reap_any().map(|span| self.free_span(span)).is_some()
     }
 
     /// Bytes that spans and blocks had at most, at one time or another. One load: for whoever asks often.
@@ -451,12 +474,15 @@ impl<S: PageSource> Heap<S> {
 
     /// What the heap holds now.
     pub fn stats(&self) -> Stats {
+        let _undisturbed = self.undisturbed();
+        // First: a fork takes the locks in this order.
+        let around = self.around.map_or(0, |around| (around.held)());
         let pages = self.pages();
         // SAFETY: the cache holds records of this heap.
         let kept = self.larges.iter().map(|span| unsafe { SpanPtr::from_raw(span) }.bytes()).sum();
         // This look is not among them.
         let locks = pages.locks - 1;
-        self.counters.stats(&pages.pool, &self.meta, kept, locks)
+        self.counters.stats(&pages.pool, &self.meta, kept, locks).with_emergency(around)
     }
 
     /// Takes every lock, in order: before a fork, so that the child finds no lock held by a thread
@@ -466,6 +492,7 @@ impl<S: PageSource> Heap<S> {
         if let Some(hardened) = self.hardened() {
             hardened.lock_all();
         }
+        self.hands.acquire();
         for central in &self.centrals {
             central.acquire();
         }
@@ -489,6 +516,7 @@ impl<S: PageSource> Heap<S> {
             for central in &self.centrals {
                 central.unlock();
             }
+            self.hands.release();
             if let Some(hardened) = self.hardened() {
                 hardened.unlock_all();
             }

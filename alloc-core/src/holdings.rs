@@ -79,13 +79,8 @@ pub(crate) struct Holdings {
     /// Refills that the heap's counter does not know of yet: adding there each time would be the
     /// dearest part of a refill.
     refills: usize,
-    /// Slow paths taken; as many when the scavenger had the cache last; and when it emptied it. They tell
-    /// whether the cache is used: an empty one begins with a slow path.
-    pub(crate) slow: usize,
-    pub(crate) noted: usize,
-    pub(crate) emptied: usize,
     /// Steps of the scavenger for which spans lay idle that are let go.
-    pub(crate) rested: u8,
+    pub(crate) rested: u32,
     /// Pages for the next spans.
     pages: PageCache,
     current: [Option<SpanPtr>; CLASSES],
@@ -98,9 +93,6 @@ impl Holdings {
             number,
             empty: 0,
             refills: 0,
-            slow: 0,
-            noted: 0,
-            emptied: 0,
             rested: 0,
             pages: PageCache::new(),
             current: [None; CLASSES],
@@ -115,7 +107,6 @@ impl Holdings {
         class: usize,
     ) -> Result<SpanPtr, Error> {
         self.refills += 1;
-        self.slow = self.slow.wrapping_add(1);
         if let Some(span) = self.current[class] {
             if heap.has_cells(span)? {
                 return Ok(span);
@@ -198,7 +189,12 @@ impl Holdings {
     /// Disowns a span that is on none of our lists.
     fn let_go<S: PageSource>(&mut self, heap: &Heap<S>, class: usize, span: SpanPtr) {
         heap.counters.stirred.note();
-        if let Some(span) = heap.central(class).disown(span, class, self.number, self.rested) {
+        if let Some(span) = heap.central(class).disown(
+            span,
+            class,
+            self.number,
+            heap.step().wrapping_sub(self.rested),
+        ) {
             heap.free_span(span);
         }
     }

@@ -124,6 +124,12 @@ impl<T> Berth<T> {
         self.mask.store(0, Ordering::Relaxed);
     }
 
+    /// Whether somebody has asked and not opened again. For who may ask.
+    pub fn is_asked(&self) -> bool {
+        // Relaxed: written by who may ask alone, one at a time.
+        self.mask.load(Ordering::Relaxed) == 0
+    }
+
     /// The cache, for whoever has asked, until [`Berth::open`]; `None` if its thread is using it.
     pub fn lent(&self) -> Option<NonNull<T>> {
         // Acquire: pairs with the Release in `exit`.

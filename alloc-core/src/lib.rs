@@ -104,6 +104,7 @@ pub mod span_set;
 pub mod stack;
 mod stats;
 pub mod sync;
+mod undisturbed;
 
 pub use cache::Cache;
 pub use error::Error;

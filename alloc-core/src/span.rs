@@ -15,7 +15,7 @@
 //! * *The owner's part* (`free`, `lowest`, `fresh`, `used`, `alarm`, `in_full`, `holes`, `away`) is touched only
 //!   by the cache that owns the span; or, while the span has no owner, by whoever has the sole right to it
 //!   by a transition of [`Remote`].
-//! * *Links*, and what the scavenger notes of a listed span (`seen`, `quiet`), belong to whatever structure
+//! * *Links*, and what the scavenger notes of a listed span (`seen`, `since`, `through`), belong to whatever structure
 //!   holds the span: a list of the owner's cache, or one of a central or the page heap, under its lock.
 //!
 //! For a small span, with `remote` cells on the list of [`Remote`]:
@@ -105,10 +105,12 @@ pub(crate) struct Span {
     /// Pages of the machine without memory, and the free cells that touch one (see `holes`).
     pub(crate) holes: Cell<u32>,
     pub(crate) away: Cell<u32>,
-    /// While the span is listed: cells on `remote` when the scavenger looked last, and for how many of
-    /// its steps that has been so.
+    /// While the span is listed: cells on `remote` when the scavenger looked last, and the number of its step
+    /// after which that has been so.
     pub(crate) seen: Cell<u32>,
-    pub(crate) quiet: Cell<u8>,
+    pub(crate) since: Cell<u32>,
+    /// Its holes are made: nothing is to be done until another cell is freed into it.
+    pub(crate) through: Cell<bool>,
     /// A bit for each cell that the owner knows to be free, and whose pages have memory.
     pub(crate) free: [Cell<u64>; WORDS],
 }
@@ -163,7 +165,8 @@ impl Span {
             holes: Cell::new(0),
             away: Cell::new(0),
             seen: Cell::new(0),
-            quiet: Cell::new(0),
+            since: Cell::new(0),
+            through: Cell::new(false),
             free: [const { Cell::new(0) }; WORDS],
         }
     }

@@ -302,3 +302,40 @@ fn holes_are_made_beside_threads_that_allocate() {
     assert!(most > 0, "there were holes");
     assert_eq!((stats.small, stats.holes, stats.free), (0, 0, 0), "{stats:?}");
 }
+
+#[test]
+fn a_step_looks_at_a_bounded_number_of_spans_and_the_next_goes_on() {
+    // Two cells in a span: 20,000 spans, of which nothing is ever touched.
+    const SPANS: usize = 20_000;
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    let layout = Layout::from_size_align(32_768, 8).unwrap();
+    let blocks: Vec<_> = (0..2 * SPANS).map(|_| cache.alloc(layout).unwrap()).collect();
+    let spans = heap.stats().small / (2 * layout.size());
+    let (mut stay, mut taken) = (Vec::new(), std::collections::HashSet::new());
+    for block in blocks {
+        // The first of each span that is met.
+        if taken.insert(block.as_ptr() as usize / (2 * layout.size())) {
+            stay.push(block);
+        } else {
+            // SAFETY: ours, of that layout, and freed once.
+            unsafe { cache.free_sized(block, layout) };
+        }
+    }
+    cache.flush();
+    let mut scavenger = heap.scavenger(ByAge::default()).unwrap();
+    let (mut looks, mut steps, mut now) = (0, 0, Duration::ZERO);
+    while let Some(pause) = scavenger.step(now) {
+        let before = looks;
+        looks = heap.stats().looks;
+        assert!(looks - before <= (1 << 14) + 64, "{} looks at one step", looks - before);
+        (now, steps) = (now + pause, steps + 1);
+        assert!(steps < 40, "it goes on until all is done");
+    }
+    // Ripe at the fourth step, which cannot meet all of them.
+    assert!((5..12).contains(&steps), "{steps} steps");
+    assert_eq!(heap.stats().holes, stay.len() * layout.size(), "of {spans} spans");
+    assert!(stay.len() >= SPANS / 2, "{} spans", stay.len());
+    // SAFETY: as above.
+    stay.into_iter().for_each(|block| unsafe { cache.free_sized(block, layout) });
+}

@@ -61,6 +61,28 @@ pub(super) unsafe fn free(block: NonNull<u8>) -> bool {
     true
 }
 
+/// Gives back what was served here and is free again. For a thread that handlers of signals do not interrupt:
+/// one would wait for this thread.
+///
+/// All at once, without regard to age: what a heap here served once it serves hardly again.
+pub(super) fn release() {
+    for (cache, heap) in EMERGENCY.iter().zip(&EMERGENCY_HEAPS) {
+        if heap.has_resting_memory() {
+            cache.lock().release();
+        }
+    }
+}
+
+/// Whether some of it may be free again.
+pub(super) fn rests() -> bool {
+    EMERGENCY_HEAPS.iter().any(Heap::has_resting_memory)
+}
+
+/// Bytes that the heaps have at most.
+pub(super) fn held() -> usize {
+    EMERGENCY_HEAPS.iter().map(|heap| heap.stats().resident_at_most()).sum()
+}
+
 /// Takes every lock of the emergency heaps.
 pub(super) fn lock_all() {
     for level in 0..LEVELS {

@@ -14,8 +14,13 @@
 //! # A thread that does nothing
 //!
 //! Its cache would keep what lies in it for ever. So the scavenger has it for a moment ([`lend`](crate::lend))
-//! and empties it, if the thread took no slow path since the step before ([`empty_idle`]). It holds the
-//! pool's lock meanwhile: caches neither come nor go, and no thread forks.
+//! and empties it ([`empty_idle`]). It holds the pool's lock meanwhile: caches neither come nor go, and no
+//! thread forks.
+//!
+//! *Only a thread that did nothing since the step before is asked*: `turns`, which the thread counts, tells it
+//! beforehand. To ask everybody and look afterwards costs nothing more on an idle machine; on a busy one the
+//! scavenger may lose its processor between question and answer, and a thread that is filling memory is
+//! served by the emergency heap for that time: tens of megabytes were seen there.
 //!
 //! # The end of a thread
 //!
@@ -34,7 +39,7 @@ use core::{
     fmt,
     marker::PhantomData,
     ptr::{self, NonNull},
-    sync::atomic::{Ordering, compiler_fence},
+    sync::atomic::{AtomicUsize, Ordering, compiler_fence},
 };
 
 use super::{Binding, GlobalCache, HEAP, KEY, LEVELS, LOCAL, POOL, fork};
@@ -57,6 +62,11 @@ pub struct Words {
     /// What `slot` and `state` were before it began to.
     parked: Cell<*mut Pooled>,
     before: Cell<State>,
+    /// Turns with the cache that may have been slow ones. The thread counts, the scavenger looks.
+    turns: AtomicUsize,
+    /// `turns` when the scavenger looked last, and when it emptied the cache. Under the pool's lock.
+    noted: Cell<usize>,
+    emptied: Cell<usize>,
 }
 
 impl Words {
@@ -74,7 +84,26 @@ impl Words {
             forking: Cell::new(false),
             parked: Cell::new(ptr::null_mut()),
             before: Cell::new(State::New),
+            turns: AtomicUsize::new(0),
+            noted: Cell::new(0),
+            emptied: Cell::new(0),
         }
+    }
+
+    /// The thread uses its cache.
+    #[inline(always)]
+    fn count_turn(&self) {
+        // Relaxed, both: written by the thread alone. Whoever reads it wants a hint, or has the cache, which
+        // the thread gave back by a Release after this.
+        self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Whether the scavenger should ask for the cache: it holds something, and its thread did nothing since
+    /// the last look. Under the pool's lock.
+    fn is_idle(&self) -> bool {
+        // Relaxed: a hint.
+        let turns = self.turns.load(Ordering::Relaxed);
+        self.noted.replace(turns) == turns && turns != self.emptied.get()
     }
 
     /// True if a handler that interrupted the allocator in this thread asks.
@@ -215,6 +244,7 @@ unsafe impl<P: Place> Binding for PerThread<P> {
             Some(pooled) => pooled,
             None => bind::<P>(words)?,
         };
+        words.count_turn();
         // SAFETY: the cache is this thread's and was in the slot, or was just bound to it.
         Some(unsafe { use_cache(words, pooled, f) })
     }
@@ -323,21 +353,33 @@ unsafe extern "C" fn unbind(pooled: *mut libc::c_void) {
     unsafe { cache_pool::unbind(&POOL, pooled, GlobalCache::flush) };
 }
 
-/// Empties the caches that their threads let lie: those that took no slow path since the last call, or all
+/// Empties the caches that their threads let lie: those whose threads did nothing since the last call, or all
 /// that are not in use just now.
 ///
-/// Threads that begin, end or fork meanwhile wait for the pool's lock; one that allocates is served
-/// without its cache.
+/// Threads that begin, end or fork meanwhile wait for the pool's lock; one that comes back to its cache is
+/// served without it.
 pub(super) fn empty_idle(all: bool) {
     let pool = POOL.lock();
-    pool.bound().for_each(|(_, words)| words.slot.ask());
+    let mut asked = false;
+    for (_, words) in pool.bound() {
+        if words.is_idle() || all {
+            words.slot.ask();
+            asked = true;
+        }
+    }
+    // Else a system call for nothing.
+    if !asked {
+        return;
+    }
     let fenced = heavy_fence();
-    for (pooled, words) in pool.bound() {
+    for (pooled, words) in pool.bound().filter(|(_, words)| words.slot.is_asked()) {
         if let Some(lent) = words.slot.lent().filter(|_| fenced) {
             debug_assert_eq!(lent, pooled);
             // SAFETY: `lend`: the fence lies between the question and the look, so the thread does not
             // use its cache before `open`.
-            unsafe { &mut *Pooled::cache(lent) }.empty(all);
+            unsafe { &mut *Pooled::cache(lent) }.flush_rested();
+            // Relaxed: the thread gave the cache back after it had counted.
+            words.emptied.set(words.turns.load(Ordering::Relaxed));
         }
         words.slot.open();
     }

@@ -205,6 +205,7 @@ impl<S: PageSource> Heap<S> {
     ///
     /// [`Error::OutOfMemory`] if there is no room for the records; the heap is then as it was.
     pub fn harden(&self, hardening: Hardening) -> Result<(), Error> {
+        let _undisturbed = self.undisturbed();
         let (size, align) = (size_of::<Hardened>(), align_of::<Hardened>());
         let at = self.meta.alloc(self.source(), size, align).ok_or(Error::OutOfMemory)?;
         let at = at.cast::<Hardened>();

@@ -144,6 +144,7 @@ impl<S: PageSource> Heap<S> {
     /// # Ok::<(), alloc_core::Error>(())
     /// ```
     pub fn profile(&self, profiling: Profiling) -> Result<(), Error> {
+        let _undisturbed = self.undisturbed();
         let (size, align) = (size_of::<Profile>(), align_of::<Profile>());
         let at = self.meta.alloc(self.source(), size, align).ok_or(Error::OutOfMemory)?;
         let at = at.cast::<Profile>();

@@ -113,6 +113,8 @@ pub struct Scavenger<'h, S: PageSource, P> {
     policy: P,
     /// Bytes that the last step gave back.
     released: usize,
+    /// Size class where the next walk over listed spans begins.
+    class: usize,
 }
 
 impl<S: PageSource, P: fmt::Debug> fmt::Debug for Scavenger<'_, S, P> {
@@ -126,17 +128,21 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
     /// Returns how long to wait for the next step; `None` if no free page has memory, so that
     /// there is nothing to do until one is freed.
     ///
-    /// Takes time proportional to the free pages, and to the memory that it gives back.
+    /// Takes time proportional to the free pages, and to the memory that it gives back; of spans with live blocks
+    /// it looks at 16,384 at most.
     pub fn step(&mut self, now: Duration) -> Option<Duration> {
+        let _undisturbed = self.heap.undisturbed();
         self.heap.free_kept_spans();
         let plan = self.policy.plan(&self.sight(now));
         if plan.bytes > 0 {
-            self.heap.empty_caches(false);
+            self.heap.tidy_around(false);
         }
         self.heap.counters.stirred.clear();
         let pages = self.heap.release_pages(plan.bytes / PAGE, plan.age) * PAGE;
         self.heap.grow_older();
-        let walk = self.heap.release_holes(plan.bytes.saturating_sub(pages), plan.age);
+        self.heap.counters.steps.add(1);
+        let want = plan.bytes.saturating_sub(pages);
+        let walk = self.heap.step_holes(want, plan.age, &mut self.class);
         self.released = pages + walk.bytes;
         let rest = self.sight(now).free / PAGE;
         self.heap.counters.resting.set(rest);
@@ -169,7 +175,7 @@ impl<S: PageSource> Heap<S> {
     pub fn scavenger<P: ScavengePolicy>(&self, policy: P) -> Option<Scavenger<'_, S, P>> {
         // Acquire: pairs with the Release in `drop`. Relaxed on failure: nothing is read.
         let first = self.scavenged.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
-        first.is_ok().then_some(Scavenger { heap: self, policy, released: 0 })
+        first.is_ok().then_some(Scavenger { heap: self, policy, released: 0, class: 0 })
     }
 
     /// Whether there may be memory to give back, as of the last time that a span was freed or left by
@@ -178,6 +184,7 @@ impl<S: PageSource> Heap<S> {
         self.counters.resting.get() > 0
             || self.counters.stirred.get()
             || self.larges.iter().next().is_some()
+            || self.rests_around()
     }
 
     /// Gives the memory of all free pages back to the source, and of the vacant pages in spans that
@@ -198,24 +205,33 @@ impl<S: PageSource> Heap<S> {
     /// assert_eq!(heap.stats().free, 0);
     /// ```
     pub fn release(&self) -> usize {
-        self.empty_caches(true);
+        let _undisturbed = self.undisturbed();
+        self.tidy_around(true);
+        self.counters.stirred.clear();
         self.free_kept_spans();
         self.free_idle_spans();
-        let holes = self.release_holes(usize::MAX, 0).bytes;
-        holes + self.release_pages(usize::MAX, 0) * PAGE
+        let holes = self.release_holes(usize::MAX);
+        let pages = self.release_pages(usize::MAX, 0) * PAGE;
+        self.counters.resting.set(self.pages().pool.resting());
+        holes + pages
     }
 
     /// Releases at least `want` pages of at least this age, if there are so many; returns how many.
     fn release_pages(&self, want: usize, age: u8) -> usize {
         let (mut from, mut done) = (0, 0);
         while done < want
-            && let Some((end, released)) =
-                release_next(&self.pages, from, age, |pages| self.decommit(pages))
+            && let Some((end, released)) = self.release_some(from, age)
         {
             from = end;
             done += released;
         }
         done
+    }
+
+    /// [`release_next`], where a fork waits until the pages are nobody's.
+    fn release_some(&self, from: usize, age: u8) -> Option<(usize, usize)> {
+        let _hands = self.hands.lock();
+        release_next(&self.pages, from, age, |pages| self.decommit(pages))
     }
 
     /// Makes all free pages one step older, some runs at a time.
@@ -255,11 +271,13 @@ impl<S: PageSource> Heap<S> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn set_limit(&self, bytes: usize) {
+        let _undisturbed = self.undisturbed();
         self.pages().set_limit(bytes);
     }
 
     /// The limit that was set last.
     pub fn limit(&self) -> usize {
+        let _undisturbed = self.undisturbed();
         self.pages().limit
     }
 
@@ -285,7 +303,7 @@ impl<S: PageSource> Heap<S> {
             done += self.release_pages(pages - done, 0);
         }
         if done < pages {
-            done += self.release_holes((pages - done) * PAGE, 0).bytes.div_ceil(PAGE);
+            done += self.release_holes((pages - done) * PAGE).div_ceil(PAGE);
         }
         done > 0
     }

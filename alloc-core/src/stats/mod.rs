@@ -56,6 +56,9 @@ pub struct Stats {
     pub metadata: usize,
     /// The first level of the page map: address space, of which one page or two have memory.
     pub tables: usize,
+    /// Heaps from which the heap of the process serves who has no cache: handlers of signals, threads after their
+    /// end. As [`Stats::resident_at_most`] of each.
+    pub emergency: usize,
     /// Times a cache had no cell in its current span, as far as caches have reported them: each
     /// does when it goes to a central or is flushed.
     pub refills: usize,
@@ -75,6 +78,17 @@ pub struct Stats {
     pub grows: usize,
     /// Times pages were given back to the source.
     pub releases: usize,
+    /// Times a span on a central's list was looked at for what could be given back.
+    pub looks: usize,
+}
+
+impl Stats {
+    /// The same, with so many bytes in emergency heaps.
+    pub(crate) fn with_emergency(mut self, bytes: usize) -> Self {
+        self.mapped += bytes;
+        self.emergency = bytes;
+        self
+    }
 }
 
 impl Counters {
@@ -107,6 +121,7 @@ impl Counters {
             stacks,
             metadata,
             tables,
+            emergency: 0,
             refills: self.refills.get(),
             claims: self.claims.get(),
             sweeps: self.sweeps.get(),
@@ -116,6 +131,7 @@ impl Counters {
             reserves: meta.reserves(),
             grows: self.grows.get(),
             releases: self.releases.get(),
+            looks: self.looks.get(),
         }
     }
 }
@@ -127,6 +143,9 @@ pub(crate) struct Counters {
     pub(crate) claims: Counter,
     pub(crate) sweeps: Counter,
     pub(crate) releases: Counter,
+    pub(crate) looks: Counter,
+    /// The scavenger's steps.
+    pub(crate) steps: Counter,
     pub(crate) stacks: Counter,
     /// Times a span was taken from the page heap, and times that grew.
     takes: Counter,
@@ -149,6 +168,8 @@ impl Counters {
                 claims: Counter::new(),
                 sweeps: Counter::new(),
                 releases: Counter::new(),
+                looks: Counter::new(),
+                steps: Counter::new(),
                 stacks: Counter::new(),
                 takes: Counter::new(),
                 cached_takes: Counter::new(),

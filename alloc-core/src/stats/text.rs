@@ -5,9 +5,9 @@ use core::fmt;
 use super::Stats;
 
 /// Names and values of all bytes that [`Stats::mapped`] is the sum of.
-type Parts = [(&'static str, usize); 10];
+type Parts = [(&'static str, usize); 11];
 /// Names and values of the counters.
-type Steps = [(&'static str, usize); 9];
+type Steps = [(&'static str, usize); 10];
 
 impl Stats {
     /// The uses that [`mapped`](Stats::mapped) is the sum of, by name.
@@ -29,6 +29,7 @@ impl Stats {
             ("stacks", self.stacks),
             ("metadata", self.metadata),
             ("tables", self.tables),
+            ("emergency", self.emergency),
         ]
     }
 
@@ -44,6 +45,7 @@ impl Stats {
             ("reserves", self.reserves),
             ("grows", self.grows),
             ("releases", self.releases),
+            ("looks", self.looks),
         ]
     }
 
@@ -73,7 +75,7 @@ impl Stats {
     /// use alloc_core::{Heap, pages::os::Os};
     /// let json = Heap::new(Os::new()).stats().to_json().to_string();
     /// assert!(json.starts_with(r#"{"bytes":{"mapped":0,"small":0,"#));
-    /// assert!(json.ends_with(r#""releases":0}}"#));
+    /// assert!(json.ends_with(r#""looks":0}}"#));
     /// ```
     pub fn to_json(&self) -> Json {
         Json(*self)

@@ -11,7 +11,7 @@ use std::{
 
 use alloc_core::global::heap;
 
-use super::{alone, churn, filled, is_whole};
+use super::{ALLOCATOR, alone, churn, filled, is_whole};
 
 /// Runs `body` in a child of this process, which must say `true`.
 pub(super) fn fork_and_check(body: impl FnOnce() -> bool) {
@@ -60,7 +60,7 @@ fn children_of_forks_start_threads_and_fork_again() {
             for _ in 0..3 {
                 scope.spawn(|| churn(&done));
             }
-            for round in 0..30 {
+            for round in 0..12 {
                 kept.lock().unwrap().push(filled(round));
                 let kept = kept.lock().unwrap();
                 fork_and_check(|| {
@@ -75,4 +75,48 @@ fn children_of_forks_start_threads_and_fork_again() {
             done.store(true, Ordering::Relaxed);
         });
     });
+}
+
+/// Bytes of the heap that are neither given back nor, as far as the account can tell, on their way.
+fn held() -> usize {
+    ALLOCATOR.release();
+    let stats = heap().stats();
+    stats.small + stats.holes + stats.large + stats.free
+}
+
+#[test]
+fn nothing_is_in_a_scavengers_hands_in_the_child() {
+    alone("forks::nothing_is_in_a_scavengers_hands_in_the_child", || {
+        let (begin, done) = (Barrier::new(2), AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                begin.wait();
+                // Empties the other thread's cache whenever it is out of it, and makes holes in its spans.
+                while !done.load(Ordering::Relaxed) {
+                    heap().release();
+                    thread::yield_now();
+                }
+            });
+            let before = held();
+            begin.wait();
+            let mut kept: Vec<(usize, Vec<u8>)> = Vec::with_capacity(40_000);
+            for round in 0..12 {
+                let blocks: Vec<_> = (0..300).map(|n| (n, filled(n))).collect();
+                kept.extend(blocks.into_iter().filter(|(n, _)| (n + round) % 5 == 0));
+                let (blocks, pages) = (&mut kept, large(round));
+                fork_and_check(|| {
+                    let whole = blocks.iter().all(|(seed, block)| is_whole(block, *seed));
+                    drop((std::mem::take(blocks), pages));
+                    whole && held() <= before
+                });
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    });
+}
+
+/// Large blocks, so that the other thread gives pages back too.
+fn large(round: usize) -> Vec<Vec<u8>> {
+    drop(black_box((0..20).map(|n| vec![1_u8; (n + 5) << 14]).collect::<Vec<_>>()));
+    vec![vec![round as u8; 100_000]]
 }

@@ -5,13 +5,17 @@
 mod forks;
 mod handlers;
 mod idle;
+mod resident;
 
 use std::{
     env,
     hint::black_box,
     process::Command,
     ptr::NonNull,
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+    },
     thread,
 };
 

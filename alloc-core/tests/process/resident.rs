@@ -1,0 +1,156 @@
+//! What the account says is resident, and what the kernel says.
+
+use std::{fs, sync::mpsc, time::Duration};
+
+use alloc_core::{
+    Stats,
+    scavenge::{ByAge, Eager},
+};
+
+use super::*;
+
+/// By how much the two may differ: pages of spans that were handed out and never touched, the rest of a chunk of
+/// records (1 MiB for each heap), stacks of threads and the C library's own data.
+const TOLERANCE: usize = 3 << 20;
+
+/// Anonymous memory of the process that is resident, in bytes.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    1024 * line.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
+}
+
+/// What a process had at its begin: account and kernel.
+struct Begin(usize, usize);
+
+impl Begin {
+    fn new() -> Self {
+        Begin(heap().stats().resident_at_most(), resident())
+    }
+
+    /// The account, which must agree with the kernel.
+    fn check(&self, when: &str) -> Stats {
+        let stats = heap().stats();
+        assert_eq!(stats.mapped, stats.parts().iter().map(|(_, bytes)| bytes).sum::<usize>());
+        let (account, kernel) = (stats.resident_at_most(), resident());
+        assert!(
+            (account + self.1).abs_diff(kernel + self.0) < TOLERANCE,
+            "{when}: {account} by the account, {kernel} by the kernel\n{stats}"
+        );
+        stats
+    }
+}
+
+/// Frees most of many blocks while others step the scavenger, and lets them give back what they can.
+#[test]
+fn the_account_is_what_the_kernel_holds() {
+    alone("resident::the_account_is_what_the_kernel_holds", || {
+        static DONE: AtomicBool = AtomicBool::new(false);
+        let begin = Begin::new();
+        let stepping = thread::spawn(|| {
+            let mut scavenger = heap().scavenger(ByAge::default()).unwrap();
+            let mut steps = 0;
+            // Relaxed: a flag that says no more than itself.
+            while !DONE.load(Ordering::Relaxed) {
+                scavenger.step(steps * Duration::from_millis(200));
+                steps += 1;
+                thread::yield_now();
+            }
+        });
+        let mut blocks: Vec<_> = (0..60_000).map(filled).collect();
+        let bytes: usize = blocks.iter().map(Vec::len).sum();
+        begin.check("filled");
+        blocks.iter_mut().enumerate().for_each(|(n, block)| {
+            if n % 10_000 < 9_000 {
+                *block = Vec::new();
+            }
+        });
+        begin.check("thinned out");
+        DONE.store(true, Ordering::Relaxed);
+        stepping.join().unwrap();
+        let mut scavenger = heap().scavenger(ByAge::default()).unwrap();
+        for step in 0..20 {
+            scavenger.step(step * Duration::from_millis(200));
+        }
+        let thin = begin.check("after a while").resident_at_most();
+        assert!(thin < bytes / 10 * 3 / 2 + begin.0 + TOLERANCE, "{thin} of {bytes}");
+        assert!(blocks.iter().enumerate().all(|(n, block)| block.is_empty() || is_whole(block, n)));
+        drop(blocks);
+        for step in 20..40 {
+            scavenger.step(step * Duration::from_millis(200));
+        }
+        let rest = begin.check("all freed").resident_at_most();
+        assert!(rest < begin.0 + TOLERANCE, "{rest} stay");
+    });
+}
+
+/// A thread that did something since the last step keeps its cache, so it is not served from elsewhere.
+#[test]
+fn a_thread_at_work_is_not_asked_for_its_cache() {
+    alone("resident::a_thread_at_work_is_not_asked_for_its_cache", || {
+        let (stepped, may_work) = mpsc::sync_channel::<()>(0);
+        let (worked, may_step) = mpsc::sync_channel::<()>(0);
+        let worker = thread::spawn(move || {
+            let mut kept = Vec::new();
+            // Works while the next step is made, and before.
+            while may_work.recv().is_ok() {
+                kept.extend((0..200).map(filled));
+                if worked.send(()).is_err() {
+                    break;
+                }
+                kept.extend((0..2_000).map(filled));
+            }
+            kept.len()
+        });
+        let mut scavenger = heap().scavenger(ByAge::default()).unwrap();
+        for step in 0..30 {
+            stepped.send(()).unwrap();
+            may_step.recv().unwrap();
+            scavenger.step(step * Duration::from_millis(200));
+        }
+        drop(stepped);
+        assert!(worker.join().unwrap() > 30 * 2_000);
+        assert_eq!(heap().stats().emergency, 0, "{}", heap().stats());
+    });
+}
+
+static LATE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// Called in four rounds, of which our cache's end is the last; afterwards the thread has none.
+extern "C" fn fill_late(round: *mut libc::c_void) {
+    let round = round.addr();
+    let key = KEY.load(Ordering::Relaxed) as libc::pthread_key_t;
+    // SAFETY: the key is there.
+    unsafe { libc::pthread_setspecific(key, std::ptr::without_provenance(round + 1)) };
+    if round == 4 {
+        let blocks: Vec<_> = (0..10_000).map(filled).collect();
+        assert!(!is_from_main_heap(&blocks[9_999]));
+        *LATE.lock().unwrap() = blocks;
+    }
+}
+
+#[test]
+fn what_emergency_heaps_served_is_in_the_account_and_goes_back() {
+    alone("resident::what_emergency_heaps_served_is_in_the_account_and_goes_back", || {
+        let begin = Begin::new();
+        let mut key = 0;
+        // SAFETY: the destructor fits the values.
+        assert_eq!(unsafe { libc::pthread_key_create(&mut key, Some(fill_late)) }, 0);
+        KEY.store(key as usize, Ordering::Relaxed);
+        let thread = thread::spawn(move || {
+            drop(filled(1));
+            // SAFETY: the key was made above.
+            unsafe { libc::pthread_setspecific(key, std::ptr::without_provenance(1)) };
+        });
+        thread.join().unwrap();
+        let late = std::mem::take(&mut *LATE.lock().unwrap());
+        let bytes: usize = late.iter().map(Vec::len).sum();
+        assert!(begin.check("late").emergency >= bytes);
+        assert!(late.iter().enumerate().all(|(n, block)| is_whole(block, n)));
+        drop(late);
+        assert!(heap().has_resting_memory(), "somebody should look");
+        let mut scavenger = heap().scavenger(Eager).unwrap();
+        scavenger.step(Duration::ZERO);
+        assert!(begin.check("freed").emergency < TOLERANCE);
+    });
+}
