@@ -43,6 +43,7 @@ use gc_core::{Claim, HeapError, Tag};
 
 use crate::builder::{Builder, Collecting, MakePacer};
 use crate::current;
+use crate::trace::say;
 use crate::wire::{Cells, Procs, Share};
 
 pub use gc_core::dump::Dump;
@@ -158,6 +159,6 @@ pub(crate) fn waiting() -> Option<Waiting> {
 fn ended(record: &Record) {
     // Relaxed: see `configure`.
     if current::GCTRACE.load(Ordering::Relaxed) {
-        eprintln!("{record}");
+        say(record);
     }
 }

@@ -14,6 +14,7 @@ use crate::policy::{Chosen, Policy};
 use crate::scope::{self, Scope};
 use crate::spawn::{GoError, JoinHandle, Spawn};
 use crate::stats::Stats;
+use crate::trace::say;
 use crate::wire::{self, Attendants};
 
 pub use sched_core::park::WaitReason;
@@ -311,7 +312,7 @@ impl Runtime {
         let scheduler = Scheduler::with_stacks(config(settings), wire::hooks(), wire::stacks())?;
         if let (Mode::Threads { why }, false) = (scheduler.mode(), settings.kernel_threads) {
             current::SLOW_MODE
-                .call_once(|| eprintln!("runtime: a kernel thread per goroutine: {why}"));
+                .call_once(|| say(format_args!("runtime: a kernel thread per goroutine: {why}")));
         }
         let attendants = Attendants::start(&scheduler, settings).map_err(BuildError::Thread)?;
         Ok(Runtime { scheduler, attendants, ended: false })

@@ -16,6 +16,7 @@
 //! ```
 
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -23,6 +24,12 @@ use gc_core::stats::Waiting;
 use gc_core::world::Nesting;
 use sched_core::Stats;
 use sched_core::monitor::{Holder, Load};
+
+/// Writes a line to standard error. One that nobody reads any more is no reason to unwind, in a thread of
+/// the runtime or in the middle of a collection, as `eprintln!` would.
+pub(crate) fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
 
 /// The line about a scheduler.
 #[derive(Clone, Copy, Debug)]

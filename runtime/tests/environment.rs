@@ -47,6 +47,31 @@ fn moved_program() {
     busy.join().unwrap();
 }
 
+/// The program that has something to say at each collection.
+#[test]
+#[ignore = "run by the tests below"]
+fn collecting_program() {
+    let rt = runtime::Runtime::new().unwrap();
+    for _ in 0..3 {
+        rt.run(runtime::gc::collect).unwrap();
+    }
+    println!("collected {} times", runtime::gc::stats().cycles);
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_harms_nobody() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "collecting_program", "--ignored", "--nocapture"])
+        .env("GODEBUG", "gctrace=1,schedtrace=1")
+        .stderr(writer)
+        .output()
+        .unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && out.contains("collected 3 times"), "{out}");
+}
+
 fn none() -> libc::cpu_set_t {
     // SAFETY: plain data.
     unsafe { std::mem::zeroed() }

@@ -48,7 +48,11 @@
 //! [`spare_threads`]: crate::Config::spare_threads
 //! [`max_threads`]: crate::Config::max_threads
 
-use std::{sync::Once, thread};
+use std::{
+    io::{self, Write},
+    sync::Once,
+    thread,
+};
 
 use crate::{
     error::{Error, fatal},
@@ -106,7 +110,11 @@ impl Service {
     /// Says once what the system refuses.
     pub(crate) fn report(&self, what: &str, error: &dyn core::fmt::Display) {
         self.reported.call_once(|| {
-            eprintln!("sched-core: {what}: {error}; this is reported once, see Scheduler::stats");
+            // If nobody reads it any more, that is no reason to end.
+            let _ = writeln!(
+                io::stderr(),
+                "sched-core: {what}: {error}; this is reported once, see Scheduler::stats"
+            );
         });
     }
 }

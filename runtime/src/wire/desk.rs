@@ -16,7 +16,7 @@ use crate::builder::Builder;
 use crate::config::default_procs;
 use crate::dump::Dump;
 use crate::gc;
-use crate::trace::{GuardLine, SchedLine};
+use crate::trace::{GuardLine, SchedLine, say};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug)]
@@ -99,9 +99,9 @@ impl Desk {
         if self.detects && scheduler.deadlock().is_some() {
             let dump = Dump::take(scheduler);
             let futures = scheduler.futures();
-            eprintln!(
+            say(format_args!(
                 "runtime: all goroutines are asleep: deadlock; {futures} futures wait\n\n{dump}"
-            );
+            ));
             std::process::abort();
         }
     }
@@ -123,7 +123,7 @@ impl Desk {
             let posted = self.posted.swap(0, Ordering::Acquire);
             if posted & Errand::Trace as u32 != 0 {
                 let (at, load) = (self.begin.elapsed(), monitor.load());
-                eprintln!("{}", SchedLine { at, load, stats: scheduler.stats() });
+                say(SchedLine { at, load, stats: scheduler.stats() });
             }
             if posted & Errand::Collect as u32 != 0 {
                 gc::request();
@@ -131,7 +131,7 @@ impl Desk {
             if posted & Errand::Guard as u32 != 0
                 && let Some(waiting) = gc::waiting()
             {
-                eprintln!("{}", GuardLine::new(waiting, &monitor.holders()));
+                say(GuardLine::new(waiting, &monitor.holders()));
             }
             if posted & Errand::Resize as u32 != 0 {
                 self.follow(scheduler);
