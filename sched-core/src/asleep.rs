@@ -16,7 +16,8 @@
 //! 2. no deadline is set;
 //! 3. every thread of the process is one of: an M, which then has nothing to do; a thread of the
 //!    scheduler's or of its owner's, which wakes nobody of its own accord ([`Scheduler::adopt_thread`]);
-//!    a plain thread that sleeps in [`park`](crate::park::park) without a deadline.
+//!    a plain thread that sleeps in [`park`](crate::park::park) without a deadline; in thread mode, the
+//!    thread of a slot, which waits for its baton and gets it from an M.
 //!
 //! One thread more (of another scheduler, of a library, one that reads a socket) and there is no
 //! verdict: it may know a goroutine. The kernel lists the threads.
@@ -33,7 +34,6 @@
 //!
 //! # Not seen
 //!
-//! In thread mode no verdict is given: threads of slots in the stock cannot be told from strangers.
 //! Goroutines blocked in the kernel for ever are not asleep. A goroutine that waits for a thread that
 //! waits for it, by other means than ours, is not seen either.
 //!
@@ -44,6 +44,7 @@
 use std::{collections::HashSet, fs, io, sync::PoisonError};
 
 use crate::{
+    context::ThreadId,
     dump::{Goroutine, Status},
     park::Sleepers,
     shared::Shared,
@@ -59,8 +60,7 @@ impl Shared {
 
     /// Whether there are goroutines and nothing happens. A hint; allocates nothing.
     pub(crate) fn seems_asleep(&self) -> bool {
-        self.mode.is_own_tls()
-            && self.gate.inside() > 0
+        self.gate.inside() > 0
             && !self.timers.any()
             && self.idle.idle_procs() == self.wanted_procs()
             && self.machines().all(|m| m.task().is_null())
@@ -93,6 +93,7 @@ impl Shared {
         let mut known: HashSet<i32> = self.machines().map(|m| m.signals().id().tid()).collect();
         known.extend(self.adopted.lock().unwrap_or_else(PoisonError::into_inner).iter());
         known.extend(&sleepers.tids);
+        known.extend(self.supplies.threads().map(ThreadId::tid));
         for entry in fs::read_dir("/proc/self/task")? {
             let tid = entry?.file_name().to_str().and_then(|name| name.parse().ok());
             if tid.is_none_or(|tid| !known.contains(&tid)) {

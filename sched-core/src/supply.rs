@@ -30,6 +30,7 @@
 use std::sync::Arc;
 
 use crate::{
+    context::ThreadId,
     entry::enter,
     future::cell::Poller,
     goroutine,
@@ -169,6 +170,11 @@ impl Supplies {
     /// Makes the first stack, so that what is wrong with the source shows at once.
     pub(crate) fn begin(&self) -> Result<(), StackError> {
         self.usual().slots.prepare(1).map(drop)
+    }
+
+    /// See [`Slots::threads`].
+    pub(crate) fn threads(&self) -> impl Iterator<Item = ThreadId> {
+        self.orders.iter().flat_map(|supply| supply.slots.threads())
     }
 
     /// Whether [`grow_older`](Self::grow_older) has anything to do.

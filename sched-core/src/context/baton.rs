@@ -78,6 +78,12 @@ impl Baton {
         self.tid.store(tid, Ordering::Release);
     }
 
+    /// The thread is about to end: its number may soon be another's.
+    pub(super) fn forget(&self) {
+        // Relaxed: nothing is told by it.
+        self.tid.store(0, Ordering::Relaxed);
+    }
+
     pub(super) fn thread(&self) -> Option<ThreadId> {
         // Acquire: the clock written before it; pairs with the Release store in `adopt`.
         let tid = self.tid.load(Ordering::Acquire);

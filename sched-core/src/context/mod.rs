@@ -136,6 +136,11 @@ impl Context {
         self.baton.adopt();
     }
 
+    /// Thread mode: the context has no thread from now on, as that is about to end.
+    pub(crate) fn forget_thread(&self) {
+        self.baton.forget();
+    }
+
     /// Thread mode: waits until somebody switches to this context.
     pub(crate) fn wait(&self) {
         self.baton.wait();

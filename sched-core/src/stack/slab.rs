@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::slot::Record;
 use super::{StackError, StackSource, page_bytes, thread};
-use crate::context::Context;
+use crate::context::{Context, ThreadId};
 use crate::tls::Mode;
 #[cfg(own_tls)]
 use crate::tls::own::Workshop;
@@ -17,8 +17,8 @@ use crate::tls::own::Workshop;
 /// The least a goroutine can do anything useful on, besides TLS and guard.
 #[cfg(own_tls)]
 const LEAST_STACK: usize = 8 * 1024;
-/// What `pthread_create` asks for (`PTHREAD_STACK_MIN`), and TLS.
-const LEAST_THREAD_STACK: usize = 32 * 1024;
+/// What `pthread_create` asks for, which differs between machines, and TLS.
+const LEAST_THREAD_STACK: usize = libc::PTHREAD_STACK_MIN + 16 * 1024;
 
 /// Alignment of records: a cache line, and what a thread pointer below them may need.
 const RECORD_ALIGN: usize = 64;
@@ -162,6 +162,17 @@ impl Maker {
                 thread::start(record)
             },
         }
+    }
+
+    /// Thread mode: the threads of all slots, but for those that are about to end.
+    pub(super) fn threads(&self) -> impl Iterator<Item = ThreadId> {
+        let records = self.slabs.iter().flat_map(|slab| {
+            (0..slab.made).map(|index| {
+                // SAFETY: one of the slab's slots, which are furnished and stay.
+                unsafe { self.record_at(slab.base.add(index * self.slot_bytes)).as_ref() }
+            })
+        });
+        records.filter_map(|record| record.context.thread())
     }
 
     /// How many slots there are.

@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::slab::{List, Maker};
 use super::slot::{Record, Slot};
 use super::{Mmap, StackError, StackSource, page_bytes};
+use crate::context::ThreadId;
 use crate::entry::enter;
 use crate::lock::Lock;
 use crate::tls::Mode;
@@ -165,6 +166,12 @@ impl Slots {
             }
             false => stock.used.push(slot.0),
         }
+    }
+
+    /// Thread mode: the threads of all slots, those in nobody's use among them. Each runs goroutines only,
+    /// and when its baton comes. May wait for the service thread.
+    pub(crate) fn threads(&self) -> Vec<ThreadId> {
+        self.maker.lock().unwrap_or_else(PoisonError::into_inner).threads().collect()
     }
 
     /// As [`take`](Self::take), from the shelf; from the stock by the half shelf.

@@ -112,7 +112,9 @@ extern "C" fn main(record: *mut c_void) -> *mut c_void {
     let will_end = unsafe { set_last_act(last_act, core::ptr::from_ref(record).cast_mut().cast()) };
     // Release: with what others read of them, pairs with the Acquire load in `Slot::words`.
     record.words.store(core::ptr::from_ref(words()).cast_mut(), Ordering::Release);
-    record.context.adopt();
+    if will_end {
+        record.context.adopt();
+    }
     let state = if will_end { STARTED } else { FAILED };
     // Release: the words and ids; pairs with the Acquire load in `start`.
     record.started.word().store(state, Ordering::Release);
@@ -139,6 +141,10 @@ unsafe fn last_act(record: *mut ()) {
     // SAFETY: this thread's own, from `main`. User code has ended, so no signal needs it.
     drop(unsafe { (*record.alt_stack.get()).take() });
     let Some(errand) = record.errand() else { return };
-    // SAFETY: `arm`'s caller. `body` has returned, or this would not be the thread's end. The record is not touched after the post: the slot may be given back.
-    unsafe { (*(errand.finish)(errand.argument)).post() };
+    // SAFETY: `arm`'s caller. `body` has returned, or this would not be the thread's end.
+    let next = unsafe { (errand.finish)(errand.argument) };
+    record.context.forget_thread();
+    // SAFETY: `finish` promises a context. The record is not touched after the post: the slot may be
+    // given back.
+    unsafe { (*next).post() };
 }
