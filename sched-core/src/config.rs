@@ -41,7 +41,7 @@ pub struct Config {
 }
 
 /// How a goroutine that computes for long is made to give way. Where each goroutine has a thread of its
-/// own the two that signal are the same: the thread waits.
+/// own, and on AArch64, the two that signal are the same: the thread waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Preemption {

@@ -9,7 +9,7 @@
 //!
 //! # Two kinds behind one type
 //!
-//! | | own TLS (`x86_64`) | thread mode (`baton`) |
+//! | | own TLS (`x86_64`, `aarch64`) | thread mode (`baton`) |
 //! |---|---|---|
 //! | a context is | a stack pointer and a thread pointer | a kernel thread and its baton |
 //! | `switch(from, to)` | save, load, return | post `to`'s baton, wait for `from`'s |
@@ -36,9 +36,11 @@ use core::fmt;
 use crate::preempt::Registers;
 use crate::tls::Mode;
 
-mod baton;
 #[cfg(own_tls)]
-pub(crate) mod x86_64;
+#[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
+pub(crate) mod arch;
+mod baton;
 
 use baton::Baton;
 pub use baton::ThreadId;
@@ -111,7 +113,7 @@ impl Context {
         #[cfg(own_tls)]
         if self.tp != 0 {
             // SAFETY: the caller's promise.
-            return Some(unsafe { x86_64::suspended_at(*self.sp.get()) });
+            return Some(unsafe { arch::suspended_at(*self.sp.get()) });
         }
         None
     }
@@ -128,7 +130,7 @@ impl Context {
     pub(crate) unsafe fn warm(&self) {
         #[cfg(own_tls)]
         // SAFETY: the caller's promise.
-        x86_64::warm(unsafe { *self.sp.get() });
+        arch::warm(unsafe { *self.sp.get() });
     }
 
     /// Thread mode: the running thread is this context's from now on.
@@ -180,7 +182,7 @@ pub unsafe fn switch(from: &Context, to: &Context) {
     if to.tp != 0 {
         // SAFETY: `to` was left by this very function, or prepared by `first_frame`; the caller's
         // promise says that its stack pointer is complete and that nobody else uses it.
-        return unsafe { x86_64::switch(from.sp.get(), *to.sp.get(), to.tp) };
+        return unsafe { arch::switch(from.sp.get(), *to.sp.get(), to.tp) };
     }
     to.post();
     from.wait();

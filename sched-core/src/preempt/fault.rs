@@ -14,8 +14,9 @@ use core::sync::atomic::Ordering;
 use super::signal::{glue, pass_on};
 use crate::tls::words;
 
-/// Bytes below a stack whose touch is an overflow: at least the guard page of any machine we know.
-const GUARD_BYTES: usize = 4096;
+/// Bytes below a stack whose touch is an overflow: the largest page a machine may have, as what lies below
+/// a guard that is smaller does not fault.
+const GUARD_BYTES: usize = if cfg!(target_arch = "aarch64") { 64 * 1024 } else { 4096 };
 
 pub(super) unsafe extern "C" fn on_segv(
     signal: c_int,

@@ -16,7 +16,7 @@
 //! Where nothing can move, or shall not, nothing need be saved: the handler itself calls a yield, and
 //! the thread waits in its handler for the goroutine's turn. That is right at any instruction, on any
 //! stack, whatever registers are in use; it costs a thread, and two hand-overs from thread to thread.
-//! In thread mode it is the only way, on Ms one chooses ([`Preemption`](crate::Preemption)).
+//! In thread mode, and on AArch64, it is the only way, on Ms one chooses ([`Preemption`](crate::Preemption)).
 //!
 //! # When the handler injects
 //!
@@ -59,7 +59,7 @@
 //! as nothing scans stacks.
 
 mod fault;
-#[cfg(own_tls)]
+#[cfg(injection)]
 mod inject;
 mod probe;
 mod report;
@@ -68,7 +68,7 @@ mod setxid;
 mod signal;
 mod thread;
 mod urgent;
-#[cfg(own_tls)]
+#[cfg(injection)]
 mod xsave;
 
 use core::ops::Range;

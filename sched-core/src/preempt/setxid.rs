@@ -9,12 +9,12 @@
 //! The handler is installed by libc with its first thread, in the kernel, and not to be had through
 //! `sigaction`, which hides the signal: hence the raw calls.
 
-use core::arch::asm;
 use core::ffi::{c_int, c_void};
 use core::ptr::{null, null_mut};
 use core::sync::atomic::Ordering;
 
 use super::signal::{BEFORE_SETXID, Handler, glue};
+use crate::tls::own::{set_thread_pointer, thread_pointer};
 use crate::tls::words;
 
 const SIGSETXID: c_int = 33;
@@ -77,16 +77,5 @@ fn thread_pointer_of_thread() -> Option<(usize, usize)> {
     let glue = glue().filter(|_| !m.is_null() && !g.is_null())?;
     // SAFETY: `install`'s caller: an M found in words has a thread part, which stays.
     let thread = unsafe { (*(glue.thread)(m)).thread_pointer() }?;
-    let goroutine;
-    // SAFETY: the ABI keeps the block's own address in its first word.
-    unsafe { asm!("mov {}, fs:0", out(reg) goroutine, options(nostack, readonly)) };
-    Some((goroutine, thread))
-}
-
-/// # Safety
-///
-/// `tp` is a block's, and until it is set back nothing runs that wants the one before.
-unsafe fn set_thread_pointer(tp: usize) {
-    // SAFETY: own TLS needs the instruction, so it is there; the caller's promise.
-    unsafe { asm!("wrfsbase {}", in(reg) tp, options(nostack)) };
+    Some((thread_pointer(), thread))
 }

@@ -27,7 +27,7 @@ static BEFORE_BUS: OnceLock<libc::sigaction> = OnceLock::new();
 #[cfg(own_tls)]
 pub(super) static BEFORE_SETXID: OnceLock<Handler> = OnceLock::new();
 /// The register state of this machine; set before any injection.
-#[cfg(own_tls)]
+#[cfg(injection)]
 pub(super) static XSAVE: super::xsave::Area = super::xsave::Area::unknown();
 /// Whether this process has its handlers: `Err` with the error number if one could not be had.
 static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
@@ -52,6 +52,7 @@ fn install_all(glue: Glue, mode: Mode) -> Result<(), i32> {
     GLUE.get_or_init(|| glue);
     #[cfg(own_tls)]
     if mode.is_own_tls() {
+        #[cfg(injection)]
         XSAVE.measure();
         super::setxid::wrap();
     }

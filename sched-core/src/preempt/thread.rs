@@ -50,7 +50,7 @@ pub struct MThread {
     #[cfg(own_tls)]
     thread_pointer: Option<usize>,
     /// What the kernel has as the thread's mask while user code runs undisturbed.
-    #[cfg(own_tls)]
+    #[cfg(injection)]
     base_mask: u64,
     /// Set by who wants the M interrupted, taken by the handler.
     mark: AtomicBool,
@@ -75,7 +75,7 @@ impl MThread {
                 Mode::OwnTls(layout) => Some(layout.running_thread_pointer()),
                 Mode::Threads { .. } => None,
             },
-            #[cfg(own_tls)]
+            #[cfg(injection)]
             base_mask: current_mask(),
             mark: AtomicBool::new(false),
             probe: AtomicPtr::new(null_mut()),
@@ -110,7 +110,7 @@ impl MThread {
         self.refused.load(Ordering::Relaxed)
     }
 
-    #[cfg(own_tls)]
+    #[cfg(injection)]
     pub(super) fn own_tls(&self) -> bool {
         self.thread_pointer.is_some()
     }
@@ -160,27 +160,27 @@ impl MThread {
     }
 
     /// The handler lets a goroutine go.
-    #[cfg(own_tls)]
+    #[cfg(injection)]
     pub(super) fn note_refusal(&self) {
         // Relaxed: as above.
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the interrupted code ran under the M's own signal mask.
-    #[cfg(own_tls)]
+    #[cfg(injection)]
     pub(super) fn has_base_mask(&self, context: &libc::ucontext_t) -> bool {
         kernel_mask(&context.uc_sigmask) == self.base_mask
     }
 }
 
 /// The part of a signal set that the kernel knows.
-#[cfg(own_tls)]
+#[cfg(injection)]
 fn kernel_mask(set: &libc::sigset_t) -> u64 {
     // SAFETY: a set begins with the kernel's 64 bits, and is at least as long.
     unsafe { core::ptr::from_ref(set).cast::<u64>().read() }
 }
 
-#[cfg(own_tls)]
+#[cfg(injection)]
 fn current_mask() -> u64 {
     // SAFETY: plain data; asking changes nothing.
     unsafe {

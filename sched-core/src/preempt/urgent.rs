@@ -3,7 +3,7 @@
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering;
 
-#[cfg(own_tls)]
+#[cfg(injection)]
 use super::inject::Interrupted;
 use super::signal::{glue, pass_on};
 use super::{Glue, MThread, Registers};
@@ -43,11 +43,11 @@ pub(super) unsafe extern "C" fn on_urgent(
     }
     // SAFETY: `g` runs on this marked M, and was interrupted outside the runtime.
     match unsafe { way(g, glue, thread, context) } {
-        #[cfg(own_tls)]
+        #[cfg(injection)]
         Way::LetGo => thread.note_refusal(),
         // SAFETY: as above.
         Way::Stay => unsafe { yield_in_handler(words, glue, thread, context) },
-        #[cfg(own_tls)]
+        #[cfg(injection)]
         Way::Inject => {
             thread.note_success();
             // A full fence, which pairs with either kind of taker's barrier. Set here, so that no
@@ -62,12 +62,12 @@ pub(super) unsafe extern "C" fn on_urgent(
 /// What becomes of an interrupted goroutine.
 enum Way {
     /// It goes on: it may be about to get where it can be moved.
-    #[cfg(own_tls)]
+    #[cfg(injection)]
     LetGo,
     /// Its thread waits in the handler.
     Stay,
     /// It calls the trampoline.
-    #[cfg(own_tls)]
+    #[cfg(injection)]
     Inject,
 }
 
@@ -76,7 +76,7 @@ enum Way {
 /// # Safety
 ///
 /// In the handler of a marked M's thread, which runs `g`, outside the runtime.
-#[cfg(own_tls)]
+#[cfg(injection)]
 unsafe fn way(g: *mut (), glue: &Glue, thread: &MThread, context: &mut libc::ucontext_t) -> Way {
     // SAFETY: `install`'s caller; `g` runs here.
     let stack = unsafe { (glue.stack)(g) };
@@ -99,7 +99,7 @@ unsafe fn way(g: *mut (), glue: &Glue, thread: &MThread, context: &mut libc::uco
 /// # Safety
 ///
 /// As of its counterpart.
-#[cfg(not(own_tls))]
+#[cfg(not(injection))]
 unsafe fn way(_: *mut (), _: &Glue, _: &MThread, _: &mut libc::ucontext_t) -> Way {
     Way::Stay
 }

@@ -119,7 +119,7 @@ impl Slot {
             let argument = self.0.as_ptr().cast();
             // SAFETY: the stack is unused, and the context not switched to.
             unsafe {
-                let sp = crate::context::x86_64::first_frame(record.bounds.end, run, argument);
+                let sp = crate::context::arch::first_frame(record.bounds.end, run, argument);
                 record.context.resume_at(sp);
             }
         }

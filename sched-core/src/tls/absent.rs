@@ -7,7 +7,7 @@ use super::Surplus;
 pub enum Layout {}
 
 pub(crate) fn probe(_surplus: Surplus) -> Result<Layout, &'static str> {
-    Err("own TLS exists on x86-64 with a dynamic glibc only")
+    Err("own TLS exists with a dynamic glibc only")
 }
 
 impl Layout {

@@ -15,6 +15,7 @@
 //! | file | job |
 //! |---|---|
 //! | `words` | the scheduler's own [`Words`] in each block, and all statics |
+//! | `own/x86_64`, `own/aarch64` | what the ABI says of a thread: which part of a block lies where |
 //! | `own/glibc` | start-up probes: where this libc keeps what |
 //! | `own/modules` | which libraries have static TLS |
 //! | `own/dtv` | libc's table of TLS blocks, one per thread |

@@ -124,7 +124,7 @@ fn library(model: &str) -> (tempfile::TempDir, PathBuf) {
             file.write_all(b"__thread int value = 42; int *get(void) { return &value; }")
         })
         .expect("the source can be written");
-    let status = Command::new("cc")
+    let status = Command::new(std::env::var_os("CC").unwrap_or("cc".into()))
         .args(["-shared", "-fPIC", &format!("-ftls-model={model}"), "-o"])
         .args([&library, &source])
         .status();

@@ -3,46 +3,68 @@
 use std::backtrace::Backtrace;
 use std::sync::{Arc, Mutex};
 
-use crate::driver::{Enough, in_both_modes, yield_now};
+use crate::driver::{Enough, in_both_modes, in_modes_that_preempt, yield_now};
 
+/// Rounding and exception masks: the words that a callee must keep.
 #[cfg(target_arch = "x86_64")]
-mod control_words {
+mod words {
     use std::arch::asm;
-    use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::*;
+    pub(super) type Words = (u32, u16);
+    pub(super) const DEFAULT: Words = (0x1f80, 0x037f);
+    pub(super) const TOWARDS_ZERO: Words = (0x7f80, 0x0f7f);
 
-    const DEFAULT_MXCSR: u32 = 0x1f80;
-    const TOWARDS_ZERO: u32 = 0x7f80;
-    const DEFAULT_X87: u16 = 0x037f;
-    const X87_TOWARDS_ZERO: u16 = 0x0f7f;
-
-    fn control() -> (u32, u16) {
+    pub(super) fn control() -> Words {
         let (mut mxcsr, mut x87) = (0u32, 0u16);
         // SAFETY: both write to our variables.
         unsafe { asm!("stmxcsr [{}]", "fnstcw [{}]", in(reg) &mut mxcsr, in(reg) &mut x87) };
         (mxcsr & !0x3f, x87)
     }
 
-    fn set_control((mxcsr, x87): (u32, u16)) {
+    pub(super) fn set_control((mxcsr, x87): Words) {
         // SAFETY: valid control words; whoever calls this puts the old ones back.
         unsafe { asm!("ldmxcsr [{}]", "fldcw [{}]", in(reg) &mxcsr, in(reg) &x87) };
     }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod words {
+    use std::arch::asm;
+
+    pub(super) type Words = u64;
+    pub(super) const DEFAULT: Words = 0;
+    pub(super) const TOWARDS_ZERO: Words = 3 << 22;
+
+    pub(super) fn control() -> Words {
+        let fpcr;
+        // SAFETY: reads a register.
+        unsafe { asm!("mrs {}, fpcr", out(reg) fpcr) };
+        fpcr
+    }
+
+    pub(super) fn set_control(fpcr: Words) {
+        // SAFETY: a valid control word; whoever calls this puts the old one back.
+        unsafe { asm!("msr fpcr, {}", in(reg) fpcr) };
+    }
+}
+
+mod control_words {
+    use super::words::{DEFAULT, TOWARDS_ZERO, control, set_control};
+    use super::*;
 
     #[test]
     fn control_words_stay_with_their_goroutine() {
         in_both_modes(|driver| {
-            let odd = (TOWARDS_ZERO, X87_TOWARDS_ZERO);
-            let mut task = driver.task(move || {
-                set_control(odd);
+            let mut task = driver.task(|| {
+                set_control(TOWARDS_ZERO);
                 yield_now();
                 let seen = control();
-                set_control((DEFAULT_MXCSR, DEFAULT_X87));
-                assert_eq!(seen, odd);
+                set_control(DEFAULT);
+                assert_eq!(seen, TOWARDS_ZERO);
             });
             assert!(!driver.resume(&mut task));
-            assert_eq!(control(), (DEFAULT_MXCSR, DEFAULT_X87), "they leaked to the thread");
-            driver.run(|| assert_eq!(control(), (DEFAULT_MXCSR, DEFAULT_X87)));
+            assert_eq!(control(), DEFAULT, "they leaked to the thread");
+            driver.run(|| assert_eq!(control(), DEFAULT));
             assert!(driver.resume(&mut task));
             assert!(!task.panicked());
         });
@@ -51,18 +73,126 @@ mod control_words {
     #[test]
     fn a_new_goroutine_starts_with_defaults_whatever_its_starter_has() {
         in_both_modes(|driver| {
-            let mxcsr = Arc::new(AtomicU32::new(0));
-            let seen = mxcsr.clone();
-            let mut task = driver.task(move || seen.store(control().0, Ordering::Relaxed));
-            set_control((TOWARDS_ZERO, X87_TOWARDS_ZERO));
+            let seen = Arc::new(Mutex::new(None));
+            let tell = seen.clone();
+            let mut task = driver.task(move || *tell.lock().expect("no panic") = Some(control()));
+            set_control(TOWARDS_ZERO);
             let ended = driver.resume(&mut task);
             let mine = control();
-            set_control((DEFAULT_MXCSR, DEFAULT_X87));
+            set_control(DEFAULT);
             assert!(ended);
-            assert_eq!(mine, (TOWARDS_ZERO, X87_TOWARDS_ZERO));
-            assert_eq!(mxcsr.load(Ordering::Relaxed), DEFAULT_MXCSR);
+            assert_eq!(mine, TOWARDS_ZERO);
+            assert_eq!(*seen.lock().expect("no panic"), Some(DEFAULT));
         });
     }
+}
+
+/// Fills all that a callee must keep, calls `f(argument)`, and counts what has changed.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+unsafe extern "C" fn keep_over(f: extern "C" fn(usize), argument: usize) -> usize {
+    std::arch::naked_asm!(
+        ".irp r, rbp, rbx, r12, r13, r14, r15",
+        "push \\r",
+        ".endr",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "lea rbp, [rsi + 1]",
+        "lea rbx, [rsi + 2]",
+        "lea r12, [rsi + 3]",
+        "lea r13, [rsi + 4]",
+        "lea r14, [rsi + 5]",
+        "lea r15, [rsi + 6]",
+        "push rsi",
+        "call rax",
+        "pop rsi",
+        "xor eax, eax",
+        ".irp r, rbp, rbx, r12, r13, r14, r15",
+        "inc rsi",
+        "cmp \\r, rsi",
+        "je 3f",
+        "inc rax",
+        "3:",
+        ".endr",
+        ".irp r, r15, r14, r13, r12, rbx, rbp",
+        "pop \\r",
+        ".endr",
+        "ret",
+    )
+}
+
+#[cfg(target_arch = "aarch64")]
+#[unsafe(naked)]
+unsafe extern "C" fn keep_over(f: extern "C" fn(usize), argument: usize) -> usize {
+    std::arch::naked_asm!(
+        "stp x29, x30, [sp, #-176]!",
+        "stp x19, x20, [sp, #16]",
+        "stp x21, x22, [sp, #32]",
+        "stp x23, x24, [sp, #48]",
+        "stp x25, x26, [sp, #64]",
+        "stp x27, x28, [sp, #80]",
+        "stp d8, d9, [sp, #96]",
+        "stp d10, d11, [sp, #112]",
+        "stp d12, d13, [sp, #128]",
+        "stp d14, d15, [sp, #144]",
+        "str x1, [sp, #160]",
+        "mov x9, x0",
+        "mov x0, x1",
+        ".irp n, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29",
+        "add x\\n, x1, #\\n",
+        ".endr",
+        ".irp n, 8, 9, 10, 11, 12, 13, 14, 15",
+        "add x10, x1, #\\n",
+        "fmov d\\n, x10",
+        ".endr",
+        "blr x9",
+        "ldr x1, [sp, #160]",
+        "mov x0, #0",
+        ".irp n, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29",
+        "add x10, x1, #\\n",
+        "cmp x10, x\\n",
+        "cinc x0, x0, ne",
+        ".endr",
+        ".irp n, 8, 9, 10, 11, 12, 13, 14, 15",
+        "add x10, x1, #\\n",
+        "fmov x11, d\\n",
+        "cmp x10, x11",
+        "cinc x0, x0, ne",
+        ".endr",
+        "ldp d14, d15, [sp, #144]",
+        "ldp d12, d13, [sp, #128]",
+        "ldp d10, d11, [sp, #112]",
+        "ldp d8, d9, [sp, #96]",
+        "ldp x27, x28, [sp, #80]",
+        "ldp x25, x26, [sp, #64]",
+        "ldp x23, x24, [sp, #48]",
+        "ldp x21, x22, [sp, #32]",
+        "ldp x19, x20, [sp, #16]",
+        "ldp x29, x30, [sp], #176",
+        "ret",
+    )
+}
+
+extern "C" fn yield_often(times: usize) {
+    (0..times % 7 + 1).for_each(|_| yield_now());
+}
+
+#[test]
+fn what_a_callee_must_keep_is_kept_by_a_switch() {
+    in_both_modes(|driver| {
+        let tasks = (0..4).map(|index| {
+            // SAFETY: the function follows the calling convention, and so does what it calls.
+            driver.task(move || assert_eq!(unsafe { keep_over(yield_often, index * 1000) }, 0))
+        });
+        let mut tasks = tasks.collect::<Vec<_>>();
+        while !tasks.is_empty() {
+            tasks.retain_mut(|task| {
+                let ended = driver.resume(task);
+                assert!(!task.panicked(), "a register was not kept");
+                !ended
+            });
+        }
+    });
 }
 
 #[inline(never)]
@@ -99,7 +229,7 @@ fn a_backtrace_shows_the_goroutine_and_ends() {
 
 #[test]
 fn a_backtrace_from_a_preempted_goroutines_yield_shows_what_was_interrupted() {
-    in_both_modes(|driver| {
+    in_modes_that_preempt(|driver| {
         let text = driver.run_preempted_with_backtrace(interrupted_frame);
         assert!(text.contains("interrupted_frame"), "{text}");
         assert!(text.contains("body_of"), "it did not get to the goroutine's beginning:\n{text}");

@@ -64,6 +64,16 @@ pub(crate) fn in_both_modes(test: impl Fn(&Driver)) {
     }
 }
 
+/// Where a goroutine can be preempted and go on elsewhere, or in its handler on a thread of its own: on
+/// machines without injected calls, the latter alone.
+pub(crate) fn in_modes_that_preempt(test: impl Fn(&Driver)) {
+    if cfg!(target_arch = "x86_64") {
+        in_both_modes(test);
+    } else {
+        test(&Driver::new(threads()));
+    }
+}
+
 impl Driver {
     pub(crate) fn new(mode: Mode) -> Driver {
         Driver {
@@ -138,6 +148,7 @@ impl Enough {
         self.0.load(Ordering::Relaxed)
     }
 
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn flag(&self) -> *const u8 {
         self.0.as_ptr().cast()
     }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Mutex;
 
-use crate::driver::in_both_modes;
+use crate::driver::in_modes_that_preempt;
 
 #[test]
 fn a_loop_without_calls_is_preempted() {
-    in_both_modes(|driver| {
+    in_modes_that_preempt(|driver| {
         driver.run_preempted(50, |enough| {
             let mut count = 0u64;
             while !enough.yet() {
@@ -21,7 +21,7 @@ fn a_loop_without_calls_is_preempted() {
 
 #[test]
 fn std_and_libc_work_is_preempted_and_right() {
-    in_both_modes(|driver| {
+    in_modes_that_preempt(|driver| {
         driver.run_preempted(50, |enough| {
             let expected = work();
             while !enough.yet() {
@@ -49,7 +49,7 @@ fn work() -> String {
 
 #[test]
 fn errno_survives_preemption() {
-    in_both_modes(|driver| {
+    in_modes_that_preempt(|driver| {
         driver.run_preempted(30, |enough| {
             // SAFETY: the running thread's errno.
             unsafe { *libc::__errno_location() = 1234 };
@@ -67,7 +67,7 @@ fn errno_survives_preemption() {
 mod registers {
     use std::arch::naked_asm;
 
-    use super::in_both_modes;
+    use super::in_modes_that_preempt;
 
     /// Loads all general registers but rsp and rdi, all ymm registers, the red zone, the direction
     /// flag and odd control words; waits for the byte at `flag`; then counts what has changed.
@@ -243,7 +243,7 @@ mod registers {
         if !is_x86_feature_detected!("avx512f") {
             return;
         }
-        in_both_modes(|driver| {
+        in_modes_that_preempt(|driver| {
             driver.run_preempted(100, |enough| {
                 // SAFETY: the processor has the registers; the flag and the values live on.
                 assert_eq!(unsafe { hold_512(enough.flag(), &values()) }, 0, "registers changed");
@@ -256,7 +256,7 @@ mod registers {
         if !is_x86_feature_detected!("avx2") {
             return;
         }
-        in_both_modes(|driver| {
+        in_modes_that_preempt(|driver| {
             driver.run_preempted(100, |enough| {
                 // SAFETY: the processor has the registers; the flag and the values live on.
                 let changed = unsafe { hold(enough.flag(), &values()) };

@@ -11,9 +11,9 @@
 //!
 //! | field | value | or else |
 //! |---|---|---|
-//! | `tcb`, `self` | the thread pointer | nothing works |
-//! | multiple_threads | 1 | libc takes its single-thread shortcuts |
-//! | stack and pointer guard, feature_1 | the process's | smashed-stack reports, wild longjmp |
+//! | `tcb`, `self` (x86-64) | the thread pointer | nothing works |
+//! | multiple_threads | 1, or as other threads have it | libc takes its single-thread shortcuts |
+//! | stack and pointer guard, feature_1 (x86-64) | the process's | smashed-stack reports, wild longjmp |
 //! | tid | a pseudo id, the slot's for ever | two goroutines on one M share recursive mutexes |
 //! | list node | points to itself | a forked child unlinks it and faults |
 //! | first block of key values | the header's own | keys' destructors do not run |
@@ -38,13 +38,14 @@ use core::ops::Range;
 use core::ptr::{copy_nonoverlapping, null_mut, write_bytes};
 use core::sync::atomic::Ordering;
 
+use super::arch;
 use super::dtv::Dtv;
-use super::glibc::{Layout, RSEQ_CPU_ID, Reason, abi, header_word, thread_pointer};
+use super::glibc::{Layout, RSEQ_CPU_ID, Reason, running_header};
 use super::modules::Module;
 use crate::tls::words::pseudo_tid;
 use crate::tls::{Surplus, Words};
 
-/// What `used` bytes below a fresh thread pointer hold, and which of them recycling restores.
+/// What the static TLS of a fresh block holds, and which of them recycling restores.
 #[derive(Default)]
 pub(super) struct Image {
     bytes: Box<[u8]>,
@@ -64,17 +65,19 @@ impl fmt::Debug for Image {
 impl Layout {
     /// The thread pointer of the running block.
     pub(crate) fn running_thread_pointer(&self) -> usize {
-        thread_pointer()
+        arch::thread_pointer()
     }
 
     /// Where the thread pointer lies in a slot whose record begins at `top`.
     pub(crate) fn thread_pointer_below(&self, top: usize) -> usize {
-        (top - self.pthread_bytes) & !(self.align - 1)
+        let above = self.tls().end.max(self.header().end);
+        (top - above.unsigned_abs()) & !(self.align - 1)
     }
 
-    /// Where the stack begins under a thread pointer.
+    /// Where the stack begins under a block.
     pub(crate) fn stack_top(&self, tp: usize) -> usize {
-        (tp - self.used) & !15
+        let below = self.tls().start.min(self.header().start);
+        tp.wrapping_add_signed(below) & !15
     }
 
     /// What a block takes of a slot, at most.
@@ -99,7 +102,7 @@ impl Layout {
     ///
     /// A block made by [`Workshop::furnish`], whose goroutine has ended and is not running.
     pub(crate) unsafe fn reimage(&self, tp: usize) {
-        let base = (tp - self.used) as *mut u8;
+        let base = tp.wrapping_add_signed(self.tls().start) as *mut u8;
         for range in &*self.image.restored {
             let source = &self.image.bytes[range.clone()];
             // SAFETY: the range lies in the block's TLS, which nobody else touches (caller).
@@ -116,7 +119,7 @@ impl Layout {
     ///
     /// As [`Layout::reimage`]; and the caller may call libc.
     pub(crate) unsafe fn rebuild(&self, tp: usize, libc_segment: &mut Vec<u8>) {
-        let at = (tp - self.used + self.image.libc.start) as *mut u8;
+        let at = (tp.wrapping_add_signed(self.tls().start) + self.image.libc.start) as *mut u8;
         let length = self.image.libc.len();
         // SAFETY: the caller owns the block; libc's segment is saved over libc's own re-imaging,
         // since it names allocations of the block's.
@@ -136,12 +139,12 @@ impl Layout {
     /// The block is never used again; the caller may call libc.
     pub(crate) unsafe fn abandon(&self, tp: usize) {
         // SAFETY: the caller's promise is `free`'s.
-        unsafe { Dtv::of(tp + self.dtv).free() };
+        unsafe { Dtv::of(tp.wrapping_add_signed(self.dtv)).free() };
     }
 
     fn mark_rseq(&self, tp: usize) {
         let cpu_id = tp.wrapping_add_signed(self.rseq + RSEQ_CPU_ID) as *mut i32;
-        // SAFETY: the rseq area lies in the header or in `used`; the block is ours (callers).
+        // SAFETY: the rseq area lies in the header or in the static TLS; the block is ours (callers).
         unsafe { *cpu_id = -1 };
     }
 }
@@ -158,8 +161,10 @@ pub(crate) struct Workshop {
 
 impl Workshop {
     pub(crate) fn new(layout: &Layout) -> Result<Workshop, Reason> {
-        let below = layout.static_bytes.next_multiple_of(4096);
-        let bytes = below + layout.pthread_bytes.next_multiple_of(4096);
+        let (tls, header) = (arch::static_tls(layout.static_bytes), layout.header());
+        let pages = |bytes: isize| bytes.unsigned_abs().next_multiple_of(4096);
+        let below = pages(tls.start.min(header.start));
+        let bytes = below + pages(tls.end.max(header.end));
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a fresh mapping touches nobody's memory.
@@ -171,55 +176,58 @@ impl Workshop {
         Ok(Workshop { base, bytes, tp: base + below })
     }
 
-    /// A fresh dtv and, below our thread pointer, a fresh image of all modules.
+    /// A fresh dtv and, at our thread pointer, a fresh image of all modules.
     fn build(&mut self, layout: &Layout) -> Result<Dtv, Reason> {
-        // SAFETY: `static_bytes` below `tp` and the header above it are ours, which is all that
-        // libc writes to.
+        // SAFETY: `static_bytes` on one side of `tp` and the header on the other are ours, which is
+        // all that libc writes to.
         let made = unsafe { (layout.calls.allocate_tls)(self.tp as *mut c_void) };
         if made.is_null() {
             return Err("no memory for a dtv");
         }
         // SAFETY: libc has just put it there.
-        Ok(unsafe { Dtv::of(self.tp + layout.dtv) })
+        Ok(unsafe { Dtv::of(self.tp.wrapping_add_signed(layout.dtv)) })
     }
 
-    fn bytes(&self, used: usize) -> &[u8] {
-        // SAFETY: `used` is at most `static_bytes`, rounded up by less than a page; ours, mapped.
-        unsafe { core::slice::from_raw_parts((self.tp - used) as *const u8, used) }
+    fn bytes(&self, tls: &Range<isize>) -> &[u8] {
+        let first = self.tp.wrapping_add_signed(tls.start) as *const u8;
+        // SAFETY: at most `static_bytes`, rounded up by less than a page; ours, mapped.
+        unsafe { core::slice::from_raw_parts(first, tls.end.abs_diff(tls.start)) }
     }
 
     /// What a fresh block holds; checks on the way that a dtv is what we take it for.
     pub(super) fn image(mut self, layout: &Layout, modules: &[Module]) -> Result<Image, Reason> {
         let dtv = self.build(layout)?;
-        let familiar =
-            modules.iter().all(|module| dtv.block(module.id) == Some(self.tp - module.start));
+        let familiar = modules.iter().all(|module| {
+            dtv.block(module.id) == Some(self.tp.wrapping_add_signed(module.range.start))
+        });
         // SAFETY: nothing runs on the scratch block.
         unsafe { dtv.free() };
         if !familiar {
             return Err("the dtv looks unfamiliar");
         }
+        let tls = layout.tls();
         let libc = modules
             .iter()
             .find(|module| module.holds(layout.resolver.0))
             .ok_or("libc has no static TLS")?
-            .within(layout.used);
-        let words = layout.used.wrapping_add_signed(layout.words);
+            .within(&tls);
+        let words = (layout.words - tls.start).unsigned_abs();
         let words = words..words + size_of::<Words>();
         let restored = modules
             .iter()
-            .map(|module| module.within(layout.used))
+            .map(|module| module.within(&tls))
             .filter(|range| *range != libc)
             .flat_map(|range| without(range, &words))
             .collect();
-        Ok(Image { bytes: self.bytes(layout.used).into(), restored, libc })
+        Ok(Image { bytes: self.bytes(&tls).into(), restored, libc })
     }
 
     /// Makes a block at `tp` for a goroutine whose stack is `stack`.
     ///
     /// # Safety
     ///
-    /// `stack.start .. tp + pthread_bytes` is the caller's, writable and unused, and stays mapped
-    /// as long as anyone may look at the block; `tp` came from [`Layout::thread_pointer_below`].
+    /// `stack.start` to the block's end is the caller's, writable and unused, and stays mapped as
+    /// long as anyone may look at the block; `tp` came from [`Layout::thread_pointer_below`].
     pub(crate) unsafe fn furnish(
         &mut self,
         layout: &Layout,
@@ -228,30 +236,30 @@ impl Workshop {
     ) -> Result<(), Reason> {
         let tid = pseudo_tid().ok_or("out of pseudo thread ids")?;
         let dtv = self.build(layout)?;
-        dtv.rebase(self.tp - layout.static_bytes..self.tp, tp - layout.static_bytes);
-        let image = self.bytes(layout.used);
+        let all = arch::static_tls(layout.static_bytes);
+        let at = |tp: usize, offset: isize| tp.wrapping_add_signed(offset);
+        dtv.rebase(at(self.tp, all.start)..at(self.tp, all.end), at(tp, all.start));
+        let (tls, header) = (layout.tls(), layout.header_of(tp));
+        let image = self.bytes(&tls);
         // SAFETY: the caller's memory.
         unsafe {
-            copy_nonoverlapping(image.as_ptr(), (tp - layout.used) as *mut u8, image.len());
-            write_bytes(tp as *mut u8, 0, layout.pthread_bytes);
+            copy_nonoverlapping(image.as_ptr(), at(tp, tls.start) as *mut u8, image.len());
+            write_bytes(header as *mut u8, 0, layout.pthread_bytes);
         }
+        let running = running_header(layout.pthread_bytes);
         // SAFETY: every offset was found within the header or the static TLS, see `Layout`.
         unsafe {
-            put(tp + abi::TCB, tp);
-            put(tp + abi::SELF, tp);
-            put(tp + abi::MULTIPLE_THREADS, 1u32);
-            for shared in [abi::STACK_GUARD, abi::POINTER_GUARD, abi::FEATURE_1] {
-                put(tp + shared, header_word(shared));
-            }
-            put(tp + layout.dtv, dtv.address());
-            put(tp + layout.tid, tid);
-            put(tp + layout.list, [tp + layout.list; 2]);
-            let robust = tp + layout.robust;
-            put(robust - 8, [robust, robust, header_word(layout.robust + 8)]);
-            put(tp + layout.user_stack.0, layout.user_stack.1);
-            put(tp + layout.keys.specific, tp + layout.keys.first);
-            put(tp + layout.stack_block, [stack.start, stack.len()]);
-            put(tp.wrapping_add_signed(layout.resolver.0), tp + layout.resolver.1);
+            arch::begin_header(header, running);
+            put(at(tp, layout.dtv), dtv.address());
+            put(header + layout.tid, tid);
+            put(header + layout.list, [header + layout.list; 2]);
+            let robust = header + layout.robust;
+            let futex_offset = *((running + layout.robust + 8) as *const usize);
+            put(robust - 8, [robust, robust, futex_offset]);
+            put(header + layout.user_stack.0, layout.user_stack.1);
+            put(header + layout.keys.specific, header + layout.keys.first);
+            put(header + layout.stack_block, [stack.start, stack.len()]);
+            put(at(tp, layout.resolver.0), header + layout.resolver.1);
         }
         layout.mark_rseq(tp);
         Ok(())

@@ -1,6 +1,6 @@
 //! Where this glibc keeps what a thread owns: found by looking, at start.
 //!
-//! Only six places of a thread's header are ABI (`fs:0`, `0x10`, `0x18`, `0x28`, `0x30`, `0x48`).
+//! Few places of a thread's header are ABI (`x86_64`, `aarch64`).
 //! The rest moves from version to version, and is found in one of four ways:
 //!
 //! * libc exports it for debuggers: size of `struct pthread`, the tid, the list node, the dtv, the
@@ -15,12 +15,14 @@
 //! finds nothing, two things, or a contradiction gives its reason, and the process runs in thread
 //! mode. `tests/glibc/run` tries it with glibc 2.36, 2.41 and 2.43, and with two that are doctored.
 
-use core::arch::asm;
 use core::ffi::{CStr, c_void};
+use core::ops::Range;
 use core::ptr::{NonNull, null_mut};
+use std::io;
 
+use super::arch;
 use super::block::{Image, Workshop};
-use super::modules::static_modules;
+use super::modules::{Module, static_modules};
 use super::samples::Samples;
 use super::surplus;
 use crate::tls::Surplus;
@@ -28,42 +30,30 @@ use crate::tls::Surplus;
 /// Why own TLS is not to be had.
 pub(super) type Reason = &'static str;
 
-/// The words of a thread's header that are part of the x86-64 ABI.
-pub(super) mod abi {
-    /// The header's own address, twice: `tcb` and `self`.
-    pub(crate) const TCB: usize = 0;
-    pub(crate) const SELF: usize = 0x10;
-    /// Non-zero: the process has had a second thread.
-    pub(crate) const MULTIPLE_THREADS: usize = 0x18;
-    /// The canary compilers check against.
-    pub(crate) const STACK_GUARD: usize = 0x28;
-    /// The key that `setjmp` mangles pointers with.
-    pub(crate) const POINTER_GUARD: usize = 0x30;
-    /// CET features in use: bit 1 is the shadow stack.
-    pub(crate) const FEATURE_1: usize = 0x48;
-    pub(crate) const SHADOW_STACK: u32 = 2;
-}
-
 /// `cpu_id` within `struct rseq`, and the value for "not registered".
 pub(super) const RSEQ_CPU_ID: isize = 4;
 
-/// Everything the probes found. All offsets are from the thread pointer.
+/// More than any kernel's `struct rseq` has.
+const RSEQ_BYTES: isize = 64;
+
+/// Everything the probes found. Offsets that are `isize` are from the thread pointer, others from the
+/// header (`struct pthread`).
 #[derive(Debug)]
 pub struct Layout {
-    /// `sizeof(struct pthread)`, from the thread pointer upwards.
+    /// `sizeof(struct pthread)`.
     pub(super) pthread_bytes: usize,
     /// What the thread pointer must be aligned to.
     pub(super) align: usize,
-    /// Bytes below the thread pointer that belong to TLS in a slot.
+    /// Bytes of static TLS in a slot, the nearest to the thread pointer.
     pub(super) used: usize,
-    /// Bytes below the thread pointer that libc may ever use for static TLS.
+    /// Bytes that libc may ever use for static TLS.
     pub(super) static_bytes: usize,
     /// Whether slots have room for libraries loaded later.
     pub(super) surplus: Surplus,
     pub(super) words: isize,
     pub(super) tid: usize,
     pub(super) list: usize,
-    pub(super) dtv: usize,
+    pub(super) dtv: isize,
     pub(super) robust: usize,
     pub(super) stack_block: usize,
     /// Offset and value of the mark "the stack is the user's".
@@ -98,27 +88,34 @@ pub(super) struct Calls {
     pub(super) call_tls_dtors: unsafe extern "C" fn(),
 }
 
-/// The running thread's pointer. Needs FSGSBASE, which [`probe`] checks first.
-#[inline(always)]
-pub(super) fn thread_pointer() -> usize {
-    let tp;
-    // SAFETY: the ABI keeps the block's own address in its first word.
-    unsafe { asm!("mov {}, fs:0", out(reg) tp, options(nostack, preserves_flags, readonly)) };
-    tp
+impl Layout {
+    /// Where the static TLS of a block lies, from the thread pointer.
+    pub(super) fn tls(&self) -> Range<isize> {
+        arch::static_tls(self.used)
+    }
+
+    /// Where the header of a block lies, from the thread pointer.
+    pub(super) fn header(&self) -> Range<isize> {
+        arch::header(self.pthread_bytes)
+    }
+
+    /// The header of the block at `tp`.
+    pub(super) fn header_of(&self, tp: usize) -> usize {
+        tp.wrapping_add_signed(self.header().start)
+    }
 }
 
-/// Reads a word of the running thread's header.
-pub(super) fn header_word(offset: usize) -> usize {
-    // SAFETY: `offset` is one of `abi`'s, or was found within the header.
-    unsafe { *((thread_pointer() + offset) as *const usize) }
+/// The running thread's header, which is so long.
+pub(super) fn running_header(pthread_bytes: usize) -> usize {
+    arch::thread_pointer().wrapping_add_signed(arch::header(pthread_bytes).start)
 }
 
 /// Runs all probes.
 pub(crate) fn probe(surplus: Surplus) -> Result<Layout, Reason> {
-    cpu_allows()?;
+    arch::allowed()?;
     let (total, align) = static_info()?;
     let pthread_bytes = debugger_u32(c"_thread_db_sizeof_pthread")? as usize;
-    let static_bytes = total.checked_sub(pthread_bytes).ok_or("odd size of static TLS")?;
+    let static_bytes = arch::static_bytes(total, pthread_bytes)?;
     let samples = Samples::take(pthread_bytes)?;
     let rseq = rseq_offset()?;
     // Taken before anyone counts what is in use: after it nobody comes in between.
@@ -127,18 +124,17 @@ pub(crate) fn probe(surplus: Surplus) -> Result<Layout, Reason> {
         asked => asked,
     };
     let modules = static_modules(static_bytes);
-    let deepest = modules.iter().map(|module| module.start).max().unwrap_or(0);
     let mut layout = Layout {
         pthread_bytes,
         align: align.max(64),
-        used: deepest.max(usize::try_from(-rseq).unwrap_or(0)),
+        used: used(&modules, rseq, pthread_bytes),
         static_bytes,
         surplus,
         words: samples.words,
         tid: samples.tid,
         list: samples.list,
-        dtv: debugger_offset(c"_thread_db_pthread_dtvp")?,
-        robust: robust_list()?,
+        dtv: arch::dtv()?,
+        robust: robust_list(&samples, pthread_bytes)?,
         stack_block: samples.stack_block()?,
         user_stack: samples.user_stack()?,
         resolver: samples.resolver,
@@ -158,16 +154,17 @@ pub(crate) fn probe(surplus: Surplus) -> Result<Layout, Reason> {
     Ok(layout)
 }
 
-fn cpu_allows() -> Result<(), Reason> {
-    const HWCAP2_FSGSBASE: u64 = 1 << 1;
-    // SAFETY: no preconditions.
-    if unsafe { libc::getauxval(libc::AT_HWCAP2) } & HWCAP2_FSGSBASE == 0 {
-        return Err("the processor or the kernel does not allow wrfsbase");
-    }
-    if header_word(abi::FEATURE_1) as u32 & abi::SHADOW_STACK != 0 {
-        return Err("shadow stacks are on");
-    }
-    Ok(())
+/// How many bytes of static TLS, from the thread pointer, are in use: by modules, and by the rseq area
+/// where it is not part of the header.
+fn used(modules: &[Module], rseq: isize, pthread_bytes: usize) -> usize {
+    let outside = !arch::header(pthread_bytes).contains(&rseq);
+    let rseq = outside.then_some(rseq..rseq + RSEQ_BYTES);
+    let areas = modules.iter().map(|module| module.range.clone()).chain(rseq);
+    let reach = |area: Range<isize>| match arch::static_tls(1).start {
+        0 => area.end,
+        _ => -area.start,
+    };
+    areas.filter_map(|area| usize::try_from(reach(area)).ok()).max().unwrap_or(0)
 }
 
 fn symbol(name: &CStr, version: &CStr) -> Result<NonNull<c_void>, Reason> {
@@ -203,14 +200,18 @@ fn static_info() -> Result<(usize, usize), Reason> {
     Ok((size, align))
 }
 
-/// The kernel was told where the list's head is; the word below points to it while it is empty.
-fn robust_list() -> Result<usize, Reason> {
+/// The kernel was told where the list's head is; the word below points to it while it is empty. A
+/// kernel without such lists (an emulated one) was told nothing: then it is where `samples` find it.
+fn robust_list(samples: &Samples, pthread_bytes: usize) -> Result<usize, Reason> {
     let (mut head, mut bytes) = (0usize, 0usize);
     // SAFETY: the call writes the two words; 0 is the calling thread.
-    let failed = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &mut head, &mut bytes) };
-    let offset = head.wrapping_sub(thread_pointer());
+    let failed = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &mut head, &mut bytes) } != 0;
+    if failed && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
+        return samples.robust_list();
+    }
+    let offset = head.wrapping_sub(running_header(pthread_bytes));
     // SAFETY: libc registered a head within its thread header.
-    if failed != 0 || offset > 4096 || unsafe { *((head - 8) as *const usize) } != head {
+    if failed || offset > 4096 || unsafe { *((head - 8) as *const usize) } != head {
         return Err("the robust list is not where glibc keeps it");
     }
     Ok(offset)

@@ -14,8 +14,9 @@
 use core::ffi::c_void;
 use core::ptr::null_mut;
 
+use super::arch::thread_pointer;
 use super::dtv::Dtv;
-use super::glibc::{Keys, Layout, thread_pointer};
+use super::glibc::{Keys, Layout};
 
 /// `LC_GLOBAL_LOCALE`.
 const GLOBAL_LOCALE: libc::locale_t = usize::MAX as libc::locale_t;
@@ -58,39 +59,39 @@ impl Layout {
         // SAFETY: as libc calls it at a thread's end: the destructors are for this block.
         unsafe { (self.calls.call_tls_dtors)() };
         // SAFETY: likewise.
-        unsafe { self.keys.run_destructors() };
+        unsafe { self.keys.run_destructors(self.header_of(thread_pointer())) };
         // SAFETY: the running block's dtv, and no code with dynamic TLS runs on it any more.
-        unsafe { Dtv::of(thread_pointer() + self.dtv) }.free_dynamic();
+        unsafe { Dtv::of(thread_pointer().wrapping_add_signed(self.dtv)) }.free_dynamic();
     }
 }
 
 impl Keys {
     /// Runs destructors while values have been set, four times at most, as POSIX has it; then
     /// clears what is left. Most goroutines set none, and this is one look at a byte.
-    unsafe fn run_destructors(&self) {
+    unsafe fn run_destructors(&self, header: usize) {
         for _ in 0..KEY_ROUNDS {
-            if !self.take_used() {
+            if !self.take_used(header) {
                 return;
             }
             // SAFETY: the caller's promise.
-            unsafe { self.run_round() };
+            unsafe { self.run_round(header) };
         }
-        for (_, value) in self.values() {
+        for (_, value) in self.values(header) {
             // SAFETY: the running block's values.
             unsafe { (*value).data = null_mut() };
         }
     }
 
-    /// Whether the running block has set a value since the last call.
-    fn take_used(&self) -> bool {
-        let used = (thread_pointer() + self.used) as *mut u8;
+    /// Whether the running block, whose header this is, has set a value since the last call.
+    fn take_used(&self, header: usize) -> bool {
+        let used = (header + self.used) as *mut u8;
         // SAFETY: the running block's own flag.
         unsafe { used.replace(0) != 0 }
     }
 
     /// Takes each value out and calls its key's destructor.
-    unsafe fn run_round(&self) {
-        for (index, value) in self.values() {
+    unsafe fn run_round(&self, header: usize) {
+        for (index, value) in self.values(header) {
             // SAFETY: the running block's values; no reference is held over a destructor, which
             // may set others.
             let Value { seq, data } =
@@ -106,8 +107,8 @@ impl Keys {
     }
 
     /// The running block's values that are set, with their keys' indices.
-    fn values(&self) -> impl Iterator<Item = (usize, *mut Value)> {
-        let blocks = (thread_pointer() + self.specific) as *const *mut Value;
+    fn values(&self, header: usize) -> impl Iterator<Item = (usize, *mut Value)> {
+        let blocks = (header + self.specific) as *const *mut Value;
         (0..KEY_BLOCKS)
             // SAFETY: the header has `KEY_BLOCKS` pointers there.
             .map(move |block| (block * KEYS_PER_BLOCK, unsafe { *blocks.add(block) }))

@@ -1,13 +1,13 @@
 //! Which loaded objects have static TLS, and where in a block.
 //!
-//! libc lays the static TLS of all objects out at fixed distances below the thread pointer. The
+//! libc lays the static TLS of all objects out at fixed distances from the thread pointer. The
 //! public `dl_iterate_phdr` tells, for each object, its segment and where the *calling* thread's
 //! copy lies; the difference to the calling thread's pointer is the distance for every thread.
 
 use core::ffi::{CStr, c_int, c_void};
 use core::ops::Range;
 
-use super::glibc::thread_pointer;
+use super::arch;
 use super::surplus;
 
 /// The static TLS of one loaded object.
@@ -15,28 +15,28 @@ use super::surplus;
 pub(super) struct Module {
     /// libc's number for it: its index in a dtv.
     pub(super) id: usize,
-    /// Its bytes, as distances *below* the thread pointer: `tp - start .. tp - end`, start > end.
-    pub(super) start: usize,
-    pub(super) end: usize,
+    /// Its bytes, from the thread pointer.
+    pub(super) range: Range<isize>,
 }
 
 impl Module {
     /// Whether the variable at `tp + offset` is one of this object's.
     pub(super) fn holds(&self, offset: isize) -> bool {
-        let below = offset.unsigned_abs();
-        offset < 0 && below <= self.start && below > self.end
+        self.range.contains(&offset)
     }
 
-    /// Its bytes as indices into the `used` bytes below the thread pointer.
-    pub(super) fn within(&self, used: usize) -> Range<usize> {
-        used - self.start..used - self.end
+    /// Its bytes as indices into `tls`, which holds them.
+    pub(super) fn within(&self, tls: &Range<isize>) -> Range<usize> {
+        let index = |at: isize| (at - tls.start).unsigned_abs();
+        index(self.range.start)..index(self.range.end)
     }
 }
 
-/// All objects whose TLS lies in the `static_bytes` below the calling thread's pointer, but for the
-/// one that only takes the rest.
+/// All objects whose TLS lies in the calling thread's `static_bytes`, but for the one that only takes
+/// the rest.
 pub(super) fn static_modules(static_bytes: usize) -> Vec<Module> {
-    let mut search = Search { tp: thread_pointer(), static_bytes, found: Vec::new() };
+    let (tp, area) = (arch::thread_pointer(), arch::static_tls(static_bytes));
+    let mut search = Search { tp, area, found: Vec::new() };
     // SAFETY: `visit` takes the pointer for the `Search` it is, and nobody else has it meanwhile.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
     search.found
@@ -44,7 +44,7 @@ pub(super) fn static_modules(static_bytes: usize) -> Vec<Module> {
 
 struct Search {
     tp: usize,
-    static_bytes: usize,
+    area: Range<isize>,
     found: Vec<Module>,
 }
 
@@ -62,12 +62,10 @@ unsafe extern "C" fn visit(
     let tls = headers.iter().find(|header| header.p_type == libc::PT_TLS && !ours);
     let data = info.dlpi_tls_data as usize;
     // A null pointer: the calling thread has no copy yet, so the TLS is dynamic.
-    if let Some(tls) = tls.filter(|_| data != 0 && data < search.tp) {
-        let start = search.tp - data;
-        if start <= search.static_bytes {
-            let end = start.saturating_sub(tls.p_memsz as usize);
-            search.found.push(Module { id: info.dlpi_tls_modid, start, end });
-        }
+    let start = data.wrapping_sub(search.tp) as isize;
+    if let Some(tls) = tls.filter(|_| data != 0 && search.area.contains(&start)) {
+        let end = start.saturating_add(tls.p_memsz as isize).min(search.area.end);
+        search.found.push(Module { id: info.dlpi_tls_modid, range: start..end });
     }
     0
 }

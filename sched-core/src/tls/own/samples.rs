@@ -6,7 +6,8 @@ use core::mem::{MaybeUninit, zeroed};
 use core::ops::Range;
 use core::ptr::null_mut;
 
-use super::glibc::{Reason, debugger_offset, private, thread_pointer};
+use super::arch::thread_pointer;
+use super::glibc::{Reason, debugger_offset, private, running_header};
 use crate::tls::words;
 
 const STACK_BYTES: usize = 128 * 1024;
@@ -15,17 +16,18 @@ const STACK_BYTES: usize = 128 * 1024;
 pub(super) struct Samples {
     /// The scheduler's words, from the thread pointer.
     pub(super) words: isize,
-    /// `__resp`, from the thread pointer, and what it points to, from there as well.
+    /// `__resp`, from the thread pointer, and what it points to, from the header.
     pub(super) resolver: (isize, usize),
-    /// The first block of values of pthread keys.
+    /// The first block of values of pthread keys, from the header.
     pub(super) first_values: usize,
     /// The byte that libc sets when a key gets a value.
     pub(super) keys_used: usize,
     /// The thread's id, and its node in libc's list of threads.
     pub(super) tid: usize,
     pub(super) list: usize,
-    /// The stack given to `own`.
+    /// The stack given to `own`, and where its header was.
     stack: usize,
+    own_header: usize,
     own: Vec<u8>,
     plain: Vec<u8>,
 }
@@ -33,7 +35,8 @@ pub(super) struct Samples {
 /// What a thread writes down about itself.
 struct Sample {
     resp: isize,
-    tp: usize,
+    /// Where its header is.
+    at: usize,
     header: Vec<u8>,
     words: isize,
     resolver: usize,
@@ -81,6 +84,7 @@ impl Samples {
             tid,
             list: own.list,
             stack: stack.0,
+            own_header: own.at,
             own: own.header,
             plain: plain.header,
         })
@@ -95,6 +99,19 @@ impl Samples {
         match (found.next(), found.next()) {
             (Some(at), None) => Ok(at),
             _ => Err("a thread's stack is not noted where it was"),
+        }
+    }
+
+    /// Where the header has an empty robust list: two words that hold the address of the second.
+    pub(super) fn robust_list(&self) -> Result<usize, Reason> {
+        let holds = |at: usize, word: usize| self.own[at..at + 8] == word.to_ne_bytes();
+        let mut found = (8..self.own.len().saturating_sub(16)).step_by(8).filter(|&at| {
+            let head = self.own_header + at;
+            at != self.list && at != self.list + 8 && holds(at - 8, head) && holds(at, head)
+        });
+        match (found.next(), found.next()) {
+            (Some(at), None) => Ok(at),
+            _ => Err("a thread's robust list is not where glibc keeps it"),
         }
     }
 
@@ -144,14 +161,14 @@ impl Sample {
         let specific = debugger_offset(c"_thread_db_pthread_specific")?;
         let pointer = sample.header.get(specific..specific + 8).ok_or("odd place of keys")?;
         let values = pointer.iter().rev().fold(0, |word, byte| word << 8 | usize::from(*byte));
-        sample.first_values = values.wrapping_sub(sample.tp);
+        sample.first_values = values.wrapping_sub(sample.at);
         Ok(sample)
     }
 
     fn blank(pthread_bytes: usize, resp: isize) -> Sample {
         Sample {
             resp,
-            tp: 0,
+            at: 0,
             header: vec![0; pthread_bytes],
             words: 0,
             resolver: 0,
@@ -180,16 +197,17 @@ extern "C" fn look(sample: *mut c_void) -> *mut c_void {
     // SAFETY: `run` lends the sample to this thread; a thread's header is as long as libc says.
     unsafe {
         let sample = &mut *sample.cast::<Sample>();
-        let header = core::slice::from_raw_parts(tp as *const u8, sample.header.len());
-        sample.tp = tp;
+        let at = running_header(sample.header.len());
+        let header = core::slice::from_raw_parts(at as *const u8, sample.header.len());
+        sample.at = at;
         sample.header.copy_from_slice(header);
         sample.words = (core::ptr::from_ref(words()) as isize).wrapping_sub(tp as isize);
         let state = *(tp.wrapping_add_signed(sample.resp) as *const usize);
-        sample.resolver = state.wrapping_sub(tp);
+        sample.resolver = state.wrapping_sub(at);
         sample.tid = libc::gettid();
         // Threads that come and go change the neighbours' links under us, for moments.
-        sample.linked = (0..1000).any(|_| is_list_node(tp + sample.list));
-        sample.keys_used = change_by_a_key(sample, tp);
+        sample.linked = (0..1000).any(|_| is_list_node(at + sample.list));
+        sample.keys_used = change_by_a_key(sample);
     }
     null_mut()
 }
@@ -225,11 +243,11 @@ fn read_word(address: usize) -> Option<usize> {
 /// # Safety
 ///
 /// On the sample's thread, whose header has just been copied.
-unsafe fn change_by_a_key(sample: &Sample, tp: usize) -> Option<usize> {
+unsafe fn change_by_a_key(sample: &Sample) -> Option<usize> {
     // SAFETY: the sample's own key; the value only has to be something.
     unsafe { libc::pthread_setspecific(sample.key, core::ptr::dangling()) };
     // SAFETY: within the header.
-    let byte = |at: usize| unsafe { ((tp + at) as *const u8).read_volatile() };
+    let byte = |at: usize| unsafe { ((sample.at + at) as *const u8).read_volatile() };
     let mut changed = flags().ok()?.filter(|&at| sample.header.get(at) != Some(&byte(at)));
     match (changed.next(), changed.next()) {
         (Some(at), None) if byte(at) == 1 => Some(at),

@@ -17,7 +17,7 @@
 //! ```text
 //!  0x000  ELF header, 4 program headers (load, TLS, dynamic, stack)
 //!  0x200  symbol 0, an empty hash table, a string table of one NUL
-//!  0x280  R_X86_64_TPOFF64 against our own segment
+//!  0x280  a relocation against our own segment, R_X86_64_TPOFF64 or R_AARCH64_TLS_TPREL
 //!  0x300  the dynamic section
 //!  0x400  the word that is relocated
 //! ```
@@ -32,6 +32,8 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd};
+
+use super::arch::{ELF_MACHINE, TLS_DISTANCE};
 
 /// More than any glibc reserves by default; tunables can raise it, and then some stays free.
 const LIMIT: usize = 64 * 1024;
@@ -48,6 +50,9 @@ const STRINGS: u64 = 0x240;
 const RELOCATIONS: u64 = 0x280;
 const DYNAMIC: u64 = 0x300;
 const WORD: u64 = 0x400;
+
+/// What a segment is aligned to, on machines with pages of any size.
+const LARGEST_PAGE: u64 = 64 * 1024;
 
 const RELOCATION_SIZE: u64 = 24;
 
@@ -126,22 +131,22 @@ fn image(tls: Tls) -> Vec<u8> {
         Tls::Dynamic(bytes) => (bytes as u64, 0),
     };
     let mut image = Image(vec![0; IMAGE_BYTES]);
-    // ELF64, little-endian, version 1, System V; ET_DYN, x86-64.
+    // ELF64, little-endian, version 1, System V; ET_DYN.
     image.bytes(0, b"\x7fELF\x02\x01\x01");
-    image.halves(16, &[3, 62, 1, 0]);
+    image.halves(16, &[3, ELF_MACHINE, 1, 0]);
     image.words(32, &[64, 0]); // program headers follow; no sections
     image.halves(52, &[64, 56, 4]); // sizes of this header and of a program header; how many
     let (load, dynamic, tls, stack) = (1, 2, 7, 0x6474_e551);
     let (read, read_write) = (4, 6);
     let all = IMAGE_BYTES as u64;
-    image.program_header(0, load, read_write, 0, all, all, 4096);
+    image.program_header(0, load, read_write, 0, all, all, LARGEST_PAGE);
     image.program_header(1, tls, read, WORD, 0, tls_bytes, 1);
     image.program_header(2, dynamic, read_write, DYNAMIC, 16 * 9, 16 * 9, 8);
     image.program_header(3, stack, read_write, 0, 0, 0, 16);
     // One bucket, one symbol; bucket 0 is empty.
     image.bytes(HASH, &[1, 0, 0, 0, 1, 0, 0, 0]);
-    // R_X86_64_TPOFF64 (18) against symbol 0, which is the object itself.
-    image.words(RELOCATIONS, &[WORD, 18, 0]);
+    // Against symbol 0, which is the object itself.
+    image.words(RELOCATIONS, &[WORD, TLS_DISTANCE, 0]);
     let (hash, strings, symbols, relocations) = (4, 5, 6, 7);
     let (relocations_size, relocation_size, strings_size, symbol_size) = (8, 9, 10, 11);
     image.words(DYNAMIC, &[hash, HASH, strings, STRINGS, symbols, SYMBOLS]);
