@@ -70,6 +70,8 @@ use crate::sync::{
 
 #[cfg(not(loom))]
 pub use crate::entered::{Entered, enter};
+#[cfg(loom)]
+pub use crate::model::{Entered, enter};
 
 bitflags::bitflags! {
     /// What others want of an owner; it looks at its next outermost entry.

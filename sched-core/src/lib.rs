@@ -34,14 +34,15 @@
 //! | [`dump`], `stacks`, `asleep` | who is there, what each waits for, and where; whether all wait for each other |
 //! | `handoff`, [`monitor`], [`bell`] | who takes Ps, when, who watches, and who wakes the watcher |
 //! | [`policy`], `ready`, `swap`, [`succession`] | the order in which goroutines run, and how it is changed while they do; [`sim`]: what it would do on a thousand Ps; [`queue`]: what policies are made of |
-//! | [`idle`], [`orders`], [`parker`], [`lock`] | who sleeps and who looks for work; a thread's sleep; the runtime's lock |
+//! | [`idle`], [`orders`], [`summons`], [`parker`], [`lock`] | who sleeps and who looks for work; what an M is woken for; a thread's sleep; the runtime's lock |
 //! | `service` | threads and stacks made ahead of need |
 //! | [`tls`], [`context`], [`stack`] | TLS blocks, the switch, stacks |
 //! | [`preempt`], `glue` | signals: preemption, overflow |
 //! | [`timer`], [`driver`] | deadlines, and the thread that waits for them |
 //!
 //! The protocol modules hold no statics and are generic over what they carry, so that the models in
-//! `loom-tests` run the same code. Modules that touch the operating system are left out of a model.
+//! `loom-tests` run the same code. Modules that touch the operating system are left out of a model; what the
+//! crates above need of them there is in `model`.
 
 pub mod bell;
 pub mod driver;
@@ -53,11 +54,18 @@ pub mod orders;
 pub mod parker;
 pub mod policy;
 pub mod queue;
+mod reason;
 pub mod succession;
+pub mod summons;
 pub mod sync;
 pub mod task;
 pub mod timer;
 pub mod turnstile;
+
+#[cfg(loom)]
+mod model;
+#[cfg(loom)]
+pub use model::{park, yield_now};
 
 #[cfg(not(loom))]
 mod asleep;

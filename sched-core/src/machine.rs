@@ -14,7 +14,7 @@
 //! | `clock_seen` | whoever presses goroutines to give way | the same |
 //! | `naps` | the M, around a nap | timer thread, as a hint |
 //! | `stands` | role, around a wait for its own goroutine's turn | timer thread, as a hint |
-//! | `order` | whoever took the M from the idle list, or its own goroutine from a queue, before it unparks it | the M, after its sleep |
+//! | `summons` | whoever took the M from the idle list, or its own goroutine from a queue | the M, after its sleep |
 //!
 //! Why a taker may trust what it read: see [`handoff`](crate::handoff).
 //!
@@ -31,13 +31,12 @@ use crate::{
     bound::Reserved,
     context::{Context, ThreadId},
     idle::Spinning,
-    lock::Lock,
     orders::Order,
-    parker::Parker,
     preempt::{self, MThread},
     proc::{Held, Proc},
     shared::Shared,
     stats::MachineCounters,
+    summons::Summons,
     sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering, now},
     task::{Run, Task},
     tls::Words,
@@ -86,8 +85,7 @@ pub(crate) struct Machine {
 
     stands: AtomicBool,
     naps: AtomicBool,
-    order: Lock<Option<Order>>,
-    parker: Parker,
+    summons: Summons,
 }
 
 // SAFETY: the cells belong to the role, of which there is one at a time (essay); `own` is switched
@@ -117,8 +115,7 @@ impl Machine {
             counters: MachineCounters::default(),
             stands: AtomicBool::new(false),
             naps: AtomicBool::new(false),
-            order: Lock::new(None),
-            parker: Parker::new(),
+            summons: Summons::new(),
         }
     }
 
@@ -262,10 +259,7 @@ impl Machine {
     /// Wakes the M to carry out `order`. The caller took it from the idle list, or the goroutine for
     /// which it waits from a queue.
     pub(crate) fn wake(&self, order: Order) {
-        // A lock, though one at a time writes here: the M may be reading, roused by the scheduler's
-        // end.
-        *self.order.lock() = Some(order);
-        self.parker.unpark();
+        self.summons.give(order);
     }
 
     /// Whether the M waits for the turn of its own goroutine, at about this time.
@@ -282,7 +276,7 @@ impl Machine {
 
     /// Wakes the M to look whether the scheduler stops, or whether a P waits for a thread.
     pub(crate) fn rouse(&self) {
-        self.parker.unpark();
+        self.summons.rouse();
     }
 
     /// The M, which spins: sleeps for `nanos`, or until it is roused.
@@ -291,7 +285,7 @@ impl Machine {
         // Relaxed, both: a hint; whoever misses it waits for the end of the nap.
         self.naps.store(true, Ordering::Relaxed);
         // Whether it was roused does not matter: whoever rouses it has changed what it looks at.
-        let _ = self.parker.park_until(now() + nanos);
+        let _ = self.summons.nap(now() + nanos);
         self.naps.store(false, Ordering::Relaxed);
     }
 
@@ -303,8 +297,7 @@ impl Machine {
 
     /// The M: sleeps until it is woken. `None`: for no order.
     pub(crate) fn sleep(&self) -> Option<Order> {
-        self.parker.park();
-        self.order.lock().take()
+        self.summons.sleep()
     }
 }
 

@@ -42,6 +42,8 @@
 //! A wait queue per condition (as `parking_lot`): one global table of locks, and nothing that a
 //! `select` over several conditions could use.
 
+pub use crate::reason::WaitReason;
+
 use core::{
     fmt,
     mem::ManuallyDrop,
@@ -62,60 +64,6 @@ use crate::{
     task::TaskRef,
     tls,
 };
-
-/// Why a goroutine waits, for dumps and for those who diagnose deadlocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum WaitReason {
-    /// A bare [`park`].
-    Park,
-    /// The end of another goroutine.
-    Join,
-    /// Room in a channel.
-    Send,
-    /// A value from a channel.
-    Receive,
-    /// Any of several channels.
-    Select,
-    /// A lock that parks: a mutex, a semaphore, a condition.
-    Lock,
-    /// A group of goroutines.
-    Group,
-    /// A point in time.
-    Sleep,
-    /// Work of the collector.
-    Collect,
-    /// A future that it polls where it stands.
-    Future,
-}
-
-impl WaitReason {
-    const ALL: [(WaitReason, &'static str); 10] = [
-        (WaitReason::Park, "park"),
-        (WaitReason::Join, "join"),
-        (WaitReason::Send, "send"),
-        (WaitReason::Receive, "receive"),
-        (WaitReason::Select, "select"),
-        (WaitReason::Lock, "lock"),
-        (WaitReason::Group, "group"),
-        (WaitReason::Sleep, "sleep"),
-        (WaitReason::Collect, "collect"),
-        (WaitReason::Future, "future"),
-    ];
-
-    /// The reason with this number.
-    pub(crate) fn of_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).map(|(reason, _)| *reason)
-    }
-}
-
-impl fmt::Display for WaitReason {
-    /// One word.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::ALL[*self as usize].1)
-    }
-}
 
 /// How [`park_until`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -535,14 +483,6 @@ impl Sleepers {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reasons_are_listed_by_their_numbers() {
-        for (number, (reason, _)) in (0..).zip(WaitReason::ALL) {
-            assert_eq!(reason as u8, number);
-        }
-        assert_eq!(WaitReason::of_number(WaitReason::ALL.len() as u8), None);
-    }
 
     #[test]
     fn a_permit_is_kept_and_counts_once() {

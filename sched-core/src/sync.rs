@@ -18,7 +18,8 @@
 //! |---|---|---|
 //! | atomics, `fence` | `core::sync::atomic` | loom's; it explores stale reads |
 //! | [`UnsafeCell`] | a `core` cell | loom's; it reports two accesses that race |
-//! | [`Futex`] | `futex(2)` | a mutex and a condition variable; a deadline never passes |
+//! | [`Futex`] | `futex(2)` | a mutex and a condition variable; a deadline has passed from the start, or never does |
+//! | [`now`] | the kernel's clock | stands at 0 until the model says what time it is (`set_now`) |
 //! | [`asymmetric_light`] | a compiler fence | `fence(SeqCst)` |
 //! | [`asymmetric_heavy`] | `membarrier(2)` | `fence(SeqCst)` |
 //! | [`scaled`] | the full size | the small one |
@@ -60,13 +61,16 @@ pub const fn scaled(full: usize, small: usize) -> usize {
 }
 
 /// A `const fn` on a machine and a plain one in a model, whose atomics are made at run time.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! const_unless_loom {
     ($(#[$meta:meta])* $vis:vis const fn $name:ident($($args:tt)*) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])* #[cfg(not(loom))] $vis const fn $name($($args)*) $(-> $ret)? $body
         $(#[$meta])* #[cfg(loom)] $vis fn $name($($args)*) $(-> $ret)? $body
     };
 }
-pub(crate) use const_unless_loom;
+#[doc(hidden)]
+pub use const_unless_loom;
 
 /// A cell whose accesses a model checks for races.
 #[cfg(not(loom))]
@@ -220,7 +224,10 @@ impl Futex {
 
     /// The model's sleep. The kernel compares and queues under one lock; so does the gate.
     #[cfg(loom)]
-    pub fn wait(&self, expected: u32, _deadline: Option<u64>) {
+    pub fn wait(&self, expected: u32, deadline: Option<u64>) {
+        if deadline.is_some_and(|at| now() >= at) {
+            return;
+        }
         let gate = self.gate.lock().expect("no model panics inside the gate");
         if self.word.load(Ordering::SeqCst) == expected {
             drop(self.sleepers.wait(gate));
@@ -239,7 +246,19 @@ impl Futex {
     }
 }
 
-/// Nanoseconds of `CLOCK_MONOTONIC`, the clock of [`Futex::wait`]. It does not run in a model.
+/// What [`now`] says from here on, to all threads of the model: loom runs them on one thread of the machine, so
+/// std's thread-local is common to them.
+#[cfg(loom)]
+pub fn set_now(nanos: u64) {
+    MODEL_CLOCK.set(nanos);
+}
+
+#[cfg(loom)]
+std::thread_local! {
+    static MODEL_CLOCK: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, the clock of [`Futex::wait`]. In a model it stands still.
 ///
 /// ```
 /// let before = sched_core::sync::now();
@@ -247,7 +266,7 @@ impl Futex {
 /// ```
 pub fn now() -> u64 {
     #[cfg(loom)]
-    return 0;
+    return MODEL_CLOCK.get();
     #[cfg(not(loom))]
     {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

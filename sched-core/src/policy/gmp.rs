@@ -30,7 +30,7 @@ use crate::queue::{
     lanes::{Lane, WOKEN_STREAK},
     local::{CAPACITY, LocalQueue, Next, Owner, Slice},
 };
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, scaled};
 
 use super::{Cause, Item, Moment, Policy, Queues, Ready, Seat};
 
@@ -38,8 +38,8 @@ use super::{Cause, Item, Moment, Policy, Queues, Ready, Seat};
 const GLOBAL_EVERY: u32 = 61;
 
 /// Turns of a spin loop for which runnext must have stood before it is stolen: some 3 µs. Whoever has
-/// just made a goroutine ready is about to run it.
-const PATIENCE: usize = 100;
+/// just made a goroutine ready is about to run it. A model would explore every turn.
+const PATIENCE: usize = scaled(100, 1);
 
 /// Go's policy. See the [module](super).
 ///
