@@ -82,45 +82,67 @@
 //!   page. Overflow ends the process with a message, as with threads.
 //! * Destructors of collected objects run on a goroutine of their own, one after the other.
 
-mod attribute;
-mod builder;
 pub mod chan;
-mod config;
-mod current;
-pub mod dump;
-pub mod future;
-pub mod gc;
-pub mod policy;
-pub mod profile;
-mod runtime;
-mod scope;
 #[doc(hidden)]
 pub mod select;
-mod spawn;
-mod stats;
 pub mod sync;
 pub mod time;
-mod trace;
 mod wait;
+
+// The rest stands on more than sched-core, and is left out of a model.
+#[cfg(not(loom))]
+mod attribute;
+#[cfg(not(loom))]
+mod builder;
+#[cfg(not(loom))]
+mod config;
+#[cfg(not(loom))]
+mod current;
+#[cfg(not(loom))]
+pub mod dump;
+#[cfg(not(loom))]
+pub mod future;
+#[cfg(not(loom))]
+pub mod gc;
+#[cfg(not(loom))]
+pub mod policy;
+#[cfg(not(loom))]
+pub mod profile;
+#[cfg(not(loom))]
+mod runtime;
+#[cfg(not(loom))]
+mod scope;
+#[cfg(not(loom))]
+mod spawn;
+#[cfg(not(loom))]
+mod stats;
+#[cfg(not(loom))]
+mod trace;
+#[cfg(not(loom))]
 mod wire;
 
+pub use time::{sleep, sleep_until};
+
+#[cfg(not(loom))]
 #[doc(hidden)]
 pub use attribute::{main_with, test_with};
-pub use builder::{BuildError, Builder};
-pub use future::{block_on, spawn_future};
-pub use gc::collect as gc;
-pub use runtime::{
-    Goroutine, Mode, OsThreadLock, Preemption, Runtime, Shutdown, Status, WaitReason,
-    lock_os_thread,
+#[cfg(not(loom))]
+pub use {
+    builder::{BuildError, Builder},
+    future::{block_on, spawn_future},
+    gc::collect as gc,
+    runtime::{
+        Goroutine, Mode, OsThreadLock, Preemption, Runtime, Shutdown, Status, WaitReason,
+        lock_os_thread,
+    },
+    runtime_macros::{main, test},
+    sched_core::blocking,
+    scope::{Scope, ScopedJoinHandle, scope},
+    spawn::{GoError, JoinHandle, Spawn, StackError, go, go_with, try_go, yield_now},
+    stats::Stats,
+    sysmon::Stats as MonitorStats,
+    wire::Alloc,
 };
-pub use runtime_macros::{main, test};
-pub use sched_core::blocking;
-pub use scope::{Scope, ScopedJoinHandle, scope};
-pub use spawn::{GoError, JoinHandle, Spawn, StackError, go, go_with, try_go, yield_now};
-pub use stats::Stats;
-pub use sysmon::Stats as MonitorStats;
-pub use time::{sleep, sleep_until};
-pub use wire::Alloc;
 
 /// The README's example, as a test.
 #[cfg(doctest)]

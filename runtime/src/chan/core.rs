@@ -32,16 +32,16 @@
 //! when the last receiver goes, senders are refused, get their value back, and what lies in the ring
 //! is dropped there and then. Go's panics on a closed channel cannot be written down.
 
-use std::cell::{OnceCell, UnsafeCell};
+use std::cell::OnceCell;
 use std::mem::{self, MaybeUninit};
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::ring::Ring;
 use crate::wait::{Claimed, Later, List, Node, Patience, Ticket};
 use sched_core::entry;
 use sched_core::lock::{Guard as LockGuard, Lock};
 use sched_core::park::WaitReason;
+use sched_core::sync::{AtomicUsize, Ordering, UnsafeCell};
 
 /// What one look at the channel, under its lock, came to.
 #[must_use]
@@ -267,7 +267,7 @@ impl<T> Chan<T> {
     #[expect(clippy::mut_from_ref, reason = "the lock makes it unique")]
     pub(crate) unsafe fn state(&self, _held: &LockGuard<'_, ()>) -> &mut State<T> {
         // SAFETY: unique by the caller's promise.
-        unsafe { &mut *self.state.get() }
+        self.state.with_mut(|state| unsafe { &mut *state })
     }
 
     /// One look at the channel, and what follows it outside the lock. With a `place`, one that would

@@ -3,7 +3,7 @@
 //! # Algorithm (Go's `selectgo`)
 //!
 //! 1. Put the cases into a random order, and lock all channels in the order of their locks'
-//!    addresses, each once. So two selects never wait for each other's locks.
+//!    ranks (addresses), each once. So two selects never wait for each other's locks.
 //! 2. Look at the cases in random order. The first that is ready wins: unlock, wake its partner.
 //! 3. None: with `default` unlock and return. Else append one node per case, all for one ticket.
 //! 4. Unlock, and park until the ticket is done or the deadline has passed.
@@ -25,12 +25,14 @@
 //! `sort_unstable`, which is an insertion sort for small N.
 
 use super::case::Case;
+use crate::chan;
+#[cfg(not(loom))]
+use crate::current::random;
 use crate::wait::{Later, Node, Outcome, Patience, Ticket};
-use crate::{chan, current};
 use std::time::Instant;
 
 use sched_core::entry;
-use sched_core::lock::Guard as LockGuard;
+use sched_core::lock::{Guard as LockGuard, Lock};
 use sched_core::park::WaitReason;
 
 /// What [`run`] returns when no case has won.
@@ -153,12 +155,18 @@ fn withdraw<const N: usize>(cases: &[Case<'_>; N], nodes: &[Node; N], outcome: O
 /// The numbers below N in random order (Fisher and Yates).
 fn shuffled<const N: usize>() -> [usize; N] {
     let mut order = std::array::from_fn(|index| index);
-    let mut random = current::random();
+    let mut random = random();
     for last in (1..N).rev() {
         order.swap(last, (random % (last as u64 + 1)) as usize);
         random = random.rotate_right(7);
     }
     order
+}
+
+/// A model's executions differ in who runs when, and in nothing else.
+#[cfg(loom)]
+fn random() -> u64 {
+    0
 }
 
 /// The locks of all cases, each taken once.
@@ -169,11 +177,11 @@ struct Held<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> Held<'a, N> {
-    /// Locks in the order of addresses.
+    /// Locks in the order of their ranks.
     fn all(cases: &[Case<'a>; N]) -> Self {
         let mut held = Held { guards: [const { None }; N], guard_of: [N; N] };
         let mut before = None;
-        for (position, index) in by_address(cases).into_iter().enumerate() {
+        for (position, index) in by_rank(cases).into_iter().enumerate() {
             let Some(lock) = cases[index].0.lock() else { continue };
             held.guard_of[index] = match before {
                 Some((same, guard)) if std::ptr::eq(same, lock) => guard,
@@ -192,12 +200,11 @@ impl<'a, const N: usize> Held<'a, N> {
     }
 }
 
-/// The indices of the cases, sorted by the address of their lock.
-fn by_address<const N: usize>(cases: &[Case<'_>; N]) -> [usize; N] {
-    let address =
-        |&index: &usize| cases[index].0.lock().map_or(0, |lock| std::ptr::from_ref(lock).addr());
+/// The indices of the cases, sorted by the rank of their lock.
+fn by_rank<const N: usize>(cases: &[Case<'_>; N]) -> [usize; N] {
+    let rank = |&index: &usize| cases[index].0.lock().map_or(0, Lock::rank);
     let mut sorted = std::array::from_fn(|index| index);
-    sorted.sort_unstable_by_key(address);
+    sorted.sort_unstable_by_key(rank);
     sorted
 }
 

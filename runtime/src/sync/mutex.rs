@@ -53,26 +53,26 @@
 //!
 //! There is no poisoning: a panic in a critical section unlocks, as in Go and in parking_lot.
 
-use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use crate::wait::{Later, List, Node, Ticket};
+use sched_core::const_unless_loom;
 use sched_core::entry;
 use sched_core::lock::Lock;
 use sched_core::park::WaitReason;
+use sched_core::sync::{AtomicU32, Ordering, UnsafeCell, now, scaled, spin_loop};
 
 const LOCKED: u32 = 1;
 const QUEUED: u32 = 2;
 const WOKEN: u32 = 4;
 
-/// After this long a waiter is handed the mutex.
-const STARVING: Duration = Duration::from_millis(1);
+/// After so many nanoseconds a waiter is handed the mutex.
+const STARVING: u64 = 1_000_000;
 
-/// Rounds of spinning before a lock parks, and pauses in each; Go's numbers.
-const SPIN_ROUNDS: u32 = 4;
+/// Rounds of spinning before a lock parks, and pauses in each; Go's numbers. A model does not spin, as it
+/// would explore every count.
+const SPIN_ROUNDS: usize = scaled(4, 0);
 const SPIN_PAUSES: u32 = 30;
 
 /// A value that one goroutine or thread at a time may use.
@@ -102,18 +102,20 @@ unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
 impl<T> Mutex<T> {
-    /// An unlocked mutex.
-    ///
-    /// ```
-    /// static COUNT: runtime::sync::Mutex<u32> = runtime::sync::Mutex::new(0);
-    /// *COUNT.lock() += 1;
-    /// assert_eq!(*COUNT.lock(), 1);
-    /// ```
-    pub const fn new(value: T) -> Self {
-        Mutex {
-            state: AtomicU32::new(0),
-            waiters: Lock::new(List::new()),
-            value: UnsafeCell::new(value),
+    const_unless_loom! {
+        /// An unlocked mutex.
+        ///
+        /// ```
+        /// static COUNT: runtime::sync::Mutex<u32> = runtime::sync::Mutex::new(0);
+        /// *COUNT.lock() += 1;
+        /// assert_eq!(*COUNT.lock(), 1);
+        /// ```
+        pub const fn new(value: T) -> Self {
+            Mutex {
+                state: AtomicU32::new(0),
+                waiters: Lock::new(List::new()),
+                value: UnsafeCell::new(value),
+            }
         }
     }
 
@@ -166,7 +168,8 @@ impl<T: ?Sized> Mutex<T> {
     /// assert_eq!(*mutex.lock(), 2);
     /// ```
     pub fn get_mut(&mut self) -> &mut T {
-        self.value.get_mut()
+        // SAFETY: the mutex is borrowed uniquely.
+        self.value.with_mut(|value| unsafe { &mut *value })
     }
 
     /// Sets LOCKED if it is clear, whatever else is set.
@@ -190,9 +193,9 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     fn spin(&self) -> bool {
-        for _ in 0..SPIN_ROUNDS {
+        for () in std::iter::repeat_n((), SPIN_ROUNDS) {
             for _ in 0..SPIN_PAUSES {
-                std::hint::spin_loop();
+                spin_loop();
             }
             if self.try_acquire() {
                 return true;
@@ -206,7 +209,7 @@ impl<T: ?Sized> Mutex<T> {
         if self.spin() {
             return;
         }
-        let mut since = Instant::now();
+        let mut since = now();
         let mut woken = false;
         loop {
             let ticket = Ticket::new();
@@ -269,15 +272,15 @@ impl<T: ?Sized> Mutex<T> {
     #[cold]
     fn unlock_slow(&self) {
         // Before the lock: a system call of the clock has no place inside.
-        let now = Instant::now();
+        let now = now();
         // Kept until the waiter is woken: no preemption between the unlock and the wake-up.
         let inside = entry::enter();
         let waiters = self.waiters.lock();
         let starving = waiters.front().is_some_and(|node| {
             // SAFETY: the slot of a node in this list is the `since` of its `lock_slow`, which does
             // not write to it while the node is queued.
-            let since = unsafe { *node.slot().cast::<Instant>() };
-            now.saturating_duration_since(since) >= STARVING
+            let since = unsafe { *node.slot().cast::<u64>() };
+            now.saturating_sub(since) >= STARVING
         });
         // SAFETY: the lock is held.
         let next = unsafe { waiters.claim_front() };
@@ -348,14 +351,14 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 
     fn deref(&self) -> &T {
         // SAFETY: the guard owns the lock.
-        unsafe { &*self.mutex.value.get() }
+        self.mutex.value.with(|value| unsafe { &*value })
     }
 }
 
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: the guard owns the lock, and is borrowed uniquely.
-        unsafe { &mut *self.mutex.value.get() }
+        self.mutex.value.with_mut(|value| unsafe { &mut *value })
     }
 }
 

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use crate::wait::{Later, List, Node, Ticket};
+use sched_core::const_unless_loom;
 use sched_core::entry;
 use sched_core::lock::Lock;
 use sched_core::park::WaitReason;
@@ -37,13 +38,15 @@ struct State {
 }
 
 impl WaitGroup {
-    /// A group that waits for nothing yet.
-    ///
-    /// ```
-    /// runtime::sync::WaitGroup::new().wait(); // returns at once
-    /// ```
-    pub const fn new() -> Self {
-        WaitGroup { state: Lock::new(State { count: 0, waiters: List::new() }) }
+    const_unless_loom! {
+        /// A group that waits for nothing yet.
+        ///
+        /// ```
+        /// runtime::sync::WaitGroup::new().wait(); // returns at once
+        /// ```
+        pub const fn new() -> Self {
+            WaitGroup { state: Lock::new(State { count: 0, waiters: List::new() }) }
+        }
     }
 
     /// Counts `more` things to wait for.

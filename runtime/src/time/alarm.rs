@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use sched_core::entry;
 use sched_core::lock::{Guard, Lock};
 use sched_core::park::WaitReason;
+use sched_core::sync::UnsafeCell;
 
 use crate::wait::{Later, List, Node, Ticket};
 
@@ -34,7 +35,7 @@ use crate::wait::{Later, List, Node, Ticket};
 pub(crate) struct Alarm {
     lock: Lock<()>,
     /// Guarded by `lock`; beside it, so that a `select!` can hold locks of one type.
-    state: std::cell::UnsafeCell<State>,
+    state: UnsafeCell<State>,
 }
 
 struct State {
@@ -52,7 +53,7 @@ unsafe impl Sync for Alarm {}
 impl Alarm {
     fn new(deadline: Option<Instant>, period: Option<Duration>) -> Self {
         let state = State { deadline, period, waiters: List::new() };
-        Alarm { lock: Lock::new(()), state: std::cell::UnsafeCell::new(state) }
+        Alarm { lock: Lock::new(()), state: UnsafeCell::new(state) }
     }
 
     pub(crate) fn lock(&self) -> &Lock<()> {
@@ -66,7 +67,7 @@ impl Alarm {
     #[expect(clippy::mut_from_ref, reason = "the lock makes it unique")]
     unsafe fn state(&self, _held: &Guard<'_, ()>) -> &mut State {
         // SAFETY: unique by the caller's promise.
-        unsafe { &mut *self.state.get() }
+        self.state.with_mut(|state| unsafe { &mut *state })
     }
 
     /// Takes the fire, if the deadline has passed at `now`.

@@ -13,9 +13,11 @@
 //! | a channel operation with a deadline | `recv_timeout`, `send_deadline` and their like in [`chan`](crate::chan) |
 
 mod alarm;
+#[cfg(not(loom))]
 mod future;
 
 pub use alarm::{Ticker, Timer, after};
+#[cfg(not(loom))]
 pub use future::{Elapsed, Sleep, sleep_async, sleep_until_async, timeout};
 
 pub(crate) use alarm::Alarm;

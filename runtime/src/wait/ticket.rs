@@ -9,12 +9,11 @@
 //! The word is 0 when open, 1 when taken, and `2 + 2·case + ok` when done: `case` tells a `select!`
 //! which of its cases won, `ok` tells success from "the channel was closed".
 
-use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 
 use sched_core::park::{self, WaitReason, Waiter, Woken};
+use sched_core::sync::{AtomicUsize, Ordering, UnsafeCell};
 
 const OPEN: usize = 0;
 const TAKEN: usize = 1;
@@ -82,10 +81,12 @@ impl Ticket {
         if self.state.load(Ordering::Relaxed) != OPEN {
             return Renewed::Decided;
         }
-        // SAFETY: servers touch the place after a claim, which needs the lock that the caller holds.
-        if let Some(before) = unsafe { &mut *self.waker.get() } {
-            std::mem::swap(before, waker);
-        }
+        self.waker.with_mut(|place| {
+            // SAFETY: servers touch the place after a claim, which needs the lock that the caller holds.
+            if let Some(before) = unsafe { &mut *place } {
+                std::mem::swap(before, waker);
+            }
+        });
         Renewed::Waits
     }
 
@@ -110,7 +111,7 @@ impl Ticket {
     pub(crate) unsafe fn finish(this: *const Ticket, outcome: Outcome) -> Option<Waker> {
         // SAFETY: the ticket lives until the store below (invariant 2), and between TAKEN and DONE
         // the winner of the claim, our caller, is the only one that touches `waker`.
-        let waker = unsafe { (*(*this).waker.get()).take() };
+        let waker = unsafe { (*this).waker.with_mut(|place| (*place).take()) };
         // Release: publishes the value in the slot; pairs with the Acquire load in `outcome`.
         // SAFETY: as above; this is the last access.
         unsafe { (*this).state.store(outcome.pack(), Ordering::Release) };
