@@ -1,8 +1,8 @@
 //! Models of the lock-free parts, run by loom over every interleaving within a bound.
 //!
-//! Each file in `tests/` models one protocol of a leaf crate. The code that runs in a model is the
-//! production code: a leaf's `sync` module names loom's atomics under `--cfg loom` and the
-//! standard library's otherwise.
+//! Each file in `tests/` models one protocol of a leaf crate, or what waits in `runtime`. The code that runs
+//! in a model is the production code: a leaf's `sync` module names loom's atomics under `--cfg loom` and the
+//! standard library's otherwise. `runtime` uses sched-core's.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test -p loom-tests --target-dir target-loom
@@ -36,13 +36,19 @@
 //! | `gc_helpers` | no more help to mark than may |
 //! | `gc_lock` | one holder at a time; who waits is woken; no edge is lost under a lock; a once is set once, and seen whole |
 //! | `gc_weak` | an upgrade gives a living object, or none, and then none to anybody |
+//! | `runtime_chan` | values come once and in order; none is lost at the end; whoever waits is told |
+//! | `runtime_mutex` | one owner at a time; nobody sleeps beside a free one; whoever has waited long is next |
+//! | `runtime_select` | one case of a `select!` wins, whoever decides it |
+//! | `runtime_timer` | a fire is taken once, and never after a stop or a reset |
+//! | `runtime_wait_group` | nobody sleeps beside a count of zero; what was done is seen |
 //! | `sched_about` | a dump tells of one goroutine at a time, and of each that is there |
 //! | `sched_bell` | a monitor does not sleep beside a P that is taken |
 //! | `sched_entry` | a P has one holder, whoever takes it and wherever its goroutine goes |
 //! | `sched_future` | a future is polled after every wake, ends once, and its carrier is in one hand |
 //! | `sched_idle` | no goroutine lies in a queue while all Ms sleep; no P waits for a thread beside one that sleeps |
-//! | `sched_park` | who is made ready runs once, after its context was saved; joins; an M's sleep |
+//! | `sched_park` | who is made ready runs once, after its context was saved; joins; an M's sleep and what it is woken for |
 //! | `sched_queue` | each goroutine comes out of its queue once |
+//! | `sched_resize` | the queues of a P that is one too many are emptied beside a thief |
 //! | `sched_swap` | the queues of a policy that is replaced are used by nobody when they are emptied; each goroutine in them runs once, none lies there beside sleepers |
 //! | `sched_timer` | an earlier deadline wakes the timer thread; a timer fires or is cancelled; no look is lost |
 //! | `sched_turnstile` | a scheduler ends when nobody is inside, and not before |
@@ -70,19 +76,38 @@
 //! | | no edge is lost under a lock, and the marker waits for none | `gc_lock` (`a_move_under_locks`), [`search`] (`Start::Locked`) | `nothing_is_reported`, `reports_are_not_waited_for`, `report_leaves_the_word_clean`; `LockReportedOnce`, `ReportsNotWaitedFor` |
 //! | | sweep comes after the last who acts on the old word | `gc_cycle` (`allocation_at_the_end`), [`search`] | `no_hand_4`; `NoHandBeforeSweep` |
 //!
-//! What the scheduler's queues and idle Ps promise, with the models and the faults that they find:
+//! # What the models of the scheduler and of waiting show
 //!
-//! | promise | tests | faults |
-//! |---|---|---|
-//! | S1: each goroutine is taken once, by owner or thief, over laps of the ring | `sched_queue`: taken once, slow thief, both of the deque | `claim_without_cas`, `head_relaxed`, `tail_relaxed`, `slot_after_tail`, `deque_*` |
-//! | S2: half of a full ring moves beside a thief | `sched_queue`: overflow and theft | `half_without_cas` |
-//! | S3: runnext has one taker | `sched_queue`: runnext | `push_next_load_store`, `runnext_load_store` |
-//! | S4: a queue with one in it is not empty | `sched_queue`: not empty | `empty_reads_tail_once` |
-//! | S5: nothing lies in a queue while all sleep, also while the policy changes | `sched_idle`: last spinner, two submitters, retired spinner; `sched_swap`: last look | `no_push_fence`, `no_sleep_fence`, `retire_after_the_last_look`, `in_office_before_leaving` |
-//! | S6: also without an idle P at the submission | `sched_idle`: given up, need, retired P | `need_ignored`, `retire_keeps_need`, `surplus_clears_need` |
-//! | S7: spinners are counted right | `sched_idle`: taken by another, and all others at rest | `no_decrement`, `no_need_when_taken` |
-//! | S12, S13: an M that is ordered counts; a P that waits for a thread gets one | `sched_idle`: ordered, order and sleeper | `counted_when_started`, `rest_*`, `order_placed_without_a_look` |
-//! | a goroutine lies in one of two policies' queues, and runs once | `sched_swap` | all of `sched_swap` |
+//! What a scheduler of Go's kind stands on, and what waits on top of it. The faults named are in
+//! `faults/<model>`.
+//!
+//! | | promise | tests | planted faults |
+//! |---|---|---|---|
+//! | S1 | each goroutine is taken once, by owner or thief, over laps of the ring | `sched_queue` (`each_goroutine…`, `a_slow_thief…`, both of the deque) | `claim_without_cas`, `head_relaxed`, `tail_relaxed`, `slot_after_tail`, `deque_*` |
+//! | S2 | half of a full ring moves beside a thief | `sched_queue` (`overflow_and_theft…`) | `half_without_cas` |
+//! | | GOMAXPROCS shrinks against a theft: what lay on the P that goes runs once | `sched_resize` | `evicted_without_a_claim` |
+//! | S3 | runnext has one taker | `sched_queue` (`runnext…`) | `push_next_load_store`, `runnext_load_store` |
+//! | S4 | a queue with one in it is not empty | `sched_queue` (`a_queue_with_one…`) | `empty_reads_tail_once` |
+//! | S5 | nothing lies in a queue while all sleep, also while the policy or the number of Ps changes | `sched_idle` (`the_last_spinner…`, `two_submitters…`, `a_retired_spinner…`), `sched_swap` (`the_last_look…`), `sched_resize` | `no_push_fence`, `no_sleep_fence`, `retire_after_the_last_look`, `surplus_*`; `in_office_before_leaving` |
+//! | S6 | also without an idle P at the submission | `sched_idle` (`a_proc_given_up…`, `a_submitter_may…`, `a_retired_proc…`) | `need_ignored`, `retire_keeps_need`, `surplus_clears_need` |
+//! | S7 | spinners are counted right | `sched_idle` (`the_idle_proc…`, and all others at rest) | `no_decrement`, `no_need_when_taken` |
+//! | S8 | a P has one holder: entry against a take, against a second taker, against the goroutine's move | `sched_entry` | `no_light_fence`, `no_heavy_fence`, `no_membarrier`, `still_same_*`, `two_take_locks`, `nothing_but_proc_compared` |
+//! | S9 | a goroutine made ready runs once, after its context was saved, also when that came before the commit | `sched_park` (`a_ready_…`, `two_readies…`) | `commit_before_save`, `commit_forgets_permit`, `commit_load_store`, `begin_park_ignores_permit`, `unpark_*` |
+//! | S10 | nobody is stopped. What took the place of a stop: a handshake that ends when each guard from before it is gone, and the end of a scheduler, when nobody is inside | `gc_handshake`, `sched_turnstile` | all of both |
+//! | S11 | an M's sleep keeps a wake that came before it, and the order that came with the wake; nobody wakes for nothing | `sched_park` (`a_wake_before…`, `an_order…`) | `parker_clears_after_check`, `parker_wakes_nobody`, `parker_relaxed`, `permit_before_the_order`, `order_read_before_the_sleep` |
+//! | S12 | all asleep is not said while an M is ordered | `sched_idle` (`an_ordered_machine…`) | `counted_when_started` |
+//! | S13 | a P that waits for a thread gets one | `sched_idle` (`an_order_and_a_sleeper…`) | `rest_*`, `order_placed_without_a_look` |
+//! | | a goroutine lies in one of two policies' queues, and runs once | `sched_swap` | all of `sched_swap` |
+//! | | a carrier that rests is in one hand: taken, dismissed, or at its end | `sched_future` (`who_rests…`) | `taken_in_two_steps`, `closed_in_two_steps`, `rests_without_its_content` |
+//! | R1 | an earlier deadline wakes who sleeps for a later one | `sched_timer`, `runtime_timer` (`who_waits…`), `runtime_select` (`a_reset…`) | `earlier_is_not_told`, `turn_*`, `armed_after_the_lock`; `reset_tells_nobody`, `queued_without_a_look`; `a_reset_tells_nobody` |
+//! | R2 | a timer fires or is called off; no fire of before a stop or a reset | `sched_timer` (`a_timer_fires…`), `runtime_timer` | `cancel_checks_before_the_lock`; `fires_twice`, `stopped_in_two_steps`, `reset_leaves_the_fire` |
+//! | R3 | readiness of a descriptor: there is no netpoller; whoever blocks in the kernel loses its P (S8) | | |
+//! | R4 | of many who ask the timer thread for a look each is seen to | `sched_timer` (`a_look…`) | `look_cleared_after_it`, `look_not_armed` |
+//! | R5 | channels: first in, first out; no value lost, at the end, at a deadline or with a dropped future; one case of a `select!` wins | `runtime_chan`, `runtime_select` | all of both |
+//! | R6 | nobody sleeps beside what it waits for | `runtime_mutex` (`one_owner…`), `runtime_wait_group` | `queued_*`, `woken_stays`; `waits_without_a_look`, `done_tells_without_the_lock` |
+//! | R7 | the mutex: exclusion, no lost wake, first in first out once somebody has waited long, and back | `runtime_mutex` | `try_relaxed`, `unlock_*`, `handed_over_unlocked`, `nothing_is_handed_over`, `woken_in_vain_goes_last` |
+//! | R8 | there is no condition with tickets; what wakes many at once is a wait group, a closing, a reset: it wakes those who waited, and all | `runtime_wait_group`, `runtime_chan` (`the_end…`) | `tells_one`, `closing_tells_one` |
+//! | R9 | there is no bubble: virtual time is the simulator's, which has one thread | | |
 //!
 //! `docs/orderings.md` lists the handshakes, each with its words, its fences and its model.
 //!
@@ -92,7 +117,11 @@
 
 #[cfg(loom)]
 pub mod memory;
+#[cfg(loom)]
+pub mod parcel;
 pub mod search;
+#[cfg(loom)]
+pub mod task;
 #[cfg(loom)]
 pub mod tiny;
 

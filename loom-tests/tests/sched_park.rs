@@ -7,7 +7,9 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
+use sched_core::orders::Order;
 use sched_core::parker::Parker;
+use sched_core::summons::Summons;
 use sched_core::task::state::{
     BeginPark, CommitPark, Complete, DropHandle, Finish, Join, State, Unpark,
 };
@@ -257,5 +259,32 @@ fn a_wake_before_the_sleep_counts() {
         waker.join().unwrap();
         parker.unpark();
         parker.park();
+    });
+}
+
+/// S11: an M that is roused beside an order carries the order out, once, and is not woken a third time.
+#[test]
+fn an_order_is_carried_out_whoever_else_rouses() {
+    model("an_order_is_carried_out_whoever_else_rouses", 3, || {
+        let summons = Arc::new(Summons::new());
+        let given = {
+            let summons = summons.clone();
+            thread::spawn(move || summons.give(Order { proc: 1, spinning: None }))
+        };
+        let roused = {
+            let summons = summons.clone();
+            thread::spawn(move || summons.rouse())
+        };
+        let mut sleeps = 1;
+        let order = loop {
+            match summons.sleep() {
+                Some(order) => break order,
+                None => sleeps += 1,
+            }
+        };
+        assert_eq!(order, Order { proc: 1, spinning: None });
+        assert!(sleeps <= 2, "it was woken without a reason");
+        given.join().unwrap();
+        roused.join().unwrap();
     });
 }

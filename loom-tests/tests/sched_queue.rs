@@ -1,72 +1,17 @@
 //! The queues that policies are made of, and the lock under them: each goroutine comes out once (S1–S4).
 #![cfg(loom)]
 
-use core::ptr::NonNull;
-use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
+use loom_tests::task::{Ref, end_all};
 use sched_core::lock::Lock;
+use sched_core::queue::Overflow;
 use sched_core::queue::deque::{self, Deque, Steal};
 use sched_core::queue::inject::Inject;
 use sched_core::queue::lanes::Lane;
-use sched_core::queue::list::{Link, Linked};
 use sched_core::queue::local::{CAPACITY, LocalQueue, Next};
-use sched_core::queue::{Handle, Overflow};
-
-/// A goroutine: whoever takes it touches its content, so a content that was not handed over shows
-/// as a race, and one that was handed over twice as a second run.
-struct Task {
-    runs: UnsafeCell<usize>,
-    link: Link<Task>,
-}
-
-/// The one reference to a task that queues pass on. The tasks themselves live in the model.
-#[derive(Clone, Copy)]
-struct Ref(NonNull<Task>);
-
-// SAFETY: a model's tasks outlive its threads, and what is shared of them is checked by loom.
-unsafe impl Send for Ref {}
-
-// SAFETY: the pointer is the handle.
-unsafe impl Handle for Ref {
-    type Target = Task;
-
-    fn into_raw(self) -> NonNull<Task> {
-        self.0
-    }
-
-    unsafe fn from_raw(raw: NonNull<Task>) -> Self {
-        Self(raw)
-    }
-}
-
-// SAFETY: one link per task, which only the queues use.
-unsafe impl Linked for Ref {
-    fn link(task: &Task) -> &Link<Task> {
-        &task.link
-    }
-}
-
-impl Ref {
-    fn new() -> Self {
-        let task = Task { runs: UnsafeCell::new(0), link: Link::new() };
-        Self(NonNull::from(Box::leak(Box::new(task))))
-    }
-
-    /// Stands for the work of the goroutine. Loom reports it if another thread is at it.
-    fn run(self) {
-        // SAFETY: the task lives until `end`; loom checks that the access is exclusive.
-        unsafe { self.0.as_ref().runs.with_mut(|runs| *runs += 1) }
-    }
-
-    /// Frees the task; returns how often it ran.
-    fn end(self) -> usize {
-        // SAFETY: all threads of the model are joined; the box comes from `new`.
-        unsafe { Box::from_raw(self.0.as_ptr()) }.runs.with(|runs| unsafe { *runs })
-    }
-}
 
 type Queue = LocalQueue<Ref>;
 
@@ -89,12 +34,6 @@ fn steal_all(victim: &Queue, next: Next) {
     }
     while let Some((task, _)) = me.pop() {
         task.run();
-    }
-}
-
-fn end_all(tasks: &[Ref]) {
-    for task in tasks {
-        assert_eq!(task.end(), 1, "each goroutine runs once");
     }
 }
 

@@ -5,66 +5,14 @@
 //! stays, as `sched_core::ready` does, and moves over as `sched_core::swap` does.
 #![cfg(loom)]
 
-use core::ptr::NonNull;
-
-use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use loom_tests::model;
+use loom_tests::task::{self, Ref};
 use sched_core::idle::{Idle, Release};
-use sched_core::queue::Handle;
 use sched_core::queue::inject::Inject;
 use sched_core::queue::lanes::Lane;
-use sched_core::queue::list::{Link, Linked};
 use sched_core::succession::{Stay, Succession};
-
-struct Task {
-    runs: UnsafeCell<usize>,
-    link: Link<Task>,
-}
-
-#[derive(Clone, Copy)]
-struct Ref(NonNull<Task>);
-
-// SAFETY: a model's tasks outlive its threads, and what is shared of them is checked by loom.
-unsafe impl Send for Ref {}
-
-// SAFETY: the pointer is the handle.
-unsafe impl Handle for Ref {
-    type Target = Task;
-
-    fn into_raw(self) -> NonNull<Task> {
-        self.0
-    }
-
-    unsafe fn from_raw(raw: NonNull<Task>) -> Self {
-        Self(raw)
-    }
-}
-
-// SAFETY: one link per task, which only the queues use.
-unsafe impl Linked for Ref {
-    fn link(task: &Task) -> &Link<Task> {
-        &task.link
-    }
-}
-
-impl Ref {
-    fn new() -> Self {
-        let task = Task { runs: UnsafeCell::new(0), link: Link::new() };
-        Self(NonNull::from(Box::leak(Box::new(task))))
-    }
-
-    fn run(self) {
-        // SAFETY: the task lives until `end`; loom checks that the access is exclusive.
-        unsafe { self.0.as_ref().runs.with_mut(|runs| *runs += 1) }
-    }
-
-    fn end(self) -> usize {
-        // SAFETY: all threads of the model are joined; the box comes from `new`.
-        unsafe { Box::from_raw(self.0.as_ptr()) }.runs.with(|runs| unsafe { *runs })
-    }
-}
 
 type Queues = Succession<Inject<Ref>>;
 
@@ -107,9 +55,7 @@ fn end_all(queues: &Queues, tasks: &[Ref]) {
     while let Some(task) = queues.visit().pop(false) {
         task.run();
     }
-    for task in tasks {
-        assert_eq!(task.end(), 1, "each goroutine runs once");
-    }
+    task::end_all(tasks);
 }
 
 /// A thread without a P submits while the queues change and the old ones are buried.

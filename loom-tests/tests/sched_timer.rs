@@ -1,5 +1,5 @@
 //! Timers: an earlier deadline wakes the thread that sleeps for a later one (R1), each timer fires
-//! or is cancelled, once (R2), and a look sees what was published before it was asked for (R3).
+//! or is cancelled, once (R2), and a look sees what was published before it was asked for (R4).
 //!
 //! A futex deadline never passes in a model, so a thread that was not told of an earlier timer
 //! sleeps for ever, and loom reports it.
@@ -164,7 +164,7 @@ impl Wish {
     }
 }
 
-/// R3: of two that ask for a look, neither waits for ever, though one look may serve both.
+/// R4: of two that ask for a look, neither waits for ever, though one look may serve both.
 #[test]
 fn a_look_sees_what_was_published() {
     model("a_look_sees_what_was_published", 2, || {
