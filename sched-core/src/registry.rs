@@ -159,7 +159,8 @@ impl Cache {
     pub(crate) fn give_back(&mut self, shared: &Shared, keep: usize) {
         while self.free.len > keep {
             let Some(task) = self.free.pop() else { break };
-            shared.registry.push(shared, task);
+            // The caller has a count of its own.
+            drop(shared.registry.push(shared, task));
         }
     }
 }
@@ -173,10 +174,16 @@ pub(crate) unsafe fn recycle(task: NonNull<Task>) {
     // SAFETY: the record is out until it is back in the registry's list, at the end of this.
     let shared = unsafe { task.as_ref() }.shared();
     let entered = enter();
-    match entered.machine().filter(|m| m.serves(shared)).and_then(|m| m.held()) {
-        Some(held) => held.cache(|cache| cache.push(shared, task)),
+    let last = match entered.machine().filter(|m| m.serves(shared)).and_then(|m| m.held()) {
+        Some(held) => {
+            held.cache(|cache| cache.push(shared, task));
+            None
+        }
         None => shared.registry.push(shared, task),
-    }
+    };
+    drop(entered);
+    // A scheduler that goes with it takes the user's stack source, hooks and policy along: user code.
+    drop(last);
 }
 
 impl Registry {
@@ -206,8 +213,10 @@ impl Registry {
         Some(task)
     }
 
-    /// Takes back a record. May free `shared`, if the caller does not hold it by itself.
-    fn push(&self, shared: &Shared, task: NonNull<Task>) {
+    /// Takes back a record. With the last one that is out, gives the registry's count of `shared`, which
+    /// may be the last: it is dropped outside the runtime, if the caller can leave it.
+    #[must_use]
+    fn push(&self, shared: &Shared, task: NonNull<Task>) -> Option<Arc<Shared>> {
         let shared: *const Shared = shared;
         let last = {
             let mut records = self.records.lock();
@@ -215,10 +224,8 @@ impl Registry {
             records.free.push(task);
             records.out == 0
         };
-        if last {
-            // SAFETY: gives back the count that the first `pop` took.
-            unsafe { Arc::decrement_strong_count(shared) };
-        }
+        // SAFETY: the count that the first `pop` took.
+        last.then(|| unsafe { Arc::from_raw(shared) })
     }
 
     /// All records there are, used or not.

@@ -13,7 +13,7 @@ use std::{
 
 use common::{in_both_modes, scheduler, watched};
 use sched_core::{
-    Scheduler, current,
+    Config, Hooks, Scheduler, current,
     park::{self, WaitReason, Waiter, Woken},
     yield_now,
 };
@@ -241,4 +241,36 @@ fn an_m_naps_beside_two_who_wake_each_other() {
             one.join().expect("both end");
         }
     });
+}
+
+/// Hooks that say at their end whether it is inside the runtime.
+struct Ends(Arc<Mutex<Option<bool>>>);
+
+impl Hooks for Ends {
+    fn proc_start(&self, _: usize) -> *mut () {
+        core::ptr::null_mut()
+    }
+
+    fn proc_stop(&self, _: usize, _: *mut ()) {}
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let inside = sched_core::tls::with_words(|words| words.entry.inside());
+        *self.0.lock().expect("no panic") = Some(inside);
+    }
+}
+
+#[test]
+fn a_scheduler_that_goes_with_its_last_waiter_goes_in_user_code() {
+    let end = Arc::new(Mutex::new(None));
+    let config = Config { procs: 1, ..Config::default() };
+    let gone = Scheduler::new(config, Arc::new(Ends(Arc::clone(&end)))).expect("threads");
+    let waiter = gone.spawn(park::current).expect("it is open").join().expect("no panic");
+    assert_eq!(gone.shutdown(None).left, []);
+    drop(gone);
+    let other = scheduler(1, false);
+    other.spawn(move || drop(waiter)).expect("it is open").join().expect("no panic");
+    assert_eq!(*end.lock().expect("no panic"), Some(false));
+    assert_eq!(other.shutdown(None).left, []);
 }
