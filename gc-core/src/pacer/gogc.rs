@@ -1,7 +1,8 @@
 //! Go's pacer: a percentage of growth, under a limit.
 //!
 //! ```text
-//!   growth  = live + live · GOGC / 100, at least 4 MiB · GOGC / 100
+//!   base    = live less a quarter of what was allocated while it was marked
+//!   growth  = base + base · GOGC / 100, at least 4 MiB · GOGC / 100
 //!   room    = limit − overhead − what is above the limit already, less max(3 %, 1 MiB)
 //!   goal    = the lesser of the two, but above live
 //!   rate    = grown · u / (scanned · (1 − u)), the most of the last five cycles;
@@ -16,6 +17,9 @@
 //! of Go's `mgcpacer.go`.
 //!
 //! # Where we differ
+//!
+//! Go's base is all that is live. Much of what was allocated during a cycle is dead by then, and a span costs
+//! us more around its objects: with a quarter of it off, a process peaks where Go's does.
 //!
 //! In Go each goroutine has an account of bytes that it owes, and waits in a queue when there is nothing
 //! to mark. Here all have one account, the [`Schedule`](super::Schedule), and nobody waits who holds a
@@ -51,6 +55,9 @@ pub struct Gogc {
 impl Gogc {
     /// The smallest goal at 100 percent.
     pub const MINIMUM: u64 = 4 << 20;
+
+    /// What part of newcomers does not count.
+    const DISCOUNT: u64 = 4;
 
     /// The share of the CPU that workers are entitled to.
     const SHARE: f64 = 0.25;
@@ -91,7 +98,9 @@ impl Gogc {
 
     fn target(&self, facts: &Facts, runway: u64) -> Target {
         let live = facts.live;
-        let (growth, limit) = (self.growth(live), self.room(facts));
+        let newcomers = live.saturating_sub(facts.scanned);
+        let growth = self.growth(live - newcomers / Self::DISCOUNT);
+        let limit = self.room(facts);
         let goal = growth.min(limit).max(live.saturating_add(1));
         if goal == u64::MAX {
             return Target { trigger: u64::MAX, goal, assist: u64::MAX };

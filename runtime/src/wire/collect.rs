@@ -51,8 +51,8 @@ use crate::gc::{self, Heap};
 use crate::{current, time};
 
 /// How long a worker works while others wait. Each stretch holds one operation of somebody's up: shorter
-/// ones are felt by more (at 250 µs by one in a thousand of the benchmark's), longer ones for longer.
-const STRETCH: Duration = Duration::from_micros(400);
+/// ones are felt by more (at 400 µs by one in a thousand of the benchmark's), longer ones for longer.
+const STRETCH: Duration = Duration::from_micros(800);
 
 /// How often one looks at once for what is probably about to happen.
 const PATIENCE: u32 = 4;
