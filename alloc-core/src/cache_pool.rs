@@ -109,7 +109,8 @@ impl<C, W> Pool<C, W> {
 
     /// In the child of a fork: empties and takes back the caches of the threads that it does not have.
     ///
-    /// A cache that its owner was in the middle of using, as `is_whole` tells, is lost, with what it holds.
+    /// A cache that its owner was in the middle of using, as `is_whole` tells, is lost, with what it holds. One that
+    /// `stays` its owner's is emptied only.
     ///
     /// # Safety
     ///
@@ -118,6 +119,7 @@ impl<C, W> Pool<C, W> {
         &mut self,
         own: *const W,
         is_whole: impl Fn(NonNull<Pooled<C, W>>) -> bool,
+        stays: impl Fn(&W) -> bool,
         empty: impl Fn(&mut C),
     ) {
         let mut next = self.newest;
@@ -129,9 +131,15 @@ impl<C, W> Pool<C, W> {
                 continue;
             }
             let whole = is_whole(pooled);
-            record.owner = ptr::null();
             if whole {
                 empty(&mut record.cache);
+            }
+            // SAFETY: not null; what is known of an owner stays in place until `unbind`.
+            if unsafe { stays(&*record.owner) } {
+                continue;
+            }
+            record.owner = ptr::null();
+            if whole {
                 self.push(pooled);
             }
         }

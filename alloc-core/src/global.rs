@@ -12,6 +12,7 @@
 //! # Parts
 //!
 //! * `thread`: the words of a thread, the pool of caches, what happens when a thread ends.
+//! * `processor`: the same for a processor of a scheduler.
 //! * `emergency`: who finds no cache. A signal handler that interrupts an allocation is served from a heap
 //!   of its own, and so is a thread after its end has begun. Frees never need a cache: [`Heap::free`] takes
 //!   no lock by waiting.
@@ -23,6 +24,7 @@ extern crate std;
 mod emergency;
 mod fork;
 mod harden;
+mod processor;
 mod thread;
 
 use core::{
@@ -41,6 +43,7 @@ use crate::{
     sync::Lock,
 };
 pub use harden::unwind;
+pub use processor::ProcessorCache;
 use thread::Pool;
 pub use thread::{PerThread, Place, StdPlace, ThreadBinding, Words};
 

@@ -51,7 +51,7 @@ use crate::{
 /// What the allocator knows of a thread. All zeros is a thread that never allocated.
 #[repr(C)]
 pub struct Words {
-    slot: Berth<Pooled>,
+    pub(super) slot: Berth<Pooled>,
     state: Cell<State>,
     /// Rounds of destructors that our key's has let pass.
     rounds: Cell<u8>,
@@ -76,9 +76,13 @@ impl Words {
         reason = "only a thread-local is made of it, by a constant"
     )]
     pub const fn new() -> Self {
+        Self::of(State::New)
+    }
+
+    pub(super) const fn of(state: State) -> Self {
         Words {
             slot: Berth::new(),
-            state: Cell::new(State::New),
+            state: Cell::new(state),
             rounds: Cell::new(0),
             depth: Cell::new(0),
             forking: Cell::new(false),
@@ -92,7 +96,7 @@ impl Words {
 
     /// The thread uses its cache.
     #[inline(always)]
-    fn count_turn(&self) {
+    pub(super) fn count_turn(&self) {
         // Relaxed, both: written by the thread alone. Whoever reads it wants a hint, or has the cache, which
         // the thread gave back by a Release after this.
         self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
@@ -158,12 +162,14 @@ impl fmt::Debug for Words {
 /// How far a thread's binding has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum State {
+pub(super) enum State {
     New = 0,
     Binding,
     Bound,
     /// The cache went back to the pool: never again.
     Over,
+    /// These are the words of a processor, not of a thread.
+    Processor,
 }
 
 /// Finds the words of the calling thread.
@@ -198,7 +204,7 @@ pub(super) type Pooled = cache_pool::Pooled<GlobalCache, Words>;
 pub(super) type Pool = cache_pool::Pool<GlobalCache, Words>;
 
 /// A record of a new cache, in memory that is kept for ever.
-fn make() -> Option<NonNull<Pooled>> {
+pub(super) fn make() -> Option<NonNull<Pooled>> {
     let (size, align) = (size_of::<Pooled>(), align_of::<Pooled>());
     let at = HEAP.meta.alloc(HEAP.source(), size, align)?.cast::<Pooled>();
     // SAFETY: fresh memory for a record.
@@ -219,8 +225,9 @@ pub(super) unsafe fn adopt_orphans(own: &Words) {
         // reuses them, and nothing of this process ran since the fork.
         unsafe { (*Pooled::owner(pooled)).slot.cache() == Some(pooled) }
     };
+    let stays = |words: &Words| words.state.get() == State::Processor;
     // SAFETY: promised by the caller.
-    unsafe { POOL.lock().adopt_orphans(own, is_whole, GlobalCache::flush) }
+    unsafe { POOL.lock().adopt_orphans(own, is_whole, stays, GlobalCache::flush) }
 }
 
 /// Each thread has a cache of its own, from its first allocation to its end; its words lie in `P`.
@@ -273,7 +280,7 @@ fn words<'a, P: Place>() -> &'a Words {
 /// The cache is the thread's with these words and out of the slot: handlers do not find it, nobody uses
 /// it, and the scavenger has not got it.
 #[inline(always)]
-unsafe fn use_cache<R>(
+pub(super) unsafe fn use_cache<R>(
     words: &Words,
     pooled: NonNull<Pooled>,
     f: impl FnOnce(&mut GlobalCache) -> R,

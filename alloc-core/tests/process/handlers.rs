@@ -139,8 +139,8 @@ static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
 /// Allocates and frees, if there is memory: null is what a handler gets that interrupts a fork.
 extern "C" fn allocate_if_possible(_signal: libc::c_int) {
-    // Such a block takes the lock of the page heap.
-    let layout = std::alloc::Layout::new::<[u8; 100_000]>();
+    // Such a block takes the lock of the page heap: above 2 MiB none waits in a slot.
+    let layout = std::alloc::Layout::new::<[u8; 3 << 20]>();
     // SAFETY: the block is used within its length, and freed once.
     unsafe {
         let block = std::alloc::alloc(layout);

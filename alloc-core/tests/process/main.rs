@@ -154,15 +154,16 @@ fn churn(done: &AtomicBool) {
             let (seed, block) = kept.swap_remove(seed * 7_919 % 200);
             assert!(is_whole(&block, seed));
         }
-        // Most of the time shall be spent in the allocator: such blocks come from the page heap.
-        drop(black_box((5..40).map(|n| Vec::<u8>::with_capacity(n << 14)).collect::<Vec<_>>()));
+        // Most of the time shall be spent in the allocator: some of them find no slot and go to the page heap.
+        drop(black_box((5..40).map(|n| Vec::<u8>::with_capacity(n << 16)).collect::<Vec<_>>()));
     }
 }
 
-/// Is inside of the allocator most of the time: such blocks take the lock of the page heap.
+/// Is inside of the allocator most of the time: blocks above 2 MiB never wait in slots, and so take the lock of the
+/// page heap.
 fn churn_large(done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
-        let blocks: Vec<_> = (5..40).map(|n| Vec::<u8>::with_capacity(n << 14)).collect();
+        let blocks: Vec<_> = (33..48).map(|n| Vec::<u8>::with_capacity(n << 16)).collect();
         drop(black_box(blocks));
     }
 }

@@ -16,7 +16,8 @@
 //! ```
 //!
 //! A signal handler that allocates in between finds the cache in use and is told that there is none:
-//! alloc-core then serves it from its emergency heap.
+//! alloc-core then serves it from its emergency heap. So is who comes back to a P whose cache the scavenger is
+//! just emptying, since nothing allocated there for a while.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::NonNull;
@@ -57,8 +58,8 @@ impl Alloc {
         Alloc { heap: global::GlobalAlloc::new() }
     }
 
-    /// Gives back to the system what nobody uses, the cache of this P included; returns how many bytes. The
-    /// caches of other Ps stay.
+    /// Gives back to the system what nobody uses, what lies in the caches of Ps and threads included that are not
+    /// in the middle of an allocation; returns how many bytes.
     ///
     /// The caller keeps its P meanwhile: 0.1 s for some hundred megabytes in small pieces.
     ///
@@ -121,10 +122,8 @@ unsafe impl Binding for ProcBinding {
             drop(entered);
             return ThreadBinding::with(f);
         };
-        // SAFETY: in place as long as the P lives, and nobody else's until `vacate`: see above.
-        let result = f(unsafe { &mut *local.occupy()? });
-        local.vacate();
-        Some(result)
+        // SAFETY: who holds the P is its cache's only user, until the entry ends: see above.
+        unsafe { local.cache().with(f) }
     }
 }
 

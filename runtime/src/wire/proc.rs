@@ -5,11 +5,11 @@
 //! find the state that they keep for it. A number is unique among all live Ps of all runtimes of the
 //! process, and small, so that a table can be indexed with it; a dead P's number is given out again.
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::Cell;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use alloc_core::global::{self, GlobalCache};
+use alloc_core::global::ProcessorCache;
 use sched_core::Hooks;
 use sched_core::entry::Entered;
 
@@ -22,9 +22,8 @@ pub(crate) struct ProcLocal {
     number: usize,
     /// What the process's collected heap keeps for this number, once it was asked for.
     state: Cell<Option<&'static State>>,
-    cache: UnsafeCell<GlobalCache>,
-    /// Whether the cache is in use.
-    occupied: Cell<bool>,
+    /// The allocation cache: lent to the scavenger while nobody uses it.
+    cache: ProcessorCache,
 }
 
 impl ProcLocal {
@@ -32,8 +31,7 @@ impl ProcLocal {
         ProcLocal {
             number: current::NUMBERS.take(),
             state: Cell::new(None),
-            cache: UnsafeCell::new(global::heap().cache()),
-            occupied: Cell::new(false),
+            cache: ProcessorCache::new(),
         }
     }
 
@@ -62,21 +60,10 @@ impl ProcLocal {
         self.state.set(Some(state));
     }
 
-    /// Takes the cache, unless it is in use.
+    /// Where the P's cache is.
     #[inline(always)]
-    pub(super) fn occupy(&self) -> Option<*mut GlobalCache> {
-        let was_free = !self.occupied.replace(true);
-        // A handler finds it occupied before the cache is touched.
-        compiler_fence(Ordering::SeqCst);
-        was_free.then(|| self.cache.get())
-    }
-
-    /// Gives the cache back.
-    #[inline(always)]
-    pub(super) fn vacate(&self) {
-        // The cache is whole before a handler can find it.
-        compiler_fence(Ordering::SeqCst);
-        self.occupied.set(false);
+    pub(super) fn cache(&self) -> &ProcessorCache {
+        &self.cache
     }
 }
 
@@ -92,7 +79,11 @@ pub(crate) struct ProcHooks;
 
 impl Hooks for ProcHooks {
     fn proc_start(&self, _index: usize) -> *mut () {
-        Box::into_raw(Box::new(ProcLocal::new())).cast()
+        let local = Box::new(ProcLocal::new());
+        // Without memory for a cache, allocations are served from elsewhere.
+        // SAFETY: once, and it stays in its box.
+        unsafe { local.cache.bind() };
+        Box::into_raw(local).cast()
     }
 
     fn proc_stop(&self, _index: usize, local: *mut ()) {
