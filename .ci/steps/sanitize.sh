@@ -15,7 +15,7 @@ if ! command -v valgrind >/dev/null; then
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends valgrind libc6-dbg >/dev/null
 fi
 # Their names are those of the executables that cargo is about to list.
-checked='alloc_core|failing_source|fixed_region|page_heap|page_index|random|scavenge|sequences|stats|zeroed'
+checked='alloc_core|failing_source|fixed_region|page_heap|page_index|random|scavenge|sequences|stacks|stats|zeroed'
 tests=$(cargo test --package alloc-core --lib --tests --no-run 2>&1 |
     sed -nE "s/.*Executable .*\((.*\/($checked)-[0-9a-f]+)\)/\1/p")
 [ "$(wc -w <<<"$tests")" = "$(wc -w <<<"${checked//|/ }")" ] || { echo "not all of $checked are there" >&2; exit 1; }

@@ -2,7 +2,8 @@
 //!
 //! More threads than cores, which come and go; blocks of every size and alignment that move
 //! between them; caches that are flushed, dropped and handed to another thread; frees without a
-//! cache; pages that go back to the system meanwhile. `ALLOC_STRESS_SECONDS` sets how long (1 by
+//! cache; pages that go back to the system meanwhile, in every other round as soon as they are free, by a
+//! scavenger that never rests. `ALLOC_STRESS_SECONDS` sets how long (1 by
 //! default; CI takes 30).
 
 mod mixer;
@@ -10,12 +11,15 @@ mod mixer;
 use std::{
     alloc::Layout,
     ptr::NonNull,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use alloc_core::{Cache, Heap, pages::os::Os};
+use alloc_core::{Cache, Heap, pages::os::Os, scavenge::Eager};
 use mixer::{Memory, Mixer, Shared, oracle::Random};
 
 /// A cache that now and then is another one, and frees that now and then need none.
@@ -74,6 +78,26 @@ fn seconds() -> Duration {
     Duration::from_secs(seconds.unwrap_or(1))
 }
 
+/// One of those who work, until this is dropped.
+struct Working<'a>(&'a AtomicUsize);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        // Relaxed: a number that says no more than itself.
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Gives back whatever it finds, for as long as others work.
+fn scavenge(heap: &Heap<Os>, working: &AtomicUsize) {
+    let mut scavenger = heap.scavenger(Eager).expect("one at a time");
+    // Relaxed: as above.
+    while working.load(Ordering::Relaxed) > 0 {
+        scavenger.step(Duration::ZERO);
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn live_blocks_never_overlap_and_keep_their_contents() {
     let heap: &'static Heap<Os> = Box::leak(Box::new(Heap::new(Os::new())));
@@ -82,12 +106,18 @@ fn live_blocks_never_overlap_and_keep_their_contents() {
     let mut round = 0;
     while round == 0 || Instant::now() < end {
         round += 1;
+        let working = AtomicUsize::new(6);
         thread::scope(|scope| {
+            if round % 2 == 1 {
+                scope.spawn(|| scavenge(heap, &working));
+            }
             for n in 0..6 {
                 let (shared, left) = (&shared, &left);
                 let memory = Caches { heap, cache: heap.cache(), left, without: false };
                 let mut mixer = Mixer::new(shared, memory, round * 100 + n);
+                let working = Working(&working);
                 scope.spawn(move || {
+                    let _working = working;
                     (0..20_000)
                         .for_each(|_| if n == 0 { mixer.only_receive() } else { mixer.step() });
                     mixer.end();

@@ -1,5 +1,5 @@
-//! Pages that go back to the source beside an allocator: never in two hands, and known to be zero only
-//! if they are.
+//! Pages that go back to the source beside an allocator, by one who gives back or by two at once, as a
+//! scavenger's step and `release`: never in two hands, and known to be zero only if they are.
 #![cfg(loom)]
 
 use std::ops::Range;
@@ -72,6 +72,19 @@ impl<P: PageHeap> World<P> {
         false
     }
 
+    /// Gives back all that is free, as [`Heap::release`](alloc_core::Heap::release) does.
+    fn give_back(&self) {
+        let mut from = 0;
+        while let Some((end, _)) = release_next(&self.pool, from, 0, |pages| {
+            let len = pages.len();
+            let done = self.decommit(pages);
+            assert!(self.pool.lock().lent() >= len, "they are on loan until they are settled");
+            done
+        }) {
+            from = end;
+        }
+    }
+
     fn check(&self) {
         let pool = self.pool.lock();
         assert_eq!((pool.free(), pool.lent(), pool.committed()), (PAGES, 0, PAGES));
@@ -116,4 +129,36 @@ fn a_page_is_in_one_hand_with_the_treap() {
 #[test]
 fn a_source_that_keeps_the_contents_is_believed() {
     model("scavenge, refused", 4, || scavenge::<Radix>(1));
+}
+
+/// Two give back at once, with pages in pieces, so that both find some.
+fn scavenge_twice<P: PageHeap + 'static>(allocate: bool) {
+    let world = World::<P>::new();
+    let grant = {
+        world.allocate(PAGES, 7);
+        world.pool.lock().take_at(FIRST + 1..FIRST + 2).unwrap()
+    };
+    let other = {
+        let world = world.clone();
+        thread::spawn(move || world.give_back())
+    };
+    if allocate {
+        world.allocate(1, 8);
+    }
+    world.give_back();
+    other.join().unwrap();
+    world.pool.lock().put(grant.first..grant.first + 1);
+    world.check();
+    world.allocate(PAGES, 10);
+    world.check();
+}
+
+#[test]
+fn two_who_give_back_never_have_one_page() {
+    model("scavenge, two", 3, || scavenge_twice::<Radix>(false));
+}
+
+#[test]
+fn two_who_give_back_beside_an_allocator_have_other_pages() {
+    model("scavenge, two and one", 2, || scavenge_twice::<Treap>(true));
 }

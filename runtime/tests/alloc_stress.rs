@@ -1,12 +1,13 @@
 //! [`runtime::Alloc`] under stress from goroutines that are preempted every millisecond and migrate in
-//! the middle of anything, beside plain threads that come and go; alloc-core's oracle reports two
-//! live blocks at one address at once. `ALLOC_STRESS_SECONDS` sets how long (1 by default).
+//! the middle of anything, beside plain threads that come and go, and one that takes every idle cache and gives
+//! everything back that it finds; alloc-core's oracle reports two live blocks at one address at once. `ALLOC_STRESS_SECONDS` sets how long (1 by default).
 
 #[path = "../../alloc-core/tests/mixer/mod.rs"]
 mod mixer;
 
 use std::alloc::{self, Layout};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,16 @@ fn seconds() -> Duration {
     Duration::from_secs(seconds.unwrap_or(1))
 }
 
+/// One of those who work, until this is dropped.
+struct Working<'a>(&'a AtomicUsize);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        // Relaxed: a number that says no more than itself.
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 fn live(shared: &Shared, seed: u64, steps: usize) {
     let mut mixer = Mixer::new(shared, Global, seed);
     for _ in 0..steps {
@@ -74,8 +85,16 @@ fn live_blocks_never_overlap_though_goroutines_are_preempted_anywhere() {
     let mut round = 0;
     while round == 0 || Instant::now() < end {
         round += 1;
+        let working = AtomicUsize::new(1);
         thread::scope(|threads| {
-            let shared = &shared;
+            let (shared, at_work) = (&shared, Working(&working));
+            threads.spawn(|| {
+                // Relaxed: as above.
+                while working.load(Ordering::Relaxed) > 0 {
+                    ALLOC.release();
+                    thread::yield_now();
+                }
+            });
             for n in 0..2 {
                 threads.spawn(move || live(shared, round * 100 + 90 + n, 3_000));
             }
@@ -86,6 +105,7 @@ fn live_blocks_never_overlap_though_goroutines_are_preempted_anywhere() {
                     }
                 })
             });
+            drop(at_work);
         });
         assert!(Mixer::new(&shared, Global, 1).end(), "every block that was entered was freed");
     }
