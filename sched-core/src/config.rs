@@ -23,7 +23,7 @@ pub struct Config {
     /// Address space of a goroutine's stack in bytes, TLS and guard included; 256 KiB.
     pub stack_bytes: usize,
     /// Threads at most; 10,000. When all of them are blocked and a goroutine has waited for one for three
-    /// seconds, the process aborts, as it would hang otherwise.
+    /// seconds, the process aborts with a list of all goroutines, as it would hang otherwise.
     pub max_threads: usize,
     /// Sleeping threads kept in reserve for goroutines that block; 2.
     pub spare_threads: usize,

@@ -20,11 +20,16 @@
 //!
 //! Go's `tracebackothers` and the header of a goroutine in it (`traceback.go`).
 
-use core::{fmt, panic::Location, time::Duration};
+use core::{
+    fmt::{self, Write},
+    panic::Location,
+    time::Duration,
+};
 
 use crate::{
     monitor::Holder,
     park::WaitReason,
+    preempt::Stderr,
     shared::Shared,
     sync::Ordering,
     task::{
@@ -108,8 +113,11 @@ impl fmt::Display for Goroutine {
     }
 }
 
-/// What the Ms say: the goroutine that runs on each, and whether it has a P.
-type Aboard = Vec<(*const Task, bool)>;
+/// What an M says: the goroutine that runs on it, and whether it has a P.
+type Boarded = (*const Task, bool);
+
+/// What all of them say.
+type Aboard = Vec<Boarded>;
 
 impl Shared {
     /// All goroutines that have not ended, by number.
@@ -133,6 +141,19 @@ impl Shared {
         self.registry.records().filter_map(tell).collect()
     }
 
+    /// Writes a line for each goroutine to standard error. Allocates nothing: the process is about to
+    /// abort, and whoever holds the allocator's lock may never run again.
+    pub(crate) fn show_goroutines(&self) {
+        for task in self.registry.records() {
+            let m = self.machines().find(|m| core::ptr::eq(m.task(), task));
+            let aboard = m.map(|m| (core::ptr::from_ref(task), m.proc().is_some()));
+            if let Some(goroutine) = self.read(task, aboard.as_slice()) {
+                // Nobody is left to hear of an error.
+                let _ = writeln!(Stderr, "{goroutine}");
+            }
+        }
+    }
+
     fn aboard(&self) -> Aboard {
         self.machines().map(|m| (m.task().cast_const(), m.proc().is_some())).collect()
     }
@@ -142,7 +163,7 @@ impl Shared {
         self.read(task, &self.aboard())
     }
 
-    fn read(&self, task: &Task, aboard: &Aboard) -> Option<Goroutine> {
+    fn read(&self, task: &Task, aboard: &[Boarded]) -> Option<Goroutine> {
         let (birth, wait, phase) = task.about.read(|| task.state.phase())?;
         Some(self.tell(birth, wait, status(task, phase, aboard)?))
     }
@@ -165,7 +186,7 @@ impl Shared {
 }
 
 /// What a record's goroutine does; `None` if it has ended.
-fn status(task: &Task, phase: Phase, aboard: &Aboard) -> Option<Status> {
+fn status(task: &Task, phase: Phase, aboard: &[Boarded]) -> Option<Status> {
     match phase {
         Phase::Runnable => Some(Status::Runnable),
         Phase::Running => {

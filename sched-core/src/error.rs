@@ -87,12 +87,17 @@ impl core::error::Error for SpawnError {
 #[cold]
 #[inline(never)]
 pub(crate) fn fatal(message: fmt::Arguments<'_>) -> ! {
+    say(message);
+    std::process::abort()
+}
+
+/// Writes one line to standard error, for a process that is about to abort.
+pub(crate) fn say(message: fmt::Arguments<'_>) {
     let mut line = Line { bytes: [0; 512], len: 0 };
     // A message that does not fit is cut off; the abort matters more.
     let _ = writeln!(line, "sched-core: fatal: {message}");
     // SAFETY: the pointer and the length describe initialised bytes of `line`.
     unsafe { libc::write(libc::STDERR_FILENO, line.bytes.as_ptr().cast(), line.len) };
-    std::process::abort()
 }
 
 /// A line of text on the stack.

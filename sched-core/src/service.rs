@@ -55,7 +55,7 @@ use std::{
 };
 
 use crate::{
-    error::{Error, fatal},
+    error::{Error, fatal, say},
     glue,
     machine::Machine,
     parker::Parker,
@@ -194,10 +194,12 @@ fn despair(shared: &Shared, cap: &mut Cap) {
     let stats = shared.stats();
     if cap.is_hopeless(now(), stats.parks + stats.yields + stats.finished) {
         let max = shared.config.max_threads;
-        fatal(format_args!(
+        say(format_args!(
             "all {max} threads are blocked in the kernel and a goroutine waits; \
              raise max_threads, or block in fewer goroutines at once"
         ));
+        shared.show_goroutines();
+        std::process::abort();
     }
 }
 

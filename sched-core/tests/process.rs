@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{MODES, Watch, in_both_modes, scheduler};
-use sched_core::Config;
+use sched_core::{Config, current};
 
 /// Set in a child that is to abort: which mode.
 const CHILD: &str = "SCHED_TEST_CHILD";
@@ -32,6 +32,22 @@ fn an_overflow_names_the_goroutine_and_aborts() {
     for mode in MODES {
         let said = abort_of("an_overflow_names_the_goroutine_and_aborts", mode);
         assert!(said.contains("goroutine 1 has overflowed its stack"), "{said}");
+    }
+}
+
+#[test]
+fn an_overflow_names_who_started_the_goroutine_and_where() {
+    if let Some(mode) = env::var_os(CHILD) {
+        let scheduler = scheduler(1, mode == "true");
+        let outer = || current().expect("on a goroutine").spawn(|| deep(0)).expect("open").join();
+        let _ = scheduler.spawn(outer).expect("it is open").join();
+        unreachable!("an overflow is survived by nobody");
+    }
+    for mode in MODES {
+        let said = abort_of("an_overflow_names_who_started_the_goroutine_and_where", mode);
+        assert!(said.contains("has overflowed its stack; it was started at "), "{said}");
+        let line = said.lines().find(|line| line.contains("overflowed")).expect("just seen");
+        assert!(line.contains(file!()) && line.ends_with(" by goroutine 1"), "{said}");
     }
 }
 
@@ -58,6 +74,11 @@ fn at_the_cap_of_threads_the_process_says_what_to_do() {
     for mode in MODES {
         let said = abort_of("at_the_cap_of_threads_the_process_says_what_to_do", mode);
         assert!(said.contains("all 4 threads are blocked in the kernel"), "{said}");
+        let all = said.lines().filter(|line| line.starts_with("goroutine "));
+        let (blocked, ready): (Vec<_>, Vec<_>) =
+            all.partition(|line| line.contains("[blocked in the kernel] started at "));
+        assert!(blocked.len() >= 3 && blocked.len() + ready.len() == 8, "{said}");
+        assert!(ready.iter().all(|line| line.contains("[runnable] ")), "{said}");
     }
 }
 

@@ -187,6 +187,72 @@ mod tests {
         assert_eq!(quota(root.path()), Some(3.0));
     }
 
+    /// Set in a child: the cgroup that it is to enter.
+    const INSIDE: &str = "PROCS_TEST_CGROUP";
+
+    /// Our own cgroup in each hierarchy with the cpu controller, as it is mounted.
+    fn own_folders() -> Vec<(Version, PathBuf)> {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let (own, mounts) = (read("/proc/self/cgroup"), read("/proc/self/mountinfo"));
+        let chains = mounts.lines().filter_map(Mount::parse).filter_map(|mount| mount.chain(&own));
+        chains.filter_map(|(version, chain)| Some((version, chain.into_iter().next()?))).collect()
+    }
+
+    /// Sets a quota in thousandths of a core.
+    fn set_quota(version: Version, folder: &Path, thousandths: u32) -> std::io::Result<()> {
+        let quota = thousandths * 100;
+        match version {
+            Version::One => {
+                fs::write(folder.join("cpu.cfs_period_us"), "100000")?;
+                fs::write(folder.join("cpu.cfs_quota_us"), quota.to_string())
+            }
+            Version::Two => fs::write(folder.join("cpu.max"), format!("{quota} 100000")),
+        }
+    }
+
+    fn enter_and_look(version: Version, folder: &Path) {
+        let outside = quota(Path::new("/"));
+        let least = |own: f64| Some(outside.map_or(own, |outside| outside.min(own)));
+        fs::write(folder.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+        assert_eq!(quota(Path::new("/")), least(1.5));
+        set_quota(version, folder, 500).unwrap();
+        assert_eq!(quota(Path::new("/")), least(0.5));
+        assert_eq!(default_procs(), limited(cores(), least(0.5)));
+    }
+
+    /// A cgroup of the kernel's, made and entered where this process may.
+    #[test]
+    fn real_cgroups_are_followed() {
+        let inside = std::env::var(INSIDE).ok();
+        for (version, own) in own_folders() {
+            if let Some(folder) = &inside {
+                if Path::new(folder).starts_with(&own) {
+                    enter_and_look(version, Path::new(folder));
+                }
+                continue;
+            }
+            let folder = own.join(format!("procs-test-{}", std::process::id()));
+            if version == Version::Two {
+                // Fails where it is on already, or not ours to give.
+                let _ = fs::write(own.join("cgroup.subtree_control"), "+cpu");
+            }
+            let made = fs::create_dir(&folder).and_then(|()| set_quota(version, &folder, 1500));
+            let child = made.map(|()| {
+                let this = std::env::current_exe().unwrap();
+                let test = "config::procs::tests::real_cgroups_are_followed";
+                let args = [test, "--exact", "--nocapture"];
+                std::process::Command::new(this).args(args).env(INSIDE, &folder).output().unwrap()
+            });
+            let _ = fs::remove_dir(&folder);
+            match child {
+                Ok(child) => assert!(child.status.success(), "{version:?}: {child:?}"),
+                Err(error) => {
+                    eprintln!("no quota can be set in {}: {error}; skipped", own.display())
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_cannot_be_read_sets_no_limit() {
         assert_eq!(quota(tree(&[]).path()), None);
