@@ -28,7 +28,10 @@ pub fn run(request: &Request) {
     match request.row.as_str() {
         "pair-16" => single::pair(request, 16, 5_000_000),
         "pair-256" => single::pair(request, 256, 5_000_000),
+        "pair-1024" => single::pair(request, 1024, 5_000_000),
         "pair-4096" => single::pair(request, 4096, 5_000_000),
+        "pair-8k" => single::pair(request, 8 << 10, 5_000_000),
+        "pair-32k" => single::pair(request, 32 << 10, 5_000_000),
         "pair-100k" => single::pair(request, 100_000, 500_000),
         "batch-64" => single::batch(request, 64),
         "batch-1024" => single::batch(request, 1024),
