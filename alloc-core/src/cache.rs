@@ -27,11 +27,13 @@ use crate::{
     Error, Heap,
     harden::Wait,
     holdings::{Holdings, Homeward},
+    kept::Kept,
+    large_cache::serve,
     magazine::Magazine,
     owned::{free_cells, take, take_fresh},
     pages::PageSource,
-    profile::Meter,
-    size_class::{CLASSES, TABLE, class_for},
+    profile::{self, Meter},
+    size_class::{CLASSES, PAGE, TABLE, class_for},
     span::{Kind, SpanPtr},
 };
 
@@ -57,6 +59,8 @@ pub struct Cache<'h, S: PageSource> {
     /// The heap is profiled: frees look for blocks that are samples.
     pub(crate) profiled: bool,
     holdings: Holdings,
+    /// The large block that was freed last.
+    kept: Kept,
     /// Bytes to the next sample of the profile.
     pub(crate) meter: Meter,
 }
@@ -74,6 +78,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
             magazines: [const { Magazine::new() }; CLASSES],
             profiled: false,
             holdings: Holdings::new(number),
+            kept: Kept::new(),
             meter: Meter::new(),
         }
     }
@@ -159,9 +164,53 @@ impl<'h, S: PageSource> Cache<'h, S> {
     #[cold]
     #[inline(never)]
     fn alloc_large(&mut self, layout: Layout) -> Result<(NonNull<u8>, bool), Error> {
-        let large = self.heap.alloc_large(layout.size(), layout.align())?;
+        let large = match self.take_kept(layout) {
+            Some(block) => (block, false),
+            None => {
+                self.give_up_kept();
+                self.heap.alloc_large(layout.size(), layout.align())?
+            }
+        };
         self.sample_large(large.0, layout.size());
         Ok(large)
+    }
+
+    /// A large block out of a slot: our own, or the heap's.
+    fn take_kept(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        if layout.align() > PAGE || self.heap.hardened().is_some() {
+            return None;
+        }
+        let served = serve(layout.size().div_ceil(PAGE));
+        let span = self.kept.take(served).or_else(|| self.heap.take_kept(served))?;
+        self.kept.count();
+        NonNull::new(span.base() as *mut u8)
+    }
+
+    /// Frees a large block.
+    fn free_large(&mut self, span: SpanPtr) {
+        profile::leave(span);
+        if let Some(other) = self.kept.put(span) {
+            self.heap.free_large(other);
+        }
+    }
+
+    /// Leaves the large block that was freed last to the heap.
+    pub(crate) fn give_up_kept(&mut self) {
+        let takes = self.kept.report();
+        if takes > 0 {
+            self.heap.counters.slot_takes.add(takes);
+        }
+        if let Some(span) = self.kept.give_up() {
+            self.heap.free_large(span);
+        }
+    }
+
+    /// Makes a large block `size` bytes long where it lies; `false` if it must move.
+    pub(crate) fn resize_large(&mut self, span: SpanPtr, size: usize) -> bool {
+        if self.kept.is_at(span.end()) {
+            self.give_up_kept();
+        }
+        self.heap.resize_large(span, size)
     }
 
     /// Fills half of an empty magazine and takes a cell; also tells whether it is known to be zero.
@@ -269,15 +318,17 @@ impl<'h, S: PageSource> Cache<'h, S> {
             }
             return true;
         }
-        entry.span().inspect(|&span| self.free_uncached(span, block)).is_some()
+        let Some(span) = entry.span() else { return false };
+        self.free_uncached(span, block);
+        true
     }
 
     /// Frees a block that has a span of its own, or is none of a cache's.
     #[cold]
     #[inline(never)]
-    fn free_uncached(&self, span: SpanPtr, block: NonNull<u8>) {
+    fn free_uncached(&mut self, span: SpanPtr, block: NonNull<u8>) {
         match span.kind() {
-            Kind::Large => self.heap.free_large(span),
+            Kind::Large => self.free_large(span),
             _ => self.heap.free_odd(Some(span), block, Wait::Briefly),
         }
     }
@@ -346,6 +397,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
             self.magazines[class].retire(&self.heap.slots);
         }
         self.holdings.leave_all(self.heap);
+        self.give_up_kept();
     }
 }
 

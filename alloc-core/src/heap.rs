@@ -248,7 +248,7 @@ impl<S: PageSource> Heap<S> {
         &self.centrals[class]
     }
 
-    /// A block with pages of its own. `align` is in bytes; also tells whether it reads as zero.
+    /// A block with new pages of its own. `align` is in bytes; also tells whether it reads as zero.
     pub(crate) fn alloc_large(
         &self,
         size: usize,
@@ -270,15 +270,16 @@ impl<S: PageSource> Heap<S> {
         Ok((at, zeroed))
     }
 
-    /// A span for a large block, still *dead*: one that was just freed, or a new one.
+    /// The span of a large block that was just freed, for so many pages, the beginning of a bucket.
+    pub(crate) fn take_kept(&self, served: usize) -> Option<SpanPtr> {
+        // SAFETY: the cache holds records of this heap.
+        let span = self.larges.take(served).map(|span| unsafe { SpanPtr::from_raw(span) });
+        span.inspect(|span| span.set_kind(Kind::Large))
+    }
+
+    /// A new span for a large block, still *dead*.
     fn large_span(&self, pages: usize, align: usize) -> Result<Taken, Error> {
         let served = large_cache::serve(pages);
-        if align <= 1
-            && let Some(span) = self.larges.take(served)
-        {
-            // SAFETY: the cache holds records of this heap.
-            return Ok(Taken { span: unsafe { SpanPtr::from_raw(span) }, zeroed: false });
-        }
         let taken =
             self.take(served, align, Kind::Large).or_else(|error| match served == pages {
                 true => Err(error),

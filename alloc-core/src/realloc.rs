@@ -79,10 +79,10 @@ impl<S: PageSource> Cache<'_, S> {
     ///
     /// A cell stays only while it is of the class that `wanted` has: by that, [`Cache::free_sized`]
     /// will know which magazine it belongs to.
-    fn fits_in_place(&self, span: SpanPtr, wanted: Layout) -> bool {
+    fn fits_in_place(&mut self, span: SpanPtr, wanted: Layout) -> bool {
         match (span.kind(), class_for(wanted.size(), wanted.align())) {
             (Kind::Small, Some(class)) => span.class() == class,
-            (Kind::Large, None) => self.heap().resize_large(span, wanted.size()),
+            (Kind::Large, None) => self.resize_large(span, wanted.size()),
             _ => false,
         }
     }

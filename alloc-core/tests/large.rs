@@ -56,6 +56,7 @@ fn a_large_block_grows_and_shrinks_where_it_lies() {
         cache.free(moved);
         cache.free(neighbour);
     }
+    cache.flush();
     assert_eq!(heap.stats().large, 0);
 }
 
@@ -87,6 +88,10 @@ fn a_freed_large_block_serves_the_next_of_its_length_in_any_cache() {
         // SAFETY: the block is ours and freed once; nobody uses it then.
         unsafe { from.free(block) };
         assert_eq!(heap.usable_size(block), None, "a free block has no size");
+        assert_eq!(from.alloc(size), Ok(block), "it lies in the cache's own slot");
+        // SAFETY: as above.
+        unsafe { from.free(block) };
+        from.flush();
         let stats = heap.stats();
         assert_eq!((stats.large, stats.free), (0, 0));
         assert!(stats.cached >= 100_000);
@@ -97,6 +102,7 @@ fn a_freed_large_block_serves_the_next_of_its_length_in_any_cache() {
     assert_eq!(heap.stats().takes, takes, "the page heap was not asked");
     // SAFETY: freed once.
     unsafe { one.free(block) };
+    one.flush();
     let mut scavenger = heap.scavenger(ByAge::default()).unwrap();
     assert!(heap.has_resting_memory() && scavenger.step(Duration::ZERO).is_some());
     let stats = heap.stats();
@@ -163,6 +169,7 @@ fn a_released_page_reads_as_zero_and_is_counted() {
     unsafe {
         block.write_bytes(9, size);
         cache.free(block);
+        cache.flush();
         assert_eq!(heap.stats().cached, size);
         assert_eq!(heap.release(), size);
         assert_eq!(heap.stats().free, 0);

@@ -148,6 +148,8 @@ fn blocks_lie_where_the_model_says<P: PageHeap>(steps: &[Step]) {
     let mut blocks = Vec::new();
     for step in steps {
         run(&mut cache, &mut model, &mut blocks, step);
+        // What was freed goes on to the heap's slots, and from there to the page heap.
+        cache.flush();
         heap.scavenger(Never).unwrap().step(Duration::ZERO);
         let stats = heap.stats();
         assert_eq!(stats.large, blocks.iter().map(|block| block.1 * PAGE).sum::<usize>());

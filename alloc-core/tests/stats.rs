@@ -219,3 +219,51 @@ fn text_and_json_tell_every_number() {
     // SAFETY: freed once.
     unsafe { cache.free(block) };
 }
+
+#[test]
+fn takes_of_large_blocks_out_of_slots_are_counted() {
+    let heap = Heap::new(Os::new());
+    let (mut cache, mut other) = (heap.cache(), heap.cache());
+    let pair = |cache: &mut alloc_core::Cache<'_, Os>| {
+        let block = cache.alloc(layout(100_000)).unwrap();
+        // SAFETY: ours, and freed once.
+        unsafe { cache.free(block) };
+    };
+    (0..10).for_each(|_| pair(&mut cache));
+    assert_eq!(account(&heap).slot_takes, 0, "the cache has not reported them");
+    cache.flush();
+    let stats = account(&heap);
+    assert_eq!((stats.slot_takes, stats.takes), (9, 1), "all but the first: {stats}");
+    // Out of the heap's slot to the other cache's.
+    (0..3).for_each(|_| pair(&mut other));
+    other.flush();
+    let stats = account(&heap);
+    assert_eq!((stats.slot_takes, stats.takes), (12, 1), "{stats}");
+    // What the other cache keeps is neither in the heap's slots nor of that length.
+    pair(&mut other);
+    let block = cache.alloc(layout(100_000)).unwrap();
+    let longer = other.alloc(layout(200_000)).unwrap();
+    let stats = account(&heap);
+    assert_eq!((stats.slot_takes, stats.takes), (13, 3), "reported on the way to the page heap");
+    // SAFETY: as above.
+    unsafe {
+        cache.free(block);
+        other.free(longer);
+    }
+}
+
+#[test]
+fn a_cache_keeps_one_large_block_and_the_heap_grows_not_beside_it() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    let block = cache.alloc(layout(64 * PAGE)).unwrap();
+    // SAFETY: ours, and freed once.
+    unsafe { cache.free(block) };
+    assert_eq!(account(&heap).large, 64 * PAGE, "as what lies in magazines");
+    let longest = (4 << 20) - layout(1).size();
+    let large = cache.alloc(layout(longest)).unwrap();
+    assert_eq!(account(&heap).grows, 1, "its pages served the next");
+    // SAFETY: as above.
+    unsafe { cache.free(large) };
+    assert_eq!(account(&heap).large, 0, "too long to be kept");
+}

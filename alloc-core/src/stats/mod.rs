@@ -68,6 +68,9 @@ pub struct Stats {
     pub sweeps: usize,
     /// Times a span was cut out of a cache's own pages.
     pub cached_takes: usize,
+    /// Times a large block was served by one that was just freed, as far as caches have reported them: each does when
+    /// it goes to the page heap for a large block, or is flushed.
+    pub slot_takes: usize,
     /// Times a span or large block was taken from the page heap.
     pub takes: usize,
     /// Times the lock of the page heap was taken, by caches, large blocks and frees, or for earlier looks.
@@ -126,6 +129,7 @@ impl Counters {
             claims: self.claims.get(),
             sweeps: self.sweeps.get(),
             cached_takes: self.cached_takes.get(),
+            slot_takes: self.slot_takes.get(),
             takes: self.takes.get(),
             locks,
             reserves: meta.reserves(),
@@ -142,6 +146,7 @@ pub(crate) struct Counters {
     pub(crate) refills: Counter,
     pub(crate) claims: Counter,
     pub(crate) sweeps: Counter,
+    pub(crate) slot_takes: Counter,
     pub(crate) releases: Counter,
     pub(crate) looks: Counter,
     /// The scavenger's steps.
@@ -167,6 +172,7 @@ impl Counters {
                 refills: Counter::new(),
                 claims: Counter::new(),
                 sweeps: Counter::new(),
+                slot_takes: Counter::new(),
                 releases: Counter::new(),
                 looks: Counter::new(),
                 steps: Counter::new(),

@@ -7,7 +7,7 @@ use super::Stats;
 /// Names and values of all bytes that [`Stats::mapped`] is the sum of.
 type Parts = [(&'static str, usize); 11];
 /// Names and values of the counters.
-type Steps = [(&'static str, usize); 10];
+type Steps = [(&'static str, usize); 11];
 
 impl Stats {
     /// The uses that [`mapped`](Stats::mapped) is the sum of, by name.
@@ -40,6 +40,7 @@ impl Stats {
             ("claims", self.claims),
             ("sweeps", self.sweeps),
             ("cached_takes", self.cached_takes),
+            ("slot_takes", self.slot_takes),
             ("takes", self.takes),
             ("locks", self.locks),
             ("reserves", self.reserves),
