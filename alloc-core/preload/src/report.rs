@@ -43,6 +43,30 @@ pub unsafe extern "C" fn mallinfo2() -> libc::mallinfo2 {
     }
 }
 
+/// As [`mallinfo2`], for older programs: what a C integer cannot tell is the most that it can.
+///
+/// # Safety
+///
+/// None; the signature is C's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mallinfo() -> libc::mallinfo {
+    // SAFETY: as this function.
+    let exact = unsafe { mallinfo2() };
+    let told = |bytes: usize| c_int::try_from(bytes).unwrap_or(c_int::MAX);
+    libc::mallinfo {
+        arena: told(exact.arena),
+        ordblks: 0,
+        smblks: 0,
+        hblks: 0,
+        hblkhd: told(exact.hblkhd),
+        usmblks: 0,
+        fsmblks: 0,
+        uordblks: told(exact.uordblks),
+        fordblks: told(exact.fordblks),
+        keepcost: 0,
+    }
+}
+
 /// Ends the program: `block` was never given out by this library.
 #[cold]
 pub(crate) fn foreign(block: NonNull<u8>) -> ! {

@@ -216,6 +216,11 @@ fn memory_given_back_lowers_the_account() {
             let block = libc::malloc(50 << 20);
             fill(block, 50 << 20);
             assert!(libc::mallinfo2().hblkhd >= 50 << 20);
+            assert!((50 << 20..60 << 20).contains(&libc::mallinfo().hblkhd));
+            // Never touched; more than the older function can tell.
+            let huge = libc::malloc(3 << 30);
+            assert_eq!(libc::mallinfo().hblkhd, c_int::MAX);
+            libc::free(huge);
             libc::free(block);
             libc::malloc_trim(0);
             let left = libc::mallinfo2();
