@@ -213,6 +213,18 @@ impl<'h, S: PageSource> Cache<'h, S> {
         self.heap.resize_large(span, size)
     }
 
+    /// An own span of the class with a free cell. If there is no memory for one, the large block that was freed last
+    /// makes room.
+    fn supply(&mut self, class: usize) -> Result<SpanPtr, Error> {
+        self.holdings.supply(self.heap, class).or_else(|error| {
+            if self.kept.is_empty() {
+                return Err(error);
+            }
+            self.give_up_kept();
+            self.holdings.supply(self.heap, class)
+        })
+    }
+
     /// Fills half of an empty magazine and takes a cell; also tells whether it is known to be zero.
     #[cold]
     #[inline(never)]
@@ -222,7 +234,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
             self.magazines[class].retire(&self.heap.slots);
             return self.heap.hardened_cell(hardened, class);
         }
-        let span = self.holdings.supply(self.heap, class)?;
+        let span = self.supply(class)?;
         let magazine = &mut self.magazines[class];
         magazine.grow(class, self.heap);
         let count = (magazine.slots() / 2).min(free_cells(span));
@@ -245,7 +257,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
     #[inline(never)]
     fn refill_zeroed(&mut self, class: usize) -> Result<(NonNull<u8>, bool), Error> {
         if TABLE[class].size as usize >= FRESH && self.heap.hardened().is_none() {
-            let span = self.holdings.supply(self.heap, class)?;
+            let span = self.supply(class)?;
             if let Some(block) = self.sample(class, 1) {
                 return Ok((block, false));
             }

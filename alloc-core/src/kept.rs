@@ -11,7 +11,8 @@
 //!
 //! * *One span, of [`MOST`] pages at most*: half of what a cache may hold in spans without a block. It leaves with
 //!   all else when the scavenger empties an idle cache, and before the cache goes to the page heap for another large
-//!   block. So a heap never grows while its caller holds a span that would do.
+//!   block, and when there is no memory for a small one. So a heap never grows while its caller holds a span that
+//!   would do.
 //! * *As in the heap's slots* the span is entered in the page map, its record *dead*: who frees the block twice is
 //!   found out as there.
 //!
@@ -60,6 +61,11 @@ impl Kept {
     /// The span that is kept.
     pub(crate) fn give_up(&mut self) -> Option<SpanPtr> {
         self.span.take().map(revive)
+    }
+
+    /// Whether none is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.span.is_none()
     }
 
     /// Whether the span that is kept begins there.

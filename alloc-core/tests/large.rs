@@ -61,6 +61,22 @@ fn a_large_block_grows_and_shrinks_where_it_lies() {
 }
 
 #[test]
+fn a_large_block_that_is_kept_makes_room_for_small_ones() {
+    let heap = Heap::new(Os::new());
+    heap.set_limit(4 << 20);
+    let mut cache = heap.cache();
+    let small = |cache: &mut alloc_core::Cache<'_, Os>| {
+        std::iter::from_fn(|| cache.alloc(layout(8192, 8)).ok()).count()
+    };
+    let block = cache.alloc(layout(60 * PAGE, 8)).unwrap();
+    let without = small(&mut cache);
+    // SAFETY: ours, and freed once.
+    unsafe { cache.free(block) };
+    let more = small(&mut cache);
+    assert!(without > 100 && more >= 40, "{without} blocks, then {more} in place of the large one");
+}
+
+#[test]
 fn a_large_block_stays_as_it_is_for_an_eighth_less() {
     let heap = Heap::new(Os::new());
     let mut cache = heap.cache();
