@@ -134,7 +134,7 @@ impl<T: Timed> Driver<T> {
 
     /// Adds `item`, which fires at `deadline` or soon after; gives it back if there is no room.
     pub fn add(&self, deadline: u64, item: T) -> Result<(), T> {
-        let mut desk = self.desk.lock();
+        let mut desk = self.desk.lock_patiently();
         desk.timers.insert(deadline, item)?;
         self.announce(desk, deadline);
         Ok(())
@@ -166,7 +166,7 @@ impl<T: Timed> Driver<T> {
     /// `None`: it was handed out already, and its callback may be running. The thread is not told:
     /// at worst it wakes once for nothing.
     pub fn cancel(&self, place: impl FnOnce() -> Option<usize>) -> Option<T> {
-        let mut desk = self.desk.lock();
+        let mut desk = self.desk.lock_patiently();
         let place = place()?;
         Some(desk.timers.cancel(place))
     }

@@ -41,7 +41,7 @@
 //! crossbeam-epoch, with a handle per M. A P would pay for a `pin`, a full fence, at each use; its first pin and
 //! each 128th one runs what others deferred and frees through the global allocator, which must not be called
 //! inside the runtime; plain threads would need handles, in thread-locals or under a lock; and to know when
-//! the old queues are used by nobody, one still needs a count. A lock around the pointer: every ready
+//! the old queues are used by nobody, one still needs a count (`docs/decisions/0017` has numbers). A lock around the pointer: every ready
 //! from outside would write the same word twice as here, and a swap would wait for the slowest.
 //!
 //! Model: `loom-tests/tests/sched_swap.rs`.

@@ -57,13 +57,13 @@ pub struct Costs {
     pub lock: u64,
     /// To get the cache lines of what another P had last: two threads that take turns at it (`docs/decisions/0016`).
     pub transfer: u64,
-    /// To look at another P's part.
+    /// To look at another P's part: assumed, between 1 ns at rest (`benches/costs.rs`, look) and a transfer.
     pub look: u64,
-    /// For the one who wakes an M: a system call.
+    /// For the one who wakes an M: `benches/costs.rs`, wake. A virtual machine is left for it.
     pub wake_call: u64,
-    /// Until the M that was woken runs.
+    /// Until the M that was woken runs: the same, less the call.
     pub wake: u64,
-    /// To interrupt a goroutine by signal.
+    /// To interrupt a goroutine by signal: `benches/costs.rs`, preempt.
     pub preempt: u64,
     /// A slice.
     pub slice: u64,
@@ -94,9 +94,9 @@ impl Default for Costs {
             lock: 11,
             transfer: 90,
             look: 30,
-            wake_call: 1_500,
-            wake: 5_000,
-            preempt: 5_000,
+            wake_call: 8_700,
+            wake: 14_500,
+            preempt: 13_000,
             slice: 10_000_000,
             protected: 100_000,
         }
