@@ -50,6 +50,7 @@ var rows = map[string]func(){
 	"cycle":           cycle,
 	"stack":           func() { s := &stack{}; shared(s.put, s.take) },
 	"queue":           func() { q := newQueue(); shared(q.put, q.take) },
+	"cache":           cache,
 }
 
 // The command line: what to run, and whether to do less of it.

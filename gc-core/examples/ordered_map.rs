@@ -45,7 +45,7 @@ struct Index<'g> {
 }
 
 #[derive(Trace)]
-struct Map<'g> {
+pub(crate) struct Map<'g> {
     /// The first of the highest list of shortcuts.
     top: Gc<'g, Index<'g>>,
 }
@@ -53,7 +53,7 @@ struct Map<'g> {
 const LEVELS: u32 = 8;
 
 impl<'g> Map<'g> {
-    fn new(guard: &'g Guard<'_>) -> Gc<'g, Self> {
+    pub(crate) fn new(guard: &'g Guard<'_>) -> Gc<'g, Self> {
         let node = Node::alloc(guard, None, GcCell::null(), None, false);
         let index = |down| guard.alloc(Index { node, down, right: GcCell::null() });
         let top = (1..LEVELS).fold(index(None), |below, _| index(Some(below)));
@@ -118,13 +118,14 @@ impl<'g> Map<'g> {
         }
     }
 
-    fn get(&self, guard: &'g Guard<'_>, key: u64) -> Option<u64> {
+    /// The value of a key.
+    pub(crate) fn get(&self, guard: &'g Guard<'_>, key: u64) -> Option<u64> {
         let (_, node, found) = self.find(guard, key);
         node.filter(|_| found).and_then(|node| node.get().value.load()).map(|value| *value)
     }
 
     /// Puts a value under a key; returns the former one.
-    fn insert(&self, guard: &'g Guard<'_>, key: u64, value: u64) -> Option<u64> {
+    pub(crate) fn insert(&self, guard: &'g Guard<'_>, key: u64, value: u64) -> Option<u64> {
         let value = Some(guard.alloc(value));
         loop {
             let (before, after, found) = self.find(guard, key);
@@ -160,7 +161,8 @@ impl<'g> Map<'g> {
         }
     }
 
-    fn remove(&self, guard: &'g Guard<'_>, key: u64) -> Option<u64> {
+    /// Takes a key out; returns its value.
+    pub(crate) fn remove(&self, guard: &'g Guard<'_>, key: u64) -> Option<u64> {
         loop {
             let (before, node, found) = self.find(guard, key);
             let node = node.filter(|_| found)?;

@@ -12,6 +12,8 @@ mod own_pacer;
 mod policies;
 #[path = "../examples/treiber_stack.rs"]
 mod treiber_stack;
+#[path = "../examples/weak_cache.rs"]
+mod weak_cache;
 
 /// One after the other: they have the same heap's name.
 #[test]
@@ -20,6 +22,7 @@ fn each_example_does_what_it_says() {
     treiber_stack::main();
     michael_scott_queue::main();
     ordered_map::main();
+    weak_cache::main();
     policies::main();
     own_pacer::main();
 }

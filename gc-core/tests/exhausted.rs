@@ -23,7 +23,10 @@ const LIMIT: usize = 4 << 20;
 
 #[test]
 fn a_full_heap_refuses_and_goes_on_after_a_collection() {
-    let heap = Heap::<Small>::builder().build(Blocks::with_limit(LIMIT), Threads::new()).unwrap();
+    let heap = Heap::<Small>::builder()
+        .checkmark(true)
+        .build(Blocks::with_limit(LIMIT), Threads::new())
+        .unwrap();
     let kept = {
         let guard = heap.enter();
         let mut last = guard.alloc(Node { words: [1; 16], next: GcCell::null() });

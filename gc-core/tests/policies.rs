@@ -40,6 +40,7 @@ macro_rules! node {
 fn a_stopped_world_lets_nobody_in() {
     node!(Stops);
     let heap: Heap<Stops> = Heap::builder()
+        .checkmark(true)
         .collection(Collection::StopTheWorld)
         .slice(1)
         .build(Blocks::new(), Threads::new())
@@ -88,6 +89,7 @@ fn a_stopped_world_lets_nobody_in() {
 fn a_world_that_cannot_stop_goes_on() {
     node!(Locks);
     let heap: Heap<Locks> = Heap::builder()
+        .checkmark(true)
         .collection(Collection::StopTheWorld)
         .build(Blocks::new(), Threads::new())
         .unwrap();
@@ -123,6 +125,7 @@ fn a_world_that_cannot_stop_goes_on() {
 fn a_stopped_world_sweeps_before_it_goes_on() {
     node!(Sweeps);
     let heap: Heap<Sweeps> = Heap::builder()
+        .checkmark(true)
         .collection(Collection::StopTheWorld)
         .build(Blocks::new(), Threads::new())
         .unwrap();
@@ -138,6 +141,7 @@ fn a_stopped_world_sweeps_before_it_goes_on() {
 fn a_heap_without_collections_asks_for_none() {
     node!(Never);
     let heap: Heap<Never> = Heap::builder()
+        .checkmark(true)
         .collection(Collection::Never)
         .pacer(Every(1 << 10))
         .build(Blocks::new(), Threads::new())
@@ -167,8 +171,11 @@ fn a_heap_without_collections_asks_for_none() {
 fn the_hybrid_barrier_logs_what_is_put_in() {
     node!(Logs);
     let marked = |barrier| {
-        let heap: Heap<Logs> =
-            Heap::builder().write_barrier(barrier).build(Blocks::new(), Threads::new()).unwrap();
+        let heap: Heap<Logs> = Heap::builder()
+            .checkmark(true)
+            .write_barrier(barrier)
+            .build(Blocks::new(), Threads::new())
+            .unwrap();
         let (holds, held) = mpsc::channel();
         let (go, gone) = mpsc::channel();
         thread::scope(|scope| {
@@ -200,6 +207,7 @@ fn a_memory_limit_alone_begins_cycles() {
     const LIMIT: u64 = 16 << 20;
     node!(Limited);
     let heap: Heap<Limited> = Heap::builder()
+        .checkmark(true)
         .pacer(Gogc::off().limit(LIMIT))
         .build(Blocks::new(), Threads::new())
         .unwrap();

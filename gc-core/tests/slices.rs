@@ -20,7 +20,7 @@ struct Table<'g> {
 
 #[test]
 fn a_long_array_is_marked_in_many_slices_and_whole() {
-    let heap = Heap::<Long>::builder().slice(16).checkmark(true);
+    let heap = Heap::<Long>::builder().checkmark(true).slice(16).checkmark(true);
     let heap = heap.build(Blocks::poisoned(), Threads::new()).unwrap();
     let root = {
         let guard = heap.enter();
@@ -51,7 +51,11 @@ fn a_long_array_is_marked_in_many_slices_and_whole() {
 #[test]
 fn pieces_lie_between_pauses() {
     gc_core::tag! { struct Counted; }
-    let heap = Heap::<Counted>::builder().slice(1).build(Blocks::new(), Threads::new()).unwrap();
+    let heap = Heap::<Counted>::builder()
+        .checkmark(true)
+        .slice(1)
+        .build(Blocks::new(), Threads::new())
+        .unwrap();
     let root = {
         let guard = heap.enter();
         guard.root(guard.alloc_slice((0..ITEMS).map(|_| GcCell::<u8, Counted>::null())))

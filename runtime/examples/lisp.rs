@@ -112,7 +112,7 @@ const STEPS: usize = 2_000;
 
 /// Runs a program: the expressions of `text`, one after the other. Returns what the last one gives, as
 /// text.
-fn run(text: &str) -> String {
+pub(crate) fn run(text: &str) -> String {
     let mut state: Root<State<'static>> = {
         let guard = gc::enter();
         let program = Reader { guard: &guard, rest: text }.list();

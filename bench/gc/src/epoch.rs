@@ -1,17 +1,21 @@
-//! crossbeam-epoch, with mimalloc: the same two structures, and the code that says what may be freed.
+//! crossbeam-epoch, with mimalloc: the same two structures, and the code that says what may be freed; and
+//! the ordered map of its family.
 
 use std::sync::atomic::Ordering;
 
 use bench_gc::Mutators;
+use bench_gc::maps::OrderedMap;
 use bench_gc::shared::Shared;
 use crossbeam_epoch::{self as epoch, Atomic, Owned, Shared as Pointer};
+use crossbeam_skiplist::SkipMap;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let request = harness::Request::from_args("epoch");
-    let known = bench_gc::shared::run(&request, &Epoch::new());
+    let known = bench_gc::shared::run(&request, &Epoch::new())
+        || bench_gc::maps::run_map(&request, &Ordered(SkipMap::new()));
     if !known {
         request.unknown();
     }
@@ -140,5 +144,27 @@ impl Shared for Epoch {
                 return Some(value);
             }
         }
+    }
+}
+
+struct Ordered(SkipMap<u64, u64>);
+
+impl Mutators for Ordered {
+    fn mutate(&self, count: usize, work: &(dyn Fn(usize) + Sync)) {
+        bench_gc::on_threads(count, work);
+    }
+}
+
+impl OrderedMap for Ordered {
+    fn insert(&self, key: u64, value: u64) {
+        self.0.insert(key, value);
+    }
+
+    fn remove(&self, key: u64) -> bool {
+        self.0.remove(&key).is_some()
+    }
+
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.get(&key).map(|entry| *entry.value())
     }
 }

@@ -6,12 +6,16 @@
 //! | [`batches`] | `list`, `graph`, `alloc-16`, `-64`, `-256` | [`Batches`](batches::Batches) |
 //! | [`live`] | `latency`, `cycle` | [`Live`](live::Live) |
 //! | [`shared`] | `stack`, `queue` | [`Shared`](shared::Shared) |
+//! | [`maps`] | `map`, `cache` | [`OrderedMap`](maps::OrderedMap), [`Cache`](maps::Cache) |
+//! | [`holders`] | `holders` | [`Guards`](holders::Guards) |
 //!
 //! A peer's program makes its heap, if it needs one, and offers the request to each group that it can
 //! run; the last word is [`Request::unknown`].
 
 pub mod batches;
+pub mod holders;
 pub mod live;
+pub mod maps;
 pub mod shared;
 pub mod trees;
 

@@ -2,11 +2,12 @@
 //! of its nodes.
 
 use std::ptr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, Weak};
 
 use bench_gc::Mutators;
 use bench_gc::batches::{Batches, CHAIN};
 use bench_gc::live::{Live, SUBTREE};
+use bench_gc::maps::{Cache, PAGES, RECENT, WORDS};
 use bench_gc::random;
 use bench_gc::trees::Trees;
 
@@ -17,7 +18,8 @@ fn main() {
     let request = harness::Request::from_args("mimalloc");
     let known = bench_gc::trees::run(&request, &Boxes)
         || bench_gc::batches::run(&request, &Boxes)
-        || bench_gc::live::run(&request, &Boxes);
+        || bench_gc::live::run(&request, &Boxes)
+        || bench_gc::maps::run_cache(&request, &Counted::new());
     if !known {
         request.unknown();
     }
@@ -189,5 +191,45 @@ impl Live for Boxes {
 
     fn collections(&self) -> Option<u64> {
         None
+    }
+}
+
+/// A cache of values with reference counts.
+struct Counted(Vec<Mutex<Weak<[u64; WORDS]>>>);
+
+impl Counted {
+    fn new() -> Self {
+        Self((0..PAGES).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl Mutators for Counted {
+    fn mutate(&self, count: usize, work: &(dyn Fn(usize) + Sync)) {
+        bench_gc::on_threads(count, work);
+    }
+}
+
+impl Cache for Counted {
+    type Recent = Vec<Option<Arc<[u64; WORDS]>>>;
+
+    fn recent(&self) -> Self::Recent {
+        vec![None; RECENT]
+    }
+
+    fn look_up(&self, key: usize, recent: &mut Self::Recent, place: usize) -> bool {
+        let mut slot = self.0[key].lock().expect("nobody panics here");
+        let found = slot.upgrade();
+        let was_there = found.is_some();
+        let page = found.unwrap_or_else(|| {
+            let mut words = [0; WORDS];
+            words[0] = key as u64;
+            let page = Arc::new(words);
+            *slot = Arc::downgrade(&page);
+            page
+        });
+        drop(slot);
+        assert_eq!(page[0], key as u64);
+        recent[place] = Some(page);
+        was_there
     }
 }

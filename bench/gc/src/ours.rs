@@ -1,6 +1,9 @@
 //! Ours: the runtime's collected heap, used by goroutines.
 
 mod collected;
+mod lisp;
+
+use std::time::Duration;
 
 use runtime::{Runtime, gc as library};
 
@@ -10,7 +13,12 @@ static ALLOCATOR: runtime::Alloc = runtime::Alloc::new();
 fn main() {
     let request = harness::Request::from_args("ours");
     let runtime = Runtime::builder().procs(2).build().expect("a runtime can be made");
-    runtime.run(|| collected::Collected::new(library::heap().clone()).run(&request));
+    runtime.run(|| {
+        let peer = collected::Collected::new(library::heap().clone());
+        if !(peer.run(&request) || lisp::run(&request, &peer)) {
+            request.unknown();
+        }
+    });
 }
 
 fn mutate(count: usize, work: &(dyn Fn(usize) + Sync)) {
@@ -23,4 +31,8 @@ fn mutate(count: usize, work: &(dyn Fn(usize) + Sync)) {
 
 fn collect(_: &library::Heap) {
     library::collect().expect("no guard is held");
+}
+
+fn sleep(time: Duration) {
+    runtime::sleep(time);
 }

@@ -2,6 +2,9 @@
 //! one thread to collect.
 
 mod collected;
+mod ordered;
+
+use std::time::Duration;
 
 use gc_core as library;
 use library::Collector;
@@ -14,7 +17,11 @@ fn main() {
     let request = harness::Request::from_args("ours-alone");
     let heap = library::Heap::new().expect("the first heap of this program");
     let collector = Collector::start(&heap).expect("a thread can be started");
-    collected::Collected::new(heap).run(&request);
+    let known = collected::Collected::new(heap.clone()).run(&request)
+        || bench_gc::maps::run_map(&request, &ordered::Ordered::new(heap));
+    if !known {
+        request.unknown();
+    }
     drop(collector);
 }
 
@@ -24,4 +31,8 @@ fn mutate(count: usize, work: &(dyn Fn(usize) + Sync)) {
 
 fn collect(heap: &library::Heap) {
     heap.collect().expect("no guard is held");
+}
+
+fn sleep(time: Duration) {
+    std::thread::sleep(time);
 }

@@ -2,7 +2,9 @@
 //! `crate::library` is `gc_core` or `runtime::gc`, and `crate::mutate` runs its mutators.
 
 mod batches;
+mod holders;
 mod live;
+mod maps;
 mod shared;
 mod trees;
 
@@ -16,24 +18,26 @@ pub(crate) struct Collected {
     heap: Heap,
     stack: Root<shared::Stack<'static>>,
     queue: Root<shared::Queue<'static>>,
+    pages: Root<maps::Pages<'static>>,
 }
 
 impl Collected {
     pub(crate) fn new(heap: Heap) -> Self {
         let guard = heap.enter();
         let (stack, queue) = (shared::Stack::root(&guard), shared::Queue::root(&guard));
+        let pages = maps::table(&guard);
         drop(guard);
-        Self { heap, stack, queue }
+        Self { heap, stack, queue, pages }
     }
 
-    pub(crate) fn run(&self, request: &Request) {
-        let known = bench_gc::trees::run(request, self)
+    /// Runs a row; false if it is nobody's here.
+    pub(crate) fn run(&self, request: &Request) -> bool {
+        bench_gc::trees::run(request, self)
             || bench_gc::batches::run(request, self)
             || bench_gc::live::run(request, self)
-            || bench_gc::shared::run(request, self);
-        if !known {
-            request.unknown();
-        }
+            || bench_gc::shared::run(request, self)
+            || bench_gc::maps::run_cache(request, self)
+            || bench_gc::holders::run(request, self)
     }
 }
 

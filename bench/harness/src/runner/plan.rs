@@ -77,6 +77,8 @@ pub struct Row {
     pub rounds: usize,
     /// Those of the area's peers that cannot do it.
     without: &'static [&'static str],
+    /// Those that can, if they are few.
+    only: Option<&'static [&'static str]>,
 }
 
 /// All rows in the order of the report. `bench/README.md` says what each does.
@@ -155,20 +157,31 @@ pub const ROWS: &[Row] = &[
     Row::new("cycle", Area::Gc, 3).without(&["gc-arena", "dumpster", "epoch", "mimalloc"]),
     Row::new("stack", Area::Gc, 5).without(&["gc-arena", "dumpster", "mimalloc"]),
     Row::new("queue", Area::Gc, 5).without(&["gc-arena", "dumpster", "mimalloc"]),
+    Row::new("map", Area::Gc, 5).only(&["ours-alone", "epoch"]),
+    Row::new("cache", Area::Gc, 5).only(&["ours", "ours-alone", "go", "mimalloc"]),
+    Row::new("lisp", Area::Gc, 3).only(&["ours"]),
+    Row::new("holders", Area::Gc, 3).only(&["ours", "ours-alone"]),
 ];
 
 impl Row {
     const fn new(name: &'static str, area: Area, rounds: usize) -> Self {
-        Self { name, area, rounds, without: &[] }
+        Self { name, area, rounds, without: &[], only: None }
     }
 
     const fn without(self, peers: &'static [&'static str]) -> Self {
         Self { without: peers, ..self }
     }
 
+    const fn only(self, peers: &'static [&'static str]) -> Self {
+        Self { only: Some(peers), ..self }
+    }
+
     /// Who runs it, ours first.
     pub fn peers(&self) -> impl Iterator<Item = &'static str> {
-        let without = self.without;
-        self.area.peers().iter().copied().filter(move |peer| !without.contains(peer))
+        let Self { without, only, .. } = *self;
+        let can = move |peer: &&str| {
+            !without.contains(peer) && only.is_none_or(|only| only.contains(peer))
+        };
+        self.area.peers().iter().copied().filter(can)
     }
 }
