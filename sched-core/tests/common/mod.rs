@@ -99,7 +99,9 @@ impl Sight {
             let now = self.monitor.cpu_time(view.id).map(|time| (view.switches, time));
             let still = now.is_some() && self.past[view.id] == now;
             self.past[view.id] = now;
-            if !still && view.slice_age >= self.slice {
+            // Who computes without a P has no slice left: it was taken for blocked.
+            let is_over = view.proc.is_none() || view.slice_age >= self.slice;
+            if !still && is_over {
                 self.monitor.request_preempt(view.id);
                 self.monitor.signal(view.id);
             } else if still && view.proc.is_some() && self.is_blocked(view.id) {
