@@ -3,6 +3,7 @@ package main
 import (
 	"math/bits"
 	"runtime"
+	"runtime/metrics"
 	"time"
 )
 
@@ -77,6 +78,7 @@ func latency() {
 	}
 	tree := buildBig(liveHeight() + subtree)
 	var all [mutators]delays
+	collectorBefore, busyBefore := cpuClasses()
 	before, cpu, began := collections(), processCPU(), time.Now()
 	mutate(mutators, func(number int) {
 		state := seed + uint64(number)
@@ -106,7 +108,22 @@ func latency() {
 	report("max", "µs", microseconds(all[0].max))
 	reportPeak()
 	report("collections", "", float64(collections()-before))
+	collector, busy := cpuClasses()
+	report("collector's share", "%", 100*(collector-collectorBefore)/(busy-busyBefore))
 	runtime.KeepAlive(tree)
+}
+
+// cpuClasses is the collector's CPU time and that of the whole process, by the runtime's own account, which
+// it brings up to date at the end of each collection. Sweep is not the collector's there.
+func cpuClasses() (collector, busy float64) {
+	samples := []metrics.Sample{
+		{Name: "/cpu/classes/gc/total:cpu-seconds"},
+		{Name: "/cpu/classes/total:cpu-seconds"},
+		{Name: "/cpu/classes/idle:cpu-seconds"},
+	}
+	metrics.Read(samples)
+	total, idle := samples[1].Value.Float64(), samples[2].Value.Float64()
+	return samples[0].Value.Float64(), total - idle
 }
 
 func collections() uint32 {

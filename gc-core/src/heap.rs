@@ -200,7 +200,7 @@ impl<H: Tag> Heap<H> {
 
     /// Sweeps about `spans` spans. True when none waits.
     pub fn sweep(&self, spans: usize) -> bool {
-        self.0.engine.space.sweep(spans)
+        self.0.sweep(spans)
     }
 
     /// Runs destructors of dead objects, on this thread, outside every lock, for as long as there

@@ -41,6 +41,12 @@ impl Histogram {
         self.0.iter_mut().zip(other.0).for_each(|(mine, theirs)| *mine += theirs);
     }
 
+    /// What was counted since an earlier reading of the same.
+    #[must_use]
+    pub fn since(&self, earlier: &Histogram) -> Histogram {
+        Self(core::array::from_fn(|bucket| self.0[bucket].saturating_sub(earlier.0[bucket])))
+    }
+
     /// How many were counted.
     pub fn count(&self) -> u64 {
         self.0.iter().sum()
@@ -104,6 +110,16 @@ mod tests {
             let found = histogram.percentile(99.0);
             assert!(found > time && found <= 2 * time, "{time:?} as {found:?}");
         }
+    }
+
+    #[test]
+    fn what_came_since_is_the_difference() {
+        let mut histogram = Histogram::default();
+        histogram.note(Duration::from_secs(1));
+        let earlier = histogram;
+        histogram.note(Duration::from_micros(1));
+        let since = histogram.since(&earlier);
+        assert_eq!((since.count(), since.percentile(100.0)), (1, Duration::from_nanos(1024)));
     }
 
     #[test]

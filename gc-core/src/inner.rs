@@ -114,6 +114,8 @@ pub(crate) struct Core<H: Tag> {
     panics: AtomicU64,
     assists: AtomicU64,
     destructed: AtomicU64,
+    /// Time in sweep after a cycle, in nanoseconds.
+    swept: AtomicU64,
     waker: Mutex<Option<Waker>>,
     pub(crate) crew: Crew,
     recruiter: Mutex<Waker>,
@@ -153,6 +155,7 @@ impl<H: Tag> Core<H> {
             panics: AtomicU64::new(0),
             assists: AtomicU64::new(0),
             destructed: AtomicU64::new(0),
+            swept: AtomicU64::new(0),
             waker: Mutex::new(None),
             crew: Crew::default(),
             recruiter: Mutex::new(Arc::new(|| ())),
@@ -383,16 +386,32 @@ impl<H: Tag> Core<H> {
         helped
     }
 
+    /// Sweeps about so many spans. True when none waits.
+    pub(crate) fn sweep(&self, spans: usize) -> bool {
+        let begin = Instant::now();
+        let done = self.engine.space.sweep(spans);
+        let time = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        // Relaxed: a statistic.
+        self.swept.fetch_add(time, Ordering::Relaxed);
+        done
+    }
+
     pub(crate) fn stats(&self) -> Stats {
-        let mut delays = Histogram::default();
-        self.world.each(&mut |local| local.add_delays(&mut delays));
+        let (mut delays, mut slow_paths) = (Histogram::default(), Duration::ZERO);
+        self.world.each(&mut |local| {
+            local.add_delays(&mut delays);
+            slow_paths += local.slow_paths();
+        });
+        let stats = lock(&self.stats).clone();
         Stats {
             delays,
+            slow_paths,
             // Relaxed: statistics.
             destructed: self.destructed.load(Ordering::Relaxed),
             panics: self.panics.load(Ordering::Relaxed),
             assists: self.assists.load(Ordering::Relaxed),
-            ..lock(&self.stats).clone()
+            sweep: stats.sweep + Duration::from_nanos(self.swept.load(Ordering::Relaxed)),
+            ..stats
         }
     }
 

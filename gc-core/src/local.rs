@@ -27,6 +27,8 @@ pub struct Local<S: Space> {
     counted: AtomicU64,
     /// The longest single thing the collector made a mutator do here, in nanoseconds.
     longest: AtomicU64,
+    /// Time in slow paths of allocations here, in nanoseconds. Written by the occupant.
+    slow_paths: AtomicU64,
     /// How often it made one do something that took how long.
     delays: Tally,
 }
@@ -45,6 +47,7 @@ impl<S: Space> Local<S> {
             allocated: AtomicU64::new(0),
             counted: AtomicU64::new(0),
             longest: AtomicU64::new(0),
+            slow_paths: AtomicU64::new(0),
             delays: Tally::default(),
         }
     }
@@ -91,12 +94,20 @@ impl<S: Space> Local<S> {
         sum.add(&self.delays.read());
     }
 
-    /// Notes how long the collector held a mutator up. Only the occupant calls it.
+    /// Time in slow paths of allocations here.
+    pub(crate) fn slow_paths(&self) -> Duration {
+        // Relaxed: a statistic.
+        Duration::from_nanos(self.slow_paths.load(Ordering::Relaxed))
+    }
+
+    /// Notes how long an allocation's slow path took. Only the occupant calls it.
     pub(crate) fn delayed(&self, time: Duration) {
         self.delays.note(time);
         let nanoseconds = time.as_nanos().try_into().unwrap_or(u64::MAX);
-        // Relaxed: a statistic.
+        // Relaxed, all: statistics; the sum has one writer.
         self.longest.fetch_max(nanoseconds, Ordering::Relaxed);
+        let sum = self.slow_paths.load(Ordering::Relaxed).saturating_add(nanoseconds);
+        self.slow_paths.store(sum, Ordering::Relaxed);
     }
 
     /// The longest delay noted since the last call.

@@ -31,7 +31,7 @@ pub use crate::histogram::Histogram;
 pub struct Record {
     /// The cycle's number, from 1.
     pub cycle: u64,
-    /// Finishing the former cycle's sweep.
+    /// Finishing the former cycle's sweep; if the world was stopped, this cycle's as well.
     pub sweep: Duration,
     /// Hands 1 and 2.
     pub hands: Duration,
@@ -51,6 +51,8 @@ pub struct Record {
     pub marked_objects: u64,
     /// Bytes in them.
     pub marked_bytes: u64,
+    /// The time of all who marked: workers, and mutators that assisted. The kernel's interruptions are in it.
+    pub work: Duration,
     /// Where the next cycle should end.
     pub goal: u64,
     /// When the next cycle begins.
@@ -102,6 +104,12 @@ pub struct Stats {
     pub cycles: u64,
     /// Time in roots, marking and hand 3.
     pub mark: Duration,
+    /// The sum of [`Record::work`].
+    pub work: Duration,
+    /// Time in slow paths of allocations, as in [`Record::longest_delay`]: what allocators sweep is in it.
+    pub slow_paths: Duration,
+    /// Time in the sweep of drivers and of the background, what it waits for others included.
+    pub sweep: Duration,
     /// Destructors run.
     pub destructed: u64,
     /// Destructors that panicked.
@@ -120,9 +128,31 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// The time that collection has taken from the processors so far: marking, slow paths of allocations and
+    /// sweep. Each stretch is measured on the wall, so it is too much rather than too little where threads are
+    /// more than processors. Destructors, handshakes and the barrier are not in it.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let kept = guard.root(guard.alloc([1u64; 8]));
+    /// drop(guard);
+    /// let before = heap.stats().time();
+    /// heap.collect().unwrap();
+    /// assert!(heap.stats().time() > before);
+    /// # drop(kept);
+    /// ```
+    pub fn time(&self) -> Duration {
+        self.work + self.slow_paths + self.sweep
+    }
+
     pub(crate) fn add(&mut self, record: &Record) {
         self.cycles += 1;
         self.mark += record.mark;
+        self.work += record.work;
+        self.sweep += record.sweep;
         self.longest_delay = self.longest_delay.max(record.longest_delay);
         self.waits.note(record.hands + record.last_hand);
         self.last = Some(*record);

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 
 use bench_gc::Mutators;
 use bench_gc::batches::{Batches, CHAIN};
+use bench_gc::live::{Live, SUBTREE};
 use bench_gc::random;
 use bench_gc::trees::Trees;
 use gc_arena::lock::Lock;
@@ -17,7 +18,8 @@ fn main() {
     let request = harness::Request::from_args("gc-arena");
     let heap = Heap;
     let known = request.row != "binary-trees-21" && bench_gc::trees::run(&request, &heap)
-        || bench_gc::batches::run(&request, &heap);
+        || bench_gc::batches::run(&request, &heap)
+        || bench_gc::live::run(&request, &heap);
     if !known {
         request.unknown();
     }
@@ -27,11 +29,14 @@ type Root = Arena<Rootable![Kept<'_>]>;
 
 #[derive(Collect)]
 #[collect(no_drop)]
-struct Kept<'gc>(Option<Gc<'gc, Tree<'gc>>>);
+struct Kept<'gc> {
+    tree: Option<Gc<'gc, Tree<'gc>>>,
+    live: Option<Gc<'gc, Big<'gc>>>,
+}
 
 thread_local! {
     /// One arena: what it holds is of one thread.
-    static ARENA: RefCell<Root> = RefCell::new(Arena::new(|_| Kept(None)));
+    static ARENA: RefCell<Root> = RefCell::new(Arena::new(|_| Kept { tree: None, live: None }));
 }
 
 struct Heap;
@@ -48,8 +53,9 @@ impl Heap {
 }
 
 impl Mutators for Heap {
-    fn mutate(&self, _: usize, _: &(dyn Fn(usize) + Sync)) {
-        unreachable!("an arena has one mutator");
+    /// An arena has one mutator: one after the other.
+    fn mutate(&self, count: usize, work: &(dyn Fn(usize) + Sync)) {
+        (0..count).for_each(work);
     }
 }
 
@@ -80,13 +86,65 @@ impl Trees for Heap {
 
     fn keep(&self, depth: u32) {
         ARENA.with_borrow_mut(|arena| {
-            arena.mutate_root(|gc, root| root.0 = Some(Tree::build(gc, depth)));
+            arena.mutate_root(|gc, root| root.tree = Some(Tree::build(gc, depth)));
         });
     }
 
     fn count(&self, _: &()) -> usize {
-        let count = |root: &Kept<'_>| root.0.expect("a tree is kept").count();
+        let count = |root: &Kept<'_>| root.tree.expect("a tree is kept").count();
         ARENA.with_borrow(|arena| arena.mutate(|_, root| count(root)))
+    }
+}
+
+#[derive(Collect)]
+#[collect(no_drop)]
+struct Big<'gc> {
+    children: [Lock<Option<Gc<'gc, Big<'gc>>>>; 2],
+    words: [u64; 6],
+}
+
+impl<'gc> Big<'gc> {
+    fn build(gc: &Mutation<'gc>, depth: u32) -> Gc<'gc, Self> {
+        let child = || Lock::new((depth > 0).then(|| Self::build(gc, depth - 1)));
+        Gc::new(gc, Self { children: [child(), child()], words: [depth.into(); 6] })
+    }
+}
+
+impl Live for Heap {
+    /// It is the arena's.
+    type Tree = ();
+
+    fn grow(&self, height: u32) {
+        ARENA.with_borrow_mut(|arena| {
+            arena.mutate_root(|gc, root| root.live = Some(Big::build(gc, height + SUBTREE)));
+            // The debt of so many nodes is not the first operation's.
+            arena.finish_cycle();
+        });
+    }
+
+    fn replace(&self, _: &(), height: u32, path: u64) {
+        ARENA.with_borrow_mut(|arena| {
+            arena.mutate(|gc, root| {
+                let mut at = root.live.expect("a tree lives");
+                for level in 0..height - 1 {
+                    let child = at.children[(path >> level & 1) as usize].get();
+                    at = child.expect("an inner node has both children");
+                }
+                let children = gc_arena::barrier::field!(Gc::write(gc, at), Big, children);
+                let place = children[(path >> (height - 1) & 1) as usize].unlock();
+                place.set(Some(Big::build(gc, SUBTREE)));
+            });
+            arena.collect_debt();
+        });
+    }
+
+    fn collect(&self) -> bool {
+        ARENA.with_borrow_mut(Arena::finish_cycle);
+        true
+    }
+
+    fn collections(&self) -> Option<u64> {
+        None
     }
 }
 

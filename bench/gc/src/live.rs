@@ -6,6 +6,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use gc_core::stats::Histogram as Delays;
 use harness::{Request, clock, process};
 use hdrhistogram::Histogram;
 
@@ -36,6 +37,35 @@ pub trait Live: Mutators + Sync {
 
     /// How many collections there were.
     fn collections(&self) -> Option<u64>;
+
+    /// What the collector says of itself, if it does.
+    fn account(&self) -> Option<Account> {
+        None
+    }
+}
+
+/// What a collector has done so far, by its own account.
+#[derive(Debug)]
+pub struct Account {
+    /// The time of marking, of allocations' slow paths and of sweep, if that is known.
+    pub time: Option<Duration>,
+    /// What it held mutators up by, action by action.
+    pub delays: Delays,
+}
+
+impl Account {
+    /// The collector's share of the processors, of which each mutator has one, and what it did to mutators,
+    /// since an earlier account.
+    fn report_since(&self, before: &Account, wall: Duration, request: &Request) {
+        if let (Some(before), Some(now)) = (before.time, self.time) {
+            let share = (now - before).as_secs_f64() / (wall * MUTATORS as u32).as_secs_f64();
+            request.report("collector's share", "%", share * 100.0);
+        }
+        let actions = self.delays.since(&before.delays);
+        for (name, percent) in [("action, p99.99", 99.99), ("action, longest", 100.0)] {
+            request.report(name, "µs", actions.percentile(percent).as_secs_f64() * 1e6);
+        }
+    }
 }
 
 /// Runs a row of this group; false if it is another's.
@@ -53,7 +83,8 @@ fn latency(request: &Request, peer: &impl Live, height: u32) {
     let time = Duration::from_secs(if request.quick { 1 } else { 10 });
     let tree = peer.grow(height);
     let delays = Mutex::new(Histogram::<u64>::new(3).expect("three digits can be kept"));
-    let (before, cpu, began) = (peer.collections(), clock::process_cpu(), Instant::now());
+    let (before, account) = (peer.collections(), peer.account());
+    let (cpu, began) = (clock::process_cpu(), Instant::now());
     peer.mutate(MUTATORS, &|number| {
         let mine = replace_for(peer, &tree, height, number as u64, time);
         delays.lock().expect("no mutator panics").add(mine).expect("both have the same shape");
@@ -69,6 +100,9 @@ fn latency(request: &Request, peer: &impl Live, height: u32) {
     request.report("peak", "MiB", process::peak_bytes() as f64 / (1 << 20) as f64);
     if let (Some(before), Some(after)) = (before, peer.collections()) {
         request.report("collections", "", (after - before) as f64);
+    }
+    if let (Some(before), Some(after)) = (account, peer.account()) {
+        after.report_since(&before, wall, request);
     }
 }
 

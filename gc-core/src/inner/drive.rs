@@ -146,6 +146,7 @@ impl<H: Tag> Core<H> {
         record.last_hand = watch.lap();
         if closed.is_some() {
             cycle.sweep();
+            record.sweep += watch.lap();
         }
         drop(closed);
         let Counts { objects, bytes: marked, time: work } = self.with(|_| self.crew.take_counts());
@@ -178,6 +179,7 @@ impl<H: Tag> Core<H> {
             heap_live: live,
             marked_objects: objects,
             marked_bytes: marked,
+            work,
             goal: target.goal,
             trigger: target.trigger,
             longest_delay: self.longest_delay(),

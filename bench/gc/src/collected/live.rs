@@ -1,6 +1,6 @@
 //! The live tree: nodes of 64 bytes, an operation under one guard.
 
-use bench_gc::live::{Live, SUBTREE};
+use bench_gc::live::{Account, Live, SUBTREE};
 
 use super::Collected;
 use crate::library::{Gc, GcCell, Guard, Root, Trace};
@@ -55,5 +55,10 @@ impl Live for Collected {
 
     fn collections(&self) -> Option<u64> {
         Some(self.heap.stats().cycles)
+    }
+
+    fn account(&self) -> Option<Account> {
+        let stats = self.heap.stats();
+        Some(Account { time: crate::time(&stats), delays: stats.delays })
     }
 }
