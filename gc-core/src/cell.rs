@@ -87,6 +87,17 @@ impl<'g, T, H: Tag> GcCell<'g, T, H> {
     }
 
     /// Stores a pointer and returns the former one.
+    ///
+    /// ```
+    /// use gc_core::{GcCell, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let (one, two) = (guard.alloc(1u64), guard.alloc(2));
+    /// let cell = guard.alloc(GcCell::new(Some(one)));
+    /// assert!(cell.swap(&guard, Some(two)) == Some(one));
+    /// assert!(cell.load() == Some(two));
+    /// ```
     #[inline]
     pub fn swap(&self, guard: &Guard<'_, H>, value: Pointer<'g, T, H>) -> Pointer<'g, T, H> {
         // SAFETY: just taken out of this cell.
@@ -106,6 +117,17 @@ impl<'g, T, H: Tag> GcCell<'g, T, H> {
     /// # Errors
     ///
     /// What the cell holds, if that is not `current`.
+    ///
+    /// ```
+    /// use gc_core::{GcCell, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let (one, two) = (guard.alloc(1u64), guard.alloc(2));
+    /// let cell = guard.alloc(GcCell::null());
+    /// assert!(cell.compare_exchange(&guard, None, Some(one)) == Ok(None));
+    /// assert!(cell.compare_exchange(&guard, None, Some(two)) == Err(Some(one)));
+    /// ```
     #[inline]
     pub fn compare_exchange(
         &self,

@@ -103,6 +103,22 @@ impl<K: Send + 'static, H: Tag> CleanupQueue<K, H> {
     /// # Errors
     ///
     /// [`HeapError::InsideGuard`]: the collection would wait for the caller's guard.
+    ///
+    /// ```
+    /// use gc_core::{CleanupQueue, Collector, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let collector = Collector::start(&heap).unwrap();
+    /// let closed = CleanupQueue::new(&heap);
+    /// {
+    ///     let guard = heap.enter();
+    ///     closed.register(&guard, guard.alloc(3u64), "descriptor 3");
+    /// }
+    /// assert_eq!(closed.watched(), 1);
+    /// heap.request();
+    /// assert_eq!(closed.take(), Ok("descriptor 3"));
+    /// assert_eq!(closed.watched(), 0);
+    /// ```
     pub fn take(&self) -> Result<K, HeapError> {
         if self.heap.is_inside_guard() {
             return Err(HeapError::InsideGuard);

@@ -113,6 +113,17 @@ impl Dump {
     }
 
     /// Why the object at an address is alive, for whoever has a dump but no pointer.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let root = guard.root(guard.alloc(Some(guard.alloc(7u64))));
+    /// let dump = guard.dump();
+    /// let leaf = dump.objects().iter().find(|object| object.edges == 0).unwrap();
+    /// assert_eq!(dump.path(leaf.address).unwrap().objects().len(), 2);
+    /// ```
     pub fn path(&self, address: usize) -> Option<Path> {
         let mut place = *self.places.get(&address)?;
         let mut path = vec![self.objects[place]];
@@ -152,6 +163,18 @@ impl fmt::Display for Path {
 
 impl<H: Tag> Guard<'_, H> {
     /// Walks the heap from its roots. Takes time and memory by the number of objects.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let roots = [1u64, 2, 3].map(|n| guard.root(guard.alloc(n)));
+    /// let dump = guard.dump();
+    /// let numbers = dump.types()[0];
+    /// assert_eq!((numbers.name, numbers.objects), ("u64", 3));
+    /// println!("{dump}");
+    /// ```
     pub fn dump(&self) -> Dump {
         let engine = &self.core().engine;
         let mut walk = Walk { space: &engine.space, objects: Vec::new(), places: HashMap::new() };

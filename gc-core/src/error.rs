@@ -3,6 +3,16 @@
 use core::{error, fmt};
 
 /// The space is exhausted. Gives back what should have gone into it.
+///
+/// ```
+/// use gc_core::{Heap, Plain, space::blocks::Blocks, world::threads::Threads};
+///
+/// let heap = Heap::<Plain>::builder().build(Blocks::with_limit(0), Threads::new()).unwrap();
+/// let guard = heap.enter();
+/// let refused = guard.try_alloc(String::from("not lost")).unwrap_err();
+/// assert_eq!(refused.to_string(), "the collected heap is exhausted");
+/// assert_eq!(refused.into_inner(), "not lost");
+/// ```
 pub struct AllocError<T>(T);
 
 /// The space is exhausted. Gives back the items that should have gone into it.

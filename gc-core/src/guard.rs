@@ -74,6 +74,22 @@ impl<'h, H: Tag> Guard<'h, H> {
     /// # Panics
     ///
     /// If the space is exhausted; [`try_alloc`](Self::try_alloc) returns that as a value.
+    ///
+    /// ```
+    /// use gc_core::{Gc, Heap, Plain, Trace};
+    ///
+    /// #[derive(Trace)]
+    /// struct Pair<'g> {
+    ///     left: Gc<'g, u64>,
+    ///     right: Gc<'g, u64>,
+    /// }
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let seven = guard.alloc(7);
+    /// let pair = guard.alloc(Pair { left: seven, right: guard.alloc(8) });
+    /// assert!(pair.left == seven && *pair.right == 8);
+    /// ```
     #[inline]
     pub fn alloc<'g, T>(&'g self, value: T) -> Gc<'g, T, H>
     where
@@ -123,6 +139,15 @@ impl<'h, H: Tag> Guard<'h, H> {
     ///
     /// If the space is exhausted; [`try_alloc_slice`](Self::try_alloc_slice) returns that as a
     /// value.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let squares = guard.alloc_slice((1..=3u64).map(|n| n * n));
+    /// assert_eq!(squares.as_slice(), [1, 4, 9]);
+    /// ```
     pub fn alloc_slice<'g, T>(&'g self, items: impl IntoIterator<Item = T>) -> Gc<'g, Slice<T>, H>
     where
         T: Trace<H> + Rebind<At<'g> = T>,
@@ -135,6 +160,14 @@ impl<'h, H: Tag> Guard<'h, H> {
     /// # Errors
     ///
     /// [`AllocError`] with the items.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, space::blocks::Blocks, world::threads::Threads};
+    ///
+    /// let heap = Heap::<Plain>::builder().build(Blocks::with_limit(0), Threads::new()).unwrap();
+    /// let guard = heap.enter();
+    /// assert_eq!(guard.try_alloc_slice(vec![7u64]).unwrap_err().into_inner(), [7]);
+    /// ```
     pub fn try_alloc_slice<'g, T>(
         &'g self,
         items: Vec<T>,
@@ -167,6 +200,15 @@ impl<'h, H: Tag> Guard<'h, H> {
     /// # Panics
     ///
     /// If the space is exhausted; [`try_alloc_str`](Self::try_alloc_str) returns that as a value.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let name = guard.alloc_str("gopher");
+    /// assert_eq!((name.as_str(), name.len()), ("gopher", 6));
+    /// ```
     pub fn alloc_str<'g>(&'g self, text: &str) -> Gc<'g, Str, H> {
         self.try_alloc_str(text).unwrap_or_else(|refused| refused.panic())
     }
@@ -190,6 +232,18 @@ impl<'h, H: Tag> Guard<'h, H> {
     }
 
     /// Keeps an object alive beyond the guard.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, Root};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let kept: Root<u64> = {
+    ///     let guard = heap.enter();
+    ///     guard.root(guard.alloc(7u64))
+    /// };
+    /// heap.collect().unwrap();
+    /// assert_eq!(*kept.get(&heap.enter()), 7);
+    /// ```
     pub fn root<'g, T>(&'g self, object: Gc<'g, T, H>) -> Root<T::At<'static>, H>
     where
         T: ?Sized + Pointee,

@@ -55,6 +55,18 @@ impl<T: ?Sized, H> Clone for Gc<'_, T, H> {
 impl<'g, T: ?Sized, H> Gc<'g, T, H> {
     /// The object, for as long as the guard is held (`Deref` gives it for as long as the `Gc`
     /// is borrowed).
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let text: &str = {
+    ///     let word = guard.alloc(String::from("goroutine"));
+    ///     word.get() // `&word` would end here
+    /// };
+    /// assert_eq!(text, "goroutine");
+    /// ```
     #[inline(always)]
     pub fn get(self) -> &'g T {
         // SAFETY: the object stays while the guard is held, that is for `'g`, and objects are

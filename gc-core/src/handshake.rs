@@ -176,6 +176,21 @@ impl Pin {
 }
 
 /// The epoch that new guards belong to.
+///
+/// ```
+/// use gc_core::handshake::{Counters, Epoch};
+/// use std::sync::atomic::{Ordering, fence};
+///
+/// let (epoch, counters) = (Epoch::default(), Counters::default());
+/// let barrier = || fence(Ordering::SeqCst);
+/// let pin = epoch.enter(&counters, barrier);
+/// let handshake = epoch.raise(barrier);
+/// let all = |each: &mut dyn FnMut(&Counters)| each(&counters);
+/// assert!(!handshake.is_complete(all), "a guard from before is held");
+/// // SAFETY: the pin is of this epoch and these counters, and is left once.
+/// unsafe { epoch.leave(&counters, pin) };
+/// assert!(handshake.is_complete(all));
+/// ```
 #[derive(Debug)]
 pub struct Epoch(AtomicUsize);
 

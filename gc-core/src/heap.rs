@@ -7,105 +7,39 @@
 //! A tag also bundles the parts that are chosen together: where objects lie ([`Space`]) and who
 //! mutates ([`World`]).
 
+mod builder;
+mod tag;
+
+pub use self::{
+    builder::HeapBuilder,
+    tag::{Claim, Plain, Tag},
+};
+
+#[cfg(doc)]
+use crate::world::World;
 use crate::{
     cycle::Pause,
     error::HeapError,
     guard::Guard,
-    inner::{Core, Options},
-    pacer::{Gogc, Pacer},
+    inner::Core,
+    pacer::Pacer,
     policy::{Collection, WriteBarrier},
     space::{Space, Usage, blocks::Blocks},
     stats::{Record, Stats, Waiting},
-    world::{World, threads::Threads},
+    world::threads::Threads,
 };
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
-
-/// Whether a tag's heap is alive. One `static` per tag.
-#[derive(Debug)]
-pub struct Claim(AtomicBool);
-
-impl Claim {
-    /// Nobody's yet.
-    #[expect(clippy::new_without_default, reason = "a claim is a static, never a default value")]
-    pub const fn new() -> Self {
-        Self(AtomicBool::new(false))
-    }
-
-    pub(crate) fn take(&self) -> bool {
-        // AcqRel: the former heap's end is before the new one's begin; pairs with `release`.
-        !self.0.swap(true, Ordering::AcqRel)
-    }
-
-    pub(crate) fn release(&self) {
-        // Release: as above.
-        self.0.store(false, Ordering::Release);
-    }
-}
-
-/// Names a heap, and bundles its parts. [`tag!`](crate::tag) makes one.
-///
-/// # Safety
-///
-/// `claim` returns the same claim every time, and no other tag returns it.
-pub unsafe trait Tag: Sized + Send + Sync + 'static {
-    /// Where objects lie.
-    type Space: Space;
-    /// Who mutates.
-    type World: World<Self::Space>;
-
-    /// Whether the tag's heap is alive.
-    fn claim() -> &'static Claim;
-}
-
-/// Declares a [`Tag`] for a heap of plain threads with memory from `malloc`.
-///
-/// ```
-/// use gc_core::{Heap, HeapError};
-///
-/// gc_core::tag! {
-///     /// The heap of the parser.
-///     pub struct Parser;
-/// }
-///
-/// let heap = Heap::<Parser>::new().unwrap();
-/// assert_eq!(Heap::<Parser>::new().unwrap_err(), HeapError::TagInUse);
-/// drop(heap);
-/// Heap::<Parser>::new().unwrap();
-/// ```
-#[macro_export]
-macro_rules! tag {
-    ($(#[$meta:meta])* $visibility:vis struct $name:ident;) => {
-        $(#[$meta])*
-        #[derive(Debug)]
-        $visibility struct $name;
-
-        // SAFETY: the claim is a static of its own, declared here.
-        unsafe impl $crate::Tag for $name {
-            type Space = $crate::space::blocks::Blocks;
-            type World = $crate::world::threads::Threads;
-
-            fn claim() -> &'static $crate::Claim {
-                static CLAIM: $crate::Claim = $crate::Claim::new();
-                &CLAIM
-            }
-        }
-    };
-}
-
-tag! {
-    /// The tag of programs with one heap of plain threads: what `Gc<'g, T>` means when no tag
-    /// is named.
-    pub struct Plain;
-}
+use std::{fmt, sync::Arc, time::Duration};
 
 /// A handle to a collected heap. Clones share it.
+///
+/// ```
+/// use gc_core::{Heap, Plain};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let same = heap.clone();
+/// let root = same.enter().root(same.enter().alloc(7u64));
+/// assert_eq!((heap.roots(), *root.get(&heap.enter())), (1, 7));
+/// ```
 pub struct Heap<H: Tag = Plain>(Arc<Core<H>>);
 
 impl<H: Tag<Space = Blocks, World = Threads>> Heap<H> {
@@ -126,7 +60,7 @@ impl<H: Tag> Heap<H> {
 
     /// Choices to make before the heap begins.
     pub fn builder() -> HeapBuilder<H> {
-        HeapBuilder { options: Options::default(), tag: std::marker::PhantomData }
+        HeapBuilder::new()
     }
 
     /// Enters a guard. Guards nest.
@@ -136,6 +70,16 @@ impl<H: Tag> Heap<H> {
     /// hundred objects first; if there is nothing to mark just then, it may wait for up to 10 ms, if
     /// nobody else is ready. With [`Collection::StopTheWorld`] the outermost guard waits for the end of a
     /// collection that has begun.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let outer = heap.enter();
+    /// let seven = outer.alloc(7u64);
+    /// drop(heap.enter()); // guards nest
+    /// assert_eq!(*seven, 7);
+    /// ```
     #[inline]
     pub fn enter(&self) -> Guard<'_, H> {
         self.0.relieve();
@@ -150,6 +94,19 @@ impl<H: Tag> Heap<H> {
     /// # Errors
     ///
     /// [`HeapError::InsideGuard`], [`HeapError::Disabled`], [`HeapError::Broken`]
+    ///
+    /// ```
+    /// use gc_core::{Heap, HeapError, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let kept = guard.root(guard.alloc([1u64; 8]));
+    /// guard.alloc([2u64; 8]);
+    /// assert_eq!(heap.collect().unwrap_err(), HeapError::InsideGuard);
+    /// drop(guard);
+    /// assert_eq!(heap.collect().unwrap().marked_objects, 1);
+    /// assert_eq!(kept.get(&heap.enter())[7], 1);
+    /// ```
     pub fn collect(&self) -> Result<Record, HeapError> {
         self.collect_with(|pause| self.0.pause(pause))
     }
@@ -159,6 +116,22 @@ impl<H: Tag> Heap<H> {
     /// # Errors
     ///
     /// [`HeapError::InsideGuard`], [`HeapError::Disabled`], [`HeapError::Broken`]
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, cycle::Pause};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let leaves = heap.enter().root(heap.enter().alloc_slice(0..9u64));
+    /// let mut slices = 0;
+    /// let record = heap
+    ///     .collect_with(|pause| match pause {
+    ///         Pause::Slice => slices += 1, // a good moment to do something else
+    ///         _ => std::thread::yield_now(),
+    ///     })
+    ///     .unwrap();
+    /// assert_eq!((record.marked_objects, leaves.get(&heap.enter()).len()), (1, 9));
+    /// assert!(slices > 0);
+    /// ```
     pub fn collect_with(&self, mut pause: impl FnMut(Pause)) -> Result<Record, HeapError> {
         let record = self.0.cycle(&mut pause)?;
         while !self.sweep(16) {
@@ -173,6 +146,20 @@ impl<H: Tag> Heap<H> {
     /// # Errors
     ///
     /// [`HeapError::InsideGuard`], [`HeapError::Disabled`], [`HeapError::Broken`]
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.request();
+    /// if heap.is_requested() {
+    ///     heap.cycle(|_| std::thread::yield_now()).unwrap();
+    ///     while !heap.sweep(32) {}
+    ///     heap.run_destructors(usize::MAX);
+    /// }
+    /// assert_eq!(heap.stats().cycles, 1);
+    /// assert!(!heap.is_requested());
+    /// ```
     pub fn cycle(&self, mut pause: impl FnMut(Pause)) -> Result<Record, HeapError> {
         self.0.cycle(&mut pause)
     }
@@ -206,6 +193,17 @@ impl<H: Tag> Heap<H> {
     /// Runs destructors of dead objects, on this thread, outside every lock, for as long as there
     /// are some or until `at_least` have run. Returns how many ran. Panics in them are caught
     /// and counted.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.enter().alloc(String::from("memory of its own"));
+    /// heap.collect().unwrap();
+    /// assert_eq!(heap.usage().doomed, 1);
+    /// assert_eq!(heap.run_destructors(usize::MAX), 1);
+    /// assert_eq!(heap.usage().doomed, 0);
+    /// ```
     pub fn run_destructors(&self, at_least: usize) -> usize {
         self.0.run_destructors(at_least)
     }
@@ -221,11 +219,44 @@ impl<H: Tag> Heap<H> {
     }
 
     /// Whether the heap has grown beyond its goal by so much that guards are held up.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, pacer::Every};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.set_pacer(Every(1 << 16)); // and nobody collects
+    /// let guard = heap.enter();
+    /// for n in 0..20_000u64 {
+    ///     guard.alloc([n; 8]);
+    /// }
+    /// drop(guard);
+    /// assert!(heap.is_outrun());
+    /// heap.collect().unwrap();
+    /// assert!(!heap.is_outrun());
+    /// ```
     pub fn is_outrun(&self) -> bool {
         self.0.pace.is_outrun()
     }
 
     /// The handshake that a cycle has been waiting in, if it did not end at the first look.
+    ///
+    /// ```
+    /// use gc_core::{Collector, Heap, Plain, world::World};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let collector = Collector::start(&heap).unwrap();
+    /// let guard = heap.enter();
+    /// heap.request();
+    /// let waiting = loop {
+    ///     match heap.waiting() {
+    ///         Some(waiting) => break waiting,
+    ///         None => std::thread::yield_now(),
+    ///     }
+    /// };
+    /// assert_eq!(heap.world().nesting(|task| task.epoch()), Some(waiting.epoch), "it is us");
+    /// drop(guard);
+    /// drop(collector);
+    /// ```
     pub fn waiting(&self) -> Option<Waiting> {
         self.0.waiting()
     }
@@ -236,11 +267,32 @@ impl<H: Tag> Heap<H> {
     }
 
     /// What the space holds.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.enter().alloc_slice(0..1000u64);
+    /// assert!(heap.live_bytes() >= 8000 && heap.usage().held_bytes >= 8000);
+    /// heap.collect().unwrap();
+    /// assert_eq!(heap.live_bytes(), 0);
+    /// ```
     pub fn usage(&self) -> Usage {
         self.0.engine.space.usage()
     }
 
     /// What happened so far.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.collect().unwrap();
+    /// let stats = heap.stats();
+    /// assert_eq!((stats.cycles, stats.waits.count()), (1, 1));
+    /// assert_eq!(stats.last.unwrap().cycle, 1);
+    /// println!("cycles waited {}, mutators were held up {}", stats.waits, stats.delays);
+    /// ```
     pub fn stats(&self) -> Stats {
         self.0.stats()
     }
@@ -261,6 +313,14 @@ impl<H: Tag> Heap<H> {
     }
 
     /// Where objects lie.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.space().set_limit(0);
+    /// assert!(heap.enter().try_alloc(7u64).is_err());
+    /// ```
     pub fn space(&self) -> &H::Space {
         &self.0.engine.space
     }
@@ -300,6 +360,21 @@ impl<H: Tag> Heap<H> {
 
     /// Calls `wake` whenever a cycle is asked for, from whatever task asked, outside
     /// [`World::with`]. Replaces a former one; `None` takes it away.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    /// use std::{sync::Arc, thread};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let driver = thread::current();
+    /// heap.set_waker(Some(Arc::new(move || driver.unpark())));
+    /// heap.request(); // as another thread would, when the heap has grown
+    /// while !heap.is_requested() {
+    ///     thread::park();
+    /// }
+    /// heap.cycle(|_| thread::yield_now()).unwrap();
+    /// assert_eq!(heap.stats().cycles, 1);
+    /// ```
     pub fn set_waker(&self, wake: Option<Arc<dyn Fn() + Send + Sync>>) {
         self.0.set_waker(wake);
     }
@@ -314,70 +389,5 @@ impl<H: Tag> Clone for Heap<H> {
 impl<H: Tag> fmt::Debug for Heap<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Heap").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-/// Choices to make before a heap begins. Comes from [`Heap::builder`].
-pub struct HeapBuilder<H: Tag> {
-    options: Options,
-    tag: std::marker::PhantomData<fn() -> H>,
-}
-
-impl<H: Tag> HeapBuilder<H> {
-    /// When cycles begin. Default: [`Gogc`] with 100 percent.
-    pub fn pacer(mut self, pacer: impl Pacer + 'static) -> Self {
-        self.options.pacer = Box::new(pacer);
-        self
-    }
-
-    /// [`Gogc`] with this percentage.
-    pub fn gogc(self, percent: u32) -> Self {
-        self.pacer(Gogc::new(percent))
-    }
-
-    /// Who runs while the collector marks. Default: [`Collection::Concurrent`].
-    pub fn collection(mut self, collection: Collection) -> Self {
-        self.options.collection = collection;
-        self
-    }
-
-    /// What stores log while it marks. Default: [`WriteBarrier::Deletion`].
-    pub fn write_barrier(mut self, barrier: WriteBarrier) -> Self {
-        self.options.write_barrier = barrier;
-        self
-    }
-
-    /// How many objects are marked between two pauses of the driver. Default: 1024.
-    pub fn slice(mut self, objects: usize) -> Self {
-        self.options.slice = objects.max(1);
-        self
-    }
-
-    /// Marks everything a second time at the end of each cycle, with a simpler algorithm, and
-    /// panics in the driver if an object was overlooked. Default: off.
-    pub fn checkmark(mut self, on: bool) -> Self {
-        self.options.checkmark = on;
-        self
-    }
-
-    /// Calls `report` at the end of each cycle, on the driver.
-    pub fn on_cycle(mut self, report: impl Fn(&Record) + Send + Sync + 'static) -> Self {
-        self.options.report = Some(Box::new(report));
-        self
-    }
-
-    /// Begins the heap.
-    ///
-    /// # Errors
-    ///
-    /// [`HeapError::TagInUse`]
-    pub fn build(self, space: H::Space, world: H::World) -> Result<Heap<H>, HeapError> {
-        Core::new(space, world, self.options).map(|core| Heap(Arc::new(core)))
-    }
-}
-
-impl<H: Tag> fmt::Debug for HeapBuilder<H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HeapBuilder").field("options", &self.options).finish()
     }
 }

@@ -37,6 +37,17 @@ impl Histogram {
     }
 
     /// Adds another's counts.
+    ///
+    /// ```
+    /// use gc_core::stats::Histogram;
+    /// use std::time::Duration;
+    ///
+    /// let (mut all, mut one) = (Histogram::default(), Histogram::default());
+    /// one.note(Duration::from_micros(3));
+    /// all.add(&one);
+    /// all.add(&one);
+    /// assert_eq!(all.count(), 2);
+    /// ```
     pub fn add(&mut self, other: &Histogram) {
         self.0.iter_mut().zip(other.0).for_each(|(mine, theirs)| *mine += theirs);
     }

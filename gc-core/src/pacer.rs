@@ -61,6 +61,35 @@ pub struct Target {
 }
 
 /// Decides when cycles begin.
+///
+/// ```
+/// use gc_core::{Heap, Plain, pacer::{Facts, Pacer, Target}};
+///
+/// /// Twice what survived, and no hurry.
+/// struct Double;
+///
+/// impl Pacer for Double {
+///     fn first(&self) -> Target {
+///         self.target(1 << 20)
+///     }
+///
+///     fn next(&mut self, facts: Facts) -> Target {
+///         self.target(facts.live.max(1 << 20) * 2)
+///     }
+/// }
+///
+/// impl Double {
+///     fn target(&self, goal: u64) -> Target {
+///         Target { trigger: goal / 8 * 7, goal, assist: u64::MAX }
+///     }
+/// }
+///
+/// let heap = Heap::<Plain>::builder()
+///     .pacer(Double)
+///     .build(Default::default(), Default::default())
+///     .unwrap();
+/// assert_eq!(heap.collect().unwrap().goal, 2 << 20);
+/// ```
 pub trait Pacer: Send {
     /// The target before the first cycle.
     fn first(&self) -> Target;

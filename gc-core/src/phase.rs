@@ -86,6 +86,19 @@ impl Reading {
 }
 
 /// The word itself. Only the driver of a cycle moves the phase; anyone sets `dirty`.
+///
+/// ```
+/// use gc_core::phase::{Phase, PhaseWord};
+///
+/// let word = PhaseWord::default();
+/// word.switch_on(false);
+/// word.begin_mark();
+/// word.set_dirty();
+/// assert_eq!(word.finish(), None, "something was marked: another round");
+/// word.clear_dirty();
+/// assert_eq!(word.finish(), Some(2));
+/// assert_eq!(word.read().phase(), Phase::Off);
+/// ```
 #[derive(Debug)]
 pub struct PhaseWord(AtomicU64);
 

@@ -58,6 +58,17 @@ impl<T: ?Sized, H: Tag> Root<T, H> {
     }
 
     /// The object, for as long as the guard is held.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, Root};
+    /// use std::thread;
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let root: Root<u64> = heap.enter().root(heap.enter().alloc(7u64));
+    /// let elsewhere = heap.clone();
+    /// let seen = thread::spawn(move || *root.get(&elsewhere.enter())).join();
+    /// assert_eq!(seen.unwrap(), 7);
+    /// ```
     #[inline]
     pub fn get<'g>(&self, _guard: &'g Guard<'_, H>) -> Gc<'g, T::At<'g>, H>
     where

@@ -26,6 +26,17 @@ pub use crate::histogram::Histogram;
 /// | `objects` | [`marked_objects`](Self::marked_objects) |
 /// | `rounds` | [`rounds`](Self::rounds) |
 /// | `longest delay` | [`longest_delay`](Self::longest_delay) |
+///
+/// ```
+/// use gc_core::{Heap, Plain};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let kept = heap.enter().root(heap.enter().alloc(7u64));
+/// let record = heap.collect().unwrap();
+/// assert_eq!((record.cycle, record.marked_objects), (1, 1));
+/// assert_eq!(record.heap_live, heap.live_bytes());
+/// assert!(record.to_string().starts_with("gc 1: sweep "));
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Record {

@@ -194,6 +194,35 @@ fn trace_items<T: Trace<H>, H: Tag>(items: NonNull<u8>, length: usize, tracer: &
 ///    change while the object is shared.
 /// 3. All its edges are of heaps with tag `H`.
 /// 4. Its destructor does not follow edges, and holds no borrowed data to follow.
+///
+/// A container that the derive cannot see into does it by hand:
+///
+/// ```
+/// use gc_core::{Gc, Heap, Plain, Rebind, Root, Trace, trace::Tracer};
+/// use std::collections::VecDeque;
+///
+/// struct Queue<'g>(VecDeque<Gc<'g, u64>>);
+///
+/// // SAFETY: all edges are visited; a shared queue does not change; there is no destructor of its own.
+/// unsafe impl Trace for Queue<'_> {
+///     fn trace(&self, tracer: &mut Tracer) {
+///         self.0.iter().for_each(|edge| edge.trace(tracer));
+///     }
+/// }
+///
+/// // SAFETY: the lifetime is that of the edges, and nothing else differs.
+/// unsafe impl Rebind for Queue<'_> {
+///     type At<'a> = Queue<'a>;
+/// }
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let queue: Root<Queue<'static>> = {
+///     let guard = heap.enter();
+///     guard.root(guard.alloc(Queue([guard.alloc(1), guard.alloc(2)].into())))
+/// };
+/// assert_eq!(heap.collect().unwrap().marked_objects, 3);
+/// assert_eq!(*queue.get(&heap.enter()).0[1], 2);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot lie in the collected heap `{H}`",
     label = "this does not implement `Trace<{H}>`",

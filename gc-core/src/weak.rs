@@ -127,6 +127,16 @@ impl<H: Tag> Guard<'_, H> {
     /// # Panics
     ///
     /// If the space is exhausted; [`try_downgrade`](Self::try_downgrade) returns that as a value.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let object = guard.alloc(7u64);
+    /// let weak = guard.downgrade(object);
+    /// assert!(weak.upgrade(&guard) == Some(object), "our hands keep it");
+    /// ```
     pub fn downgrade<'g, T>(&'g self, object: Gc<'g, T, H>) -> GcWeak<'g, T, H>
     where
         T: Send + Sync + Rebind<At<'g> = T>,

@@ -30,6 +30,17 @@ use core::{
 ///
 /// Written by its task alone; anyone may read it, so that a dump can find who delays a cycle, and a
 /// scheduler can run that one first. 0: none.
+///
+/// ```
+/// use gc_core::{Heap, Plain, world::World};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let depth = || heap.world().nesting(|task| task.depth());
+/// let guards = (heap.enter(), heap.enter());
+/// assert_eq!(depth(), 2);
+/// drop(guards);
+/// assert_eq!(depth(), 0);
+/// ```
 #[derive(Default, Debug)]
 #[repr(transparent)]
 pub struct Nesting(AtomicU64);

@@ -41,6 +41,16 @@ const TRACER: u64 = 1 << 32;
 const READERS: u64 = TRACER - READER;
 
 /// The word of a lock. See the [module](self).
+///
+/// ```
+/// use gc_core::lock::raw::{RawLock, Want};
+///
+/// let lock = RawLock::new();
+/// assert!(lock.try_take(Want::Shared) && lock.try_take(Want::Shared));
+/// assert!(!lock.try_take(Want::Exclusive));
+/// assert!(!lock.leave(Want::Shared) && !lock.leave(Want::Shared), "nobody is to be woken");
+/// assert!(lock.try_take(Want::Exclusive));
+/// ```
 #[derive(Debug)]
 pub struct RawLock(AtomicU64);
 

@@ -47,6 +47,14 @@ impl Schedule {
     pub const NONE: Self = Self { from: u64::MAX, to: u64::MAX, expected: 0, whole: 0 };
 
     /// The line from here to a goal. `expected`: what the cycle before marked, 0 if there was none.
+    ///
+    /// ```
+    /// use gc_core::pacer::Schedule;
+    ///
+    /// let line = Schedule::new(150, 200, 80);
+    /// assert_eq!(line, Schedule { from: 150, to: 200, expected: 80, whole: 150 });
+    /// assert_eq!(Schedule::new(160, 160, 80).to, 170, "late: a sixteenth beyond");
+    /// ```
     pub fn new(live: u64, goal: u64, expected: u64) -> Self {
         let expected = if expected == 0 { live } else { expected.min(live) };
         Self { from: live, to: goal.max(live + live / 16), expected, whole: live }

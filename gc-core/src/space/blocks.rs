@@ -21,7 +21,7 @@
 //!
 //! # Memory
 //!
-//! Large objects go back to the allocator when they are swept; blocks go back to the [pool], which keeps as
+//! Large objects go back to the allocator when they are swept; blocks go back to the pool, which keeps as
 //! many as are in use and gives the rest back.
 
 #[path = "block.rs"]
@@ -118,6 +118,16 @@ impl fmt::Debug for Cache {
 }
 
 /// Blocks of typed cells. See the [module](self).
+///
+/// ```
+/// use gc_core::{Heap, Plain, space::blocks::Blocks, world::threads::Threads};
+///
+/// let blocks = Blocks::with_limit(4 << 20);
+/// let heap = Heap::<Plain>::builder().build(blocks, Threads::new()).unwrap();
+/// assert!(heap.enter().try_alloc_slice(vec![0u8; 8 << 20]).is_err());
+/// heap.space().set_limit(16 << 20);
+/// assert!(heap.enter().try_alloc_slice(vec![0u8; 8 << 20]).is_ok());
+/// ```
 #[derive(Debug)]
 pub struct Blocks {
     central: Mutex<Central>,

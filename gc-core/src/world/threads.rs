@@ -109,6 +109,17 @@ impl<S: Space> Threads<S> {
     }
 
     /// How many local states there are, those without a thread included.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    /// use std::thread;
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// for _ in 0..3 {
+    ///     thread::scope(|scope| scope.spawn(|| *heap.enter().alloc(7u64)).join().unwrap());
+    /// }
+    /// assert_eq!(heap.world().members(), 1, "a thread that ends leaves its state to the next");
+    /// ```
     pub fn members(&self) -> usize {
         self.lock().len()
     }
