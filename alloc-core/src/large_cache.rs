@@ -30,7 +30,7 @@
 //! there. The page heap also empties it before it grows and at the limit, so that no run is broken
 //! by a span that nobody uses while memory is short.
 //!
-//! A cache has one slot of its own before these ([`kept`](crate::kept)).
+//! A cache has one slot of its own before these (`kept.rs`).
 //!
 //! Rejected: a list in each cache, without any atomic. It saves two exchanges, some ten nanoseconds, and costs
 //! a bound per thread (64 idle threads hold 64 times as much), a way to age it that the thread itself

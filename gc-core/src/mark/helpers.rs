@@ -10,7 +10,7 @@
 
 use crate::sync::{AtomicUsize, Ordering};
 
-/// A count of helpers. See the [module](self).
+/// A count of helpers. The essay of its file says how.
 ///
 /// ```
 /// use gc_core::mark::Helpers;
