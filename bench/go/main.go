@@ -35,6 +35,7 @@ var rows = map[string]func(){
 	"sleeps":          sleeps,
 	"blocking":        blocking,
 	"announced":       announced,
+	"hand-off":        handOff,
 	"idle":            idle,
 	"ticker-idle":     func() { ticker(0, 0) },
 	"ticker":          func() { ticker(1, 64) },

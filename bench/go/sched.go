@@ -202,6 +202,32 @@ func block(each time.Duration) {
 	}
 }
 
+// handOff: a goroutine blocks on the only processor, and another is ready.
+func handOff() {
+	runtime.GOMAXPROCS(1)
+	delays := make([]time.Duration, count(200))
+	for i := range delays {
+		var blocked sync.WaitGroup
+		blocked.Go(func() {
+			var began, ran time.Time
+			var other sync.WaitGroup
+			other.Go(func() { ran = time.Now() })
+			began = time.Now()
+			sleepInKernel(20 * time.Millisecond)
+			other.Wait()
+			delays[i] = ran.Sub(began)
+		})
+		blocked.Wait()
+	}
+	slices.Sort(delays)
+	for _, each := range []struct {
+		name string
+		q    float64
+	}{{"p50", 0.5}, {"p99", 0.99}, {"max", 1}} {
+		report(each.name, "ms", microseconds(quantile(delays, each.q))/1e3)
+	}
+}
+
 // sleepInKernel is a system call of which the scheduler knows nothing but that it is one.
 func sleepInKernel(span time.Duration) {
 	left := syscall.NsecToTimespec(span.Nanoseconds())

@@ -5,6 +5,7 @@
 //! the same for Go.
 
 mod handover;
+mod monitor;
 mod ticks;
 mod waiting;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 use harness::Request;
 
 pub use handover::{Select, VALUES, select};
+pub use monitor::{HandOff, Monitored, hand_off, monitor};
 pub use ticks::Ticks;
 pub use waiting::{Announce, Futures, announced, parked_futures, spawn_futures};
 

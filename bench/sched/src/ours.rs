@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bench_sched::{Announce, Futures, Scheduler, Select, Ticks};
+use bench_sched::{Announce, Futures, HandOff, Monitored, Scheduler, Select, Ticks};
 use runtime::chan::Sender;
 use runtime::sync::{Mutex, WaitGroup};
 use runtime::{JoinHandle, Runtime, chan, go, select, spawn_future, yield_now};
@@ -21,6 +21,8 @@ fn main() {
             "select-4" => bench_sched::select::<Ours>(request, 128),
             "select-4-tight" => bench_sched::select::<Ours>(request, 0),
             "announced" => bench_sched::announced::<Ours>(request),
+            "hand-off" => bench_sched::hand_off::<Ours>(request),
+            "monitor" => bench_sched::monitor::<Ours>(request),
             _ => return false,
         }
         true
@@ -232,6 +234,24 @@ impl Announce for Ours {
             let one = |_| go(move || runtime::blocking(|| thread::sleep(each)));
             (0..tasks).map(one).collect::<Vec<_>>().into_iter().for_each(join);
         });
+    }
+}
+
+impl HandOff for Ours {
+    fn hand_off(&self, times: usize, each: Duration) -> Vec<Duration> {
+        let one = move || {
+            let other = go(Instant::now);
+            let began = Instant::now();
+            thread::sleep(each);
+            join(other) - began
+        };
+        self.0.run(|| (0..times).map(|_| join(go(one))).collect())
+    }
+}
+
+impl Monitored for Ours {
+    fn awake(&self) -> Duration {
+        self.0.stats().monitor.awake
     }
 }
 
