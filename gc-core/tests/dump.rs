@@ -1,10 +1,10 @@
 //! A dump tells who is there, and why.
 
 use gc_core::{
-    Gc, GcCell, GcMutex, Heap, Trace, space::blocks::Blocks, stats::Histogram,
+    Gc, GcCell, GcMutex, Heap, Trace, policy::Collection, space::blocks::Blocks, stats::Histogram,
     world::threads::Threads,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 gc_core::tag! { struct Dumped; }
 
@@ -75,4 +75,32 @@ fn delays_and_waits_are_counted() {
     both.add(&stats.delays);
     both.add(&stats.waits);
     assert_eq!(both.count(), stats.delays.count() + 2);
+}
+
+/// One thread does everything, so no stretch is counted twice if the sum is no more than what passed.
+#[test]
+fn the_time_of_collection_is_the_sum_of_its_parts() {
+    gc_core::tag! { struct Clocked; }
+    for collection in [Collection::Concurrent, Collection::StopTheWorld] {
+        let began = Instant::now();
+        let heap = Heap::<Clocked>::builder().collection(collection);
+        let heap = heap.build(Blocks::new(), Threads::new()).unwrap();
+        let guard = heap.enter();
+        let kept: Vec<_> = (0..10_000u64).map(|n| guard.root(guard.alloc([n; 8]))).collect();
+        (0..10_000u64).for_each(|n| _ = guard.alloc([n; 8]));
+        drop(guard);
+        let before = heap.stats();
+        assert!(!before.slow_paths.is_zero(), "{before:?}");
+        assert_eq!((before.work, before.sweep), (Duration::ZERO, Duration::ZERO));
+        let records = [heap.collect().unwrap(), heap.collect().unwrap()];
+        let (after, passed) = (heap.stats(), began.elapsed());
+        assert!(records.iter().all(|record| !record.work.is_zero()), "{records:?}");
+        assert!(after.slow_paths >= after.longest_delay, "{after:?}");
+        assert_eq!(after.work, records[0].work + records[1].work);
+        assert!(after.sweep > records[0].sweep + records[1].sweep, "{after:?}");
+        assert_eq!(after.time(), after.work + after.slow_paths + after.sweep);
+        assert!(after.time() <= passed, "{after:?} in {passed:?}");
+        assert_eq!(after.delays.since(&before.delays).count(), 0, "nobody was held up");
+        drop(kept);
+    }
 }
