@@ -92,12 +92,17 @@ fn many_blocked_goroutines_get_as_many_threads() {
 #[test]
 fn blocking_gives_the_p_away_at_once() {
     in_both_modes(1, |scheduler| {
-        // Nobody watches: only the announcement lets the second goroutine run.
-        let (sender, receiver) = mpsc::channel();
-        let first = scheduler.spawn(move || blocking(|| receiver.recv().expect("it is sent")));
-        let second = scheduler.spawn(move || sender.send(7).expect("it is received"));
+        // Nobody watches: only the announcement lets the second goroutine run. They share no lock, which
+        // the second could hold when it gives way to the first.
+        let (mut far, mut near) = UnixStream::pair().expect("a pair of sockets");
+        let first = scheduler.spawn(move || {
+            let mut byte = [0];
+            blocking(|| near.read_exact(&mut byte)).expect("it is written");
+            byte
+        });
+        let second = scheduler.spawn(move || far.write_all(&[7]).expect("it is read"));
         second.expect("open").join().expect("no panic");
-        assert_eq!(first.expect("open").join().expect("no panic"), 7);
+        assert_eq!(first.expect("open").join().expect("no panic"), [7]);
     });
 }
 

@@ -63,11 +63,11 @@ fn reason(error: alloc_core::Error) -> StackError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, mpsc};
+    use std::sync::{Arc, OnceLock};
 
     use alloc_core::pages::{fail::Fail, os::Os};
     use sched_core::park::{self, WaitReason, Waiter};
-    use sched_core::{Config, Error, NoHooks, Scheduler, SpawnError};
+    use sched_core::{Config, Error, JoinHandle, NoHooks, Scheduler, SpawnError};
 
     use super::*;
 
@@ -83,12 +83,36 @@ mod tests {
         Scheduler::with_stacks(config, Arc::new(NoHooks), Box::new(HeapStacks::new(heap)))
     }
 
-    /// A goroutine that tells who it is and parks.
-    fn parks(tell: &mpsc::Sender<Waiter>) -> impl FnOnce() + Send + 'static {
-        let tell = tell.clone();
-        move || {
-            tell.send(park::current()).expect("the test listens");
-            park::park(WaitReason::Park);
+    /// A goroutine that tells who it is and parks. It has a place of its own for that: nobody watches these
+    /// schedulers, so goroutines that share a lock of std's may stand behind one that gave way with it.
+    struct Parked {
+        waiter: Arc<OnceLock<Waiter>>,
+        handle: JoinHandle<()>,
+    }
+
+    impl Parked {
+        fn spawn(scheduler: &Scheduler) -> Result<Self, SpawnError> {
+            let waiter = Arc::new(OnceLock::new());
+            let tell = waiter.clone();
+            let handle = scheduler.spawn(move || {
+                assert!(tell.set(park::current()).is_ok(), "told once");
+                park::park(WaitReason::Park);
+            })?;
+            Ok(Self { waiter, handle })
+        }
+
+        fn await_waiter(&self) -> &Waiter {
+            loop {
+                match self.waiter.get() {
+                    Some(waiter) => return waiter,
+                    None => std::thread::yield_now(),
+                }
+            }
+        }
+
+        fn end(self) {
+            self.await_waiter().unpark();
+            self.handle.join().expect("no panic");
         }
     }
 
@@ -99,13 +123,11 @@ mod tests {
             let scheduler = scheduler(heap, thread_mode).expect("the system gives stacks");
             let before = heap.stats();
             assert!(before.stacks > 0 && before.mapped >= before.stacks);
-            let (tell, told) = mpsc::channel();
             let all: Vec<_> =
-                (0..100).map(|_| scheduler.spawn(parks(&tell)).expect("it is open")).collect();
-            let waiters: Vec<_> = told.iter().take(100).collect();
+                (0..100).map(|_| Parked::spawn(&scheduler).expect("it is open")).collect();
+            all.iter().for_each(|one| _ = one.await_waiter());
             assert!(heap.stats().stacks >= 100 * Config::default().stack_bytes);
-            waiters.into_iter().for_each(|waiter| waiter.unpark());
-            all.into_iter().for_each(|one| one.join().expect("no panic"));
+            all.into_iter().for_each(Parked::end);
             assert_eq!(scheduler.shutdown(None).left, []);
             drop(scheduler);
             assert_eq!(heap.stats().stacks, 0, "the last handle gave all back");
@@ -124,11 +146,10 @@ mod tests {
         let heap = heap(usize::MAX);
         let scheduler = scheduler(heap, false).expect("the system gives stacks");
         heap.set_limit(heap.stats().stacks + (40 << 20));
-        let (tell, told) = mpsc::channel();
         let mut all = Vec::new();
         let refusal = loop {
-            match scheduler.spawn(parks(&tell)) {
-                Ok(handle) => all.push(handle),
+            match Parked::spawn(&scheduler) {
+                Ok(one) => all.push(one),
                 Err(refusal) => break refusal,
             }
             std::thread::yield_now();
@@ -138,8 +159,7 @@ mod tests {
         let layout = std::alloc::Layout::new::<[u8; 32 << 20]>();
         assert!(heap.cache().alloc(layout).is_err(), "blocks and stacks share the limit");
         heap.set_limit(usize::MAX);
-        told.iter().take(all.len()).for_each(|waiter| waiter.unpark());
-        all.into_iter().for_each(|one| one.join().expect("no panic"));
+        all.into_iter().for_each(Parked::end);
         let next = scheduler.spawn(|| 7).expect("there are stacks again");
         assert_eq!(next.join().expect("no panic"), 7);
         assert_eq!(scheduler.shutdown(None).left, []);
@@ -150,11 +170,10 @@ mod tests {
         let heap = heap(usize::MAX);
         let scheduler = scheduler(heap, false).expect("the system gives stacks");
         heap.source().allow(0);
-        let (tell, told) = mpsc::channel();
         let mut all = Vec::new();
         let refusal = loop {
-            match scheduler.spawn(parks(&tell)) {
-                Ok(handle) => all.push(handle),
+            match Parked::spawn(&scheduler) {
+                Ok(one) => all.push(one),
                 Err(refusal) => break refusal,
             }
             std::thread::yield_now();
@@ -162,8 +181,7 @@ mod tests {
         assert!(matches!(refusal, SpawnError::Stacks(_)), "{refusal}");
         heap.source().allow(usize::MAX);
         // Those that were let in run all the same, and then others are let in.
-        told.iter().take(all.len()).for_each(|waiter| waiter.unpark());
-        all.into_iter().for_each(|one| one.join().expect("no panic"));
+        all.into_iter().for_each(Parked::end);
         let next = scheduler.spawn(|| 7).expect("there are stacks again");
         assert_eq!(next.join().expect("no panic"), 7);
         assert_eq!(scheduler.shutdown(None).left, []);
