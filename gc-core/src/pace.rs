@@ -140,10 +140,12 @@ impl Line {
     }
 
     fn get(&self) -> Schedule {
-        let from = self.from.load(Ordering::Relaxed);
-        let to = self.to.load(Ordering::Relaxed).max(from);
-        let expected = self.expected.load(Ordering::Relaxed);
-        Schedule { from, to, expected, whole: self.whole.load(Ordering::Relaxed) }
+        Schedule {
+            from: self.from.load(Ordering::Relaxed),
+            to: self.to.load(Ordering::Relaxed),
+            expected: self.expected.load(Ordering::Relaxed),
+            whole: self.whole.load(Ordering::Relaxed),
+        }
     }
 }
 

@@ -165,12 +165,13 @@ fn a_goroutine_with_a_signal_mask_of_its_own_is_preempted_where_it_stands() {
 fn a_goroutine_stays_on_the_thread_that_it_has_locked() {
     for preemption in [Preemption::Cooperative, Preemption::Inject, Preemption::ParkThread] {
         with(2, preemption, |scheduler| {
-            let done = Arc::new(AtomicUsize::new(0));
+            let (began, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
             let locked = [(); 3].map(|()| {
-                let done = Arc::clone(&done);
+                let (began, done) = (Arc::clone(&began), Arc::clone(&done));
                 let body = move || {
                     let _lock = lock_os_thread();
                     let own = tid();
+                    began.fetch_add(1, Ordering::Relaxed);
                     for round in 0..200 {
                         match round % 3 {
                             0 => yield_now(),
@@ -183,6 +184,10 @@ fn a_goroutine_stays_on_the_thread_that_it_has_locked() {
                             _ => (0..20_000).for_each(|_| spin_loop()),
                         }
                         assert_eq!(tid(), own);
+                    }
+                    // Whoever ends lets go of a thread that another could begin on.
+                    while began.load(Ordering::Relaxed) < 3 {
+                        yield_now();
                     }
                     done.fetch_add(1, Ordering::Relaxed);
                     own

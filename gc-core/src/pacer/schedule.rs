@@ -64,7 +64,7 @@ impl Schedule {
     pub fn due(&self, live: u64, marked: u64) -> u64 {
         let Some(gone) = live.checked_sub(self.from) else { return 0 };
         let work = if marked < self.expected { self.expected } else { self.whole };
-        let way = (self.to - self.from).max(1);
+        let way = self.to.saturating_sub(self.from).max(1);
         (work as f64 * gone.min(way) as f64 / way as f64) as u64
     }
 }

@@ -126,19 +126,11 @@ pub(super) unsafe extern "C" fn switch(save: *mut usize, sp: usize, tp: usize) {
     )
 }
 
-/// Bytes from the stack pointer up that a goroutine is about to use; as on x86-64, where it was measured.
-const WARM: usize = 1536;
-
-/// Asks memory for the frames above `sp`. A hint: any address will do.
+/// Asks memory for the cache line of an address. A hint: nothing is read, and any address will do.
 #[inline]
-pub(super) fn warm(sp: usize) {
-    for line in (0..WARM).step_by(64) {
-        let address = sp.wrapping_add(line);
-        // SAFETY: a prefetch reads nothing and faults on no address.
-        unsafe {
-            asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags));
-        }
-    }
+pub(super) fn prefetch(address: usize) {
+    // SAFETY: a prefetch reads nothing and faults on no address.
+    unsafe { asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags)) };
 }
 
 /// Where the stack that was saved at `sp` goes on.
