@@ -13,9 +13,9 @@
 //!
 //! * `thread`: the words of a thread, the pool of caches, what happens when a thread ends.
 //! * `processor`: the same for a processor of a scheduler.
-//! * `emergency`: who finds no cache. A signal handler that interrupts an allocation is served from a heap
-//!   of its own, and so is a thread after its end has begun. Frees never need a cache: [`Heap::free`] takes
-//!   no lock by waiting.
+//! * `emergency`: who finds no cache. A signal handler that interrupts an allocation is served from another
+//!   heap, and so is a thread after its end has begun. Frees never need a cache: [`Heap::free`] takes no lock by
+//!   waiting.
 //! * `harden`: the heap of the process finds its users' mistakes, by a call or `ALLOC_HARDEN=1`.
 //! * `fork`: the child of a threaded process finds every structure whole.
 
@@ -41,6 +41,7 @@ use crate::{
     pages::os::Os,
     profile::Profiling,
     sync::Lock,
+    undisturbed::Undisturbed,
 };
 pub use harden::unwind;
 pub use processor::ProcessorCache;
@@ -57,16 +58,8 @@ static KEY: Lock<Option<libc::pthread_key_t>> = Lock::new(None);
 /// What `SIGSEGV` did before a hardened heap asked to see it.
 static FAULTS_BEFORE: Lock<Option<libc::sigaction>> = Lock::new(None);
 
-/// Handlers may be nested this deep inside the allocator.
-const LEVELS: usize = 4;
-
-static EMERGENCY_HEAPS: [Heap<Os>; LEVELS] = [const { Heap::new(Os::new()) }; LEVELS];
-static EMERGENCY: [Lock<GlobalCache>; LEVELS] = [
-    Lock::new(Cache::new(&EMERGENCY_HEAPS[0], 1)),
-    Lock::new(Cache::new(&EMERGENCY_HEAPS[1], 1)),
-    Lock::new(Cache::new(&EMERGENCY_HEAPS[2], 1)),
-    Lock::new(Cache::new(&EMERGENCY_HEAPS[3], 1)),
-];
+static EMERGENCY_HEAP: Heap<Os> = Heap::new(Os::new());
+static EMERGENCY: Lock<GlobalCache> = Lock::new(Cache::new(&EMERGENCY_HEAP, 1));
 
 std::thread_local! {
     static LOCAL: Words = const { Words::new() };
@@ -184,6 +177,8 @@ fn or_null(block: Result<NonNull<u8>, Error>) -> *mut u8 {
 #[cold]
 #[inline(never)]
 unsafe fn free_without_cache(block: NonNull<u8>) -> bool {
+    // See `emergency`.
+    let _undisturbed = Undisturbed::new();
     // SAFETY: promised by the caller.
     let known = unsafe { emergency::free(block) };
     if !known && HEAP.hardened().is_some() {

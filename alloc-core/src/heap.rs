@@ -51,14 +51,14 @@ use crate::{
 /// two, of which the kernel gives a process some 65,000.
 const RELOCATE: usize = 4 << 20;
 
-/// What a process has around its heap: the caches of its threads, and the heaps for who has none.
+/// What a process has around its heap: the caches of its threads, and the heap for who has none.
 #[derive(Debug)]
 pub(crate) struct Around {
     /// Frees a block that is not this heap's; says whether it knew it.
     pub(crate) free: unsafe fn(NonNull<u8>) -> bool,
-    /// Empties caches that nobody uses, those that lay idle or all, and gives back what rests in the other heaps.
+    /// Empties caches that nobody uses, those that lay idle or all, and gives back what rests in the other heap.
     pub(crate) give_back: fn(bool),
-    /// Bytes that the other heaps hold.
+    /// Bytes that the other heap holds.
     pub(crate) held: fn() -> usize,
     /// Whether something may rest there.
     pub(crate) rests: fn() -> bool,
@@ -433,14 +433,14 @@ impl<S: PageSource> Heap<S> {
     }
 
     /// Empties caches that nobody uses, as far as they can be reached, those that lay idle or all, and gives
-    /// back what rests in the heaps around.
+    /// back what rests in the other heap.
     pub(crate) fn tidy_around(&self, all: bool) {
         if let Some(around) = self.around {
             (around.give_back)(all);
         }
     }
 
-    /// Whether something may rest in the heaps around.
+    /// Whether something may rest in the other heap.
     pub(crate) fn rests_around(&self) -> bool {
         self.around.is_some_and(|around| (around.rests)())
     }

@@ -1,54 +1,46 @@
-//! Allocation where no cache can be used: in a handler that interrupted an allocation, and after the
-//! thread gave its cache back.
+//! Allocation where no cache can be used: in a handler that interrupted an allocation, after the thread gave
+//! its cache back, and while the scavenger has the cache on loan.
 //!
-//! Such a caller gets its block from an *emergency heap*: a heap of its own with one cache behind a lock.
-//! A lock alone would not do. The handler may have interrupted a thread that holds it, and would wait
-//! for itself. So there are as many heaps as handlers may be nested: a thread in the middle of `n` of
-//! them uses number `n`.
+//! Such a caller gets its block from the *emergency heap*: a heap of its own with one cache behind a lock. The
+//! handler may have interrupted a thread that holds locks of the main heap, and would wait for itself there.
+//! The two heaps share nothing, not even the lock of the page heap. One that is never used costs no memory.
 //!
-//! *No thread waits for itself*: it waits for heap `n` only while it is inside the heaps below `n`.
-//! *Nobody waits in a circle*, for the same reason: the holder of the highest number waits for nobody.
-//! The deepest handler, which would need one heap more, gets null.
+//! *Nobody is interrupted here* ([`Undisturbed`]): else the next handler would wait for the lock of this heap,
+//! and a scheduler might set a task aside in the middle, with a lock that those need who hold all its
+//! processors. The same holds for frees without a cache, which take locks of the main heap, if not by waiting.
+//! Two system calls for each, where callers are few and in a hurry for nothing.
 //!
-//! Heaps share nothing, not even the lock of the page heap. One that is never used costs no memory.
-//!
-//! Rejected: a lock that knows its owner and gives null to it. A handler that interrupts the
-//! emergency path then fails for no reason that the program could know of.
+//! Rejected: *as many heaps as handlers may be nested*, with a thread in the middle of `n` of them at number
+//! `n`. It needs no system call, but a task that was preempted with a heap's lock stopped the scheduler for ever,
+//! as soon as tasks came here whose processor's cache was on loan. *A promise by [`Binding`](super::Binding) that
+//! its caller stays where it is while this goes on*: it would keep tasks away, and not handlers.
 
-use core::{
-    ptr::{self, NonNull},
-    sync::atomic::{Ordering, compiler_fence},
-};
+use core::ptr::{self, NonNull};
 
-use super::{EMERGENCY, EMERGENCY_HEAPS, GlobalCache, HEAP, LEVELS, Place, or_null};
-use crate::{Error, Heap, pages::os::Os};
+use super::{EMERGENCY, EMERGENCY_HEAP, GlobalCache, HEAP, Place, Words, or_null};
+use crate::{Error, Heap, pages::os::Os, undisturbed::Undisturbed};
 
-/// Allocates from the emergency heap of this depth; null if all are in use below us on the stack.
+/// Allocates from the emergency heap; null in a thread that forks, as it holds all locks for that.
 #[cold]
 #[inline(never)]
 pub(super) fn alloc<P: Place>(
     alloc: impl FnOnce(&mut GlobalCache) -> Result<NonNull<u8>, Error>,
 ) -> *mut u8 {
-    P::with(|words| {
-        let depth = words.depth.get();
-        let Some(cache) = EMERGENCY.get(usize::from(depth)) else { return ptr::null_mut() };
-        words.depth.set(depth + 1);
-        // A handler sees the depth before we hold the lock, and until after we gave it back.
-        compiler_fence(Ordering::SeqCst);
-        let block = alloc(&mut cache.lock());
-        compiler_fence(Ordering::SeqCst);
-        words.depth.set(depth);
-        or_null(block)
-    })
+    let _undisturbed = Undisturbed::new();
+    if P::with(Words::is_forking) {
+        return ptr::null_mut();
+    }
+    or_null(alloc(&mut EMERGENCY.lock()))
 }
 
 /// The heap that gave out `block`.
 pub(super) fn heap_of(block: NonNull<u8>) -> Option<&'static Heap<Os>> {
-    let heaps = [&HEAP].into_iter().chain(&EMERGENCY_HEAPS);
+    let heaps = [&HEAP, &EMERGENCY_HEAP];
     heaps.into_iter().find(|heap| heap.contains(block))
 }
 
-/// Frees a block without a cache; never waits. `false` if no heap here gave it out.
+/// Frees a block without a cache; never waits. `false` if no heap here gave it out. For whoever is inside the
+/// allocator, or [`Undisturbed`].
 ///
 /// # Safety
 ///
@@ -61,34 +53,29 @@ pub(super) unsafe fn free(block: NonNull<u8>) -> bool {
     true
 }
 
-/// Gives back what was served here and is free again. For a thread that handlers of signals do not interrupt:
-/// one would wait for this thread.
+/// Gives back what was served here and is free again. For a thread that is [`Undisturbed`].
 ///
-/// All at once, without regard to age: what a heap here served once it serves hardly again.
+/// All at once, without regard to age: what was served here once is hardly served again.
 pub(super) fn release() {
-    for (cache, heap) in EMERGENCY.iter().zip(&EMERGENCY_HEAPS) {
-        if heap.has_resting_memory() {
-            cache.lock().release();
-        }
+    if rests() {
+        EMERGENCY.lock().release();
     }
 }
 
 /// Whether some of it may be free again.
 pub(super) fn rests() -> bool {
-    EMERGENCY_HEAPS.iter().any(Heap::has_resting_memory)
+    EMERGENCY_HEAP.has_resting_memory()
 }
 
-/// Bytes that the heaps have at most.
+/// Bytes that the heap has at most.
 pub(super) fn held() -> usize {
-    EMERGENCY_HEAPS.iter().map(|heap| heap.stats().resident_at_most()).sum()
+    EMERGENCY_HEAP.stats().resident_at_most()
 }
 
-/// Takes every lock of the emergency heaps.
+/// Takes every lock here.
 pub(super) fn lock_all() {
-    for level in 0..LEVELS {
-        EMERGENCY[level].acquire();
-        EMERGENCY_HEAPS[level].lock_all();
-    }
+    EMERGENCY.acquire();
+    EMERGENCY_HEAP.lock_all();
 }
 
 /// Undoes [`lock_all`].
@@ -97,11 +84,9 @@ pub(super) fn lock_all() {
 ///
 /// This thread called `lock_all`, or is the child's copy of the one that did.
 pub(super) unsafe fn unlock_all() {
-    for level in (0..LEVELS).rev() {
-        // SAFETY: promised by the caller.
-        unsafe {
-            EMERGENCY_HEAPS[level].unlock_all();
-            EMERGENCY[level].release();
-        }
+    // SAFETY: promised by the caller.
+    unsafe {
+        EMERGENCY_HEAP.unlock_all();
+        EMERGENCY.release();
     }
 }

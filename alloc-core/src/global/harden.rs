@@ -7,7 +7,7 @@
 //! ([`GlobalAlloc::harden`]) covers what is allocated from then on.
 //!
 //! Stacks, also those of the profile, are walked by the unwinder that every Rust program has. It may call `malloc` (it never does so
-//! in a plain walk): the cache is in use then, and it is served from an emergency heap.
+//! in a plain walk): the cache is in use then, and it is served from the emergency heap.
 //!
 //! A handler of `SIGSEGV` tells an overflow of a large block from other faults; for those it puts back what
 //! was there before and lets the access fault again. It is installed with the first large block: std

@@ -42,7 +42,7 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering, compiler_fence},
 };
 
-use super::{Binding, GlobalCache, HEAP, KEY, LEVELS, LOCAL, POOL, fork};
+use super::{Binding, GlobalCache, HEAP, KEY, LOCAL, POOL, fork};
 use crate::{
     cache_pool,
     lend::{Berth, heavy_fence},
@@ -55,8 +55,6 @@ pub struct Words {
     state: Cell<State>,
     /// Rounds of destructors that our key's has let pass.
     rounds: Cell<u8>,
-    /// Emergency heaps that this thread is in the middle of.
-    pub(super) depth: Cell<u8>,
     /// This thread forks, and holds all locks for that.
     forking: Cell<bool>,
     /// What `slot` and `state` were before it began to.
@@ -84,7 +82,6 @@ impl Words {
             slot: Berth::new(),
             state: Cell::new(state),
             rounds: Cell::new(0),
-            depth: Cell::new(0),
             forking: Cell::new(false),
             parked: Cell::new(ptr::null_mut()),
             before: Cell::new(State::New),
@@ -113,7 +110,7 @@ impl Words {
     /// True if a handler that interrupted the allocator in this thread asks.
     fn in_the_middle(&self) -> bool {
         let in_cache = self.state.get() == State::Bound && self.slot.cache().is_none();
-        in_cache || self.state.get() == State::Binding || self.depth.get() > 0
+        in_cache || self.state.get() == State::Binding
     }
 
     /// This thread is about to take all locks; `false` if it is inside the allocator and must not.
@@ -128,7 +125,6 @@ impl Words {
         compiler_fence(Ordering::SeqCst);
         self.parked.set(self.slot.leave());
         self.forking.set(true);
-        self.depth.set(LEVELS as u8);
         compiler_fence(Ordering::SeqCst);
         true
     }
@@ -138,7 +134,6 @@ impl Words {
         if !self.forking.take() {
             return;
         }
-        self.depth.set(0);
         compiler_fence(Ordering::SeqCst);
         if let Some(parked) = NonNull::new(self.parked.get()) {
             self.slot.exit(parked);

@@ -56,8 +56,8 @@ pub struct Stats {
     pub metadata: usize,
     /// The first level of the page map: address space, of which one page or two have memory.
     pub tables: usize,
-    /// Heaps from which the heap of the process serves who has no cache: handlers of signals, threads after their
-    /// end. As [`Stats::resident_at_most`] of each.
+    /// The heap from which the heap of the process serves who has no cache: handlers of signals, threads after their
+    /// end. As its own [`Stats::resident_at_most`].
     pub emergency: usize,
     /// Times a cache had no cell in its current span, as far as caches have reported them: each
     /// does when it goes to a central or is flushed.
@@ -86,7 +86,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// The same, with so many bytes in emergency heaps.
+    /// The same, with so many bytes in the emergency heap.
     pub(crate) fn with_emergency(mut self, bytes: usize) -> Self {
         self.mapped += bytes;
         self.emergency = bytes;
