@@ -234,6 +234,28 @@ fn a_panic_while_something_is_made_loses_nothing() {
     assert_eq!(count.load(Ordering::Relaxed), 7);
 }
 
+/// When somebody asks for a weak pointer: in every other cycle not at all, else from some moment on. Who asks
+/// all the time keeps the object for ever.
+struct Asks {
+    cycle: usize,
+    random: u64,
+    /// Times to let pass.
+    after: u64,
+}
+
+impl Asks {
+    fn now(&mut self, cycle: usize) -> bool {
+        if self.cycle != cycle {
+            self.cycle = cycle;
+            self.random = self.random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            let drawn = self.random >> 60;
+            self.after = if drawn < 8 { u64::MAX } else { 1 << (drawn - 4) };
+        }
+        self.after = self.after.saturating_sub(u64::from(self.after < u64::MAX));
+        self.after == 0
+    }
+}
+
 /// A weak pointer asked for again and again by many, under guards that are nested, repinned and left in
 /// any order, while its object dies: who has seen it dead never sees it alive.
 #[test]
@@ -248,12 +270,15 @@ fn the_dead_stay_dead() {
     // The first life of which somebody has seen the end.
     let dead = AtomicUsize::new(0);
     let done = AtomicUsize::new(0);
+    let cycles = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
+        for thread in 0..3 {
+            let (heap, slot, dead, done, cycles) = (&heap, &slot, &dead, &done, &cycles);
+            scope.spawn(move || {
                 let mut guard = heap.enter();
+                let mut asks = Asks { cycle: 0, random: thread + 1, after: 0 };
                 while done.load(Ordering::Relaxed) == 0 {
-                    {
+                    if asks.now(cycles.load(Ordering::Relaxed)) {
                         let seen = dead.load(Ordering::SeqCst) as u64;
                         let inner = heap.enter();
                         let weak = slot.get(&inner).load();
@@ -272,8 +297,9 @@ fn the_dead_stay_dead() {
                 let guard = heap.enter();
                 slot.get(&guard).set(&guard, Some(guard.downgrade(guard.alloc(life))));
             }
-            // Whoever upgrades keeps it alive for one more cycle, and there are many who do.
+            // Whoever upgrades while the cycle marks keeps it alive for one more.
             for _ in 0..5 {
+                cycles.fetch_add(1, Ordering::Relaxed);
                 heap.collect().unwrap();
                 let guard = heap.enter();
                 if slot.get(&guard).load().unwrap().upgrade(&guard).is_none() {
