@@ -1,8 +1,9 @@
-//! The monitor of a runtime: what it counts, and that it is called.
+//! The monitor of a runtime: what it counts, that it is called, and that it ends.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use runtime::Runtime;
 
@@ -37,4 +38,14 @@ fn what_becomes_ready_behind_blocked_ones_calls_the_monitor() {
     let monitor = rt.stats().monitor;
     assert!(monitor.looks > monitor.calls, "{monitor:?}");
     assert!(monitor.takes > 0, "somebody blocked and lost its processor: {monitor:?}");
+}
+
+/// A monitor that means to sleep for a day and sees the end of its runtime at any moment before. One that
+/// sleeps all the same keeps this test for a day.
+#[test]
+fn no_monitor_sleeps_through_the_end() {
+    for _ in 0..200 {
+        let rt = Runtime::builder().procs(1).schedtrace(Duration::from_secs(86_400)).build();
+        drop(rt.expect("threads and stacks"));
+    }
 }

@@ -144,6 +144,8 @@ impl Shared {
         }
         self.service.rouse();
         self.timers.stop();
-        self.idle.bell().ring();
+        // Not a ring: a monitor that sees the stop before it sleeps has disarmed the bell, and sleeps as long as
+        // it meant to, unless it finds a permit.
+        self.idle.bell().wake();
     }
 }

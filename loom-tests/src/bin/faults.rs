@@ -26,10 +26,11 @@
 //!
 //! # Algorithm
 //!
-//! 1. Copy the workspace into a scratch folder, only files that differ, so that builds stay
+//! 1. Copy the workspace into scratch folders, one per core, only files that differ, so that builds stay
 //!    incremental.
-//! 2. Run each named model on the clean copy: it must be green (`--skip-clean` leaves this out).
-//! 3. For each fault: change the text, build, run the model, put the text back.
+//! 2. Run each named model on a clean copy: it must be green (`--skip-clean` leaves this out).
+//! 3. In each folder, for the next fault that nobody has taken: change the text, build, run the model, put the
+//!    text back.
 //!
 //! | verdict | meaning |
 //! |---|---|
@@ -51,7 +52,13 @@ use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
+
+/// Folders in which faults are built at once, at most: each takes half a gigabyte.
+const MOST_LABS: usize = 8;
 
 /// No model may take this long, planted fault or not.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -88,28 +95,60 @@ fn run(filter: &str, clean: bool) -> Result<bool> {
     if faults.is_empty() {
         return Err(format!("no fault's name contains {filter:?}").into());
     }
-    let lab = Lab::new(workspace)?;
+    let cores = thread::available_parallelism()?.get().min(MOST_LABS);
+    let labs = (0..cores.min(faults.len()))
+        .map(|number| Lab::new(workspace, number))
+        .collect::<Result<Vec<_>>>()?;
     if clean {
-        let models: BTreeSet<_> = faults.iter().map(|fault| &fault.model).collect();
-        for model in models {
-            match lab.test(model, "")? {
-                Verdict::Unseen => eprintln!("{model} is green without faults"),
-                other => return Err(format!("{model} without faults: {other}").into()),
+        let models: BTreeSet<_> = faults.iter().map(|fault| fault.model.as_str()).collect();
+        let models = Vec::from_iter(models);
+        in_turn(&labs, &models, |lab, model| match lab.test(model, "")? {
+            Verdict::Unseen => {
+                eprintln!("{model} is green without faults");
+                Ok(())
             }
-        }
+            other => Err(format!("{model} without faults: {other}").into()),
+        })?;
     }
-    let mut all_found = true;
     println!("| fault | verdict | seconds |\n|---|---|---|");
-    for fault in &faults {
+    let missed = AtomicUsize::new(0);
+    in_turn(&labs, &faults, |lab, fault| {
         let began = Instant::now();
         let verdict = lab.try_fault(fault)?;
         println!("| {} | {verdict} | {:.1} |", fault.name, began.elapsed().as_secs_f64());
         if !matches!(verdict, Verdict::Found) {
-            all_found = false;
+            // Relaxed: read when all threads have ended.
+            missed.fetch_add(1, Ordering::Relaxed);
             eprintln!("{}: {verdict}: {}\n{}", fault.name, fault.why, lab.last_words());
         }
-    }
-    Ok(all_found)
+        Ok(())
+    })?;
+    Ok(missed.into_inner() == 0)
+}
+
+/// Does `work` for each item, in whichever lab is free; stops at an error, and gives the first.
+fn in_turn<T: Sync>(
+    labs: &[Lab],
+    items: &[T],
+    work: impl Fn(&Lab, &T) -> Result<()> + Sync,
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let first = Mutex::new(None);
+    thread::scope(|scope| {
+        for lab in labs {
+            scope.spawn(|| {
+                // Relaxed: each number is taken once, whoever takes it.
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = work(lab, item) {
+                        next.store(items.len(), Ordering::Relaxed);
+                        first.lock().expect("no panic").get_or_insert(error.to_string());
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    first.into_inner()?.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// One fault file.
@@ -214,12 +253,13 @@ struct Lab {
 }
 
 impl Lab {
-    fn new(workspace: &Path) -> Result<Self> {
+    /// The lab of this number.
+    fn new(workspace: &Path, number: usize) -> Result<Self> {
         let folder = match std::env::var_os("CARGO_TARGET_DIR") {
             Some(chosen) => std::path::absolute(chosen)?,
             None => workspace.join("target-loom"),
         };
-        let folder = folder.join("faults");
+        let folder = folder.join("faults").join(number.to_string());
         let tree = folder.join("tree");
         mirror(workspace, &tree)?;
         Ok(Self { tree, target: folder.join("target"), log: folder.join("last.log") })
@@ -255,7 +295,7 @@ impl Lab {
             if let Some(status) = child.try_wait()? {
                 return Ok(if status.success() { Verdict::Unseen } else { Verdict::Found });
             }
-            std::thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
         child.kill()?;
         child.wait()?;
