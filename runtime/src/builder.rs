@@ -45,6 +45,7 @@ pub struct Builder {
     pub(crate) collecting: Collecting,
     pub(crate) memory_limit: Option<usize>,
     pub(crate) detect_deadlocks: bool,
+    pub(crate) dump_on: Option<i32>,
 }
 
 /// How the collected heap is collected.
@@ -103,6 +104,7 @@ impl Builder {
             collecting: Collecting::default(),
             memory_limit: None,
             detect_deadlocks: true,
+            dump_on: None,
         }
     }
 
@@ -248,6 +250,29 @@ impl Builder {
         self
     }
 
+    /// Writes the list of all goroutines with their backtraces ([`Runtime::dump`]) to standard error whenever
+    /// the process receives `signal`: one of `SIGQUIT` (Ctrl-\\ at a terminal), `SIGHUP`, `SIGINT`, `SIGUSR1`,
+    /// `SIGUSR2`, `SIGTERM`. Not done if not set.
+    ///
+    /// The process goes on, unlike one of Go's after `SIGQUIT`; a second signal gives a second list. A
+    /// handler that was there before is called as well. When all runtimes that asked for the signal have
+    /// ended, it does what it did before. A thread of the runtime's does the writing, so the list comes also
+    /// while every processor computes; it waits for no lock of std's, so it may lie between lines of others.
+    ///
+    /// Building fails with [`BuildError::Signal`] for any other signal.
+    ///
+    /// ```
+    /// let rt = runtime::Builder::new().dump_on(libc::SIGQUIT).build().unwrap();
+    /// // from now on: `kill -QUIT $pid` shows where goroutines are
+    /// assert_eq!(rt.run(|| 7), 7);
+    /// assert!(runtime::Builder::new().dump_on(libc::SIGKILL).build().is_err());
+    /// ```
+    #[must_use]
+    pub fn dump_on(mut self, signal: i32) -> Self {
+        self.dump_on = Some(signal);
+        self
+    }
+
     /// Writes a line about the scheduler to standard error this often.
     ///
     /// ```
@@ -385,8 +410,10 @@ impl Default for Builder {
 pub enum BuildError {
     /// The scheduler could not be made.
     Scheduler(sched_core::Error),
-    /// The monitor's thread could not be started.
+    /// The monitor's thread, or another of the runtime's own, could not be started.
     Thread(std::io::Error),
+    /// The signal of [`Builder::dump_on`] is none of those, or cannot be had.
+    Signal(std::io::Error),
     /// The global allocator is alloc-core, but knows nothing of this crate's Ps: goroutines would
     /// race on the caches of threads. Install [`Alloc`](crate::Alloc) instead.
     ForeignBinding,
@@ -403,6 +430,7 @@ impl fmt::Display for BuildError {
         match self {
             BuildError::Scheduler(error) => write!(f, "the scheduler: {error}"),
             BuildError::Thread(error) => write!(f, "the monitor's thread: {error}"),
+            BuildError::Signal(error) => write!(f, "the signal to dump on: {error}"),
             BuildError::ForeignBinding => {
                 f.write_str("the global allocator is alloc-core, but not through runtime::Alloc")
             }
@@ -414,7 +442,7 @@ impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             BuildError::Scheduler(error) => Some(error),
-            BuildError::Thread(error) => Some(error),
+            BuildError::Thread(error) | BuildError::Signal(error) => Some(error),
             BuildError::ForeignBinding => None,
         }
     }

@@ -62,7 +62,7 @@
 //! | objects that point at each other as they like | [`gc`](mod@gc): guards, edges, roots |
 //! | one allocator for all of it | [`Alloc`] |
 //! | who holds how much of it | [`profile`]: for `pprof` |
-//! | where every goroutine is | [`Runtime::dump`] |
+//! | where every goroutine is | [`Runtime::dump`]; at a signal, [`Builder::dump_on`] |
 //! | a runtime as a value | [`Runtime`], [`Builder`], [`Stats`] |
 //!
 //! # Environment

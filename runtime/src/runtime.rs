@@ -263,7 +263,7 @@ impl Runtime {
     }
 
     /// All goroutines that have not ended, each with its backtrace: where it waits, or what it computes.
-    /// Shown as text it is the list that Go writes.
+    /// Shown as text it is the list that Go writes. [`Builder::dump_on`] writes it when a signal comes.
     ///
     /// Nobody is stopped. A goroutine that runs is interrupted while its stack is copied, so a raw system
     /// call of it may return `EINTR`; one that is runnable has no backtrace, and where goroutines are
@@ -314,7 +314,7 @@ impl Runtime {
             current::SLOW_MODE
                 .call_once(|| say(format_args!("runtime: a kernel thread per goroutine: {why}")));
         }
-        let attendants = Attendants::start(&scheduler, settings).map_err(BuildError::Thread)?;
+        let attendants = Attendants::start(&scheduler, settings)?;
         Ok(Runtime { scheduler, attendants, ended: false })
     }
 

@@ -11,11 +11,12 @@
 //! | [`monitor`] | `Machine`, sysmon | sched-core's `Monitor` |
 //!
 //! [`desk`] is no seam, but the errands that go over it; [`collect`] is who drives the collector,
-//! [`upkeep`] is alloc-core's scavenger.
+//! [`upkeep`] is alloc-core's scavenger, [`dumper`] what a signal has written.
 
 mod alloc;
 mod collect;
 mod desk;
+mod dumper;
 mod monitor;
 mod proc;
 mod space;
@@ -30,7 +31,6 @@ pub(crate) use proc::Numbers;
 pub(crate) use space::Cells;
 pub(crate) use world::Procs;
 
-use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -41,11 +41,12 @@ use sched_core::entry;
 use sched_core::stack::StackSource;
 use sysmon::{Counters, Limits, SystemClock};
 
-use crate::builder::Builder;
+use crate::builder::{BuildError, Builder};
 use crate::config::Preempt;
 use crate::current;
 use crate::gc;
 use desk::{Desk, Errand};
+use dumper::Dumper;
 use monitor::Watched;
 
 /// What each P carries.
@@ -58,17 +59,21 @@ pub(crate) fn stacks() -> Box<dyn StackSource> {
     Box::new(stacks::HeapStacks::new(global::heap()))
 }
 
-/// The threads of a runtime that run no goroutines: the monitor, and the attendant behind the desk.
+/// The threads of a runtime that run no goroutines: the monitor, the attendant behind the desk, and if it
+/// was asked for, one that waits for a signal.
 #[derive(Debug)]
 pub(crate) struct Attendants {
     desk: Arc<Desk>,
+    dumper: Option<Arc<Dumper>>,
     counters: Arc<Counters>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Attendants {
-    /// Starts both for `scheduler`.
-    pub(crate) fn start(scheduler: &Scheduler, settings: &Builder) -> io::Result<Self> {
+    /// Starts them for `scheduler`.
+    pub(crate) fn start(scheduler: &Scheduler, settings: &Builder) -> Result<Self, BuildError> {
+        let dumper = settings.dump_on.map(|signal| Dumper::new(signal).map(Arc::new));
+        let dumper = dumper.transpose().map_err(BuildError::Signal)?;
         let desk = Arc::new(Desk::new(settings));
         gc::configure(settings);
         gc::heap().set_checkmark(settings.gccheckmark);
@@ -80,7 +85,8 @@ impl Attendants {
         let watched = Watched::new(scheduler.monitor(), Arc::clone(&desk));
         let monitor = sysmon::Monitor::new(watched, SystemClock::new(), limits(settings));
         let (counters, threads) = (monitor.counters(), Vec::new());
-        let mut attendants = Attendants { desk: Arc::clone(&desk), counters, threads };
+        let mut attendants =
+            Attendants { desk: Arc::clone(&desk), dumper: dumper.clone(), counters, threads };
         let watched = scheduler.clone();
         attendants.spawn("sysmon", move || {
             watched.adopt_thread();
@@ -89,13 +95,21 @@ impl Attendants {
         })?;
         let home = scheduler.clone();
         attendants.spawn("attendant", move || desk.serve(&home))?;
+        if let Some(dumper) = dumper {
+            let home = scheduler.clone();
+            attendants.spawn("dumper", move || dumper.serve(&home))?;
+        }
         current::COLLECTORS.join(scheduler);
         Ok(attendants)
     }
 
-    fn spawn(&mut self, name: &str, life: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let thread = thread::Builder::new().name(name.into()).spawn(life)?;
-        self.threads.push(thread);
+    fn spawn(
+        &mut self,
+        name: &str,
+        life: impl FnOnce() + Send + 'static,
+    ) -> Result<(), BuildError> {
+        let thread = thread::Builder::new().name(name.into()).spawn(life);
+        self.threads.push(thread.map_err(BuildError::Thread)?);
         Ok(())
     }
 
@@ -109,11 +123,12 @@ impl Attendants {
         self.desk.stop_following();
     }
 
-    /// Waits for the scheduler's end, and then for both, on a thread of its own.
+    /// Waits for the scheduler's end, and then for them, on a thread of its own.
     pub(crate) fn end_later(&mut self, scheduler: Scheduler) {
         let threads = std::mem::take(&mut self.threads);
         let (desk, counters) = (Arc::clone(&self.desk), Arc::clone(&self.counters));
-        let mut attendants = Attendants { desk, counters, threads };
+        let dumper = self.dumper.take();
+        let mut attendants = Attendants { desk, dumper, counters, threads };
         let wait = move || {
             let _ = scheduler.shutdown(None);
             attendants.join(&scheduler);
@@ -122,12 +137,15 @@ impl Attendants {
         let _ = thread::Builder::new().name("runtime end".into()).spawn(wait);
     }
 
-    /// Ends both, after the scheduler has stopped.
+    /// Ends them, after the scheduler has stopped.
     pub(crate) fn join(&mut self, scheduler: &Scheduler) {
         current::COLLECTORS.leave(scheduler);
         self.desk.post(Errand::Stop);
+        if let Some(dumper) = &self.dumper {
+            dumper.end();
+        }
         for thread in self.threads.drain(..) {
-            // Neither unwinds but for a bug, which its message on standard error has told.
+            // None unwinds but for a bug, which its message on standard error has told.
             let _ = thread.join();
         }
     }

@@ -1,6 +1,7 @@
 //! Text to stderr from a signal handler.
 
 use core::fmt;
+use std::io;
 
 /// Standard error without a buffer, a lock or an allocation: safe in a signal handler, and on a
 /// stack that has just overflowed.
@@ -23,6 +24,7 @@ impl fmt::Write for Stderr {
                 unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
             match usize::try_from(written) {
                 Ok(written) if written > 0 => rest = &rest[written..],
+                Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
                 // Nobody can be told that nobody can be told.
                 _ => break,
             }
