@@ -51,7 +51,7 @@
 //! | `sched_resize` | the queues of a P that is one too many are emptied beside a thief |
 //! | `sched_swap` | the queues of a policy that is replaced are used by nobody when they are emptied; each goroutine in them runs once, none lies there beside sleepers |
 //! | `sched_timer` | an earlier deadline wakes the timer thread; a timer fires or is cancelled; no look is lost |
-//! | `sched_turnstile` | a scheduler ends when nobody is inside, and not before |
+//! | `sched_turnstile` | a scheduler ends when nobody is inside, and not before; closers that are inside wait for all but each other |
 //! | `sysmon_alarm` | a monitor does not sleep beside an active machine |
 //!
 //! # What the collector's models show

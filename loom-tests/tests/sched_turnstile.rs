@@ -1,5 +1,5 @@
 //! The turnstile: somebody sees to the end when nobody is inside any more, and nobody before (E1); a
-//! closer that waits is told (E2).
+//! closer that waits is told (E2); closers that are inside wait for all but each other (E3).
 #![cfg(loom)]
 
 use loom::cell::UnsafeCell;
@@ -7,6 +7,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
+use sched_core::closers::Closer;
 use sched_core::parker::Parker;
 use sched_core::turnstile::{Left, Turnstile};
 
@@ -48,6 +49,19 @@ impl World {
         // SAFETY: nobody is inside: loom says if that is not so.
         self.deeds.with(|deeds| assert_eq!(unsafe { *deeds }, 1, "the deed is not seen"));
         self.ends.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits for the others, as the scheduler does.
+    fn close(&self, inside: bool) {
+        let parker = Arc::new(Parker::new());
+        let ticket = self.turnstile.expect(Closer::new(parker.clone(), inside));
+        loop {
+            self.turnstile.look().tell(|parker| parker.unpark());
+            if !self.turnstile.waits(ticket) {
+                return;
+            }
+            parker.park();
+        }
     }
 
     fn drop_handle(&self) {
@@ -126,13 +140,60 @@ fn a_closer_is_told() {
             let world = world.clone();
             thread::spawn(move || world.see_to(world.turnstile.leave()))
         });
-        let parker = Arc::new(Parker::new());
         world.turnstile.shut();
-        world.turnstile.expect(Some(parker.clone()));
-        while world.turnstile.inside() != 0 {
-            parker.park();
-        }
-        world.turnstile.expect(None);
+        world.close(false);
+        assert_eq!(world.turnstile.inside(), 0);
         leavers.into_iter().for_each(|leaver| leaver.join().unwrap());
+    });
+}
+
+/// E2: of two closers one goes before its time, and may be the one that was told.
+#[test]
+fn a_closer_that_goes_looks_for_the_other() {
+    model("a_closer_that_goes_looks_for_the_other", 2, || {
+        let world = World::new(1);
+        world.turnstile.shut();
+        let impatient = {
+            let world = world.clone();
+            thread::spawn(move || {
+                let ticket = world.turnstile.expect(Closer::new(Arc::new(Parker::new()), false));
+                world.turnstile.look().tell(|parker| parker.unpark());
+                world.turnstile.forget(ticket).tell(|parker| parker.unpark());
+            })
+        };
+        let leaver = {
+            let world = world.clone();
+            thread::spawn(move || world.see_to(world.turnstile.leave()))
+        };
+        world.close(false);
+        assert_eq!(world.turnstile.inside(), 0);
+        impatient.join().unwrap();
+        leaver.join().unwrap();
+    });
+}
+
+/// E3: two goroutines close, and wait for a third.
+#[test]
+fn closers_inside_do_not_wait_for_each_other() {
+    model("closers_inside_do_not_wait_for_each_other", 2, || {
+        let world = World::new(3);
+        world.turnstile.shut();
+        let closer = {
+            let world = world.clone();
+            thread::spawn(move || {
+                world.close(true);
+                world.see_to(world.turnstile.leave());
+            })
+        };
+        let goroutine = {
+            let world = world.clone();
+            thread::spawn(move || world.live())
+        };
+        world.close(true);
+        // SAFETY: only closers are inside: loom says if that is not so.
+        world.deeds.with(|deeds| assert_eq!(unsafe { *deeds }, 1, "the deed is not seen"));
+        world.see_to(world.turnstile.leave());
+        closer.join().unwrap();
+        goroutine.join().unwrap();
     });
 }

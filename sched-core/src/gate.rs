@@ -7,6 +7,7 @@ use core::{panic::Location, ptr::NonNull};
 use std::time::Instant;
 
 use crate::{
+    closers::Closer,
     entry::enter,
     goroutine,
     park::{self, WaitReason, Waiter},
@@ -18,7 +19,7 @@ use crate::{
     sync::{Ordering, fence},
     task::{Kind, Run, TaskRef, about::Birth, raw},
     tls,
-    turnstile::Left,
+    turnstile::{Left, Turnstile},
 };
 
 impl Shared {
@@ -78,7 +79,7 @@ impl Shared {
 
     /// Lets a goroutine in; false if the gate is closed.
     pub(crate) fn one_more(&self) -> bool {
-        // A refusal takes the closer's lock, which must not be held by somebody who is preempted.
+        // A refusal takes the closers' lock, which must not be held by somebody who is preempted.
         let _entered = enter();
         self.gate.enter().map_err(|left| self.see_to(left)).is_ok()
     }
@@ -113,24 +114,33 @@ impl Shared {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Waits until nobody is inside the gate, the caller apart; gives how many are left.
+    /// Waits until nobody is inside the gate; a caller who is, until only such callers are. Gives how
+    /// many are left.
     pub(crate) fn wait_until_empty(&self, limit: Option<Instant>) -> usize {
         let own = goroutine::current_task().is_some_and(|task| core::ptr::eq(task.shared(), self));
-        let rest = usize::from(own);
-        {
-            let _entered = enter();
-            self.gate.expect(Some(park::current()));
-        }
-        while self.gate.inside() > rest {
+        let closer = Closer::new(park::current(), own);
+        let ticket = self.gate_inside(|gate| gate.expect(closer));
+        loop {
+            self.gate_inside(Turnstile::look).tell(Waiter::unpark);
+            if !self.gate_inside(|gate| gate.waits(ticket)) {
+                break;
+            }
             match limit {
                 None => park::park(WaitReason::Group),
-                Some(at) if Instant::now() >= at => break,
+                Some(at) if Instant::now() >= at => {
+                    self.gate_inside(|gate| gate.forget(ticket)).tell(Waiter::unpark);
+                    break;
+                }
                 Some(at) => drop(park::park_until(WaitReason::Group, at)),
             }
         }
-        let _entered = enter();
-        self.gate.expect(None);
         self.gate.inside()
+    }
+
+    /// Does something with the gate inside the runtime: it takes the closers' lock.
+    fn gate_inside<R>(&self, f: impl FnOnce(&Turnstile<Waiter>) -> R) -> R {
+        let _entered = enter();
+        f(&self.gate)
     }
 
     /// Nobody is left: all threads end.

@@ -23,7 +23,8 @@
 //! | room | its job |
 //! |---|---|
 //! | [`scheduler`], `config` | the handle: birth, spawning, the end |
-//! | `shared`, `crew`, `resize`, `supply`, `gate` | what Ms share: tables of Ps and Ms, how many there shall be, stacks, who is inside |
+//! | `shared`, `crew`, `resize`, `supply` | what Ms share: tables of Ps and Ms, how many there shall be, stacks |
+//! | `gate`, [`turnstile`], [`closers`] | who is inside, who sees to the end, who waits for it |
 //! | `worker`, `switch`, `goroutine` | the loop of an M, the switch, what goroutines call: start reading here |
 //! | [`task`], `registry` | the G: state, closure and result, handle; where records live |
 //! | `machine`, `proc` | the M and the P |
@@ -45,6 +46,7 @@
 //! crates above need of them there is in `model`.
 
 pub mod bell;
+pub mod closers;
 pub mod driver;
 pub mod entry;
 pub mod future;

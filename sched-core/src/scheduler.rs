@@ -9,8 +9,11 @@
 //! [`shutdown`](Scheduler::shutdown) closes the gate (`gate.rs`) and waits until nobody is
 //! inside. Only then it stops: wakes all Ms, which find nothing to do and end; joins all threads.
 //! With goroutines left (computing, parked for ever, blocked in the kernel) at the deadline nothing
-//! is taken from them: others may point into their stacks. Called by one of its own goroutines, a
-//! shutdown waits for all others and then reports its caller as left.
+//! is taken from them: others may point into their stacks.
+//!
+//! Called by one of its own goroutines, a shutdown waits for all that are not themselves in one, and then
+//! reports those as left, its caller among them: none of several callers waits for another. Callers
+//! elsewhere wait for all, each until its own deadline.
 //!
 //! When the last handle is dropped without a shutdown the gate closes, and the threads end by
 //! themselves after the last goroutine.
@@ -385,11 +388,23 @@ impl Scheduler {
     /// Lets nobody in any more, waits until all goroutines have ended, and stops the threads.
     ///
     /// With a deadline, gives up waiting after that time and reports who is left; a later call
-    /// waits again. See the [module](self).
+    /// waits again. Goroutines of this scheduler that call it do not wait for each other. See the
+    /// [module](self).
+    ///
+    /// ```
+    /// use sched_core::{Config, NoHooks, Scheduler, current};
+    /// # use std::sync::Arc;
+    /// let scheduler = Scheduler::new(Config::default(), Arc::new(NoHooks))?;
+    /// let own = scheduler.spawn(|| current().map(|scheduler| scheduler.shutdown(None)))?;
+    /// let id = own.id();
+    /// let report = own.join().unwrap().expect("it is on a goroutine");
+    /// assert_eq!(report.left.iter().map(|one| one.id).collect::<Vec<_>>(), [id], "the caller");
+    /// assert_eq!(scheduler.shutdown(None).left, []);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shutdown(&self, deadline: Option<Duration>) -> Shutdown {
         // One beyond the end of the clock is none.
         let limit = deadline.and_then(|wait| Instant::now().checked_add(wait));
-        let mut end = self.shared.end.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.gate.shut();
         self.shared.dismiss_carriers();
         while self.shared.wait_until_empty(limit) != 0 {
@@ -401,6 +416,7 @@ impl Scheduler {
             crate::yield_now();
         }
         self.shared.stop();
+        let mut end = self.shared.end.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in end.threads.drain(..) {
             // A thread of ours does not unwind: it aborts.
             let _ = thread.join();

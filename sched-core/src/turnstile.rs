@@ -18,9 +18,11 @@
 //! at what it added to: a turnstile that was shut makes it step back. So *shut, and nobody inside* stays
 //! true once it is, but for the moment of such a step.
 //!
-//! * *The closer* shuts, leaves its name under a lock, and then reads the count. Whoever leaves takes one
-//!   off and then looks for a name under the lock. Either it finds the name, or its section came before
-//!   the closer's, whose reading then sees that it has left.
+//! * *A closer* shuts, joins a list under a lock, and then reads the count there. Whoever leaves takes one
+//!   off and then looks for a name under the lock. Either it finds one, or its section came before
+//!   the closer's, whose reading then sees that it has left. Whoever reads the count reads it for all that
+//!   are on the list ([`closers`](crate::closers)), so one of them is enough to be told. A closer that goes
+//!   before it may reads it once more after it has left the list: it may have been the one who was told.
 //! * *The last handle* is dropped before the word is shut ([`abandon`](Turnstile::abandon)). Whoever
 //!   leaves after that finds the word shut and no handle; whoever left before is not in the count that is
 //!   read after the shutting. So one of the two notices, or both: stopping twice is stopping.
@@ -30,23 +32,27 @@
 use core::fmt;
 
 use crate::{
+    closers::{Closer, Closers, Gone, Ticket},
     lock::Lock,
     sync::{AtomicUsize, Ordering},
 };
 
 const SHUT: usize = 1 << (usize::BITS - 1);
 
-/// Counts who is inside and who holds a handle. `W` names the one who waits for the end.
+/// Counts who is inside and who holds a handle. `W` names those who wait for the end.
 ///
 /// ```
+/// use sched_core::closers::Closer;
 /// use sched_core::turnstile::{Left, Turnstile};
 ///
 /// let turnstile = Turnstile::<&str>::new();
 /// assert!(turnstile.enter().is_ok());
 /// turnstile.shut();
-/// turnstile.expect(Some("closer"));
+/// let ticket = turnstile.expect(Closer::new("closer", false));
 /// assert!(turnstile.enter().is_err(), "it is shut");
 /// assert_eq!(turnstile.leave(), Left::Shut { closer: Some("closer"), end: true });
+/// turnstile.look().tell(|name| assert_eq!(*name, "closer"));
+/// assert!(!turnstile.waits(ticket));
 /// assert_eq!(turnstile.inside(), 0);
 /// ```
 pub struct Turnstile<W> {
@@ -54,7 +60,7 @@ pub struct Turnstile<W> {
     word: AtomicUsize,
     /// Handles by which newcomers may be sent in.
     handles: AtomicUsize,
-    closer: Lock<Option<W>>,
+    closers: Lock<Closers<W>>,
 }
 
 /// What somebody who has left sees.
@@ -65,7 +71,7 @@ pub enum Left<W> {
     Open,
     /// Nobody comes in any more.
     Shut {
-        /// Whom to tell that one has left.
+        /// Whom to tell that one has left; it looks for all that wait.
         closer: Option<W>,
         /// Nobody is inside, and nobody has a handle: the caller sees to the end.
         end: bool,
@@ -78,7 +84,7 @@ impl<W: Clone> Turnstile<W> {
         Turnstile {
             word: AtomicUsize::new(0),
             handles: AtomicUsize::new(0),
-            closer: Lock::new(None),
+            closers: Lock::new(Closers::new()),
         }
     }
 
@@ -108,7 +114,7 @@ impl<W: Clone> Turnstile<W> {
 
     #[cold]
     fn left_shut(&self, last: bool) -> Left<W> {
-        let closer = self.closer.lock().clone();
+        let closer = self.closers.lock().first();
         // Relaxed: ordered by the word's read-modify-writes, see `leave`.
         let end = last && self.handles.load(Ordering::Relaxed) == 0;
         Left::Shut { closer, end }
@@ -133,9 +139,26 @@ impl<W: Clone> Turnstile<W> {
         self.word.load(Ordering::Acquire) & SHUT != 0
     }
 
-    /// Names the one who waits until nobody is inside; it looks at [`inside`](Self::inside) after this.
-    pub fn expect(&self, closer: Option<W>) {
-        *self.closer.lock() = closer;
+    /// Puts one who waits on the list. It [looks](Self::look) after this, and whenever it is told.
+    pub fn expect(&self, closer: Box<Closer<W>>) -> Ticket {
+        self.closers.lock().push(closer)
+    }
+
+    /// Takes those off the list who need not wait any longer.
+    pub fn look(&self) -> Gone<W> {
+        let mut closers = self.closers.lock();
+        closers.release(self.inside())
+    }
+
+    /// Whether it is on the list still.
+    pub fn waits(&self, ticket: Ticket) -> bool {
+        self.closers.lock().contain(ticket)
+    }
+
+    /// Takes one off the list that waits no longer, and looks in its place.
+    pub fn forget(&self, ticket: Ticket) -> Gone<W> {
+        let mut closers = self.closers.lock();
+        closers.forget(ticket, self.inside())
     }
 
     /// One handle more.

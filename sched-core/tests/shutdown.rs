@@ -42,6 +42,10 @@ fn ends_of_schedulers() {
         until_threads_are(before);
         a_goroutine_may_shut_its_own_scheduler_down(mode);
         until_threads_are(before);
+        goroutines_that_shut_down_do_not_wait_for_each_other(mode);
+        until_threads_are(before);
+        each_caller_has_its_own_deadline(mode);
+        until_threads_are(before);
         hooks_see_every_p_start_and_stop(mode);
         until_threads_are(before);
     }
@@ -103,6 +107,61 @@ fn a_goroutine_may_shut_its_own_scheduler_down(mode: bool) {
     assert_eq!(left.iter().map(|one| one.id).collect::<Vec<_>>(), [id], "the caller itself");
     assert!(other.is_finished());
     assert_eq!(scheduler.shutdown(None).left, []);
+}
+
+fn goroutines_that_shut_down_do_not_wait_for_each_other(mode: bool) {
+    let scheduler = scheduler(2, mode);
+    let (tell, told) = mpsc::channel();
+    let wait = move || {
+        tell.send(park::current()).expect("the test listens");
+        park::park(WaitReason::Park);
+    };
+    let worker = scheduler.spawn(wait.clone()).expect("it is open");
+    let waiter = told.recv().expect("the goroutine runs");
+    let closers = [(); 3].map(|()| {
+        let wait = wait.clone();
+        let closer = move || {
+            wait();
+            current().map(|scheduler| scheduler.shutdown(None).left)
+        };
+        scheduler.spawn(closer).expect("it is open")
+    });
+    (0..3).for_each(|_| told.recv().expect("the goroutine runs").unpark());
+    let plain = {
+        let scheduler = scheduler.clone();
+        thread::spawn(move || scheduler.shutdown(None).left)
+    };
+    waiter.unpark();
+    let ids = closers.each_ref().map(|closer| closer.id());
+    for (closer, id) in closers.into_iter().zip(ids) {
+        let left = closer.join().expect("no panic").expect("it is on a goroutine");
+        assert!(left.iter().any(|one| one.id == id), "the caller itself: {left:?}");
+        assert!(left.iter().all(|one| ids.contains(&one.id)), "closers only: {left:?}");
+    }
+    assert!(worker.is_finished());
+    assert_eq!(plain.join().expect("no panic"), []);
+    assert_eq!(scheduler.shutdown(None).left, []);
+}
+
+fn each_caller_has_its_own_deadline(mode: bool) {
+    let scheduler = scheduler(2, mode);
+    let (tell, told) = mpsc::channel();
+    let goroutine = move || {
+        tell.send(park::current()).expect("the test listens");
+        park::park(WaitReason::Park);
+    };
+    let handle = scheduler.spawn(goroutine).expect("it is open");
+    let waiter = told.recv().expect("the goroutine runs");
+    let patient = {
+        let scheduler = scheduler.clone();
+        thread::spawn(move || scheduler.shutdown(None).left)
+    };
+    // Whichever of the two comes first.
+    let left = scheduler.shutdown(Some(Duration::from_millis(1))).left;
+    assert_eq!(left.iter().map(|one| one.id).collect::<Vec<_>>(), [handle.id()]);
+    waiter.unpark();
+    assert_eq!(patient.join().expect("no panic"), []);
+    handle.join().expect("no panic");
 }
 
 #[derive(Default)]
