@@ -26,7 +26,7 @@ pub fn test_with<T: Termination + 'static>(test: fn() -> T) -> ExitCode {
     match runtime.go(move || test().report()).join() {
         Ok(code) => {
             let end = runtime.shutdown(Some(GRACE));
-            assert!(end.left.is_empty(), "{GRACE:?} after the test's end {end}");
+            assert!(end.is_complete(), "{GRACE:?} after the test's end {end}");
             code
         }
         Err(payload) => {

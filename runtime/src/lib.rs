@@ -113,6 +113,8 @@ mod runtime;
 #[cfg(not(loom))]
 mod scope;
 #[cfg(not(loom))]
+mod shutdown;
+#[cfg(not(loom))]
 mod spawn;
 #[cfg(not(loom))]
 mod stats;
@@ -132,12 +134,12 @@ pub use {
     future::{block_on, spawn_future},
     gc::collect as gc,
     runtime::{
-        Goroutine, Mode, OsThreadLock, Preemption, Runtime, Shutdown, Status, WaitReason,
-        lock_os_thread,
+        Goroutine, Mode, OsThreadLock, Preemption, Runtime, Status, WaitReason, lock_os_thread,
     },
     runtime_macros::{main, test},
     sched_core::blocking,
     scope::{Scope, ScopedJoinHandle, scope},
+    shutdown::{HeldGuards, Shutdown},
     spawn::{GoError, JoinHandle, Spawn, StackError, go, go_with, try_go, yield_now},
     stats::Stats,
     sysmon::Stats as MonitorStats,

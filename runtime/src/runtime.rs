@@ -12,6 +12,7 @@ use crate::current;
 use crate::dump::Dump;
 use crate::policy::{Chosen, Policy};
 use crate::scope::{self, Scope};
+use crate::shutdown::Shutdown;
 use crate::spawn::{GoError, JoinHandle, Spawn};
 use crate::stats::Stats;
 use crate::trace::say;
@@ -19,7 +20,7 @@ use crate::wire::{self, Attendants};
 
 pub use sched_core::park::WaitReason;
 pub use sched_core::tls::Mode;
-pub use sched_core::{Goroutine, OsThreadLock, Preemption, Shutdown, Status, lock_os_thread};
+pub use sched_core::{Goroutine, OsThreadLock, Preemption, Status, lock_os_thread};
 
 /// Processors, threads and stacks that run goroutines.
 ///
@@ -287,6 +288,9 @@ impl Runtime {
     /// Returns those that are left. If nobody is, all threads have ended and all memory was given
     /// back; else both stay, and the goroutines run on.
     ///
+    /// A goroutine of the collector is left while it waits for a guard, whoever holds that:
+    /// [`Shutdown::guards`] tells. So whoever holds one itself should not wait without a deadline.
+    ///
     /// ```
     /// use std::time::Duration;
     /// let rt = runtime::Runtime::new().unwrap();
@@ -320,8 +324,8 @@ impl Runtime {
 
     fn end(&mut self, deadline: Option<Duration>) -> Shutdown {
         self.ended = true;
-        let shutdown = self.scheduler.shutdown(deadline);
-        if shutdown.left.is_empty() {
+        let shutdown = Shutdown::of(self.scheduler.shutdown(deadline));
+        if shutdown.is_complete() {
             self.attendants.join(&self.scheduler);
         }
         shutdown

@@ -63,13 +63,20 @@ pub(crate) struct GuardLine {
 impl GuardLine {
     /// Picks those out of all `holders` that the collection waits for.
     pub(crate) fn new(waiting: Waiting, holders: &[Holder]) -> Self {
-        let before = |holder: &Holder| waiting.epoch.wrapping_sub(epoch(holder)) << 16 >> 16;
-        // Half of the ring of epochs lies ahead.
-        let late = |holder: &&Holder| before(holder) < 1 << 47;
-        let holder = holders.iter().filter(late).max_by_key(|holder| before(holder)).copied();
-        let others = holders.iter().filter(late).count().saturating_sub(1);
-        GuardLine { waited: waiting.age, holder, others }
+        let late = waited_for(waiting, holders);
+        let others = late.len().saturating_sub(1);
+        GuardLine { waited: waiting.age, holder: late.first().copied(), others }
     }
+}
+
+/// Those of `holders` that the collection waits for, whose guards are the oldest first.
+pub(crate) fn waited_for(waiting: Waiting, holders: &[Holder]) -> Vec<Holder> {
+    let before = |holder: &Holder| waiting.epoch.wrapping_sub(epoch(holder)) << 16 >> 16;
+    // Half of the ring of epochs lies ahead.
+    let late = |holder: &&Holder| before(holder) < 1 << 47;
+    let mut late: Vec<_> = holders.iter().filter(late).copied().collect();
+    late.sort_by_key(|holder| std::cmp::Reverse(before(holder)));
+    late
 }
 
 /// The epoch of the holder's oldest guard.

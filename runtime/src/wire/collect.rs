@@ -46,6 +46,7 @@ use gc_core::HeapError;
 use gc_core::cycle::Pause;
 use gc_core::mark::Helpers;
 use sched_core::Scheduler;
+use sched_core::monitor::Holder;
 
 use crate::gc::{self, Heap};
 use crate::{current, time};
@@ -132,6 +133,11 @@ impl Collectors {
     fn serve(&self, life: fn()) -> bool {
         let starts = |scheduler: &Scheduler| scheduler.spawn_servant(life).is_ok();
         sched_core::current().as_ref().is_some_and(starts) || self.homes().iter().any(starts)
+    }
+
+    /// The goroutines of all runtimes that hold guards.
+    pub(crate) fn holders(&self) -> Vec<Holder> {
+        self.homes().iter().flat_map(|home| home.monitor().holders()).collect()
     }
 
     fn hurry(&self, on: bool) {
