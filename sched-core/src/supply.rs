@@ -283,11 +283,18 @@ impl Shared {
     }
 
     /// Takes the stack of a goroutine of that order that has ended.
-    pub(crate) fn take_back(&self, held: Option<Held<'_>>, slot: Slot, order: Order) {
+    ///
+    /// # Safety
+    ///
+    /// The goroutine has switched away for the last time; the slot was taken from this order's stock, or
+    /// from a shelf of this scheduler if it is the usual one.
+    pub(crate) unsafe fn take_back(&self, held: Option<Held<'_>>, slot: Slot, order: Order) {
         let slots = &self.supplies.get(order).slots;
         match held.filter(|_| order == Order::USUAL) {
-            Some(held) => held.shelf(|shelf| slots.give_to(shelf, slot)),
-            None => slots.give(slot),
+            // SAFETY: the caller's promise; shelves hold slots of the usual stock.
+            Some(held) => held.shelf(|shelf| unsafe { slots.give_to(shelf, slot) }),
+            // SAFETY: the caller's promise.
+            None => unsafe { slots.give(slot) },
         }
         if !self.mode.is_own_tls() {
             self.service.rouse();

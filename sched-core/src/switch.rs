@@ -209,7 +209,8 @@ fn settle_end(m: &Machine, run: Run) {
     // SAFETY: the goroutine has switched away for the last time; the run reference has the G.
     let slot = unsafe { run.task().slot() }.take();
     if let Some(slot) = slot {
-        shared.take_back(m.held(), slot, run.task().order());
+        // SAFETY: as above; `give_stack` took it from the stock of the goroutine's order.
+        unsafe { shared.take_back(m.held(), slot, run.task().order()) };
     }
     m.counters.finished.bump();
     drop(run.end());

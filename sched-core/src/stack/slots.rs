@@ -80,7 +80,8 @@ pub const LARGEST_STACK: usize = 64 << 20;
 /// assert_eq!(slots.prepare(2)?, 2);
 /// let slot = slots.take().expect("two are in stock");
 /// assert_eq!(slots.stock(), 1);
-/// slots.give(slot);
+/// // SAFETY: it came from these slots, and was never armed.
+/// unsafe { slots.give(slot) };
 /// # Ok::<(), sched_core::stack::StackError>(())
 /// ```
 pub struct Slots {
@@ -151,12 +152,18 @@ impl Slots {
         record.map(Slot)
     }
 
-    /// Takes a slot back: its goroutine has ended, or never began.
+    /// Takes a slot back. May be called inside the runtime. A slot that is armed forgets its errand.
     ///
-    /// May be called inside the runtime, though not by what runs on the slot. A slot that is armed
-    /// forgets its errand.
-    pub fn give(&self, slot: Slot) {
-        let ready = self.recycle(slot.record());
+    /// # Safety
+    ///
+    /// * The slot was [taken](Self::take) from this stock.
+    /// * Its goroutine has ended, that is the context that its [`Finish`](super::Finish) named runs; or
+    ///   nobody has switched to the slot since it was taken. Nobody will.
+    ///
+    /// A slot cannot tell: whether it still runs is known to whoever switches.
+    pub unsafe fn give(&self, slot: Slot) {
+        // SAFETY: the caller's promise.
+        let ready = unsafe { self.recycle(slot.record()) };
         let mut stock = self.stock.lock();
         match ready {
             true => {
@@ -184,9 +191,14 @@ impl Slots {
     }
 
     /// As [`give`](Self::give), to the shelf.
+    ///
+    /// # Safety
+    ///
+    /// As of [`give`](Self::give); and the shelf's slots are of this stock.
     #[inline]
-    pub(crate) fn give_to(&self, shelf: &mut Shelf, slot: Slot) {
-        if !self.recycle(slot.record()) {
+    pub(crate) unsafe fn give_to(&self, shelf: &mut Shelf, slot: Slot) {
+        // SAFETY: the caller's promise.
+        if !unsafe { self.recycle(slot.record()) } {
             return self.stock.lock().used.push(slot.0);
         }
         shelf.top.push(slot.0);
@@ -225,13 +237,17 @@ impl Slots {
     }
 
     /// Makes the slot fresh, if that can be done here.
-    fn recycle(&self, record: &Record) -> bool {
+    ///
+    /// # Safety
+    ///
+    /// It is a slot of this stock, of which the caller has the only name, and nobody runs on it.
+    unsafe fn recycle(&self, record: &Record) -> bool {
         match self.mode {
             #[cfg(own_tls)]
             Mode::OwnTls(layout) => {
                 let by_copy = layout.recycles_by_copy();
                 if by_copy {
-                    // SAFETY: the giver owns the slot, and its goroutine has ended.
+                    // SAFETY: the block is of this layout, and nobody's: the caller's promise.
                     unsafe { layout.reimage(record.tp()) };
                 }
                 by_copy
@@ -300,7 +316,9 @@ impl Slots {
     /// # use sched_core::tls::{Surplus, probe};
     /// let slots = Slots::new(SlotsConfig::default(), probe(Surplus::Take));
     /// slots.prepare(1)?;
-    /// slots.take().map(|slot| slots.give(slot));
+    /// let slot = slots.take().expect("one is in stock");
+    /// // SAFETY: it came from these slots, and was never armed.
+    /// unsafe { slots.give(slot) };
     /// while slots.rests() {
     ///     slots.grow_older();
     /// }
@@ -397,13 +415,15 @@ mod tests {
         let taken: Vec<_> = (0..20).map_while(|_| slots.take_from(&mut shelf)).collect();
         assert_eq!((taken.len(), slots.stock()), (20, 40 - 3 * HALF));
         let last = taken.last().map(Slot::bounds);
-        taken.into_iter().for_each(|slot| slots.give_to(&mut shelf, slot));
+        // SAFETY: from this stock and never armed, as all in this test.
+        taken.into_iter().for_each(|slot| unsafe { slots.give_to(&mut shelf, slot) });
         // Two halves went to the stock, one is here.
         assert_eq!(slots.stock(), 40 - HALF);
         assert_eq!(
             slots.take_from(&mut shelf).map(|slot| {
                 let bounds = slot.bounds();
-                slots.give(slot);
+                // SAFETY: as above.
+                unsafe { slots.give(slot) };
                 bounds
             }),
             last,
@@ -411,6 +431,8 @@ mod tests {
         );
         slots.clear(&mut shelf);
         assert_eq!(slots.stock(), 40);
-        assert_eq!((0..50).map_while(|_| slots.take()).map(|slot| slots.give(slot)).count(), 50);
+        // SAFETY: as above.
+        let give = |slot| unsafe { slots.give(slot) };
+        assert_eq!((0..50).map_while(|_| slots.take()).map(give).count(), 50);
     }
 }

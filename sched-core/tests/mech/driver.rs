@@ -118,7 +118,9 @@ impl Driver {
         unsafe { switch(&home, slot.context()) };
         let ended = task.shared.ended.get();
         if ended {
-            self.slots.give(task.slot.take().expect("it had one until now"));
+            let slot = task.slot.take().expect("it had one until now");
+            // SAFETY: it is from this stock, and its goroutine came here by its last switch.
+            unsafe { self.slots.give(slot) };
         }
         ended
     }
