@@ -13,7 +13,7 @@
 //!
 //! 1. there are goroutines or futures, and every one is parked or waits for a wake; no M runs any, all Ps
 //!    are idle;
-//! 2. no deadline is set;
+//! 2. no deadline is set, and the timer thread has nothing in its hand that it took out and did not wake yet;
 //! 3. every thread of the process is one of: an M, which then has nothing to do; a thread of the
 //!    scheduler's or of its owner's, which wakes nobody of its own accord ([`Scheduler::adopt_thread`]);
 //!    a plain thread that sleeps in [`park`](crate::park::park) without a deadline; in thread mode, the

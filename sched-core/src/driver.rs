@@ -105,6 +105,8 @@ struct Desk<T: Timed> {
     look: u64,
     /// Until when the thread sleeps; [`UP`] while it does not.
     armed: u64,
+    /// The thread has taken something out, and may not have handed it on yet.
+    in_hand: bool,
     stopping: bool,
 }
 
@@ -128,7 +130,7 @@ impl<T: Timed> Driver<T> {
     /// No timers, in `storage`. Nothing fires before a thread [`run`](Self::run)s it.
     pub fn new(storage: Storage<T>) -> Self {
         let timers = Timers::new(storage);
-        let desk = Desk { timers, look: NEVER, armed: UP, stopping: false };
+        let desk = Desk { timers, look: NEVER, armed: UP, in_hand: false, stopping: false };
         Self { desk: Lock::new(desk), turn: Futex::new(0) }
     }
 
@@ -177,6 +179,12 @@ impl<T: Timed> Driver<T> {
         (desk.timers.len(), desk.timers.places())
     }
 
+    /// Whether anything is to fire, or is being fired: what was taken out has not woken anybody yet.
+    pub fn any(&self) -> bool {
+        let desk = self.desk.lock();
+        desk.in_hand || !desk.timers.is_empty()
+    }
+
     /// Gives the timers more room. The storage that comes back is freed by the caller, outside.
     pub fn enlarge(&self, storage: Storage<T>) -> Storage<T> {
         self.desk.lock().timers.enlarge(storage)
@@ -208,6 +216,7 @@ impl<T: Timed> Driver<T> {
     /// `last`: when something was due for the last time.
     fn next(&self, clock: &impl Fn() -> u64, last: &mut u64) -> Step<T> {
         let mut desk = self.desk.lock();
+        desk.in_hand = false;
         if desk.stopping {
             return Step::Stop;
         }
@@ -225,6 +234,7 @@ impl<T: Timed> Driver<T> {
         let batch: [_; BATCH] = core::array::from_fn(|_| due.next());
         drop(due);
         if batch[0].is_some() {
+            desk.in_hand = true;
             *last = now;
             return Step::Fire(batch);
         }
@@ -337,6 +347,17 @@ mod tests {
             || (),
         );
         assert_eq!(fired, [2]);
+    }
+
+    #[test]
+    fn what_is_being_fired_is_not_gone_yet() {
+        let driver = Driver::new(Storage::new(8));
+        assert!(!driver.any());
+        assert!(driver.add(1, Alarm::new(1)).is_ok());
+        assert!(driver.any());
+        let fire = |_| assert!(driver.any() && driver.occupancy().0 == 0);
+        driver.run(now, fire, || driver.stop());
+        assert!(!driver.any());
     }
 
     #[test]

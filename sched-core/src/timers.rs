@@ -68,10 +68,10 @@ impl Timers {
         self.driver.look_at(at);
     }
 
-    /// Whether any deadline is set.
+    /// Whether any deadline is set, or has come and its sleeper is about to be woken.
     pub(crate) fn any(&self) -> bool {
         let _entered = enter();
-        self.driver.occupancy().0 != 0
+        self.driver.any()
     }
 
     /// Ends the timer thread.
