@@ -178,6 +178,27 @@ impl<H: Tag> Heap<H> {
         self.0.help(&mut pause);
     }
 
+    /// Whether grey objects lie ready for others than those who put them there. A hint.
+    pub fn is_work_ready(&self) -> bool {
+        self.0.crew.is_ready()
+    }
+
+    /// Marks one [`slice`](HeapBuilder::slice) of what lies ready, and puts back what is left: for a
+    /// processor that has nothing else to do, which looks for that between two calls. False if nothing
+    /// lies ready. The time is in [`Stats::idle`], and does not count as the collector's where the
+    /// [pacer](crate::pacer) asks how much it takes.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// assert!(!heap.is_work_ready() && !heap.mark_idle(), "no cycle runs");
+    /// assert_eq!(heap.stats().idle_slices, 0);
+    /// ```
+    pub fn mark_idle(&self) -> bool {
+        self.0.mark_idle()
+    }
+
     /// Calls `recruit` whenever a worker has put aside work for others, from the worker's task,
     /// outside [`World::with`]. Whoever can be spared then calls [`help`](Self::help). Replaces a
     /// former one.

@@ -57,6 +57,7 @@ const TURN: Duration = Duration::from_micros(100);
 
 type Waker = Arc<dyn Fn() + Send + Sync>;
 type Report = Box<dyn Fn(&Record) + Send + Sync>;
+type HeapWorker<'a, H> = Worker<'a, <H as Tag>::Space, <H as Tag>::World>;
 
 /// What the builder chose.
 pub(crate) struct Options {
@@ -113,6 +114,7 @@ pub(crate) struct Core<H: Tag> {
     stats: Mutex<Stats>,
     panics: AtomicU64,
     assists: AtomicU64,
+    idle_slices: AtomicU64,
     destructed: AtomicU64,
     /// Time in sweep after a cycle, in nanoseconds.
     swept: AtomicU64,
@@ -154,6 +156,7 @@ impl<H: Tag> Core<H> {
             stats: Mutex::default(),
             panics: AtomicU64::new(0),
             assists: AtomicU64::new(0),
+            idle_slices: AtomicU64::new(0),
             destructed: AtomicU64::new(0),
             swept: AtomicU64::new(0),
             waker: Mutex::new(None),
@@ -374,15 +377,21 @@ impl<H: Tag> Core<H> {
 
     /// Marks a few objects; false if there are none to be had.
     fn assist(&self) -> bool {
-        // A guard, so that the world knows of one whom the driver may wait for.
-        let pin = self.pin();
-        let worker = Worker::new(&self.engine, &self.world, &self.crew, &|| (), ASSIST);
         // SAFETY: all are this heap's.
-        let helped = unsafe { worker.assist(ASSIST) };
-        // SAFETY: counted above, left once.
-        unsafe { self.unpin(pin) };
+        let helped = self.borrow(|worker| unsafe { worker.assist(ASSIST) });
         // Relaxed: a statistic.
         self.assists.fetch_add(helped.into(), Ordering::Relaxed);
+        helped
+    }
+
+    /// Calls `f` with a worker who takes a batch and puts it back.
+    fn borrow(&self, f: impl FnOnce(&HeapWorker<'_, H>) -> bool) -> bool {
+        // A guard, so that the world knows of one whom the driver may wait for.
+        let pin = self.pin();
+        let worker = Worker::new(&self.engine, &self.world, &self.crew, &|| (), self.slice);
+        let helped = f(&worker);
+        // SAFETY: counted above, left once.
+        unsafe { self.unpin(pin) };
         helped
     }
 
@@ -410,6 +419,7 @@ impl<H: Tag> Core<H> {
             destructed: self.destructed.load(Ordering::Relaxed),
             panics: self.panics.load(Ordering::Relaxed),
             assists: self.assists.load(Ordering::Relaxed),
+            idle_slices: self.idle_slices.load(Ordering::Relaxed),
             sweep: stats.sweep + Duration::from_nanos(self.swept.load(Ordering::Relaxed)),
             ..stats
         }

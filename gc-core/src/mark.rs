@@ -41,6 +41,8 @@ pub struct Counts {
     pub bytes: u64,
     /// The time of whoever marked, the kernel's interruptions included.
     pub time: Duration,
+    /// The same of those who had nothing else to do; not in `time`.
+    pub idle: Duration,
 }
 
 impl AddAssign for Counts {
@@ -48,6 +50,7 @@ impl AddAssign for Counts {
         self.objects += other.objects;
         self.bytes += other.bytes;
         self.time += other.time;
+        self.idle += other.idle;
     }
 }
 
@@ -139,6 +142,11 @@ impl Marker {
     /// Puts a batch on the stack. A buffer is left over.
     fn take(&mut self, batch: Batch) -> Buffer {
         self.stack.put(batch.cells, batch.pieces)
+    }
+
+    /// What was marked since the last call was marked by one who had nothing else to do.
+    fn was_idle(&mut self) {
+        self.counts.idle += core::mem::take(&mut self.counts.time);
     }
 
     /// What was marked since the last call.

@@ -40,6 +40,9 @@ pub struct Facts {
     pub overhead: u64,
     /// CPU time that was spent on marking, by workers and by guards that assisted.
     pub work: Duration,
+    /// CPU time that processors spent on marking because they had nothing else to do. Not in `work`: it was
+    /// taken from nobody.
+    pub idle: Duration,
     /// How long the cycle took.
     pub cycle: Duration,
     /// How long ago the cycle before had ended.

@@ -64,6 +64,9 @@ pub struct Record {
     pub marked_bytes: u64,
     /// The time of all who marked: workers, and mutators that assisted. The kernel's interruptions are in it.
     pub work: Duration,
+    /// The time of those who marked because they had nothing else to do
+    /// ([`Heap::mark_idle`](crate::Heap::mark_idle)); not in `work`.
+    pub idle: Duration,
     /// Where the next cycle should end.
     pub goal: u64,
     /// When the next cycle begins.
@@ -117,6 +120,8 @@ pub struct Stats {
     pub mark: Duration,
     /// The sum of [`Record::work`].
     pub work: Duration,
+    /// The sum of [`Record::idle`].
+    pub idle: Duration,
     /// Time in slow paths of allocations, as in [`Record::longest_delay`]: what allocators sweep is in it.
     pub slow_paths: Duration,
     /// Time in the sweep of drivers and of the background, what it waits for others included.
@@ -128,6 +133,8 @@ pub struct Stats {
     /// How often a mutator marked some hundred objects, because marking was behind the
     /// [`Schedule`](crate::pacer::Schedule) or the heap beyond its goal.
     pub assists: u64,
+    /// How often somebody marked a slice because there was nothing else to do.
+    pub idle_slices: u64,
     /// The longest time for which a mutator was held up.
     pub longest_delay: Duration,
     /// What mutators were held up by: slow paths of allocations, and assists.
@@ -139,8 +146,8 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// The time that collection has taken from the processors so far: marking, slow paths of allocations and
-    /// sweep. Each stretch is measured on the wall, so it is too much rather than too little where threads are
+    /// The time that collection has taken from the processors so far: marking, that of idle ones included, slow
+    /// paths of allocations and sweep. Each stretch is measured on the wall, so it is too much rather than too little where threads are
     /// more than processors. Destructors, handshakes and the barrier are not in it.
     ///
     /// ```
@@ -156,13 +163,14 @@ impl Stats {
     /// # drop(kept);
     /// ```
     pub fn time(&self) -> Duration {
-        self.work + self.slow_paths + self.sweep
+        self.work + self.idle + self.slow_paths + self.sweep
     }
 
     pub(crate) fn add(&mut self, record: &Record) {
         self.cycles += 1;
         self.mark += record.mark;
         self.work += record.work;
+        self.idle += record.idle;
         self.sweep += record.sweep;
         self.longest_delay = self.longest_delay.max(record.longest_delay);
         self.waits.note(record.hands + record.last_hand);

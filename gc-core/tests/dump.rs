@@ -99,6 +99,7 @@ fn the_time_of_collection_is_the_sum_of_its_parts() {
         assert_eq!(after.work, records[0].work + records[1].work);
         assert!(after.sweep > records[0].sweep + records[1].sweep, "{after:?}");
         assert_eq!(after.time(), after.work + after.slow_paths + after.sweep);
+        assert!(after.idle.is_zero(), "nobody was idle");
         assert!(after.time() <= passed, "{after:?} in {passed:?}");
         assert_eq!(after.delays.since(&before.delays).count(), 0, "nobody was held up");
         drop(kept);

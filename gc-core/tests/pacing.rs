@@ -70,6 +70,7 @@ impl Machine {
             grown,
             overhead: 0,
             work: Duration::from_secs_f64(cycle * workers + assisted),
+            idle: Duration::ZERO,
             cycle: Duration::from_secs_f64(cycle),
             period: Duration::from_secs_f64(alone + cycle),
             processors: Self::PROCESSORS,

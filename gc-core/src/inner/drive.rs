@@ -149,7 +149,8 @@ impl<H: Tag> Core<H> {
             record.sweep += watch.lap();
         }
         drop(closed);
-        let Counts { objects, bytes: marked, time: work } = self.with(|_| self.crew.take_counts());
+        let Counts { objects, bytes: marked, time: work, idle } =
+            self.with(|_| self.crew.take_counts());
         *expected = marked;
         let at_end = self.pace.live();
         // What was allocated before `begin_mark` and survived is among the marked; what came later
@@ -163,6 +164,7 @@ impl<H: Tag> Core<H> {
             grown: at_end.saturating_sub(at_begin),
             overhead: held.saturating_sub(at_end),
             work,
+            idle,
             cycle: now - begun,
             period: now.saturating_sub(self.ended()),
             processors: self.world.processors(),
@@ -180,6 +182,7 @@ impl<H: Tag> Core<H> {
             marked_objects: objects,
             marked_bytes: marked,
             work,
+            idle,
             goal: target.goal,
             trigger: target.trigger,
             longest_delay: self.longest_delay(),
@@ -196,6 +199,15 @@ impl<H: Tag> Core<H> {
         let worker = Worker::new(engine, world, crew, &*recruit, self.slice);
         // SAFETY: all are this heap's.
         unsafe { worker.help(&mut Marker::default(), pause) };
+    }
+
+    /// Marks a slice for one who has nothing else to do; false if there is nothing to be had.
+    pub(crate) fn mark_idle(&self) -> bool {
+        // SAFETY: all are this heap's.
+        let marked = self.borrow(|worker| unsafe { worker.idle() });
+        // Relaxed: a statistic.
+        self.idle_slices.fetch_add(marked.into(), Ordering::Relaxed);
+        marked
     }
 
     fn recruiter(&self) -> Waker {

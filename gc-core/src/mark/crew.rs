@@ -176,6 +176,12 @@ impl Crew {
         self.count.load(Ordering::Relaxed) < READY / 2
     }
 
+    /// Whether a batch lies ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        // Relaxed: a hint; who misses a batch asks again.
+        self.count.load(Ordering::Relaxed) != 0
+    }
+
     /// A busy worker puts a batch here. Gives it back if there are enough.
     pub(super) fn share(&self, batch: Batch) -> Option<Batch> {
         self.ready(|ready| {
@@ -211,7 +217,7 @@ impl Crew {
         })
     }
 
-    /// A mutator takes a batch, if there is one, to be [returned](Self::put_back).
+    /// A mutator, or one who has nothing else to do, takes a batch, if there is one, to be [returned](Self::put_back).
     pub(super) fn lend(&self) -> Option<Batch> {
         self.ready(|ready| {
             // Each of these may come back as two, and workers add up to READY more.

@@ -5,8 +5,8 @@
 //!   growth  = base + base · GOGC / 100, at least 4 MiB · GOGC / 100
 //!   room    = limit − overhead − what is above the limit already, less max(3 %, 1 MiB)
 //!   goal    = the lesser of the two, but above live
-//!   rate    = grown · u / (scanned · (1 − u)), the most of the last five cycles;
-//!             u: the share of the CPU that marking took
+//!   rate    = grown · (u + i) / (scanned · (1 − u)), the most of the last five cycles;
+//!             u: the share of the CPU that marking took, i: what idle processors gave to it
 //!   runway  = rate · scanned · (1 − ¼) / ¼
 //!   trigger = goal − runway, between live + 45/64 and live + 61/64 of (goal − live)
 //! ```
@@ -136,10 +136,12 @@ impl Gogc {
     /// Notes the rate of a cycle, and returns the most of the last ones.
     fn rate(&mut self, facts: &Facts) -> f64 {
         let cpu = facts.cycle.as_secs_f64() * f64::from(facts.processors.max(1));
-        let share = facts.work.as_secs_f64() / cpu;
+        let (share, idle) = (facts.work.as_secs_f64() / cpu, facts.idle.as_secs_f64() / cpu);
         // A cycle that nobody measured, or in which nobody else ran, says nothing about the share.
-        let share = if share > 0.0 && share < 0.95 { share } else { Self::SHARE };
-        let rate = facts.grown as f64 * share / (facts.scanned.max(1) as f64 * (1.0 - share));
+        let measured = share > 0.0 && share < 0.95;
+        let (share, idle) = if measured { (share, idle) } else { (Self::SHARE, 0.0) };
+        let scanned = facts.scanned.max(1) as f64;
+        let rate = facts.grown as f64 * (share + idle) / (scanned * (1.0 - share));
         self.rates[self.cycles % self.rates.len()] = rate;
         self.cycles += 1;
         self.rates.iter().copied().fold(0.0, f64::max)
@@ -203,6 +205,37 @@ mod tests {
         let (quarter, half) = (Gogc::new(100).next(facts(25)), Gogc::new(100).next(facts(50)));
         assert_eq!(quarter.trigger, 120 * MIB);
         assert!(half.trigger < quarter.trigger);
+    }
+
+    #[test]
+    fn what_idle_processors_mark_is_not_promised_to_the_next_cycle() {
+        // The same growth while the same was marked: with help there was less time to grow in, so without
+        // it the mutators will allocate more. But nothing was taken from them.
+        let second = Duration::from_secs(1);
+        let alone = Facts {
+            live: 64 * MIB,
+            scanned: 64 * MIB,
+            grown: 6 * MIB,
+            work: second / 2,
+            cycle: second,
+            period: second * 10,
+            processors: 2,
+            ..Facts::default()
+        };
+        let helped = Facts { idle: second / 2, ..alone };
+        let runway = |facts| 128 * MIB - Gogc::new(100).next(facts).trigger;
+        assert_eq!((runway(alone), runway(helped)), (6 * MIB, 12 * MIB));
+    }
+
+    #[test]
+    fn the_limiter_looks_away_from_idle_processors() {
+        let second = Duration::from_secs(1);
+        let mut pacer = Gogc::new(100);
+        for _ in 0..100 {
+            let (work, idle) = (second / 10, second);
+            pacer.next(Facts { work, idle, period: second, processors: 1, ..Facts::default() });
+        }
+        assert!(!pacer.is_limiting());
     }
 
     #[test]

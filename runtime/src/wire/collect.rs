@@ -25,6 +25,17 @@
 //! does not hold it up; nor does it hold them up by more than a stretch. Once the heap has outrun its
 //! goal the workers do not rest.
 //!
+//! # Idle Ps
+//!
+//! A P with nothing to run costs nobody anything if it marks. So once a stretch, a worker looks whether
+//! grey objects lie ready, a P is idle and nothing waits to run; if so it starts an *idle marker* there,
+//! a servant as well, and each of those that finds work starts the next, up to all Ps but the workers'. It
+//! marks slice by slice, each a loan from the crew as an assist's, and between two slices, some 20 µs, looks
+//! for anything that waits to run; then it ends, and its P finds that. It also ends when nothing has lain
+//! ready for [`LULL`]. So a goroutine that becomes ready waits for a slice at most, no idle P spins for
+//! longer than a lull, and cycles shorter than a stretch wake nobody. What idle markers mark is paid for by
+//! nobody, and their time is no part of the share: [`Stats::idle`](gc_core::stats::Stats::idle).
+//!
 //! # Waiting for a handshake
 //!
 //! A few looks at once; then the driver parks between them, longer from time to time, and has
@@ -46,7 +57,7 @@ use gc_core::HeapError;
 use gc_core::cycle::Pause;
 use gc_core::mark::Helpers;
 use sched_core::Scheduler;
-use sched_core::monitor::Holder;
+use sched_core::monitor::{Holder, Load};
 
 use crate::gc::{self, Heap};
 use crate::{current, time};
@@ -54,6 +65,10 @@ use crate::{current, time};
 /// How long a worker works while others wait. Each stretch holds one operation of somebody's up: shorter
 /// ones are felt by more (at 400 µs by one in a thousand of the benchmark's), longer ones for longer.
 const STRETCH: Duration = Duration::from_micros(800);
+
+/// How long an idle marker waits for grey objects before it ends: until a worker has marked a slice and
+/// shared what came of it.
+const LULL: Duration = Duration::from_micros(50);
 
 /// How often one looks at once for what is probably about to happen.
 const PATIENCE: u32 = 4;
@@ -69,6 +84,7 @@ pub(crate) struct Collectors {
     driver: Post,
     destructor: Post,
     helpers: Helpers,
+    idle: Helpers,
 }
 
 impl Collectors {
@@ -78,6 +94,7 @@ impl Collectors {
             driver: Post::new(),
             destructor: Post::new(),
             helpers: Helpers::new(),
+            idle: Helpers::new(),
         }
     }
 
@@ -113,6 +130,19 @@ impl Collectors {
         let most = workers(procs()) - 1;
         if self.helpers.come(most) && !self.serve(help) {
             self.helpers.go();
+        }
+    }
+
+    /// A P of `home` marks if it has nothing else to do and there is something to mark.
+    fn use_idle(&self, home: &Scheduler, load: Load) {
+        let most = load.procs.saturating_sub(workers(load.procs));
+        if load.runnable == 0
+            && load.idle_procs != 0
+            && gc::heap().is_work_ready()
+            && self.idle.come(most)
+            && home.spawn_servant(mark_idle).is_err()
+        {
+            self.idle.go();
         }
     }
 
@@ -195,6 +225,36 @@ fn help() {
     current::COLLECTORS.helpers.go();
 }
 
+/// The life of an idle marker.
+fn mark_idle() {
+    if let Some(home) = sched_core::current() {
+        mark_while_idle(&home);
+    }
+    current::COLLECTORS.idle.go();
+}
+
+fn mark_while_idle(home: &Scheduler) {
+    let (heap, monitor) = (gc::heap(), home.monitor());
+    let (mut last, mut followed) = (Instant::now(), false);
+    loop {
+        let load = monitor.load();
+        if load.runnable != 0 {
+            return;
+        }
+        if heap.is_work_ready() && heap.mark_idle() {
+            last = Instant::now();
+            if !followed {
+                followed = true;
+                current::COLLECTORS.use_idle(home, load);
+            }
+        } else if last.elapsed() < LULL {
+            spin();
+        } else {
+            return;
+        }
+    }
+}
+
 /// The life of the one who runs destructors.
 fn destruct() {
     let (heap, posts) = (gc::heap(), &current::COLLECTORS);
@@ -270,6 +330,8 @@ impl Share {
         let load = home.monitor().load();
         if load.runnable != 0 && load.idle_procs == 0 && !gc::heap().is_outrun() {
             time::sleep(rest(load.procs).max(NAP));
+        } else {
+            current::COLLECTORS.use_idle(home, load);
         }
         self.begun = Instant::now();
     }
@@ -292,9 +354,14 @@ impl Drop for Share {
 /// Waits for what one has asked for so often.
 fn nap(asked: u32) {
     match asked.checked_sub(PATIENCE) {
-        None => (0..100).for_each(|_| hint::spin_loop()),
+        None => spin(),
         Some(more) => time::sleep(NAP * (1 << (more / 4).min(4))),
     }
+}
+
+/// A microsecond or a few.
+fn spin() {
+    (0..100).for_each(|_| hint::spin_loop());
 }
 
 #[cfg(test)]
