@@ -7,6 +7,9 @@
 //! [`answer`] runs when an entry finds a request, and on behalf of the preemption signal. It decides
 //! from the M's P, under the take lock, and not from the request's bits: a taker that is in the
 //! middle of its decision is waited for, and a stray bit costs one look.
+//!
+//! A handler of the program's that allocates enters as well, on the thread's signal stack or with other
+//! signals off, and may find a request that is not its own. It is not moved ([`stands`]), as by the signal.
 
 use core::ptr::NonNull;
 
@@ -198,16 +201,26 @@ unsafe extern "C" fn finish(task: *mut ()) -> *const Context {
 #[inline(never)]
 pub(crate) fn answer(words: &Words) {
     let Some((m, requests)) = requests(words) else { return };
-    if m.held().is_none() {
+    if let Some(task) = running(words).filter(|task| stands(m, task)) {
+        answer_here(m, task, requests);
+    } else if m.held().is_none() {
         recover(m, words, requests);
     } else if requests.contains(Request::PREEMPT) {
         give_way(words, Commit::Preempted);
     }
 }
 
+/// Whether the running goroutine cannot leave its thread: a handler of a signal runs on it, which would return
+/// on another thread with this one's signal stack and mask.
+fn stands(m: &Machine, task: &Task) -> bool {
+    let here = core::ptr::from_ref(&task).addr();
+    // SAFETY: the running goroutine's own record, which has a slot while it runs.
+    let on_own_stack = || unsafe { task.bounds() }.contains(&here);
+    m.shared().mode.is_own_tls() && !(on_own_stack() && m.signals().is_undisturbed())
+}
+
 /// As [`answer`], for a goroutine that cannot leave its thread.
-fn answer_here(words: &Words) {
-    let (Some((m, requests)), Some(task)) = (requests(words), running(words)) else { return };
+fn answer_here(m: &Machine, task: &Task, requests: Request) {
     if m.held().is_none() {
         if !m.shared().acquire_idle(m) {
             m.counters.displaced.bump();
@@ -258,9 +271,11 @@ pub(crate) fn preempted() {
 /// As [`preempted`], in the signal's handler: the thread waits here for the goroutine's next turn.
 pub(crate) fn preempted_here() {
     let words = tls::words();
-    match machine(words).is_some_and(|m| m.shared().mode.is_own_tls()) {
-        true => answer_here(words),
+    if !machine(words).is_some_and(|m| m.shared().mode.is_own_tls()) {
         // The goroutine's thread waits wherever it is.
-        false => answer(words),
+        return answer(words);
+    }
+    if let (Some((m, requests)), Some(task)) = (requests(words), running(words)) {
+        answer_here(m, task, requests);
     }
 }

@@ -110,6 +110,19 @@ impl MThread {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// Whether the calling thread, the M's, has the M's own signal mask, as it does outside of handlers. A system
+    /// call.
+    #[cfg(injection)]
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        current_mask() == self.base_mask
+    }
+
+    /// Nothing is known of masks where no calls are injected.
+    #[cfg(not(injection))]
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        true
+    }
+
     #[cfg(injection)]
     pub(super) fn own_tls(&self) -> bool {
         self.thread_pointer.is_some()
