@@ -55,6 +55,9 @@ static POOL: Lock<Pool> = Lock::new(Pool::new());
 /// The key whose destructor returns caches. Made at the first binding.
 static KEY: Lock<Option<libc::pthread_key_t>> = Lock::new(None);
 
+/// The signal mask of the thread that forks.
+static FORKS_MASK: Lock<Option<libc::sigset_t>> = Lock::new(None);
+
 /// What `SIGSEGV` did before a hardened heap asked to see it.
 static FAULTS_BEFORE: Lock<Option<libc::sigaction>> = Lock::new(None);
 
@@ -69,7 +72,12 @@ std::thread_local! {
 ///
 /// Its own methods ([`stats`](Heap::stats), [`release`](Heap::release), [`set_limit`](Heap::set_limit)…) take
 /// locks that allocations take too, and so keep signals off the calling thread meanwhile: a handler may
-/// allocate, and a scheduler that sets tasks aside by a signal finds none that holds a lock.
+/// allocate, and a scheduler that sets tasks aside by a signal finds none that holds a lock. A handler calls none of
+/// them, as it may have interrupted an allocation.
+///
+/// What a collector or a scheduler uses ([`managed`](crate::managed), [`stacks`](Heap::stacks)) and a cache of one's
+/// own ([`Heap::cache`]) take such locks and do not: who uses them is not set aside meanwhile, nor interrupted by a
+/// handler that allocates ([`undisturbed`]).
 ///
 /// ```
 /// let stats = alloc_core::global::heap().stats();
@@ -77,6 +85,19 @@ std::thread_local! {
 /// ```
 pub fn heap() -> &'static Heap<Os> {
     &HEAP
+}
+
+/// Runs `f` while no handler of a signal interrupts the calling thread: for what takes locks that allocations take
+/// too, and does not keep signals off by itself (see [`heap`]). `f` stays on its thread. Two system calls.
+///
+/// ```
+/// use alloc_core::global;
+/// let stats = global::undisturbed(|| global::heap().managed_stats());
+/// assert_eq!(stats.classes, 0);
+/// ```
+pub fn undisturbed<R>(f: impl FnOnce() -> R) -> R {
+    let _undisturbed = Undisturbed::new();
+    f()
 }
 
 /// Samples the allocations of the process from now on, one in `every` bytes on average, with stacks by

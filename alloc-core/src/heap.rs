@@ -376,6 +376,17 @@ impl<S: PageSource> Heap<S> {
     ///
     /// As [`Cache::free`].
     pub unsafe fn free(&self, block: NonNull<u8>) {
+        let _undisturbed = self.undisturbed();
+        // SAFETY: passed on.
+        unsafe { self.free_undisturbed(block) }
+    }
+
+    /// As [`Heap::free`]. Of the heap of the process the caller is [`Undisturbed`].
+    ///
+    /// # Safety
+    ///
+    /// As [`Heap::free`].
+    pub(crate) unsafe fn free_undisturbed(&self, block: NonNull<u8>) {
         let Some(span) = self.map.get(block.as_ptr() as usize) else {
             return self.free_odd(None, block, Wait::Never);
         };
@@ -419,8 +430,12 @@ impl<S: PageSource> Heap<S> {
     #[cold]
     pub(crate) fn free_stray(&self, span: Option<SpanPtr>, block: NonNull<u8>, wait: Wait) {
         let free = self.around.map(|around| around.free).filter(|_| span.is_none());
-        // SAFETY: the caller gives the block up, whosever it is.
-        let known = free.is_some_and(|free| unsafe { free(block) });
+        let known = free.is_some_and(|free| {
+            // A handler would find the caller's cache in use, and come to the heap whose locks are taken here.
+            let _undisturbed = self.undisturbed();
+            // SAFETY: the caller gives the block up, whosever it is.
+            unsafe { free(block) }
+        });
         if !known {
             self.free_odd(span, block, wait);
         }

@@ -14,9 +14,13 @@
 //! Signals that arrive meanwhile come afterwards. Those that the thread causes itself, as a fault, end the
 //! process, as they would in any lock.
 //!
+//! A fork is such a stretch too, from the function before it to those after it: see `global/fork.rs`.
+//!
 //! Only the heap of the process does so. Whoever makes a [`Heap`](crate::Heap) of their own decides who
 //! interrupts whom.
 
+#[cfg(feature = "global")]
+use core::mem;
 use core::{marker::PhantomData, mem::MaybeUninit, ptr};
 
 /// While this lives, the thread that made it is interrupted by no handler. They may be nested.
@@ -36,6 +40,21 @@ impl Undisturbed {
             libc::pthread_sigmask(libc::SIG_SETMASK, every.as_ptr(), before.as_mut_ptr());
             before.assume_init()
         };
+        Undisturbed { before, _here: PhantomData }
+    }
+
+    /// Goes on after the caller has returned, until [`Undisturbed::resume`] has had the mask that this gives.
+    #[cfg(feature = "global")]
+    pub(crate) fn keep(self) -> libc::sigset_t {
+        let before = self.before;
+        mem::forget(self);
+        before
+    }
+
+    /// The one that was kept: it ends as this is dropped, in the thread that began it, or in its copy in the child
+    /// of a fork.
+    #[cfg(feature = "global")]
+    pub(crate) fn resume(before: libc::sigset_t) -> Self {
         Undisturbed { before, _here: PhantomData }
     }
 }

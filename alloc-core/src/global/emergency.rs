@@ -20,7 +20,8 @@ use core::ptr::{self, NonNull};
 use super::{EMERGENCY, EMERGENCY_HEAP, GlobalCache, HEAP, Place, Words, or_null};
 use crate::{Error, Heap, pages::os::Os, undisturbed::Undisturbed};
 
-/// Allocates from the emergency heap; null in a thread that forks, as it holds all locks for that.
+/// Allocates from the emergency heap; null in a thread that forks, as it holds all locks for that: to a fault's
+/// handler, or one of libc's for forks that came before ours.
 #[cold]
 #[inline(never)]
 pub(super) fn alloc<P: Place>(
@@ -39,8 +40,8 @@ pub(super) fn heap_of(block: NonNull<u8>) -> Option<&'static Heap<Os>> {
     heaps.into_iter().find(|heap| heap.contains(block))
 }
 
-/// Frees a block without a cache; never waits. `false` if no heap here gave it out. For whoever is inside the
-/// allocator, or [`Undisturbed`].
+/// Frees a block without a cache; never waits. `false` if no heap here gave it out. For a thread that is
+/// [`Undisturbed`]: who frees a block of this heap from inside of the main one is, too.
 ///
 /// # Safety
 ///
@@ -49,7 +50,7 @@ pub(super) fn heap_of(block: NonNull<u8>) -> Option<&'static Heap<Os>> {
 pub(super) unsafe fn free(block: NonNull<u8>) -> bool {
     let Some(heap) = heap_of(block) else { return false };
     // SAFETY: promised by the caller.
-    unsafe { heap.free(block) };
+    unsafe { heap.free_undisturbed(block) };
     true
 }
 

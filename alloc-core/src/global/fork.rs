@@ -17,12 +17,18 @@
 //! A handler of a signal may fork, too, and may have interrupted the allocator in the very thread that now
 //! runs these functions: it would wait for locks that it holds itself. Such a fork takes no lock. POSIX lets
 //! the child of a threaded process use async-signal-safe functions only; in a process with one thread
-//! no lock is needed.
+//! no lock is needed. The thread's words tell it, and for the cache of a processor [`Place::is_amid`]. What the
+//! handler allocates in the child comes from the emergency heap, as in the parent.
 //!
-//! A handler that interrupts the fork itself, while all locks are held, gets null: any heap would need
-//! one of them. It may free.
+//! *No handler interrupts a fork* while all locks are held: signals are off from the first lock to the last
+//! ([`Undisturbed`]), in the child as well. A handler that allocates would need one of them, one that forks would
+//! give them all back, and a scheduler that is entered there might set the task aside with them.
+//!
+//! Rejected: *null to such a handler*, which was here before. It does well for the thread's own cache, whose words
+//! say that it forks. A processor's is found by others' words.
 
-use super::{HEAP, KEY, POOL, Place, Words, emergency, thread};
+use super::{FORKS_MASK, HEAP, KEY, POOL, Place, Words, emergency, thread};
+use crate::undisturbed::Undisturbed;
 
 /// Installs the handlers; `false` if libc has no memory for that.
 pub(super) fn install<P: Place>() -> bool {
@@ -32,40 +38,45 @@ pub(super) fn install<P: Place>() -> bool {
 }
 
 unsafe extern "C" fn before<P: Place>() {
-    if P::with(Words::begin_fork) {
-        KEY.acquire();
-        POOL.acquire();
-        emergency::lock_all();
-        HEAP.lock_all();
+    let undisturbed = Undisturbed::new();
+    if P::is_amid() || !P::with(Words::begin_fork) {
+        return;
     }
+    KEY.acquire();
+    POOL.acquire();
+    emergency::lock_all();
+    HEAP.lock_all();
+    *FORKS_MASK.lock() = Some(undisturbed.keep());
 }
 
 unsafe extern "C" fn after_in_parent<P: Place>() {
-    P::with(|words| {
-        if words.is_forking() {
-            // SAFETY: `before` took the locks in this thread.
-            unsafe { unlock_all() }
-        }
-        words.end_fork();
-    });
+    // SAFETY: this thread called `before`.
+    P::with(|words| unsafe { end(words, |_| ()) });
 }
 
 unsafe extern "C" fn after_in_child<P: Place>() {
+    // SAFETY: the child has this thread alone, which is not in the middle of an allocation.
+    let adopt = |words: &Words| unsafe { thread::adopt_orphans(words) };
     P::with(|words| {
-        if words.is_forking() {
-            // SAFETY: the parent's copy of this thread took the locks in `before`.
-            unsafe { unlock_all() }
-            // SAFETY: the child has this thread alone, which is not in the middle of an allocation.
-            unsafe { thread::adopt_orphans(words) }
+        // The processor is left behind, and a cache of the thread's own would want the locks of what was interrupted.
+        if P::is_amid() {
+            words.go_without();
         }
-        words.end_fork();
+        // SAFETY: the parent's copy of this thread called `before`.
+        unsafe { end(words, adopt) }
     });
 }
 
+/// Undoes what [`before`] did, if it took the locks, and does `then` as soon as they are free.
+///
 /// # Safety
 ///
-/// This thread took all the locks, or is the child's copy of the one that did.
-unsafe fn unlock_all() {
+/// The fork is done, and this thread called [`before`], or is the child's copy of the one that did.
+unsafe fn end(words: &Words, then: impl FnOnce(&Words)) {
+    if !words.is_forking() {
+        return;
+    }
+    let mask = FORKS_MASK.lock().take();
     // SAFETY: promised by the caller, for each lock.
     unsafe {
         HEAP.unlock_all();
@@ -73,4 +84,7 @@ unsafe fn unlock_all() {
         POOL.release();
         KEY.release();
     }
+    then(words);
+    words.end_fork();
+    drop(mask.map(Undisturbed::resume));
 }

@@ -17,9 +17,9 @@ use core::{fmt, ptr::NonNull};
 
 use super::{
     GlobalCache, POOL,
-    thread::{State, Words, make, use_cache},
+    thread::{Words, make, use_cache},
 };
-use crate::cache_pool;
+use crate::{cache_pool, undisturbed::Undisturbed};
 
 /// The place of a processor's cache.
 ///
@@ -54,7 +54,7 @@ impl Default for ProcessorCache {
 impl ProcessorCache {
     /// A place without a cache.
     pub const fn new() -> Self {
-        ProcessorCache { words: Words::of(State::Processor) }
+        ProcessorCache { words: Words::new() }
     }
 
     /// Puts a cache here; `false` if there is no memory for one.
@@ -63,11 +63,34 @@ impl ProcessorCache {
     ///
     /// Called once; the place is not moved from now on until it is dropped.
     pub unsafe fn bind(&self) -> bool {
+        // The caller may be a task: as in `emergency`.
+        let _undisturbed = Undisturbed::new();
         // Nobody asks before the pool knows these words.
         self.words.slot.open();
-        let Some(pooled) = cache_pool::bind(&POOL, &self.words, make) else { return false };
-        self.words.slot.exit(pooled);
-        true
+        // In the child of a fork from now on the cache stays here.
+        self.words.set_processor(true);
+        let pooled = cache_pool::bind(&POOL, &self.words, make);
+        match pooled {
+            Some(pooled) => self.words.slot.exit(pooled),
+            None => self.words.set_processor(false),
+        }
+        pooled.is_some()
+    }
+
+    /// Whether the cache is in use: for a handler of a signal on the thread that runs on the processor, which may have
+    /// interrupted that. See [`Place::is_amid`](super::Place::is_amid).
+    ///
+    /// ```
+    /// let processor = alloc_core::global::ProcessorCache::new();
+    /// // SAFETY: it stays in place, and this thread alone uses it.
+    /// let within = unsafe {
+    ///     assert!(processor.bind());
+    ///     processor.with(|_cache| processor.is_in_use())
+    /// };
+    /// assert_eq!((within, processor.is_in_use()), (Some(true), false));
+    /// ```
+    pub fn is_in_use(&self) -> bool {
+        self.words.in_the_middle()
     }
 
     /// Runs `f` with the cache; `None`, without running it, if it is in use below the caller on the stack, lent at
@@ -87,6 +110,8 @@ impl ProcessorCache {
 
 impl Drop for ProcessorCache {
     fn drop(&mut self) {
+        // As in `bind`.
+        let _undisturbed = Undisturbed::new();
         let Some(pooled) = NonNull::new(self.words.slot.leave()) else { return };
         // Whoever has the cache on loan holds the pool's lock meanwhile, and finds the slot empty later.
         drop(POOL.lock());
@@ -98,3 +123,39 @@ impl Drop for ProcessorCache {
 // SAFETY: the words that change are atomic, belong to whoever uses the place (one at a time, promised in `with`),
 // or to whoever holds the pool's lock.
 unsafe impl Send for ProcessorCache {}
+
+#[cfg(test)]
+mod tests {
+    use std::{boxed::Box, format, fs, string::String, sync::mpsc, thread};
+
+    use super::*;
+
+    /// A line of what the kernel says of a thread of this process.
+    fn status(thread: libc::pid_t, of: &str) -> String {
+        let text = fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(of)?.strip_prefix(':'));
+        String::from(line.unwrap().trim())
+    }
+
+    #[test]
+    fn no_handler_interrupts_who_makes_a_processor() {
+        let (to, from) = mpsc::channel();
+        let pool = POOL.lock();
+        let maker = thread::spawn(move || {
+            let processor = Box::new(ProcessorCache::new());
+            // SAFETY: the call has no preconditions.
+            to.send(unsafe { libc::gettid() }).unwrap();
+            // SAFETY: once, and it stays in its box.
+            assert!(unsafe { processor.bind() });
+        });
+        let thread = from.recv().unwrap();
+        // It waits for the pool, and for nothing else from now on.
+        while !status(thread, "State").starts_with('S') {
+            thread::yield_now();
+        }
+        let blocked = u64::from_str_radix(&status(thread, "SigBlk"), 16).unwrap();
+        drop(pool);
+        maker.join().unwrap();
+        assert_ne!(blocked & 1 << (libc::SIGURG - 1), 0, "{blocked:x}");
+    }
+}

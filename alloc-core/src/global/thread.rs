@@ -74,13 +74,9 @@ impl Words {
         reason = "only a thread-local is made of it, by a constant"
     )]
     pub const fn new() -> Self {
-        Self::of(State::New)
-    }
-
-    pub(super) const fn of(state: State) -> Self {
         Words {
             slot: Berth::new(),
-            state: Cell::new(state),
+            state: Cell::new(State::New),
             rounds: Cell::new(0),
             forking: Cell::new(false),
             parked: Cell::new(ptr::null_mut()),
@@ -108,37 +104,45 @@ impl Words {
     }
 
     /// True if a handler that interrupted the allocator in this thread asks.
-    fn in_the_middle(&self) -> bool {
-        let in_cache = self.state.get() == State::Bound && self.slot.cache().is_none();
-        in_cache || self.state.get() == State::Binding
+    pub(super) fn in_the_middle(&self) -> bool {
+        match self.state.get() {
+            State::Bound | State::Processor => self.slot.cache().is_none(),
+            State::Binding => true,
+            State::New | State::Over => false,
+        }
     }
 
-    /// This thread is about to take all locks; `false` if it is inside the allocator and must not.
+    /// Says whether these are the words of a processor that has a cache.
+    pub(super) fn set_processor(&self, is_one: bool) {
+        self.state.set(if is_one { State::Processor } else { State::New });
+    }
+
+    /// This thread is about to take all locks; `false` if it is inside the allocator and must not. No handler
+    /// interrupts it until [`Words::end_fork`].
     ///
-    /// Until [`Words::end_fork`] its handlers find no cache and no emergency heap.
+    /// Until then it has no cache, and the emergency heap gives it nothing.
     pub(super) fn begin_fork(&self) -> bool {
         if self.in_the_middle() {
             return false;
         }
-        // In this order: a handler in between finds no cache, and binds none.
         self.before.set(self.state.replace(State::Binding));
-        compiler_fence(Ordering::SeqCst);
         self.parked.set(self.slot.leave());
         self.forking.set(true);
-        compiler_fence(Ordering::SeqCst);
         true
     }
 
-    /// This thread has given all locks back, if it had taken them.
+    /// There will be no cache for this thread any more.
+    pub(super) fn go_without(&self) {
+        self.state.set(State::Over);
+        self.slot.leave();
+    }
+
+    /// This thread has given all locks back.
     pub(super) fn end_fork(&self) {
-        if !self.forking.take() {
-            return;
-        }
-        compiler_fence(Ordering::SeqCst);
+        self.forking.set(false);
         if let Some(parked) = NonNull::new(self.parked.get()) {
             self.slot.exit(parked);
         }
-        compiler_fence(Ordering::SeqCst);
         self.state.set(self.before.get());
     }
 
@@ -163,7 +167,7 @@ pub(super) enum State {
     Bound,
     /// The cache went back to the pool: never again.
     Over,
-    /// These are the words of a processor, not of a thread.
+    /// These are the words of a processor with a cache, not of a thread.
     Processor,
 }
 
@@ -173,10 +177,16 @@ pub(super) enum State {
 ///
 /// 1. Each thread of execution has words of its own, which begin as [`Words::new`] or as zeros, are
 ///    always the same, and stay in place until the thread has ended.
-/// 2. Finding them does not allocate and does not unwind, at any time of the thread's life.
+/// 2. Finding them does not allocate and does not unwind, at any time of the thread's life; nor does `is_amid`.
 pub unsafe trait Place {
     /// Runs `f` with the words.
     fn with<R>(f: impl FnOnce(&Words) -> R) -> R;
+
+    /// Whether the caller is a handler that interrupted the use of a cache that these words do not know: that of a
+    /// processor. Asked before a fork, with all signals off.
+    fn is_amid() -> bool {
+        false
+    }
 }
 
 /// In a thread-local of std's.
@@ -346,8 +356,7 @@ unsafe extern "C" fn unbind(pooled: *mut libc::c_void) {
     if words.rounds.get() + 1 < ROUNDS && call_again(words, pooled) {
         return;
     }
-    words.state.set(State::Over);
-    words.slot.leave();
+    words.go_without();
     // Whoever has the cache on loan holds the pool's lock meanwhile, and finds the slot empty later.
     drop(POOL.lock());
     // SAFETY: not in use: pthread runs destructors on the bare thread, and handlers find the slot

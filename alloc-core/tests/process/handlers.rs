@@ -1,12 +1,15 @@
 //! Handlers that interrupt the allocator, each other, or a fork.
 
 use std::{
+    ptr::{self, NonNull},
     sync::{
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
 };
+
+use alloc_core::global::heap;
 
 use super::{
     alone, churn, churn_large, filled, forks::fork_and_check, is_from_main_heap, is_whole,
@@ -133,31 +136,34 @@ fn a_handler_that_interrupts_the_allocator_may_fork() {
     });
 }
 
-/// Handlers that ran, and those that interrupted a fork.
+/// Bytes of a block that takes the lock of the page heap, also as it is freed: above 2 MiB none waits in a slot.
+const LOCKS: std::alloc::Layout = std::alloc::Layout::new::<[u8; 3 << 20]>();
+
+/// Handlers that ran, and those that got no memory.
 static SERVED_IN_FORKS: AtomicUsize = AtomicUsize::new(0);
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
-/// Allocates and frees, if there is memory: null is what a handler gets that interrupts a fork.
-extern "C" fn allocate_if_possible(_signal: libc::c_int) {
-    // Such a block takes the lock of the page heap: above 2 MiB none waits in a slot.
-    let layout = std::alloc::Layout::new::<[u8; 3 << 20]>();
+/// Allocates, frees, and now and then forks.
+extern "C" fn allocate_and_fork(signal: libc::c_int) {
     // SAFETY: the block is used within its length, and freed once.
     unsafe {
-        let block = std::alloc::alloc(layout);
+        let block = std::alloc::alloc(LOCKS);
         if block.is_null() {
             REFUSED.fetch_add(1, Ordering::Relaxed);
         } else {
             block.write_bytes(7, 3_000);
-            std::alloc::dealloc(block, layout);
+            std::alloc::dealloc(block, LOCKS);
         }
     }
-    SERVED_IN_FORKS.fetch_add(1, Ordering::Relaxed);
+    if SERVED_IN_FORKS.fetch_add(1, Ordering::Relaxed).is_multiple_of(8) {
+        fork_in_handler(signal);
+    }
 }
 
 #[test]
-fn a_handler_that_interrupts_a_fork_does_not_wait_for_it() {
-    alone("handlers::a_handler_that_interrupts_a_fork_does_not_wait_for_it", || {
-        install(libc::SIGUSR1, allocate_if_possible);
+fn a_handler_that_would_interrupt_a_fork_comes_after_it() {
+    alone("handlers::a_handler_that_would_interrupt_a_fork_comes_after_it", || {
+        install(libc::SIGUSR1, allocate_and_fork);
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             // SAFETY: the call has no preconditions.
@@ -175,12 +181,70 @@ fn a_handler_that_interrupts_a_fork_does_not_wait_for_it() {
                     }
                 }
             });
-            let mut forks = 0;
-            while forks < 100 || REFUSED.load(Ordering::Relaxed) < 5 {
-                fork_and_check(|| is_whole(&filled(3), 3));
-                forks += 1;
-            }
+            (0..300).for_each(|_| fork_and_check(|| is_whole(&filled(3), 3)));
             done.store(true, Ordering::Relaxed);
         });
+        assert!(SERVED_IN_FORKS.load(Ordering::Relaxed) > 100);
+        assert_eq!(REFUSED.load(Ordering::Relaxed), 0, "there is memory for all");
     });
+}
+
+/// Blocks that handlers had from another heap than the main one.
+static PASSED: [AtomicPtr<u8>; 8] = [const { AtomicPtr::new(ptr::null_mut()) }; 8];
+
+extern "C" fn pass_blocks(_signal: libc::c_int) {
+    for passed in PASSED.iter().filter(|passed| passed.load(Ordering::Relaxed).is_null()) {
+        // SAFETY: the block is passed on, or freed, once.
+        unsafe {
+            let block = std::alloc::alloc(LOCKS);
+            let Some(at) = NonNull::new(block) else { std::process::abort() };
+            if heap().contains(at) {
+                std::alloc::dealloc(block, LOCKS);
+                break;
+            }
+            passed.store(block, Ordering::Relaxed);
+        }
+    }
+    SERVED.fetch_add(1, Ordering::Relaxed);
+}
+
+#[test]
+fn a_handler_that_interrupts_the_free_of_another_handlers_block_is_served() {
+    alone(
+        "handlers::a_handler_that_interrupts_the_free_of_another_handlers_block_is_served",
+        || {
+            install(libc::SIGUSR1, pass_blocks);
+            let (done, freed) = (AtomicBool::new(false), AtomicUsize::new(0));
+            thread::scope(|scope| {
+                let (to, from) = mpsc::channel();
+                let (done, freed) = (&done, &freed);
+                scope.spawn(move || {
+                    // SAFETY: the call has no preconditions.
+                    to.send(unsafe { libc::pthread_self() }).unwrap();
+                    while !done.load(Ordering::Relaxed) {
+                        // SAFETY: each block is freed once.
+                        unsafe { std::alloc::dealloc(std::alloc::alloc(LOCKS), LOCKS) };
+                        for passed in &PASSED {
+                            let block = passed.swap(ptr::null_mut(), Ordering::Relaxed);
+                            if !block.is_null() {
+                                // SAFETY: as above.
+                                unsafe { std::alloc::dealloc(block, LOCKS) };
+                                freed.fetch_add(1, Ordering::Relaxed);
+                            }
+                        }
+                    }
+                });
+                let target = from.recv().unwrap();
+                while freed.load(Ordering::Relaxed) < 6_000 {
+                    let before = SERVED.load(Ordering::Relaxed);
+                    // SAFETY: the thread runs until `done`.
+                    unsafe { libc::pthread_kill(target, libc::SIGUSR1) };
+                    while SERVED.load(Ordering::Relaxed) == before {
+                        thread::yield_now();
+                    }
+                }
+                done.store(true, Ordering::Relaxed);
+            });
+        },
+    );
 }

@@ -17,14 +17,18 @@
 //!
 //! A signal handler that allocates in between finds the cache in use and is told that there is none:
 //! alloc-core then serves it from its emergency heap. So is who comes back to a P whose cache the scavenger is
-//! just emptying, since nothing allocated there for a while.
+//! just emptying, since nothing allocated there for a while. A handler that forks is told too ([`Around`]): it must
+//! not wait for the heap's locks.
+//!
+//! The collector takes locks of the heap by other ways than an allocation. It does so with the cache in use
+//! ([`with_locks`]), and handlers that interrupt it fare as above.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
-use alloc_core::global::{self, Binding, GlobalCache, StdPlace, ThreadBinding};
-use sched_core::entry;
+use alloc_core::global::{self, Binding, GlobalCache, PerThread, Place, StdPlace, Words};
+use sched_core::{entry, tls};
 
 use super::proc::ProcLocal;
 use crate::current;
@@ -110,9 +114,9 @@ unsafe impl GlobalAlloc for Alloc {
 pub(crate) struct ProcBinding;
 
 // SAFETY: 1. the P's cache is used by who holds the P, who keeps it while the runtime is entered; the hand-over of a P synchronises. 2. a handler finds the record occupied and gets no cache.
-// 3. neither entering nor the record allocates. Without a P: as `ThreadBinding`.
+// 3. neither entering nor the record allocates. Without a P: as `PerThread`.
 unsafe impl Binding for ProcBinding {
-    type Place = StdPlace;
+    type Place = Around;
 
     #[inline(always)]
     fn with<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
@@ -120,10 +124,48 @@ unsafe impl Binding for ProcBinding {
         let entered = entry::enter();
         let Some(local) = ProcLocal::here(&entered) else {
             drop(entered);
-            return ThreadBinding::with(f);
+            return PerThread::<Around>::with(f);
         };
         // SAFETY: who holds the P is its cache's only user, until the entry ends: see above.
         unsafe { local.cache().with(f) }
+    }
+}
+
+/// The words of a thread or a goroutine, where std keeps such; and the cache of its P.
+#[derive(Debug)]
+pub(crate) struct Around;
+
+// SAFETY: 1. and 2. those of `StdPlace`; to look at a P's record allocates nothing.
+unsafe impl Place for Around {
+    #[inline(always)]
+    fn with<R>(f: impl FnOnce(&Words) -> R) -> R {
+        StdPlace::with(f)
+    }
+
+    fn is_amid() -> bool {
+        // Who was interrupted outside used no P's cache; and to enter there might mean to wait.
+        tls::with_words(|words| words.entry.inside())
+            && ProcLocal::here(&entry::enter()).is_some_and(|local| local.cache().is_in_use())
+    }
+}
+
+/// Runs `f`, which takes locks of the process's heap without an allocation: inside the runtime, and so that handlers
+/// of signals do not wait for those locks.
+///
+/// The caller's cache is in use meanwhile. Where there is none, or the scavenger has it, signals are off.
+#[inline]
+pub(super) fn with_locks<R>(f: impl FnOnce() -> R) -> R {
+    let inside = entry::enter();
+    let (mut f, mut result) = (Some(f), None);
+    let run = |_: &mut GlobalCache| result = f.take().map(|f| f());
+    let _ = match ProcLocal::here(&inside) {
+        // SAFETY: as in `ProcBinding::with`.
+        Some(local) => unsafe { local.cache().with(run) },
+        None => PerThread::<Around>::with_bound(run),
+    };
+    match result {
+        Some(result) => result,
+        None => global::undisturbed(f.expect("it did not run")),
     }
 }
 

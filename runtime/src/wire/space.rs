@@ -16,7 +16,8 @@
 //!
 //! alloc-core's locks are held for a few instructions, by callers inside the runtime. The driver of a
 //! cycle may be a goroutine, and one that is preempted while it holds such a lock would stop every P;
-//! so what it does here, it does inside the runtime as well, one span at a time.
+//! so what it does here, it does inside the runtime as well, one span at a time. Handlers of signals
+//! allocate meanwhile without such a lock ([`with_locks`]).
 
 use std::fmt;
 use std::ptr::NonNull;
@@ -26,7 +27,8 @@ use alloc_core::managed::{self, CellRef, ClassRef, ClassSpec, ManagedCache};
 use alloc_core::pages::os::Os;
 use alloc_core::{Heap, global};
 use gc_core::space::{Exhausted, Kind, Marked, Space, Taken, Usage};
-use sched_core::entry;
+
+use super::alloc::with_locks;
 
 /// Classes that a cache remembers.
 const MEMORY: usize = 256;
@@ -76,9 +78,11 @@ impl Cells {
     ) -> Result<Taken, Exhausted> {
         // The clock on the wall: the thread's own takes two system calls, 8 % of a tree of small objects.
         let begin = Instant::now();
-        let class = cache.class(self, kind, size)?;
-        // SAFETY: the class is of this heap, and the rest is the caller's.
-        let taken = unsafe { cache.cells.take(class, cycle) }.map_err(|_| Exhausted)?;
+        let taken = with_locks(|| {
+            let class = cache.class(self, kind, size)?;
+            // SAFETY: the class is of this heap, and the rest is the caller's.
+            unsafe { cache.cells.take(class, cycle) }.map_err(|_| Exhausted)
+        })?;
         Ok(Taken { cell: taken.cell, bytes: taken.bytes, slow: Some(begin.elapsed()) })
     }
 
@@ -245,9 +249,8 @@ unsafe impl Space for Cells {
     }
 
     unsafe fn open(&self, cycle: u64) {
-        let _inside = entry::enter();
         // SAFETY: the caller drives the only heap on these cells.
-        unsafe { self.heap.begin_cycle(cycle_of(cycle)) };
+        with_locks(|| unsafe { self.heap.begin_cycle(cycle_of(cycle)) });
     }
 
     unsafe fn permit(&self) {
@@ -256,23 +259,15 @@ unsafe impl Space for Cells {
     }
 
     fn sweep(&self, spans: usize) -> bool {
-        (0..spans).any(|_| {
-            let _inside = entry::enter();
-            self.heap.sweep(1)
-        })
+        (0..spans).any(|_| with_locks(|| self.heap.sweep(1)))
     }
 
     fn destruct(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) -> usize {
-        let doomed = {
-            let _inside = entry::enter();
-            self.heap.doomed()
-        };
-        let Some(doomed) = doomed else { return 0 };
+        let Some(doomed) = with_locks(|| self.heap.doomed()) else { return 0 };
         let (count, kind) = (doomed.len(), kind_of(doomed.class()));
         doomed.for_each(|cell| each(cell, kind));
-        let _inside = entry::enter();
         // SAFETY: the destructors have run.
-        unsafe { doomed.free() };
+        with_locks(|| unsafe { doomed.free() });
         count
     }
 
@@ -282,8 +277,7 @@ unsafe impl Space for Cells {
     }
 
     fn usage(&self) -> Usage {
-        let _inside = entry::enter();
-        let stats = self.heap.managed_stats();
+        let stats = with_locks(|| self.heap.managed_stats());
         Usage { held_bytes: self.heap.stats().managed, spans: stats.spans, doomed: stats.doomed }
     }
 }

@@ -12,8 +12,9 @@ use std::ptr::NonNull;
 
 use alloc_core::Heap;
 use alloc_core::pages::PageSource;
-use sched_core::entry;
 use sched_core::stack::{StackError, StackSource};
+
+use super::alloc::with_locks;
 
 /// Slabs from a heap.
 #[derive(Debug)]
@@ -32,8 +33,7 @@ impl<'h, S: PageSource> HeapStacks<'h, S> {
 unsafe impl<S: PageSource + Send + Sync> StackSource for HeapStacks<'_, S> {
     fn reserve(&self, bytes: usize) -> Result<NonNull<u8>, StackError> {
         // The heap's lock is taken, and the caller may be a goroutine that makes a runtime: see `space`.
-        let _inside = entry::enter();
-        self.heap.stacks().reserve(bytes).map_err(reason)
+        with_locks(|| self.heap.stacks().reserve(bytes)).map_err(reason)
     }
 
     unsafe fn guard(&self, page: NonNull<u8>) -> Result<(), StackError> {
