@@ -35,6 +35,7 @@
 //! | `gc_handshake` | a handshake ends when every guard from before it is gone |
 //! | `gc_helpers` | no more help to mark than may |
 //! | `gc_lock` | one holder at a time; who waits is woken; no edge is lost under a lock; a once is set once, and seen whole |
+//! | `gc_marks` | an object is looked into once; no mark is lost beside another |
 //! | `gc_weak` | an upgrade gives a living object, or none, and then none to anybody |
 //! | `runtime_chan` | values come once and in order; none is lost at the end; whoever waits is told |
 //! | `runtime_mutex` | one owner at a time; nobody sleeps beside a free one; whoever has waited long is next |
@@ -61,18 +62,18 @@
 //!
 //! | | promise | model or search | planted faults |
 //! |---|---|---|---|
-//! | 1 | what is reachable at the end of marking was marked, for mutators that load, store, drop roots and move pointers while a marker scans | `gc_cycle` (`start_…`, `end_…`), [`search`] | `no_deletion_part`, `no_hand_1`, `no_hand_2`; `NoDeletionLog`, `NoHandsBeforeRoots`, `OneHandBeforeRoots`, `NoHandOne` |
-//! | 2 | nobody is passed between the reading that decides a store and its log | `gc_handshake` (`an_operation_…`), `gc_cycle` | `operation_begins_relaxed`, `operation_seen_even`, `operation_without_fence`, `operation_ends_relaxed` |
-//! | 3 | when marking ends nothing is grey, in whatever hand | `gc_cycle` (`end_with_two_moves`, `marking_together`), [`search`] | `no_hand_3`, `emptiness_in_place_of_dirty`, `done_while_another_is_busy`; `NoHandBeforeOff`, `EmptyQueueInPlaceOfDirty` |
-//! | 4 | each marked object is looked into, once | `gc_cycle` (`marking_together`) | `a_helper_is_not_counted` |
-//! | 5 | work that is stolen is not lost | as 4: batches go through one lock, there is no chain of rings | as 4 |
-//! | 6 | a stale hint loses no work | as 4: `Crew::is_short` decides who shares, never who is done | as 4 |
-//! | 7 | a new object is whole and has its colour before anybody looks at it | `gc_cycle` (`start_with_a_new_object`, `allocation_at_the_end`), [`search`] | `allocation_white`, `white_before_step_5`, `black_before_step_5`, `two_readings`; `AllocateWhite`, `BlackBeforeMark`, `TwoReadings`, `SweepsTheCycleToCome` |
-//! | 8 | an assist gives back what it does not mark | `gc_cycle` (`marking_with_an_assist`). There is no credit, so none is lost; nobody parks for it | `a_loan_is_not_counted` |
+//! | 1 | what is reachable at the end of marking was marked, for mutators that load, store, drop roots and move pointers while a marker scans | `gc_cycle` (`start_…`, `end_…`), [`search`] | `no_deletion_part`, `no_hand_1`, `no_hand_2`, `root_cleared_unlogged`; `NoDeletionLog`, `NoHandsBeforeRoots`, `OneHandBeforeRoots`, `NoHandOne` |
+//! | 2 | nobody is passed between the reading that decides a store and its log | `gc_handshake` (`an_operation_…`), `gc_cycle`, [`search`] | `passed_before_the_store`, `passed_before_the_log`, `passed_before_the_colour`, `operation_begins_relaxed`, `operation_seen_even`, `operation_without_fence`, `operation_ends_relaxed`; `PassedBeforeTheLog` |
+//! | 3 | when marking ends nothing is grey, in whatever hand | `gc_cycle` (`end_with_two_moves`, `marking_together`), [`search`] | `no_hand_3`, `logs_not_drained_after_hand_3`, `emptiness_in_place_of_dirty`, `marked_and_not_dirty`, `done_while_another_is_busy`, `done_beside_a_batch`; `NoHandBeforeOff`, `EmptyQueueInPlaceOfDirty` |
+//! | 4 | each marked object is looked into, once | `gc_marks`, `gc_cycle` (`marking_together`) | `marked_by_load_and_store`, `marked_twice`; `the_line_is_forgotten`, `a_helper_is_not_counted` |
+//! | 5 | work that is stolen is not lost | `gc_cycle` (`marking_together`): batches go through one lock, there is no chain of rings | `a_share_is_dropped`, `done_beside_a_batch`, `a_helper_is_not_counted` |
+//! | 6 | a stale hint loses no work | as 5: `Crew::is_short` decides who shares, never who is done | `a_hint_says_done` |
+//! | 7 | a new object is whole and has its colour before anybody looks at it | `gc_cycle` (`a_new_object…`, `start_with_a_new_object`, `start_with_an_allocation`, `allocation_at_the_end`), [`search`] | `edge_stored_relaxed`, `edge_swapped_relaxed`, `edge_loaded_relaxed`, `coloured_before_it_is_written`, `log_written_relaxed`, `log_read_relaxed`, `allocation_white`, `white_before_step_5`, `black_before_step_5`, `two_readings`; `AllocateWhite`, `BlackBeforeMark`, `TwoReadings`, `SweepsTheCycleToCome` |
+//! | 8 | an assist gives back what it does not mark | `gc_cycle` (`marking_with_an_assist`). There is no credit, so none is lost; nobody parks for it | `a_loan_is_not_counted`, `an_assist_keeps_the_rest` |
 //! | 9 | no more helpers than Ps may be spared, also while that number falls | `gc_helpers` | `a_look_and_a_step`, `one_goes_twice` |
 //! | 10 | a weak pointer leads to a living object or to nobody, and all agree | `gc_weak`, [`search`] (`Start::Weak`) | `upgrade_by_reading`, `upgrade_unlogged`, `off_is_alive`, `emptied_…`, `not_met`, `sifted_the_wrong_way`, `marking_ends_unsifted`; `UpgradeByReading`, `UpgradeUnlogged` |
 //! | 11 | no token lies beside a taker that sleeps | `gc_cleanup` | `looks_and_then_waits`, `waiters_out_before_tokens_in` |
-//! | 12 | roots are shaded when everybody logs; one that is made later needs no scan | `gc_cycle` (`start_…`), [`search`] | `no_hand_1`, `no_hand_2` |
+//! | 12 | roots are shaded when everybody logs; one that is made later needs no scan | `gc_cycle` (`start_…`), [`search`] | `no_hand_1`, `no_hand_2`, `root_cleared_unlogged`; `NoHandsBeforeRoots` |
 //! | | no edge is lost under a lock, and the marker waits for none | `gc_lock` (`a_move_under_locks`), [`search`] (`Start::Locked`) | `nothing_is_reported`, `reports_are_not_waited_for`, `report_leaves_the_word_clean`; `LockReportedOnce`, `ReportsNotWaitedFor` |
 //! | | sweep comes after the last who acts on the old word | `gc_cycle` (`allocation_at_the_end`), [`search`] | `no_hand_4`; `NoHandBeforeSweep` |
 //!

@@ -16,6 +16,7 @@ use gc_core::lock::raw::{RawLock, Want};
 use gc_core::lock::report::Reported;
 use gc_core::mark::Marker;
 use gc_core::mark::crew::Crew;
+use gc_core::roots::RootSlot;
 use gc_core::space::{Exhausted, Kind, Marked, Space, Taken, Usage};
 use gc_core::trace::Tracer;
 use gc_core::world::{Nesting, World};
@@ -90,6 +91,9 @@ unsafe fn cell<'a>(address: NonNull<u8>) -> &'a Cell {
 unsafe fn trace(address: NonNull<u8>, tracer: &mut Tracer) {
     // SAFETY: the marker passes cells of the model's space.
     let cell = unsafe { cell(address) };
+    // SAFETY: nobody writes to an object that the marker looks into, says the collector; loom checks it.
+    let whole = cell.alive.with(|alive| unsafe { *alive });
+    assert!(whole, "the marker looks into what is no object");
     let mut report = |edge: Link| edge.into_iter().for_each(|edge| tracer.edge(edge));
     match &cell.edge {
         Edge::Plain => report(cell.next.load()),
@@ -432,6 +436,21 @@ impl Mutator<'_> {
         old
     }
 
+    /// Takes a root away. Returns what it held, which the guard that is held keeps.
+    pub fn unroot(&self, root: RootSlot) -> Link {
+        // SAFETY: the table is the heap's.
+        let slot = unsafe { root.slot() };
+        let held = slot.load();
+        held.into_iter().for_each(|held| self.look(held));
+        // SAFETY: the root is ours.
+        let clear = |engine: &Engine<Tiny>, me: &Operation<'_, Tiny>| unsafe {
+            engine.clear_root(me, slot, || fence(Ordering::SeqCst))
+        };
+        self.operate(clear).expect("the logs of a model are long enough");
+        self.heap.engine.roots.recycle(root);
+        held
+    }
+
     /// What lies under a lock.
     pub fn peek(&self, place: NonNull<u8>) -> Link {
         let edge = self.exchange(place, None);
@@ -452,6 +471,16 @@ impl Mutator<'_> {
         self.look(place);
         // SAFETY: as in `swap`.
         let done = self.operate(|engine, me| unsafe { engine.store(me, &cell(place).next, new) });
+        done.expect("the logs of a model are long enough");
+    }
+
+    /// Sets an edge without a fence, as where the barrier's heavy side has that of both.
+    pub fn set_unfenced(&self, place: NonNull<u8>, new: Link) {
+        self.look(place);
+        // SAFETY: the local state is this thread's, and operations do not nest.
+        let operation = unsafe { Operation::begin(self.local, || ()) };
+        // SAFETY: as in `swap`.
+        let done = unsafe { self.heap.engine.store(&operation, &cell(place).next, new) };
         done.expect("the logs of a model are long enough");
     }
 

@@ -125,6 +125,50 @@ fn start_with_an_allocation() {
     });
 }
 
+/// The start: a mutator takes the only root of `B` away, and puts `B` behind `C` late.
+#[test]
+fn start_with_a_root() {
+    model("start with a root", 2, || {
+        let heap = Heap::new(false, 0, 1);
+        heap.engine.roots.add(heap.cell(C));
+        let rooted = heap.engine.roots.add(heap.cell(B));
+        let mover = mutate(&heap, 0, |me| {
+            me.guard(|_| {
+                let b = me.unroot(rooted);
+                me.swap(me.heap.cell(C), b);
+            });
+        });
+        collect(&heap, |_| ());
+        mover.join().unwrap();
+        look_behind_c(&heap);
+    });
+}
+
+/// A new object is whole for whoever finds it, by an edge that was stored before a cycle or in one: by
+/// the edge alone, for the light fence of a store may be none.
+fn a_new_object(marking: bool) {
+    let heap = Heap::new(false, 1, 2);
+    root(&heap);
+    let mut marker = Marker::default();
+    let mut cycle = heap.cycle(&mut marker, |_| ());
+    if marking {
+        cycle.start(false);
+        cycle.shade_roots();
+    }
+    let maker = mutate(&heap, 0, |me| {
+        me.guard(|pin| me.set_unfenced(me.heap.cell(C), Some(me.alloc(pin))));
+    });
+    let finder = Mutator { heap: &heap, local: &heap.world.0[1] };
+    finder.guard(|_| finder.load(heap.cell(C)).into_iter().for_each(|found| finder.look(found)));
+    maker.join().unwrap();
+}
+
+#[test]
+fn a_new_object_is_whole_for_whoever_finds_it() {
+    model("a new object, found while no cycle runs", 2, || a_new_object(false));
+    model("a new object, found while a cycle runs", 2, || a_new_object(true));
+}
+
 /// Marks `C`, lets `mover` begin, and runs the cycle to its end.
 fn end_of_marking(heap: &Arc<Heap>, mover: impl FnOnce(Mutator<'_>) + Send + 'static) {
     root(heap);
@@ -215,8 +259,9 @@ fn allocation_at_the_end() {
 fn marking_together() {
     model("marking together", 2, || {
         let heap = Heap::new(true, 0, 1);
-        // The table gives them back as `A`, `B`, `C`: the driver looks into `C` and shares `A`.
-        for index in [B, A, C] {
+        // The table gives them back as `B`, `A`, `C`, and the line turns the rest round: the driver looks
+        // into `C` and shares `A`, which nothing else leads to.
+        for index in [A, B, C] {
             heap.engine.roots.add(heap.cell(index));
         }
         let mut marker = Marker::default();
@@ -255,6 +300,7 @@ fn marking_together() {
 fn marking_with_an_assist() {
     model("marking with an assist", 2, || {
         let heap = Heap::new(true, 0, 1);
+        // As in `marking_together`, but it shares `B`, and the end is behind that alone.
         for index in [B, A, C] {
             heap.engine.roots.add(heap.cell(index));
         }

@@ -45,6 +45,7 @@ fn without_one_of_its_rules_somebody_does() {
         Fault::OneHandBeforeRoots,
         Fault::NoHandOne,
         Fault::NoDeletionLog,
+        Fault::PassedBeforeTheLog,
         Fault::AllocateWhite,
         Fault::NoHandBeforeOff,
         Fault::NoHandBeforeSweep,

@@ -109,8 +109,9 @@ fn a_weak_object_that_is_made_while_marking_ends() {
 fn a_weak_object_that_an_assist_has_met() {
     model("a weak object that an assist has met", 2, || {
         let heap = Heap::weak(1);
-        // The table gives them back as `A`, `C`: the driver looks into `C` and shares `A`.
-        for index in [C, A] {
+        // As in `gc_cycle`'s `marking_together`: the driver looks into `C` and shares `A`; it shares nothing
+        // when it has one left, so there are two roots of `C`.
+        for index in [A, C, C] {
             heap.engine.roots.add(heap.cell(index));
         }
         let mut marker = Marker::default();

@@ -18,10 +18,11 @@
 //! has the block, or under the space's lock when none has; doomed under the lock.
 
 use super::Kind;
+use crate::sync::{AtomicU64, Ordering};
 use core::{
     alloc::Layout,
     ptr::NonNull,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{self, AtomicBool},
 };
 
 /// Bytes of an ordinary block, and the alignment of all.
@@ -61,7 +62,7 @@ pub(super) struct Block {
     /// From the start of the block to the first cell.
     first: usize,
     /// The cycle in which cells may be taken from it. Written under the space's lock.
-    pub(super) cycle: AtomicU64,
+    pub(super) cycle: atomic::AtomicU64,
     /// Whether it waits for destructors. Used under the space's lock.
     pub(super) queued: AtomicBool,
     /// 2³² / cell, rounded up: a multiplication in place of a division. Zero for one cell.
@@ -72,7 +73,7 @@ pub(super) struct Block {
 
 impl Block {
     fn geometry(kind: &Kind, cell: usize, cells: usize) -> (Layout, usize) {
-        let bits = Layout::array::<u64>(3 * words(cells)).expect("bitmaps are small");
+        let bits = Layout::array::<AtomicU64>(3 * words(cells)).expect("bitmaps are small");
         let (head, _) = Layout::new::<Block>().extend(bits).expect("headers are small");
         let first = head.size().next_multiple_of(kind.align.max(GRAIN));
         let whole = Layout::from_size_align(first + cell * cells, BLOCK);
@@ -114,14 +115,14 @@ impl Block {
     ) -> NonNull<Block> {
         let Plan { layout, cells, first } = plan;
         let magic = if cells == 1 { 0 } else { (1u64 << 32).div_ceil(cell as u64) };
-        let offset = Layout::new::<Block>().size().next_multiple_of(8);
+        let offset = Layout::new::<Block>().size().next_multiple_of(align_of::<AtomicU64>());
         // SAFETY: `geometry` left room for the header and three bitmaps before the first cell.
         unsafe {
             let bits = start.add(offset).cast::<AtomicU64>();
             for word in 0..3 * words(cells) {
                 bits.add(word).write(AtomicU64::new(0));
             }
-            let (cycle, queued) = (AtomicU64::new(cycle), AtomicBool::new(false));
+            let (cycle, queued) = (atomic::AtomicU64::new(cycle), AtomicBool::new(false));
             let block = Block { kind, cell, cells, first, magic, cycle, queued, layout, bits };
             start.cast::<Block>().write(block);
         }
@@ -220,7 +221,7 @@ pub(super) fn each_bit(word: usize, mut bits: u64, mut each: impl FnMut(usize)) 
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::alloc::{alloc, dealloc};

@@ -87,10 +87,11 @@ fn flip(state: &mut State, _: Fault) {
     state.driver = Driver::Wait(hand);
 }
 
-fn look(state: &mut State, _: Fault) {
+fn look(state: &mut State, fault: Fault) {
     let Driver::Flip(hand) = state.driver else { unreachable!("only a handshake looks") };
     for mutator in &mut state.mutators {
-        mutator.seen = mutator.doing.is_operation();
+        let passed = fault == Fault::PassedBeforeTheLog && mutator.doing.is_log();
+        mutator.seen = mutator.doing.is_operation() && !passed;
     }
     state.driver = Driver::Wait(hand);
 }

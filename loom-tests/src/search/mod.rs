@@ -54,6 +54,8 @@ pub enum Fault {
     NoHandOne,
     /// What a store overwrites is not logged.
     NoDeletionLog,
+    /// A handshake takes a store for over that has changed its slot and has not logged.
+    PassedBeforeTheLog,
     /// New objects have no colour.
     AllocateWhite,
     /// New objects are black as soon as the barrier is on.

@@ -138,9 +138,12 @@ impl Turn<'_> {
             (Place::Edge(_), None) => "clears an edge",
             (Place::Edge(_), _) => "stores in an edge",
         };
+        let passed = self.fault == Fault::PassedBeforeTheLog;
         self.add(what, new, |after, who| {
             let old = after.swap(place, new);
-            after.mutators[who].doing = Doing::Logging { reading, old };
+            let me = &mut after.mutators[who];
+            me.doing = Doing::Logging { reading, old };
+            me.seen &= !passed;
         });
     }
 

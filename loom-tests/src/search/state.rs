@@ -125,6 +125,11 @@ impl Doing {
         )
     }
 
+    /// Whether a slot is changed and its log is not written.
+    pub(super) fn is_log(self) -> bool {
+        matches!(self, Doing::Logging { .. })
+    }
+
     /// Whether an interior is being reported.
     pub(super) fn is_report(self) -> bool {
         matches!(self, Doing::Reporting { .. } | Doing::Reported { .. })
