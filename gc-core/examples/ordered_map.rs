@@ -22,7 +22,7 @@
 //! non-blocking linked lists", 2001. Markers instead of a bit in the pointer, because a pointer of the
 //! heap has no bits to spare; they also were garbage that somebody must free, and are not here.
 
-use gc_core::{Collector, Gc, GcCell, Guard, Heap, Plain, Root, Trace};
+use gc_core::{Collector, Gc, GcCell, Guard, Heap, Plain, Root, Trace, pacer::Every};
 use std::thread;
 
 type Pointer<'g, T> = Option<Gc<'g, T>>;
@@ -227,6 +227,10 @@ fn work(heap: &Heap, map: &Root<Map<'static>>, number: u64) {
         random ^= random >> 7;
         random ^= random << 17;
         let key = random % KEYS * THREADS + number;
+        // Who makes garbage faster than the collector frees it waits for it.
+        while heap.is_outrun() {
+            thread::yield_now();
+        }
         let guard = heap.enter();
         let map = map.get(&guard).get();
         match random >> 32 & 3 {
@@ -246,7 +250,11 @@ fn work(heap: &Heap, map: &Root<Map<'static>>, number: u64) {
 }
 
 pub(crate) fn main() {
-    let heap = Heap::<Plain>::new().expect("the only heap of this program");
+    // The map is small: by the usual pacer its garbage would not be worth a collection.
+    let heap = Heap::<Plain>::builder()
+        .pacer(Every(64 << 10))
+        .build(Default::default(), Default::default())
+        .expect("the only heap of this program");
     let collector = Collector::start(&heap).expect("a thread for the collector");
     let map = {
         let guard = heap.enter();
@@ -258,6 +266,7 @@ pub(crate) fn main() {
             scope.spawn(move || work(heap, map, number));
         }
     });
+    assert!(heap.stats().cycles > 0, "it was collected while it changed");
     let guard = heap.enter();
     let mut last = None;
     let mut entries = 0;
