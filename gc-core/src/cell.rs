@@ -52,6 +52,15 @@ impl<T: ?Sized, H> Default for GcCell<'_, T, H> {
 
 impl<T: ?Sized, H> GcCell<'_, T, H> {
     /// A cell that holds nothing.
+    ///
+    /// ```
+    /// use gc_core::{GcCell, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let cell = guard.alloc(GcCell::<u64>::null());
+    /// assert!(cell.load().is_none());
+    /// ```
     pub fn null() -> Self {
         Self { slot: Slot::new(None), marker: PhantomData }
     }
@@ -74,6 +83,17 @@ impl<'g, T, H: Tag> GcCell<'g, T, H> {
     }
 
     /// The pointer in the cell.
+    ///
+    /// ```
+    /// use gc_core::{GcCell, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let cell = guard.alloc(GcCell::new(Some(guard.alloc(7u64))));
+    /// let found = cell.load();
+    /// cell.set(&guard, None);
+    /// assert_eq!(found.as_deref(), Some(&7), "the guard keeps what was found");
+    /// ```
     #[inline(always)]
     pub fn load(&self) -> Pointer<'g, T, H> {
         // SAFETY: just read from this cell.
@@ -81,6 +101,16 @@ impl<'g, T, H: Tag> GcCell<'g, T, H> {
     }
 
     /// Stores a pointer.
+    ///
+    /// ```
+    /// use gc_core::{GcCell, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let cell = guard.alloc(GcCell::null());
+    /// cell.set(&guard, Some(guard.alloc(7u64)));
+    /// assert_eq!(cell.load().as_deref(), Some(&7));
+    /// ```
     #[inline]
     pub fn set(&self, guard: &Guard<'_, H>, value: Pointer<'g, T, H>) {
         guard.store(&self.slot, value.map(Gc::cell));
@@ -105,6 +135,16 @@ impl<'g, T, H: Tag> GcCell<'g, T, H> {
     }
 
     /// Takes the pointer out and leaves nothing.
+    ///
+    /// ```
+    /// use gc_core::{GcCell, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let cell = guard.alloc(GcCell::new(Some(guard.alloc(7u64))));
+    /// assert_eq!(cell.take(&guard).as_deref(), Some(&7));
+    /// assert!(cell.take(&guard).is_none());
+    /// ```
     #[inline]
     pub fn take(&self, guard: &Guard<'_, H>) -> Pointer<'g, T, H> {
         self.swap(guard, None)

@@ -73,6 +73,21 @@ type WaiterOf<H> = <<H as Tag>::World as World<<H as Tag>::Space>>::Waiter;
 
 impl<K: Send + 'static, H: Tag> CleanupQueue<K, H> {
     /// An empty queue.
+    ///
+    /// ```
+    /// use gc_core::{CleanupQueue, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let (files, counters) = (CleanupQueue::new(&heap), CleanupQueue::new(&heap));
+    /// {
+    ///     let guard = heap.enter();
+    ///     let object = guard.alloc(7u64);
+    ///     files.register(&guard, object, "a path");
+    ///     counters.register(&guard, object, 1);
+    /// }
+    /// heap.collect().unwrap();
+    /// assert_eq!((files.try_take(), counters.try_take()), (Some("a path"), Some(1)));
+    /// ```
     pub fn new(heap: &Heap<H>) -> Self {
         let core = heap.core();
         let wake = {
@@ -89,11 +104,39 @@ impl<K: Send + 'static, H: Tag> CleanupQueue<K, H> {
     }
 
     /// Ties a token to an object. An object may have many.
+    ///
+    /// ```
+    /// use gc_core::{CleanupQueue, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let dead = CleanupQueue::new(&heap);
+    /// {
+    ///     let guard = heap.enter();
+    ///     let object = guard.alloc(7u64);
+    ///     dead.register(&guard, object, "first");
+    ///     dead.register(&guard, object, "second");
+    /// }
+    /// heap.collect().unwrap();
+    /// let mut told = [dead.try_take(), dead.try_take()];
+    /// told.sort();
+    /// assert_eq!(told, [Some("first"), Some("second")], "in no order");
+    /// ```
     pub fn register<T: ?Sized>(&self, _guard: &Guard<'_, H>, object: Gc<'_, T, H>, token: K) {
         self.entries.add(object.cell(), token);
     }
 
     /// A token whose object has died.
+    ///
+    /// ```
+    /// use gc_core::{CleanupQueue, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let dead = CleanupQueue::new(&heap);
+    /// dead.register(&heap.enter(), heap.enter().alloc(7u64), 7);
+    /// assert_eq!(dead.try_take(), None, "nobody has looked yet");
+    /// heap.collect().unwrap();
+    /// assert_eq!((dead.try_take(), dead.try_take()), (Some(7), None));
+    /// ```
     pub fn try_take(&self) -> Option<K> {
         self.entries.take()
     }

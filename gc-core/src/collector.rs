@@ -50,6 +50,18 @@ impl<H: Tag> Collector<H> {
     /// # Errors
     ///
     /// If the system gives no thread.
+    ///
+    /// ```
+    /// use gc_core::{Collector, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.request(); // before there is anybody to hear it
+    /// let collector = Collector::start(&heap).unwrap();
+    /// while heap.stats().cycles == 0 {
+    ///     std::thread::yield_now();
+    /// }
+    /// drop(collector);
+    /// ```
     pub fn start(heap: &Heap<H>) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new().name("gc".into()).spawn({

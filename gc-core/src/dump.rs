@@ -20,6 +20,19 @@ use core::{fmt, ptr::NonNull};
 use std::collections::{BTreeMap, HashMap};
 
 /// An object of a [`Dump`].
+///
+/// ```
+/// use gc_core::{Heap, Plain};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let guard = heap.enter();
+/// let root = guard.root(guard.alloc_slice([guard.alloc(1u64), guard.alloc(2)]));
+/// let dump = guard.dump();
+/// let table = dump.objects()[0];
+/// assert_eq!((table.edges, table.address), (2, root.get(&guard).as_ptr().addr()));
+/// let [one, _] = &dump.objects()[1..] else { unreachable!("two leaves") };
+/// assert_eq!((one.name, one.edges), ("u64", 0));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Object {
@@ -36,6 +49,18 @@ pub struct Object {
 }
 
 /// All objects of one type in a [`Dump`].
+///
+/// ```
+/// use gc_core::{Heap, Plain};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let guard = heap.enter();
+/// let roots = [1u64, 2, 3].map(|n| guard.root(guard.alloc(n)));
+/// let numbers = guard.dump().types()[0];
+/// assert_eq!((numbers.name, numbers.objects), ("u64", 3));
+/// assert!(numbers.bytes >= 3 * 8);
+/// # drop(roots);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Population {
@@ -79,6 +104,20 @@ pub struct Dump {
 }
 
 /// A shortest path from a root to an object: why it is alive. Displayed, it is one line.
+///
+/// ```
+/// use gc_core::{Heap, Plain};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let guard = heap.enter();
+/// let leaf = guard.alloc(7u64);
+/// let root = guard.root(guard.alloc(Some(leaf)));
+/// let why = guard.dump().why(leaf).expect("a root leads to it");
+/// let names: Vec<_> = why.objects().iter().map(|object| object.name).collect();
+/// assert!(names[0].contains("Option") && names[1] == "u64");
+/// assert_eq!(why.to_string().matches(" -> ").count(), 2);
+/// # drop(root);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Path(Vec<Object>);
 
@@ -89,6 +128,18 @@ impl Dump {
     }
 
     /// How many roots there were.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let root = guard.root(guard.alloc(7u64));
+    /// let same = root.clone();
+    /// let dump = guard.dump();
+    /// assert_eq!((dump.roots(), dump.objects().len()), (2, 1));
+    /// # drop(same);
+    /// ```
     pub fn roots(&self) -> usize {
         self.roots
     }
@@ -108,6 +159,18 @@ impl Dump {
     }
 
     /// Why an object is alive. `None`: no root led to it.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let (kept, loose) = (guard.alloc(1u64), guard.alloc(2u64));
+    /// let root = guard.root(kept);
+    /// let dump = guard.dump();
+    /// assert!(dump.why(kept).is_some() && dump.why(loose).is_none());
+    /// # drop(root);
+    /// ```
     pub fn why<T: ?Sized, H>(&self, object: Gc<'_, T, H>) -> Option<Path> {
         self.path(object.cell().addr().get())
     }

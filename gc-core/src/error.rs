@@ -49,6 +49,16 @@ impl<T> fmt::Display for AllocError<T> {
 impl<T> error::Error for AllocError<T> {}
 
 /// Why a heap could not be made or collected.
+///
+/// ```
+/// use gc_core::{Heap, HeapError, Plain};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let guard = heap.enter();
+/// let refused = heap.collect().unwrap_err();
+/// assert_eq!(refused, HeapError::InsideGuard);
+/// assert_eq!(refused.to_string(), "collect() was called inside a guard");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum HeapError {

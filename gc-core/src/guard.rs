@@ -29,6 +29,21 @@ use std::sync::Arc;
 
 /// The right to hold pointers into a heap, and to change it. Comes from
 /// [`Heap::enter`](crate::Heap::enter).
+///
+/// ```
+/// use gc_core::{Heap, Plain};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let kept = {
+///     let guard = heap.enter();
+///     let word = guard.alloc_str("held");
+///     let kept = guard.root(word);
+///     assert_eq!(word.as_str(), "held");
+///     kept
+/// }; // `word` ends here, at the latest
+/// heap.collect().unwrap();
+/// assert_eq!(kept.get(&heap.enter()).as_str(), "held");
+/// ```
 pub struct Guard<'h, H: Tag = crate::Plain> {
     core: &'h Arc<Core<H>>,
     /// None only while `repin` is outside.
@@ -218,6 +233,13 @@ impl<'h, H: Tag> Guard<'h, H> {
     /// # Errors
     ///
     /// [`AllocError`], if the space is exhausted.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, space::blocks::Blocks, world::threads::Threads};
+    ///
+    /// let heap = Heap::<Plain>::builder().build(Blocks::with_limit(0), Threads::new()).unwrap();
+    /// assert!(heap.enter().try_alloc_str("nowhere").is_err());
+    /// ```
     pub fn try_alloc_str<'g>(&'g self, text: &str) -> Result<Gc<'g, Str, H>, AllocError<()>> {
         let write = |cell: NonNull<u8>| {
             // SAFETY: the cell has room for the slice, and bytes are copied.

@@ -95,6 +95,15 @@ impl<'g, T: ?Sized, H> Gc<'g, T, H> {
     }
 
     /// The object's address. It says nothing once the guard is gone.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let object = guard.alloc(7u64);
+    /// assert_eq!(object.as_ptr(), &raw const *object, "objects do not move");
+    /// ```
     pub fn as_ptr(self) -> *const T {
         self.pointer.as_ptr()
     }

@@ -48,6 +48,14 @@ impl<H: Tag<Space = Blocks, World = Threads>> Heap<H> {
     /// # Errors
     ///
     /// [`HeapError::TagInUse`]
+    ///
+    /// ```
+    /// use gc_core::{Heap, HeapError, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// assert_eq!(Heap::<Plain>::new().unwrap_err(), HeapError::TagInUse);
+    /// assert_eq!((heap.roots(), heap.live_bytes()), (0, 0));
+    /// ```
     pub fn new() -> Result<Self, HeapError> {
         Self::builder().build(Blocks::new(), Threads::new())
     }
@@ -59,6 +67,14 @@ impl<H: Tag> Heap<H> {
     }
 
     /// Choices to make before the heap begins.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, pacer::Every};
+    ///
+    /// let builder = Heap::<Plain>::builder().pacer(Every(1 << 20)).checkmark(true);
+    /// let heap = builder.build(Default::default(), Default::default()).unwrap();
+    /// assert_eq!(heap.collect().unwrap().trigger, 1 << 20);
+    /// ```
     pub fn builder() -> HeapBuilder<H> {
         HeapBuilder::new()
     }
@@ -202,11 +218,40 @@ impl<H: Tag> Heap<H> {
     /// Calls `recruit` whenever a worker has put aside work for others, from the worker's task,
     /// outside [`World::with`]. Whoever can be spared then calls [`help`](Self::help). Replaces a
     /// former one.
+    ///
+    /// ```
+    /// use gc_core::{GcCell, Heap, Plain};
+    /// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let wide = {
+    ///     let guard = heap.enter();
+    ///     guard.root(guard.alloc_slice((0..10_000u64).map(|n| GcCell::new(Some(guard.alloc(n))))))
+    /// };
+    /// let asked = Arc::new(AtomicUsize::new(0));
+    /// let count = asked.clone();
+    /// // A pool would wake a thread here, and that would call `heap.help`.
+    /// heap.on_work(move || drop(count.fetch_add(1, Ordering::Relaxed)));
+    /// assert_eq!(heap.collect().unwrap().marked_objects, 10_001);
+    /// assert!(asked.load(Ordering::Relaxed) > 0);
+    /// # drop(wide);
+    /// ```
     pub fn on_work(&self, recruit: impl Fn() + Send + Sync + 'static) {
         self.0.set_recruiter(Arc::new(recruit));
     }
 
     /// Sweeps about `spans` spans. True when none waits.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.enter().alloc_slice(vec![7u8; 1 << 20]);
+    /// heap.cycle(|_| ()).unwrap();
+    /// assert!(heap.usage().held_bytes > 1 << 20, "found dead, and still there");
+    /// while !heap.sweep(8) {}
+    /// assert!(heap.usage().held_bytes < 1 << 20);
+    /// ```
     pub fn sweep(&self, spans: usize) -> bool {
         self.0.sweep(spans)
     }
@@ -230,11 +275,34 @@ impl<H: Tag> Heap<H> {
     }
 
     /// Asks the background collector for a cycle.
+    ///
+    /// ```
+    /// use gc_core::{Collector, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let collector = Collector::start(&heap).unwrap();
+    /// heap.request();
+    /// while heap.stats().cycles == 0 {
+    ///     std::thread::yield_now();
+    /// }
+    /// drop(collector);
+    /// assert!(!heap.is_requested());
+    /// ```
     pub fn request(&self) {
         self.0.request();
     }
 
     /// Whether somebody asked for a cycle that has not begun.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.request();
+    /// assert!(heap.is_requested());
+    /// heap.collect().unwrap();
+    /// assert!(!heap.is_requested(), "served");
+    /// ```
     pub fn is_requested(&self) -> bool {
         self.0.is_requested()
     }
@@ -283,6 +351,18 @@ impl<H: Tag> Heap<H> {
     }
 
     /// Bytes in objects, dead ones included until a cycle has found them.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let kept = heap.enter().root(heap.enter().alloc_slice(vec![1u8; 1000]));
+    /// heap.enter().alloc_slice(vec![2u8; 10_000]);
+    /// assert!(heap.live_bytes() > 11_000);
+    /// heap.collect().unwrap();
+    /// assert!((1000..2000).contains(&heap.live_bytes()));
+    /// # drop(kept);
+    /// ```
     pub fn live_bytes(&self) -> u64 {
         self.0.pace.live()
     }
@@ -319,16 +399,50 @@ impl<H: Tag> Heap<H> {
     }
 
     /// Whether the calling task holds a guard.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// assert!(heap.is_inside_guard());
+    /// let elsewhere = heap.clone();
+    /// assert!(!std::thread::spawn(move || elsewhere.is_inside_guard()).join().unwrap());
+    /// drop(guard);
+    /// assert!(!heap.is_inside_guard());
+    /// ```
     pub fn is_inside_guard(&self) -> bool {
         self.0.is_inside_guard()
     }
 
     /// How many roots there are.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let one = heap.enter().root(heap.enter().alloc(7u64));
+    /// let two = one.clone();
+    /// assert_eq!(heap.roots(), 2);
+    /// drop((one, two));
+    /// assert_eq!(heap.roots(), 0);
+    /// ```
     pub fn roots(&self) -> usize {
         self.0.engine.roots.count()
     }
 
     /// Who mutates.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, world::World};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let depth = || heap.world().nesting(|task| task.depth());
+    /// let guard = heap.enter();
+    /// assert_eq!(depth(), 1);
+    /// drop(guard);
+    /// assert_eq!(depth(), 0);
+    /// ```
     pub fn world(&self) -> &H::World {
         &self.0.world
     }
@@ -360,21 +474,72 @@ impl<H: Tag> Heap<H> {
     }
 
     /// Changes who runs while the collector marks, from the next cycle on.
+    ///
+    /// ```
+    /// use gc_core::{Heap, HeapError, Plain, policy::Collection};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.set_collection(Collection::Never);
+    /// heap.request();
+    /// assert!(!heap.is_requested());
+    /// assert_eq!(heap.collect().unwrap_err(), HeapError::Disabled);
+    /// heap.set_collection(Collection::Concurrent);
+    /// assert!(heap.collect().is_ok());
+    /// ```
     pub fn set_collection(&self, collection: Collection) {
         self.0.set_collection(collection);
     }
 
     /// Changes what stores log, from the next cycle on.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, policy::WriteBarrier};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.set_write_barrier(WriteBarrier::Hybrid);
+    /// assert_eq!(heap.collect().unwrap().cycle, 1);
+    /// heap.set_write_barrier(WriteBarrier::Deletion);
+    /// assert_eq!(heap.collect().unwrap().cycle, 2);
+    /// ```
     pub fn set_write_barrier(&self, barrier: WriteBarrier) {
         self.0.set_write_barrier(barrier);
     }
 
     /// Turns checkmark on or off, from the next cycle on. See [`HeapBuilder::checkmark`].
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let kept = heap.enter().root(heap.enter().alloc(7u64));
+    /// heap.set_checkmark(true); // a suspicion
+    /// assert_eq!(heap.collect().unwrap().marked_objects, 1, "and it was unfounded");
+    /// heap.set_checkmark(false);
+    /// # drop(kept);
+    /// ```
     pub fn set_checkmark(&self, on: bool) {
         self.0.set_checkmark(on);
     }
 
     /// How long ago the last cycle ended, or the heap began.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    /// use std::time::Duration;
+    ///
+    /// /// Collects a heap that nobody has collected for long.
+    /// fn at_least_every(heap: &Heap<Plain>, long: Duration) {
+    ///     if heap.since_cycle() >= long {
+    ///         heap.collect().unwrap();
+    ///     }
+    /// }
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// at_least_every(&heap, Duration::from_secs(86_400));
+    /// assert_eq!(heap.stats().cycles, 0);
+    /// at_least_every(&heap, Duration::ZERO);
+    /// assert_eq!(heap.stats().cycles, 1);
+    /// ```
     pub fn since_cycle(&self) -> Duration {
         self.0.since_cycle()
     }

@@ -32,6 +32,15 @@ fn bucket(time: Duration) -> usize {
 
 impl Histogram {
     /// Counts one.
+    ///
+    /// ```
+    /// use gc_core::stats::Histogram;
+    /// use std::time::Duration;
+    ///
+    /// let mut pauses = Histogram::default();
+    /// pauses.note(Duration::from_micros(3));
+    /// assert_eq!(pauses.percentile(100.0), Duration::from_nanos(4096), "to a factor of two");
+    /// ```
     pub fn note(&mut self, time: Duration) {
         self.0[bucket(time)] += 1;
     }
@@ -53,6 +62,17 @@ impl Histogram {
     }
 
     /// What was counted since an earlier reading of the same.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// heap.collect().unwrap();
+    /// let before = heap.stats().waits;
+    /// heap.collect().unwrap();
+    /// heap.collect().unwrap();
+    /// assert_eq!(heap.stats().waits.since(&before).count(), 2);
+    /// ```
     #[must_use]
     pub fn since(&self, earlier: &Histogram) -> Histogram {
         Self(core::array::from_fn(|bucket| self.0[bucket].saturating_sub(earlier.0[bucket])))
@@ -65,6 +85,17 @@ impl Histogram {
 
     /// A time that at least so many per cent did not exceed, rounded up to a power of two. Zero, if
     /// nothing was counted. (What took more than four seconds counts as that.)
+    ///
+    /// ```
+    /// use gc_core::stats::Histogram;
+    /// use std::time::Duration;
+    ///
+    /// let mut pauses = Histogram::default();
+    /// (1..=100).for_each(|n| pauses.note(Duration::from_micros(n)));
+    /// let [median, most] = [50.0, 100.0].map(|percent| pauses.percentile(percent));
+    /// assert!((50..=100).contains(&median.as_micros()) && most >= Duration::from_micros(100));
+    /// assert_eq!(Histogram::default().percentile(50.0), Duration::ZERO);
+    /// ```
     pub fn percentile(&self, percent: f64) -> Duration {
         let mut left = (self.count() as f64 * percent / 100.0).ceil().max(1.0) as u64;
         for (bucket, &count) in self.0.iter().enumerate() {

@@ -26,6 +26,15 @@ pub use self::{gogc::Gogc, limiter::Limiter, schedule::Schedule};
 use core::time::Duration;
 
 /// What a cycle did, as far as pacing is concerned.
+///
+/// ```
+/// use gc_core::pacer::{Facts, Gogc, Pacer};
+///
+/// let calm = Facts { live: 64 << 20, scanned: 64 << 20, ..Facts::default() };
+/// let busy = Facts { grown: 16 << 20, ..calm };
+/// let trigger = |facts| Gogc::new(100).next(facts).trigger;
+/// assert!(trigger(busy) < trigger(calm), "who allocates much must begin early");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Facts {
     /// Bytes that are live when the cycle has ended, the base of the next goal: what was marked, and
@@ -52,6 +61,31 @@ pub struct Facts {
 }
 
 /// When the next cycle begins, and where it should end. In bytes of live heap.
+///
+/// ```
+/// use gc_core::{Heap, Plain, pacer::{Facts, Pacer, Target}};
+///
+/// /// Once, at a megabyte, and then never again.
+/// struct Once;
+///
+/// impl Pacer for Once {
+///     fn first(&self) -> Target {
+///         Target { trigger: 1 << 20, goal: 2 << 20, assist: u64::MAX }
+///     }
+///
+///     fn next(&mut self, _: Facts) -> Target {
+///         Target { trigger: u64::MAX, goal: u64::MAX, assist: u64::MAX }
+///     }
+/// }
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// heap.set_pacer(Once);
+/// heap.enter().alloc_slice(vec![0u8; 2 << 20]);
+/// assert!(heap.is_requested());
+/// heap.collect().unwrap();
+/// heap.enter().alloc_slice(vec![0u8; 2 << 20]);
+/// assert!(!heap.is_requested());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Target {
     /// Begin a cycle when this much is live.

@@ -87,6 +87,16 @@ impl<T> Slice<T> {
 
 impl<'g, T, H> Gc<'g, Slice<T>, H> {
     /// The items.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let squares = guard.alloc_slice((0..4u64).map(|n| n * n));
+    /// assert_eq!(squares.as_slice().iter().sum::<u64>(), 14);
+    /// assert_eq!((squares.len(), squares.is_empty()), (4, false));
+    /// ```
     #[inline]
     pub fn as_slice(self) -> &'g [T] {
         // SAFETY: the pointer is to a cell with a slice; it stays for `'g`, and is shared.
@@ -138,6 +148,15 @@ impl Str {
 
 impl<'g, H> Gc<'g, Str, H> {
     /// The text.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let text: &str = guard.alloc_str("as long as the guard").as_str();
+    /// assert_eq!(text.split(' ').count(), 5);
+    /// ```
     #[inline]
     pub fn as_str(self) -> &'g str {
         // SAFETY: the pointer is to a cell with a slice; it stays for `'g`, and is shared.

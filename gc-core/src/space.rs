@@ -76,6 +76,17 @@ pub struct Marked {
 pub struct Exhausted;
 
 /// What a space holds now. Counts are exact when nobody allocates or sweeps.
+///
+/// ```
+/// use gc_core::{Heap, Plain, space::Usage};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// assert_eq!(heap.usage(), Usage::default());
+/// heap.enter().alloc(String::from("dead"));
+/// heap.collect().unwrap();
+/// let Usage { spans, doomed, .. } = heap.usage();
+/// assert_eq!((spans, doomed), (1, 1), "its destructor has not run");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Usage {
     /// Bytes taken from the system.

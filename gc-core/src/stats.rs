@@ -101,6 +101,34 @@ impl fmt::Display for Record {
 }
 
 /// A handshake under way.
+///
+/// ```
+/// use gc_core::{Heap, Plain, cycle::Pause};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// let (here, there) = (heap.clone(), heap.clone());
+/// let (held, leave) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         let guard = there.enter();
+///         held.wait();
+///         leave.wait();
+///         drop(guard);
+///     });
+///     held.wait();
+///     let mut seen = None;
+///     let pause = |pause| {
+///         // Asked a second time: somebody holds a guard from before.
+///         if matches!(pause, Pause::Handshake(1)) {
+///             seen = here.waiting();
+///             leave.wait();
+///         }
+///     };
+///     here.collect_with(pause).unwrap();
+///     assert_eq!(seen.map(|waiting| waiting.epoch), Some(0));
+/// });
+/// assert!(heap.waiting().is_none());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Waiting {
     /// Guards of this epoch are waited for. (A [`Nesting`](crate::world::Nesting) says which epoch
@@ -111,6 +139,19 @@ pub struct Waiting {
 }
 
 /// Sums over all cycles of a heap.
+///
+/// ```
+/// use gc_core::{Heap, Plain};
+///
+/// let heap = Heap::<Plain>::new().unwrap();
+/// heap.enter().alloc(String::from("dead"));
+/// heap.collect().unwrap();
+/// heap.run_destructors(usize::MAX);
+/// let stats = heap.stats();
+/// assert_eq!((stats.cycles, stats.destructed, stats.panics), (1, 1, 0));
+/// assert_eq!(stats.last.map(|record| record.cycle), Some(1));
+/// assert!(stats.time() >= stats.work);
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Stats {

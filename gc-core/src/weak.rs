@@ -114,6 +114,25 @@ impl<'g, T, H: Tag> Weak<'g, T, H> {
     /// The object, unless it is dead. Once this was `None` it stays so.
     ///
     /// The lifetime is the caller's guard's: what is returned is kept like anything else.
+    ///
+    /// ```
+    /// use gc_core::{GcCell, Heap, Plain, Weak};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let cached = {
+    ///     let guard = heap.enter();
+    ///     let weak = guard.downgrade(guard.alloc(7u64));
+    ///     guard.root(guard.alloc(GcCell::new(Some(weak))))
+    /// };
+    /// let look = || {
+    ///     let guard = heap.enter();
+    ///     let weak = cached.get(&guard).load().expect("the weak object is an object like any other");
+    ///     weak.get().upgrade(&guard).map(|found| *found)
+    /// };
+    /// assert_eq!(look(), Some(7));
+    /// heap.collect().unwrap();
+    /// assert_eq!(look(), None);
+    /// ```
     pub fn upgrade(&self, guard: &'g Guard<'_, H>) -> Option<Gc<'g, T, H>> {
         // SAFETY: the slot was filled with a `T` of this heap; the guard is held, and keeps what an
         // upgrade returns.
@@ -149,6 +168,17 @@ impl<H: Tag> Guard<'_, H> {
     /// # Errors
     ///
     /// [`AllocError`] with the object, if the space is exhausted.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let object = guard.alloc(String::from("kept"));
+    /// heap.space().set_limit(0);
+    /// let refused = (0..1 << 20).find_map(|_| guard.try_downgrade(object).err()).unwrap();
+    /// assert_eq!(*refused.into_inner(), "kept");
+    /// ```
     pub fn try_downgrade<'g, T>(
         &'g self,
         object: Gc<'g, T, H>,

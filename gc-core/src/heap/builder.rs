@@ -37,6 +37,15 @@ impl<H: Tag> HeapBuilder<H> {
     }
 
     /// When cycles begin. Default: [`Gogc`] with 100 percent.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, pacer::Gogc};
+    ///
+    /// let builder = Heap::<Plain>::builder().pacer(Gogc::off().limit(64 << 20));
+    /// let heap = builder.build(Default::default(), Default::default()).unwrap();
+    /// let goal = heap.collect().unwrap().goal;
+    /// assert!((32 << 20..64 << 20).contains(&goal), "the limit alone");
+    /// ```
     pub fn pacer(mut self, pacer: impl Pacer + 'static) -> Self {
         self.options.pacer = Box::new(pacer);
         self
@@ -56,18 +65,52 @@ impl<H: Tag> HeapBuilder<H> {
     }
 
     /// Who runs while the collector marks. Default: [`Collection::Concurrent`].
+    ///
+    /// ```
+    /// use gc_core::{Heap, HeapError, Plain, policy::Collection};
+    ///
+    /// let builder = Heap::<Plain>::builder().collection(Collection::Never);
+    /// let heap = builder.build(Default::default(), Default::default()).unwrap();
+    /// assert_eq!(heap.collect().unwrap_err(), HeapError::Disabled);
+    /// ```
     pub fn collection(mut self, collection: Collection) -> Self {
         self.options.collection = collection;
         self
     }
 
     /// What stores log while it marks. Default: [`WriteBarrier::Deletion`].
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, policy::WriteBarrier};
+    ///
+    /// let builder = Heap::<Plain>::builder().write_barrier(WriteBarrier::Hybrid);
+    /// let heap = builder.build(Default::default(), Default::default()).unwrap();
+    /// let kept = heap.enter().root(heap.enter().alloc(7u64));
+    /// assert_eq!(heap.collect().unwrap().marked_objects, 1, "what lives is the same");
+    /// # drop(kept);
+    /// ```
     pub fn write_barrier(mut self, barrier: WriteBarrier) -> Self {
         self.options.write_barrier = barrier;
         self
     }
 
     /// How many objects are marked between two pauses of the driver. Default: 1024.
+    ///
+    /// ```
+    /// use gc_core::{Gc, Heap, Plain, cycle::Pause};
+    ///
+    /// let builder = Heap::<Plain>::builder().slice(100);
+    /// let heap = builder.build(Default::default(), Default::default()).unwrap();
+    /// let kept = {
+    ///     let guard = heap.enter();
+    ///     let numbers: Vec<Gc<'_, u64>> = (0..1000).map(|n| guard.alloc(n)).collect();
+    ///     guard.root(guard.alloc_slice(numbers))
+    /// };
+    /// let mut slices = 0;
+    /// heap.collect_with(|pause| slices += u32::from(pause == Pause::Slice)).unwrap();
+    /// assert!(slices >= 10);
+    /// # drop(kept);
+    /// ```
     pub fn slice(mut self, objects: usize) -> Self {
         self.options.slice = objects.max(1);
         self
@@ -75,12 +118,38 @@ impl<H: Tag> HeapBuilder<H> {
 
     /// Marks everything a second time at the end of each cycle, with a simpler algorithm, and
     /// panics in the driver if an object was overlooked. Default: off.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let builder = Heap::<Plain>::builder().checkmark(true);
+    /// let heap = builder.build(Default::default(), Default::default()).unwrap();
+    /// let kept = heap.enter().root(heap.enter().alloc(7u64));
+    /// assert!(heap.collect().is_ok(), "nothing was overlooked");
+    /// # drop(kept);
+    /// ```
     pub fn checkmark(mut self, on: bool) -> Self {
         self.options.checkmark = on;
         self
     }
 
     /// Calls `report` at the end of each cycle, on the driver.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let lines = Arc::new(Mutex::new(Vec::new()));
+    /// let log = lines.clone();
+    /// let heap = Heap::<Plain>::builder()
+    ///     .on_cycle(move |record| log.lock().unwrap().push(record.to_string()))
+    ///     .build(Default::default(), Default::default())
+    ///     .unwrap();
+    /// heap.collect().unwrap();
+    /// heap.collect().unwrap();
+    /// let lines = lines.lock().unwrap();
+    /// assert!(lines[0].starts_with("gc 1: ") && lines[1].starts_with("gc 2: "));
+    /// ```
     pub fn on_cycle(mut self, report: impl Fn(&Record) + Send + Sync + 'static) -> Self {
         self.options.report = Some(Box::new(report));
         self
@@ -91,6 +160,15 @@ impl<H: Tag> HeapBuilder<H> {
     /// # Errors
     ///
     /// [`HeapError::TagInUse`]
+    ///
+    /// ```
+    /// use gc_core::{Heap, HeapError, Plain, space::blocks::Blocks, world::threads::Threads};
+    ///
+    /// let build = || Heap::<Plain>::builder().build(Blocks::with_limit(1 << 20), Threads::new());
+    /// let heap = build().unwrap();
+    /// assert_eq!(build().unwrap_err(), HeapError::TagInUse);
+    /// assert!(heap.enter().try_alloc_slice(vec![0u8; 2 << 20]).is_err());
+    /// ```
     pub fn build(self, space: H::Space, world: H::World) -> Result<Heap<H>, HeapError> {
         Core::new(space, world, self.options).map(|core| Heap(Arc::new(core)))
     }

@@ -33,6 +33,24 @@ interior_of! {
 
 impl<T: Trace<H>, H: Tag> GcMutex<T, H> {
     /// Takes the lock, waiting until it is free.
+    ///
+    /// ```
+    /// use gc_core::{GcMutex, Heap, Plain, Root};
+    /// use std::thread;
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let count: Root<GcMutex<u64>> = heap.enter().root(heap.enter().alloc(GcMutex::new(0u64)));
+    /// thread::scope(|scope| {
+    ///     for _ in 0..4 {
+    ///         scope.spawn(|| {
+    ///             let guard = heap.enter();
+    ///             (0..1000).for_each(|_| *count.get(&guard).lock(&guard) += 1);
+    ///         });
+    ///     }
+    /// });
+    /// let guard = heap.enter();
+    /// assert_eq!(*count.get(&guard).lock(&guard), 4000);
+    /// ```
     #[inline]
     pub fn lock<'a>(&'a self, guard: &'a Guard<'_, H>) -> MutexGuard<'a, T, H> {
         self.interior.take(guard, Want::Exclusive);

@@ -67,6 +67,17 @@ impl<T: Trace<H>, H: Tag> GcOnce<T, H> {
     /// The value; made by `make` if there is none. One task makes it, others wait for it.
     ///
     /// If `make` unwinds the place stays empty. If it asks for the same place, it waits for itself.
+    ///
+    /// ```
+    /// use gc_core::{GcOnce, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let once = guard.alloc(GcOnce::new());
+    /// let makes = std::cell::Cell::new(0);
+    /// let ask = || *once.get_or_init(&guard, || makes.replace(makes.get() + 1));
+    /// assert_eq!((ask(), ask(), makes.get()), (0, 0, 1));
+    /// ```
     #[inline]
     pub fn get_or_init(&self, guard: &Guard<'_, H>, make: impl FnOnce() -> T) -> &T {
         match self.get() {
@@ -80,6 +91,17 @@ impl<T: Trace<H>, H: Tag> GcOnce<T, H> {
     /// # Errors
     ///
     /// The value, if it came late.
+    ///
+    /// ```
+    /// use gc_core::{GcOnce, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let once = guard.alloc(GcOnce::new());
+    /// assert_eq!(once.set(&guard, 1), Ok(()));
+    /// assert_eq!(once.set(&guard, 2), Err(2));
+    /// assert_eq!(once.get().get(), Some(&1)); // the first is `Gc::get`
+    /// ```
     pub fn set(&self, guard: &Guard<'_, H>, value: T) -> Result<(), T> {
         let mut value = Some(value);
         self.get_or_init(guard, || value.take().expect("a value is made once"));

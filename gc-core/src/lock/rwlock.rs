@@ -28,6 +28,16 @@ interior_of! {
 
 impl<T: Trace<H>, H: Tag> GcRwLock<T, H> {
     /// Waits until nobody writes.
+    ///
+    /// ```
+    /// use gc_core::{GcRwLock, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let words = guard.alloc(GcRwLock::new(vec![guard.alloc_str("one")]));
+    /// let (mine, yours) = (words.read(&guard), words.read(&guard));
+    /// assert_eq!((mine[0].as_str(), yours.len()), ("one", 1));
+    /// ```
     #[inline]
     pub fn read<'a>(&'a self, guard: &'a Guard<'_, H>) -> ReadGuard<'a, T, H> {
         self.interior.take(guard, Want::Shared);
@@ -35,6 +45,16 @@ impl<T: Trace<H>, H: Tag> GcRwLock<T, H> {
     }
 
     /// Waits until nobody reads or writes.
+    ///
+    /// ```
+    /// use gc_core::{GcRwLock, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let words = guard.alloc(GcRwLock::new(Vec::new()));
+    /// words.write(&guard).push(guard.alloc_str("one"));
+    /// assert_eq!(words.read(&guard).len(), 1);
+    /// ```
     #[inline]
     pub fn write<'a>(&'a self, guard: &'a Guard<'_, H>) -> WriteGuard<'a, T, H> {
         self.interior.take(guard, Want::Exclusive);
@@ -42,6 +62,18 @@ impl<T: Trace<H>, H: Tag> GcRwLock<T, H> {
     }
 
     /// The right to read, if nobody writes or waits to.
+    ///
+    /// ```
+    /// use gc_core::{GcRwLock, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let count = guard.alloc(GcRwLock::new(1));
+    /// let writer = count.write(&guard);
+    /// assert!(count.try_read(&guard).is_none());
+    /// drop(writer);
+    /// assert_eq!(count.try_read(&guard).as_deref(), Some(&1));
+    /// ```
     pub fn try_read<'a>(&'a self, guard: &'a Guard<'_, H>) -> Option<ReadGuard<'a, T, H>> {
         let taken = self.interior.try_take(guard, Want::Shared);
         taken.then(|| ReadGuard::of(&self.interior, guard))

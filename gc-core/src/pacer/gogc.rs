@@ -63,6 +63,14 @@ impl Gogc {
     const SHARE: f64 = 0.25;
 
     /// A pacer that lets the heap grow by `percent` of what survived.
+    ///
+    /// ```
+    /// use gc_core::pacer::{Facts, Gogc, Pacer};
+    ///
+    /// let facts = Facts { live: 100 << 20, scanned: 100 << 20, ..Facts::default() };
+    /// assert_eq!(Gogc::new(50).next(facts).goal, 150 << 20);
+    /// assert_eq!(Gogc::new(50).first().goal, Gogc::MINIMUM / 2);
+    /// ```
     pub fn new(percent: u32) -> Self {
         Self { percent: Some(percent.max(1).into()), ..Self::off() }
     }
@@ -86,12 +94,34 @@ impl Gogc {
     }
 
     /// The heap should not take more than so many bytes of the system's memory.
+    ///
+    /// ```
+    /// use gc_core::pacer::{Facts, Gogc, Pacer};
+    ///
+    /// let facts = Facts { live: 100 << 20, scanned: 100 << 20, ..Facts::default() };
+    /// let fat = Facts { overhead: 30 << 20, ..facts };
+    /// let goal = |facts| Gogc::new(100).limit(160 << 20).next(facts).goal;
+    /// assert!(goal(facts) < 160 << 20);
+    /// assert!(goal(fat) < 130 << 20, "what the space holds beside objects counts");
+    /// ```
     pub fn limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
     }
 
     /// Whether the CPU limiter holds assists back.
+    ///
+    /// ```
+    /// use gc_core::pacer::{Facts, Gogc, Pacer};
+    /// use std::time::Duration;
+    ///
+    /// // Four seconds on two processors, and the collector had all of them.
+    /// let time = Duration::from_secs(4);
+    /// let facts = Facts { work: 2 * time, cycle: time, period: time, processors: 2, ..Facts::default() };
+    /// let mut pacer = Gogc::new(100);
+    /// assert_eq!(pacer.next(facts).assist == u64::MAX, pacer.is_limiting());
+    /// assert!(pacer.is_limiting());
+    /// ```
     pub fn is_limiting(&self) -> bool {
         self.limiter.is_limiting()
     }

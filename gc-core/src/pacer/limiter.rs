@@ -33,6 +33,15 @@ impl Limiter {
     pub const EACH: Duration = Duration::from_secs(1);
 
     /// Notes CPU time of the collector and of everybody else, over the same stretch of time.
+    ///
+    /// ```
+    /// use gc_core::pacer::Limiter;
+    /// use std::time::Duration;
+    ///
+    /// let mut limiter = Limiter::default();
+    /// limiter.note(Limiter::EACH * 3 / 2, Limiter::EACH / 4, 1);
+    /// assert!(limiter.is_limiting());
+    /// ```
     pub fn note(&mut self, collector: Duration, mutators: Duration, processors: u32) {
         let capacity = Self::EACH * processors.max(1);
         let fill = (self.fill + collector).saturating_sub(mutators);

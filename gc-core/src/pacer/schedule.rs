@@ -61,6 +61,14 @@ impl Schedule {
     }
 
     /// What should be marked when so much is live and so much is marked.
+    ///
+    /// ```
+    /// use gc_core::pacer::Schedule;
+    ///
+    /// let line = Schedule::new(100, 200, 80);
+    /// let due = [100, 150, 200].map(|live| line.due(live, 0));
+    /// assert_eq!(due, [0, 40, 80]);
+    /// ```
     pub fn due(&self, live: u64, marked: u64) -> u64 {
         let Some(gone) = live.checked_sub(self.from) else { return 0 };
         let work = if marked < self.expected { self.expected } else { self.whole };

@@ -146,6 +146,15 @@ impl Blocks {
     }
 
     /// A space that takes at most about `bytes` from the allocator.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, space::blocks::Blocks};
+    ///
+    /// let heap = Heap::<Plain>::builder().build(Blocks::with_limit(1 << 20), Default::default()).unwrap();
+    /// let guard = heap.enter();
+    /// let full = (0..).find(|_| guard.try_alloc([0u8; 1024]).is_err());
+    /// assert!(full.is_some_and(|count| count < 1024));
+    /// ```
     pub fn with_limit(bytes: usize) -> Self {
         Self { central: Mutex::new(Central::new(bytes, false)) }
     }
@@ -156,6 +165,17 @@ impl Blocks {
     }
 
     /// Changes the limit. What is held already stays.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let seven = guard.alloc(7u64);
+    /// heap.space().set_limit(0);
+    /// assert!(guard.try_alloc_slice(vec![0u8; 1 << 20]).is_err());
+    /// assert_eq!(*seven, 7);
+    /// ```
     pub fn set_limit(&self, bytes: usize) {
         self.lock().pool.limit = bytes;
     }
