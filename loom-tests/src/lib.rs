@@ -94,6 +94,7 @@
 //! | S7 | spinners are counted right | `sched_idle` (`the_idle_proc…`, and all others at rest) | `no_decrement`, `no_need_when_taken` |
 //! | S8 | a P has one holder: entry against a take, against a second taker, against the goroutine's move | `sched_entry` | `no_light_fence`, `no_heavy_fence`, `no_membarrier`, `still_same_*`, `two_take_locks`, `nothing_but_proc_compared` |
 //! | S9 | a goroutine made ready runs once, after its context was saved, also when that came before the commit | `sched_park` (`a_ready_…`, `two_readies…`) | `commit_before_save`, `commit_forgets_permit`, `commit_load_store`, `begin_park_ignores_permit`, `unpark_*` |
+//! | | a dump reads stacks that are saved, and stand still | `sched_park` (`a_ready_under…`, `a_watched_one…`) | `claim_*`, `watch_*`, `resume_waits_for_nobody`, `new_is_watched`, `stays_and_is_watched` |
 //! | S10 | nobody is stopped. What took the place of a stop: a handshake that ends when each guard from before it is gone, and the end of a scheduler, when nobody is inside | `gc_handshake`, `sched_turnstile` | all of both |
 //! | S11 | an M's sleep keeps a wake that came before it, and the order that came with the wake; nobody wakes for nothing | `sched_park` (`a_wake_before…`, `an_order…`) | `parker_clears_after_check`, `parker_wakes_nobody`, `parker_relaxed`, `permit_before_the_order`, `order_read_before_the_sleep` |
 //! | S12 | all asleep is not said while an M is ordered | `sched_idle` (`an_ordered_machine…`) | `counted_when_started` |

@@ -1,5 +1,5 @@
 //! Park and ready: a goroutine made ready runs once, after its context was saved (S9); a joiner is
-//! woken and sees the result; an M's sleep keeps its permit (S11).
+//! woken and sees the result; an M's sleep keeps its permit (S11); a dump reads stacks that stand still.
 #![cfg(loom)]
 
 use loom::cell::UnsafeCell;
@@ -110,6 +110,36 @@ fn a_ready_under_a_look_is_kept() {
         server.join().unwrap();
         looker.join().unwrap();
         assert_eq!(goroutine.finished.load(Ordering::Relaxed), 1, "it ends once");
+    });
+}
+
+/// A dump watches a runnable goroutine: it sees a saved context, and nobody resumes it meanwhile. One that has
+/// not run yet, or stays where its registers are, is not watched.
+#[test]
+fn a_watched_one_stands_still() {
+    model("a_watched_one_stands_still", 3, || {
+        let goroutine = Goroutine::new(0);
+        let looker = {
+            let goroutine = goroutine.clone();
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    let watch = goroutine.state.watch();
+                    if watch.is_some() {
+                        goroutine.use_context();
+                    }
+                }
+            })
+        };
+        // It is given its stack, runs, gives way, runs, stays in a handler, and runs.
+        goroutine.use_context();
+        goroutine.state.resume();
+        goroutine.use_context();
+        goroutine.state.commit_yield();
+        goroutine.state.resume();
+        goroutine.state.commit_stay();
+        goroutine.use_context();
+        goroutine.state.resume();
+        looker.join().unwrap();
     });
 }
 

@@ -27,8 +27,9 @@ pub struct Dump {
 pub struct Backtrace {
     /// Who it is.
     pub goroutine: Goroutine,
-    /// Innermost first, without the scheduler's own. None of one that is runnable, and none where
-    /// goroutines are kernel threads: a debugger shows those.
+    /// Innermost first, without the scheduler's own. None of one that has not run yet, or was preempted where
+    /// it stands ([`Preemption::ParkThread`](crate::Preemption::ParkThread)), and none where goroutines are
+    /// kernel threads: a debugger shows those.
     pub frames: Vec<Frame>,
 }
 

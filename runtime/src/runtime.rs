@@ -267,7 +267,7 @@ impl Runtime {
     /// Shown as text it is the list that Go writes. [`Builder::dump_on`] writes it when a signal comes.
     ///
     /// Nobody is stopped. A goroutine that runs is interrupted while its stack is copied, so a raw system
-    /// call of it may return `EINTR`; one that is runnable has no backtrace, and where goroutines are
+    /// call of it may return `EINTR`; one that has not run yet has no backtrace, and where goroutines are
     /// kernel threads none has. Takes milliseconds at the first time, to read the program's names.
     ///
     /// ```

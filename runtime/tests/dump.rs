@@ -1,4 +1,4 @@
-//! A dump shows where goroutines are: those that wait, those that compute, those that block.
+//! A dump shows where goroutines are: those that wait, those that have their turn, and those that will.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -91,6 +91,62 @@ fn a_goroutine_that_computes_shows_what() {
     assert_eq!(count(&functions, "computes_here"), 1, "{functions:#?}");
     stop.store(true, Ordering::Relaxed);
     assert!(computes.join().unwrap() > 0);
+}
+
+/// Gives way until it is told to stop. Its stack is right if this returns.
+#[inline(never)]
+fn yields_here(stop: &AtomicBool) -> u64 {
+    let (mut turns, mut sum) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        (turns, sum) = std::hint::black_box((turns + 1, sum + turns));
+        runtime::yield_now();
+    }
+    assert_eq!(2 * sum, turns * (turns - 1));
+    turns
+}
+
+/// Two do this on one processor, so that one is runnable at any time: its functions.
+fn functions_of_one_of_two(does: fn(&AtomicBool) -> u64) -> Vec<String> {
+    let rt = Builder::new().procs(1).build().unwrap();
+    if !rt.mode().is_own_tls() {
+        return Vec::new();
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let go = |stop: Arc<AtomicBool>| rt.go(move || does(&stop));
+    let both = [go(Arc::clone(&stop)), go(Arc::clone(&stop))];
+    let functions = functions(&rt, |status| status == Status::Runnable);
+    stop.store(true, Ordering::Relaxed);
+    both.into_iter().for_each(|one| assert!(one.join().unwrap() > 0));
+    functions
+}
+
+#[test]
+fn a_goroutine_that_gave_way_shows_where() {
+    let functions = functions_of_one_of_two(yields_here);
+    assert!(functions.is_empty() || count(&functions, "yields_here") == 1, "{functions:#?}");
+}
+
+#[test]
+fn a_goroutine_that_was_preempted_shows_where() {
+    let functions = functions_of_one_of_two(computes_here);
+    assert!(functions.is_empty() || count(&functions, "computes_here") == 1, "{functions:#?}");
+}
+
+/// Whoever takes a goroutine from its queue while it is looked at waits, and finds its stack as it was.
+#[test]
+fn dumps_disturb_nobody_who_gives_way() {
+    let Some(rt) = runtime() else { return };
+    let stop = Arc::new(AtomicBool::new(false));
+    let go = |stop: Arc<AtomicBool>| rt.go(move || yields_here(&stop));
+    let yielding: Vec<_> = (0..4).map(|_| go(Arc::clone(&stop))).collect();
+    let mut seen = 0;
+    while seen < 100 {
+        let Dump { goroutines, .. } = rt.dump();
+        let runnable = goroutines.iter().filter(|one| one.goroutine.status == Status::Runnable);
+        seen += runnable.filter(|one| !one.frames.is_empty()).count();
+    }
+    stop.store(true, Ordering::Relaxed);
+    yielding.into_iter().for_each(|one| assert!(one.join().unwrap() > 0));
 }
 
 #[test]

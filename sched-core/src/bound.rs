@@ -224,7 +224,8 @@ fn sleep_here(m: &Machine, task: &Task, then: impl FnOnce()) {
     // SAFETY: the goroutine runs, so its run reference is in its M's hands: ours. It is complete for
     // whoever takes it, as that is sent to this thread.
     let run = unsafe { Run::from_raw(NonNull::from(task)) };
-    switch::settle_preempted(m, run);
+    task.state.commit_stay();
+    switch::put_preempted(m, run);
     then();
     let Some(run) = await_order(m, NonNull::from(task)) else {
         crate::error::fatal(format_args!("the scheduler stopped under goroutine {}", task.id()));

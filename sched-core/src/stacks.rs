@@ -16,7 +16,9 @@
 //! *Running*: its thread copies the stack itself ([`probe`](crate::preempt)). A goroutine that blocks in
 //! the kernel is interrupted for it: raw system calls may see `EINTR`, as by a preemption.
 //!
-//! *Runnable*: it lies in a queue, and queues give nothing to look at. It has no copy.
+//! *Runnable*: the dump keeps it from running ([`State::watch`](crate::task::state::State::watch)). Whoever
+//! takes it from its queue waits for the few microseconds of the copy. There is none of one that has not run
+//! yet, nor of one that waits for its turn in a signal handler, whose thread has its registers.
 //!
 //! A copy holds what is above the stack pointer, up to [`MOST`] bytes: the innermost frames. Unwinding
 //! and names are not the scheduler's business. In thread mode there are no copies: a debugger sees
@@ -64,7 +66,7 @@ impl Shared {
             _ if !self.mode.is_own_tls() => None,
             Status::Waiting { .. } => self.of_parked(task, goroutine.id),
             Status::Running | Status::Blocked => self.of_running(task),
-            Status::Runnable => None,
+            Status::Runnable => self.of_runnable(task, goroutine.id),
         };
         let (registers, bytes) = copied.map_or((None, Vec::new()), |(at, bytes)| (Some(at), bytes));
         Some(StackCopy { goroutine, registers, bytes })
@@ -76,20 +78,23 @@ impl Shared {
         if !task.state.claim() {
             return None;
         }
-        // Whoever it is now: the record is taken, and parked goroutines have a slot.
         // SAFETY: the claim gives us the G.
-        let slot = unsafe { task.slot() }.as_ref();
-        let registers = slot.filter(|_| task.id() == id).and_then(|slot| {
-            // SAFETY: the goroutine is suspended, and ours.
-            let registers = unsafe { slot.context().suspended_at() }?;
-            // SAFETY: as above: nobody runs on the stack.
-            unsafe { copy(&slot.bounds(), registers.sp, &mut bytes) };
-            Some(registers)
-        });
+        let registers = unsafe { copy_suspended(task, id, &mut bytes) };
         if task.state.commit_park() == CommitPark::Notified {
             // SAFETY: the state says that it is nobody else's to queue.
             self.put_woken(None, unsafe { Run::from_raw(NonNull::from(task)) });
         }
+        drop(entered);
+        registers.map(|registers| (registers, bytes))
+    }
+
+    fn of_runnable(&self, task: &Task, id: TaskId) -> Option<(Registers, Vec<u8>)> {
+        let mut bytes = Vec::with_capacity(MOST);
+        let entered = enter();
+        let watch = task.state.watch()?;
+        // SAFETY: we watch it.
+        let registers = unsafe { copy_suspended(task, id, &mut bytes) };
+        drop(watch);
         drop(entered);
         registers.map(|registers| (registers, bytes))
     }
@@ -105,4 +110,23 @@ impl Shared {
         let _asking = self.probing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Probe::with_room(MOST).ask(m.signals(), m.thread(), g)
     }
+}
+
+/// Copies the stack of a goroutine that is suspended. `None` if the record is another's by now, or it is
+/// suspended on a stack that is not its own.
+///
+/// # Safety
+///
+/// The caller has the G, or watches it.
+unsafe fn copy_suspended(task: &Task, id: TaskId, into: &mut Vec<u8>) -> Option<Registers> {
+    // SAFETY: the caller's claim.
+    let slot = unsafe { task.slot_ref() }.filter(|_| task.id() == id)?;
+    // SAFETY: the caller's claim: it is suspended, and stays so.
+    let registers = unsafe { slot.context().suspended_at() }?;
+    let bounds = slot.bounds();
+    bounds.contains(&registers.sp).then(|| {
+        // SAFETY: as above: nobody runs on the stack.
+        unsafe { copy(&bounds, registers.sp, into) };
+        registers
+    })
 }

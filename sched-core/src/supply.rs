@@ -200,8 +200,7 @@ impl Shared {
     /// Sees to it that `run` has a stack. `None`: it waits for one.
     pub(crate) fn give_stack(&self, held: Held<'_>, run: Run) -> Option<Run> {
         // SAFETY: the run reference has the G.
-        let place = unsafe { run.task().slot() };
-        if place.is_some() {
+        if unsafe { run.task().slot_ref() }.is_some() {
             return Some(run);
         }
         let order = run.task().order();
@@ -214,7 +213,8 @@ impl Shared {
             Some(mut slot) => {
                 // SAFETY: just taken from the stock, for this goroutine.
                 unsafe { goroutine::arm(&mut slot, run.task()) };
-                *place = Some(slot);
+                // SAFETY: as above, and nobody watches one that has no slot yet.
+                *unsafe { run.task().slot() } = Some(slot);
                 Some(run)
             }
             None => {

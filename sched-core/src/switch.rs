@@ -128,7 +128,7 @@ pub(crate) fn board(m: &Machine, run: Run) -> NonNull<Context> {
     // SAFETY: we had the G until now, and nobody else has it before the switch.
     let task = unsafe { task.as_ref() };
     // SAFETY: as above; `give_stack` gave it a slot.
-    let slot = unsafe { task.slot() }.as_ref().expect("a goroutine runs on a stack");
+    let slot = unsafe { task.slot_ref() }.expect("a goroutine runs on a stack");
     // SAFETY: as above.
     unsafe { slot.context().warm() };
     m.switched_to(Some((task, slot.words(), slot.context().thread())));
@@ -142,7 +142,7 @@ pub(crate) fn board(m: &Machine, run: Run) -> NonNull<Context> {
 /// The caller has the G, which has a slot.
 unsafe fn context_of(task: &Task) -> &Context {
     // SAFETY: the caller's claim.
-    unsafe { task.slot() }.as_ref().expect("a goroutine runs on a stack").context()
+    unsafe { task.slot_ref() }.expect("a goroutine runs on a stack").context()
 }
 
 /// Does what is owed to the goroutine that the M has just left.
@@ -154,7 +154,10 @@ pub(crate) fn settle(words: &Words) {
         None => {}
         Some(Commit::Park(run)) => settle_park(m, run),
         Some(Commit::Yield(run)) => settle_yield(m, run),
-        Some(Commit::Preempted(run)) => settle_preempted(m, run),
+        Some(Commit::Preempted(run)) => {
+            run.task().state.commit_yield();
+            put_preempted(m, run);
+        }
         Some(Commit::Displaced(run)) => {
             run.task().state.commit_yield();
             m.shared().put_woken(m.held(), run);
@@ -185,8 +188,7 @@ fn settle_yield(m: &Machine, run: Run) {
 }
 
 /// Behind those that were woken: the local queue if it has room, else the global one.
-pub(crate) fn settle_preempted(m: &Machine, run: Run) {
-    run.task().state.commit_yield();
+pub(crate) fn put_preempted(m: &Machine, run: Run) {
     m.counters.preemptions.bump();
     put_back(m, run, Cause::Preempted);
 }

@@ -23,6 +23,7 @@
 //! | [`asymmetric_light`] | a compiler fence | `fence(SeqCst)` |
 //! | [`asymmetric_heavy`] | `membarrier(2)` | `fence(SeqCst)` |
 //! | [`scaled`] | the full size | the small one |
+//! | [`wait_briefly`] | a short sleep | another thread of the model runs |
 //! | `const_unless_loom!` | `const fn` | `fn`: loom's atomics are made at run time |
 //!
 //! A light fence costs nothing at run time, so a model that made it weaker than a full fence would
@@ -275,6 +276,15 @@ pub fn now() -> u64 {
         debug_assert_eq!(done, 0, "CLOCK_MONOTONIC can always be read");
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
+}
+
+/// A step of a wait for somebody who is about to be done, and of whom only a word tells. He may have lost his
+/// processor to the caller, so it is a sleep, of some 100 µs.
+pub fn wait_briefly() {
+    #[cfg(loom)]
+    spin_loop();
+    #[cfg(not(loom))]
+    std::thread::sleep(core::time::Duration::from_micros(50));
 }
 
 /// Asks the kernel to end this thread's timed sleeps on time; by default it may be 50 µs late, to

@@ -19,7 +19,7 @@
 //! | `joiner` | the handle, until it has announced it; then whoever ends the goroutine (`join`) |
 //! | `about` | the number, creator and origin: written before the G is first queued. The wait: by the goroutine. Dumps read all of it at any time ([`about`]) |
 //! | `packet` | written before the G is first queued, constant afterwards |
-//! | `slot` | whoever *has* the G: the M that takes it from a queue, then the M that runs it, then the M that commits its end. Handed on by the queues' and the switch's orderings |
+//! | `slot` | whoever *has* the G: the M that takes it from a queue, then the M that runs it, then the M that commits its end. Handed on by the queues' and the switch's orderings. A dump reads it while it watches the G ([`state::State::watch`]) |
 //! | `order` | written before the G is first queued, constant afterwards |
 //! | `timer_place` | the lock of the deadlines |
 //!

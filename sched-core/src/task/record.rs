@@ -220,6 +220,17 @@ impl Task {
         unsafe { &mut *self.slot.get() }
     }
 
+    /// As [`slot`](Self::slot), for reading.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the G, or [watches](State::watch) it.
+    pub(crate) unsafe fn slot_ref(&self) -> Option<&Slot> {
+        // SAFETY: the caller's claim. Whoever takes a watched one from a queue only reads the field, too, as
+        // there is a slot already.
+        unsafe { &*self.slot.get() }.as_ref()
+    }
+
     /// How large a stack it has, or will have.
     pub(crate) fn order(&self) -> Order {
         // Relaxed: whoever asks has the G, which was queued after the write.

@@ -24,6 +24,8 @@
 //!   INTEREST   a join handle exists
 //!   COMPLETE   the result is stored: it is the handle's if INTEREST, else the goroutine drops it
 //!   JOINER     the handle has stored a waiter, which `finished` must wake
+//!   UNSAVED    RUNNABLE only: its context is not in its slot. It has not run yet, or stays in a handler
+//!   WATCHED    RUNNABLE, or about to run: a dump reads its stack, and whoever resumes it waits
 //! ```
 //!
 //! # Who moves it
@@ -34,7 +36,9 @@
 //! | [`begin_park`](State::begin_park) | the goroutine | with a permit: does not park |
 //! | [`commit_park`](State::commit_park) | the M, *after* the switch away | notified: queue it |
 //! | [`commit_yield`](State::commit_yield) | the M, after the switch away | queue it |
+//! | [`commit_stay`](State::commit_stay) | the M, which waits in a handler for its turn | queue it |
 //! | [`claim`](State::claim) | who looks at a parked one | has it until its own `commit_park` |
+//! | [`watch`](State::watch) | who looks at a runnable one | it does not run until the watch ends |
 //! | [`unpark`](State::unpark) | anyone | schedule: queue it |
 //! | [`complete`](State::complete) | the goroutine, its result stored | detached: drop the result |
 //! | [`finish`](State::finish) | the M, after the last switch away | wake the joiner |
@@ -50,6 +54,15 @@
 //! All transitions are AcqRel: the Release half hands the saved context (and the result, and the
 //! joiner's waiter) to whoever acts next, the Acquire half receives it.
 //!
+//! # Why a stack stands still while it is read
+//!
+//! One that is runnable lies in a queue, and queues give nothing to look at: anybody may take it meanwhile.
+//! So it is not taken, but watched. `watch` and `resume` are read-modify-writes of one word: either the watch
+//! comes first, then `resume` finds the bit and waits until it is gone; or `resume` does, then there is
+//! nothing to watch. Until it has run for the first time whoever has it writes its slot, and while it stays in
+//! a handler its slot tells of an earlier turn; so these are not watched. The switch pays one test of a word
+//! that it has in hand.
+//!
 //! # Source
 //!
 //! Go's `gopark`/`goready` with `casgstatus` and `unlockf` (`proc.go`); the form of the file is that
@@ -58,7 +71,7 @@
 
 use core::fmt;
 
-use crate::sync::{AtomicU32, Ordering, const_unless_loom};
+use crate::sync::{AtomicU32, Ordering, const_unless_loom, wait_briefly};
 
 const PHASE: u32 = 0b11;
 /// In exactly one queue, or in the hand of the one who puts it there or took it from there.
@@ -74,6 +87,11 @@ const PERMIT: u32 = 1 << 2;
 const INTEREST: u32 = 1 << 3;
 const COMPLETE: u32 = 1 << 4;
 const JOINER: u32 = 1 << 5;
+const UNSAVED: u32 = 1 << 6;
+const WATCHED: u32 = 1 << 7;
+
+/// How a goroutine begins.
+const NEW: u32 = RUNNABLE | INTEREST | UNSAVED;
 
 /// The state of one goroutine. See the [module](self).
 ///
@@ -153,6 +171,19 @@ pub enum Finish {
     WakeJoiner,
 }
 
+/// A goroutine lies in a queue and does not run while this lives: whoever has taken it waits.
+#[derive(Debug)]
+#[must_use = "the watch ends as soon as this is dropped"]
+pub struct Watch<'a>(&'a State);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        // Release: what was read comes before what is written next; pairs with the Acquire in
+        // `await_end_of_watch`, or in `resume`.
+        self.0.0.fetch_and(!WATCHED, Ordering::Release);
+    }
+}
+
 /// What the joining calls say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -177,7 +208,7 @@ impl State {
     const_unless_loom! {
         /// A goroutine that is about to be queued, with a join handle.
         pub const fn new() -> Self {
-            Self(AtomicU32::new(RUNNABLE | INTEREST))
+            Self(AtomicU32::new(NEW))
         }
     }
 
@@ -187,6 +218,18 @@ impl State {
         // AcqRel: Acquire: the context saved before the commit.
         let before = self.0.fetch_add(RUNNING - RUNNABLE, Ordering::AcqRel);
         debug_assert_eq!(before & PHASE, RUNNABLE, "resumed in {:?}", Bits(before));
+        if before & WATCHED != 0 {
+            self.await_end_of_watch();
+        }
+    }
+
+    #[cold]
+    fn await_end_of_watch(&self) {
+        // Acquire: the reads of the stack come before what is written there now; pairs with the Release in
+        // `Watch::drop`.
+        while self.0.load(Ordering::Acquire) & WATCHED != 0 {
+            wait_briefly();
+        }
     }
 
     /// The goroutine wants to park: takes the permit if there is one.
@@ -202,6 +245,7 @@ impl State {
     #[inline]
     pub fn commit_park(&self) -> CommitPark {
         let before = self.update(|bits| {
+            let bits = bits & !UNSAVED;
             if bits & PERMIT == 0 { to(bits, PARKED) } else { to(bits, RUNNABLE) & !PERMIT }
         });
         debug_assert_eq!(before & PHASE, RUNNING, "committed in {:?}", Bits(before));
@@ -211,9 +255,46 @@ impl State {
     /// The M has switched away from it, and it wants to go on: the caller puts it into a queue.
     #[inline]
     pub fn commit_yield(&self) {
-        // AcqRel: Release: the saved context, for the Acquire in `resume`.
-        let before = self.0.fetch_sub(RUNNING - RUNNABLE, Ordering::AcqRel);
+        // AcqRel: Release: the saved context, for the Acquire in `resume` and in `watch`.
+        let before = self.0.fetch_and(!(RUNNING | UNSAVED), Ordering::AcqRel);
         debug_assert_eq!(before & PHASE, RUNNING, "yields in {:?}", Bits(before));
+    }
+
+    /// As [`commit_yield`](Self::commit_yield), but nothing was saved: its thread waits on its stack.
+    pub fn commit_stay(&self) {
+        let before = self.update(|bits| to(bits, RUNNABLE) | UNSAVED);
+        debug_assert_eq!(before & PHASE, RUNNING, "stays in {:?}", Bits(before));
+    }
+
+    /// Keeps it from running, if it is runnable and its context is saved. The caller is inside the runtime, and
+    /// does nothing but read: an M may be waiting. `None` also if somebody else watches it.
+    ///
+    /// ```
+    /// use sched_core::task::state::State;
+    ///
+    /// let state = State::new();
+    /// assert!(state.watch().is_none(), "it has no stack yet");
+    /// state.resume();
+    /// state.commit_yield();
+    /// assert!(state.watch().is_some());
+    /// ```
+    pub fn watch(&self) -> Option<Watch<'_>> {
+        // Relaxed: a guess; the exchange below settles it.
+        let mut bits = self.0.load(Ordering::Relaxed);
+        while bits & (PHASE | UNSAVED | WATCHED) == RUNNABLE {
+            // Acquire: the context saved before the commit.
+            let swap = self.0.compare_exchange_weak(
+                bits,
+                bits | WATCHED,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
+            match swap {
+                Ok(_) => return Some(Watch(self)),
+                Err(now) => bits = now,
+            }
+        }
+        None
     }
 
     /// Takes it if it is parked, as if an M ran it: the caller has it, and gives it back by
@@ -317,7 +398,7 @@ impl State {
     /// Back to birth, for the record's next goroutine.
     pub fn reset(&self) {
         // Relaxed: the record is the caller's alone until it is queued.
-        self.0.store(RUNNABLE | INTEREST, Ordering::Relaxed);
+        self.0.store(NEW, Ordering::Relaxed);
     }
 
     /// One read-modify-write; returns what was there before.
@@ -366,7 +447,15 @@ struct Bits(u32);
 impl fmt::Debug for Bits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(["runnable", "running", "parked", "done"][(self.0 & PHASE) as usize])?;
-        [(PERMIT, "permit"), (INTEREST, "interest"), (COMPLETE, "complete"), (JOINER, "joiner")]
+        let names = [
+            (PERMIT, "permit"),
+            (INTEREST, "interest"),
+            (COMPLETE, "complete"),
+            (JOINER, "joiner"),
+            (UNSAVED, "unsaved"),
+            (WATCHED, "watched"),
+        ];
+        names
             .into_iter()
             .filter(|(bit, _)| self.0 & bit != 0)
             .try_for_each(|(_, name)| write!(f, " + {name}"))
@@ -374,86 +463,4 @@ impl fmt::Debug for Bits {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    fn running() -> State {
-        let state = State::new();
-        state.resume();
-        state
-    }
-
-    fn parked() -> State {
-        let state = running();
-        assert_eq!(state.begin_park(), BeginPark::Park);
-        assert_eq!(state.commit_park(), CommitPark::Parked);
-        state
-    }
-
-    #[test]
-    fn an_unpark_of_a_parked_one_schedules_it_once() {
-        let state = parked();
-        assert_eq!(state.unpark(), Unpark::Schedule);
-        assert_eq!(state.unpark(), Unpark::Stored);
-        state.resume();
-        assert_eq!(state.begin_park(), BeginPark::Ready, "the second unpark left a permit");
-        assert_eq!(state.begin_park(), BeginPark::Park, "and only one");
-    }
-
-    #[test]
-    fn a_permit_between_begin_and_commit_is_used_by_the_commit() {
-        let state = running();
-        assert_eq!(state.begin_park(), BeginPark::Park);
-        assert_eq!(state.unpark(), Unpark::Stored);
-        assert_eq!(state.commit_park(), CommitPark::Notified);
-        state.resume();
-        assert_eq!(state.begin_park(), BeginPark::Park);
-    }
-
-    #[test]
-    fn a_yield_keeps_the_permit() {
-        let state = running();
-        assert_eq!(state.unpark(), Unpark::Stored);
-        state.commit_yield();
-        state.resume();
-        assert_eq!(state.begin_park(), BeginPark::Ready);
-    }
-
-    #[test]
-    fn the_result_is_dropped_by_the_handle_or_by_the_goroutine() {
-        let kept = running();
-        assert_eq!(kept.complete(), Complete::Kept);
-        assert_eq!(kept.drop_handle(), DropHandle::DropResult);
-
-        let detached = running();
-        assert_eq!(detached.drop_handle(), DropHandle::Nothing);
-        assert_eq!(detached.complete(), Complete::Detached);
-        assert_eq!(detached.finish(), Finish::Quiet);
-    }
-
-    #[test]
-    fn a_joiner_is_woken_or_is_told_at_once() {
-        let waits = running();
-        assert_eq!(waits.set_joiner(), Join::Pending);
-        assert_eq!(waits.complete(), Complete::Kept);
-        assert!(!waits.is_done(), "thread-local destructors run between complete and finish");
-        assert_eq!(waits.finish(), Finish::WakeJoiner);
-        assert_eq!(waits.clear_joiner(), Join::Done);
-        assert_eq!(waits.unpark(), Unpark::Done);
-
-        let late = running();
-        assert_eq!(late.set_joiner(), Join::Pending);
-        assert_eq!(late.clear_joiner(), Join::Pending);
-        assert_eq!(late.complete(), Complete::Kept);
-        assert_eq!(late.finish(), Finish::Quiet);
-        assert_eq!(late.set_joiner(), Join::Done);
-    }
-
-    #[test]
-    fn reset_is_birth() {
-        let state = running();
-        assert_eq!(state.unpark(), Unpark::Stored);
-        state.reset();
-        assert_eq!(format!("{state:?}"), "runnable + interest");
-    }
-}
+mod tests;
