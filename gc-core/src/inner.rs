@@ -1,6 +1,10 @@
 //! The core behind a heap: engine, world, pacing. What handles, guards and roots share.
 //!
-//! Who runs a cycle on it is told in [`drive`].
+//! | file | job |
+//! |---|---|
+//! | `drive` | whoever runs a cycle on it |
+//! | `options` | what the builder chose |
+//! | `relief` | what mutators do for a collector that is behind |
 //!
 //! # The end
 //!
@@ -9,8 +13,11 @@
 //! Nothing overrules a guard, so then the memory is leaked and the tag stays taken.
 
 mod drive;
+mod options;
+mod relief;
 
 use self::drive::Driver;
+pub(crate) use self::options::Options;
 use crate::{
     engine::Engine,
     error::HeapError,
@@ -22,9 +29,9 @@ use crate::{
         Lot, RawOnce,
         raw::{RawLock, Want},
     },
-    mark::{Worker, crew::Crew},
+    mark::crew::Crew,
     pace::Pace,
-    pacer::{Gogc, Pacer},
+    pacer::Pacer,
     policy::{Collection, WriteBarrier},
     space::Space,
     stats::{Histogram, Record, Stats},
@@ -40,58 +47,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Objects that a mutator marks at a time: some 5 µs.
-const ASSIST: usize = 256;
-
-/// How long a mutator marks at once, at most.
-const TURN_OF_MARKING: Duration = Duration::from_micros(50);
-
-/// A lag that is worth a mutator's while, in bytes.
-const LAG: u64 = 16 << 10;
-
-/// How long it may wait if there is nothing to mark and nobody else who is ready.
-const RELIEF: Duration = Duration::from_millis(10);
-
-/// Between two looks at a gate that is not open.
-const TURN: Duration = Duration::from_micros(100);
-
 type Waker = Arc<dyn Fn() + Send + Sync>;
 type Report = Box<dyn Fn(&Record) + Send + Sync>;
-type HeapWorker<'a, H> = Worker<'a, <H as Tag>::Space, <H as Tag>::World>;
-
-/// What the builder chose.
-pub(crate) struct Options {
-    pub(crate) pacer: Box<dyn Pacer>,
-    pub(crate) collection: Collection,
-    pub(crate) write_barrier: WriteBarrier,
-    pub(crate) slice: usize,
-    pub(crate) checkmark: bool,
-    pub(crate) report: Option<Report>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            pacer: Box::new(Gogc::new(100)),
-            collection: Collection::default(),
-            write_barrier: WriteBarrier::default(),
-            slice: 1024,
-            checkmark: false,
-            report: None,
-        }
-    }
-}
-
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("collection", &self.collection)
-            .field("write_barrier", &self.write_barrier)
-            .field("slice", &self.slice)
-            .field("checkmark", &self.checkmark)
-            .finish_non_exhaustive()
-    }
-}
 
 /// What heap handles, roots and guards share.
 pub(crate) struct Core<H: Tag> {
@@ -314,85 +271,6 @@ impl<H: Tag> Core<H> {
         let ended = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         // Relaxed: as in `since_cycle`.
         self.ended.store(ended, Ordering::Relaxed);
-    }
-
-    /// After an allocation that took the space's slow path: counts, and looks at the pacer.
-    #[cold]
-    pub(crate) fn after_slow_path(&self, time: Duration) {
-        let fresh = self.with(|local| {
-            local.delayed(time);
-            local.take_uncounted()
-        });
-        if self.pace.allocated(fresh) {
-            self.request();
-        }
-        if self.lag() >= LAG {
-            self.pay();
-        }
-    }
-
-    /// By how many bytes marking is behind the line on which allocation pays for it.
-    fn lag(&self) -> u64 {
-        self.pace.lag(self.crew.marked())
-    }
-
-    /// Marks for as long as marking is behind and there is something to be had, and not for long. Under
-    /// a guard: none of this cycle's handshakes waits for it any more.
-    #[cold]
-    fn pay(&self) {
-        let begin = Instant::now();
-        while self.assist() && begin.elapsed() < TURN_OF_MARKING && self.lag() >= LAG {}
-        let time = begin.elapsed();
-        self.with(|local| local.assisted(time));
-    }
-
-    /// Before an outermost guard: helps if the heap has outrun a collector that is at work. A bounded
-    /// piece of work and at most a moment's wait, because whoever holds a guard may wait for a lock that
-    /// the caller holds. A goroutine waits only if nobody else is ready: it would stand behind them.
-    #[inline]
-    pub(crate) fn relieve(&self) {
-        if self.pace.is_outrun() || !self.gate.is_open() {
-            self.relieve_slow();
-        }
-    }
-
-    #[cold]
-    fn relieve_slow(&self) {
-        if self.is_inside_guard() {
-            return;
-        }
-        let begin = Instant::now();
-        while self.gate.holds_up(begin.elapsed()) {
-            self.world.nap(TURN);
-        }
-        while self.pace.is_outrun()
-            && self.engine.phase.read().barrier()
-            && !self.assist()
-            && self.world.outrun()
-            && begin.elapsed() < RELIEF
-        {}
-        let time = begin.elapsed();
-        self.with(|local| local.assisted(time));
-    }
-
-    /// Marks a few objects; false if there are none to be had.
-    fn assist(&self) -> bool {
-        // SAFETY: all are this heap's.
-        let helped = self.borrow(|worker| unsafe { worker.assist(ASSIST) });
-        // Relaxed: a statistic.
-        self.assists.fetch_add(helped.into(), Ordering::Relaxed);
-        helped
-    }
-
-    /// Calls `f` with a worker who takes a batch and puts it back.
-    fn borrow(&self, f: impl FnOnce(&HeapWorker<'_, H>) -> bool) -> bool {
-        // A guard, so that the world knows of one whom the driver may wait for.
-        let pin = self.pin();
-        let worker = Worker::new(&self.engine, &self.world, &self.crew, &|| (), self.slice);
-        let helped = f(&worker);
-        // SAFETY: counted above, left once.
-        unsafe { self.unpin(pin) };
-        helped
     }
 
     /// Sweeps about so many spans. True when none waits.

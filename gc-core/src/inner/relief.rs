@@ -1,0 +1,114 @@
+//! What mutators do for a collector that is behind: pieces of marking, and a moment's wait.
+//!
+//! | when | who | how much |
+//! |---|---|---|
+//! | marking is behind its [`Schedule`](crate::pacer::Schedule) | an allocation that took a new span | marks, for [`TURN_OF_MARKING`] at most |
+//! | the heap has outrun the collector | an outermost guard, before it is entered | marks, or waits, for [`RELIEF`] at most |
+//! | the world is to stop | the same | waits for the [gate](crate::gate) |
+//!
+//! Nothing here decides what is marked.
+
+use super::Core;
+use crate::{heap::Tag, mark::Worker, world::World};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+/// Objects that a mutator marks at a time: some 5 µs.
+const ASSIST: usize = 256;
+
+/// How long a mutator marks at once, at most.
+const TURN_OF_MARKING: Duration = Duration::from_micros(50);
+
+/// A lag that is worth a mutator's while, in bytes.
+const LAG: u64 = 16 << 10;
+
+/// How long it may wait if there is nothing to mark and nobody else who is ready.
+const RELIEF: Duration = Duration::from_millis(10);
+
+/// Between two looks at a gate that is not open.
+const TURN: Duration = Duration::from_micros(100);
+
+pub(super) type HeapWorker<'a, H> = Worker<'a, <H as Tag>::Space, <H as Tag>::World>;
+
+impl<H: Tag> Core<H> {
+    /// After an allocation that took the space's slow path: counts, and looks at the pacer.
+    #[cold]
+    pub(crate) fn after_slow_path(&self, time: Duration) {
+        let fresh = self.with(|local| {
+            local.delayed(time);
+            local.take_uncounted()
+        });
+        if self.pace.allocated(fresh) {
+            self.request();
+        }
+        if self.lag() >= LAG {
+            self.pay();
+        }
+    }
+
+    /// By how many bytes marking is behind the line on which allocation pays for it.
+    fn lag(&self) -> u64 {
+        self.pace.lag(self.crew.marked())
+    }
+
+    /// Marks for as long as marking is behind and there is something to be had, and not for long. Under
+    /// a guard: none of this cycle's handshakes waits for it any more.
+    #[cold]
+    fn pay(&self) {
+        let begin = Instant::now();
+        while self.assist() && begin.elapsed() < TURN_OF_MARKING && self.lag() >= LAG {}
+        let time = begin.elapsed();
+        self.with(|local| local.assisted(time));
+    }
+
+    /// Before an outermost guard: helps if the heap has outrun a collector that is at work. A bounded
+    /// piece of work and at most a moment's wait, because whoever holds a guard may wait for a lock that
+    /// the caller holds. A goroutine waits only if nobody else is ready: it would stand behind them.
+    #[inline]
+    pub(crate) fn relieve(&self) {
+        if self.pace.is_outrun() || !self.gate.is_open() {
+            self.relieve_slow();
+        }
+    }
+
+    #[cold]
+    fn relieve_slow(&self) {
+        if self.is_inside_guard() {
+            return;
+        }
+        let begin = Instant::now();
+        while self.gate.holds_up(begin.elapsed()) {
+            self.world.nap(TURN);
+        }
+        while self.pace.is_outrun()
+            && self.engine.phase.read().barrier()
+            && !self.assist()
+            && self.world.outrun()
+            && begin.elapsed() < RELIEF
+        {}
+        let time = begin.elapsed();
+        self.with(|local| local.assisted(time));
+    }
+
+    /// Marks a few objects; false if there are none to be had.
+    fn assist(&self) -> bool {
+        // SAFETY: all are this heap's.
+        let helped = self.borrow(|worker| unsafe { worker.assist(ASSIST) });
+        // Relaxed: a statistic.
+        self.assists.fetch_add(helped.into(), Ordering::Relaxed);
+        helped
+    }
+
+    /// Calls `f` with a worker who takes a batch and puts it back.
+    pub(super) fn borrow(&self, f: impl FnOnce(&HeapWorker<'_, H>) -> bool) -> bool {
+        // A guard, so that the world knows of one whom the driver may wait for.
+        let pin = self.pin();
+        let worker = Worker::new(&self.engine, &self.world, &self.crew, &|| (), self.slice);
+        let helped = f(&worker);
+        // SAFETY: counted above, left once.
+        unsafe { self.unpin(pin) };
+        helped
+    }
+}
