@@ -58,7 +58,8 @@ fn a_death_that_is_not_told_of_is_named() {
 
 #[test]
 fn a_collector_that_panics_ends_the_run() {
-    ends(Plant::Collector, &["the collector is planted", "the collector has not panicked: Broken"]);
+    // In the background, or, if that was late, in the collection before the comparison.
+    ends(Plant::Collector, &["the collector is planted"]);
 }
 
 #[test]
