@@ -3,8 +3,9 @@
 //! The scheduler gives a copy of each stack ([`Scheduler::stacks`]); here they are unwound and their
 //! functions named, when nobody waits any more. Unwinding goes by the tables that every program carries
 //! for its panics (`.eh_frame`), which also know the switch and the injected call, so the frames of a
-//! parked goroutine and of one that was preempted reach back to its beginning. The tables are copied
-//! once per dump: a library may be unloaded meanwhile.
+//! parked goroutine and of one that was preempted reach back to its beginning. (Not if it was preempted at
+//! the first instruction of a function: framehop looks that up one byte lower, as a return address, and stops.)
+//! The tables are copied once per dump: a library may be unloaded meanwhile.
 //!
 //! Tables and stacks are read by framehop, names and lines by backtrace; both are what profilers use.
 
