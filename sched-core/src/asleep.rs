@@ -58,10 +58,14 @@ impl Shared {
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner).push(tid);
     }
 
-    /// Whether there are goroutines and nothing happens. A hint; allocates nothing.
-    pub(crate) fn seems_asleep(&self) -> bool {
-        self.gate.inside() > 0
-            && !self.timers.any()
+    /// Whether there are goroutines and no deadline: if nothing happens, they wait for ever. Allocates nothing.
+    pub(crate) fn may_wait_for_ever(&self) -> bool {
+        self.gate.inside() > 0 && !self.timers.any()
+    }
+
+    /// The same, and nothing happens just now.
+    fn seems_asleep(&self) -> bool {
+        self.may_wait_for_ever()
             && self.idle.idle_procs() == self.wanted_procs()
             && self.machines().all(|m| m.task().is_null())
     }
@@ -84,7 +88,8 @@ impl Shared {
         (still && self.seems_asleep()).then_some(all)
     }
 
-    fn switches(&self) -> u64 {
+    /// Switches of all Ms.
+    pub(crate) fn switches(&self) -> u64 {
         self.machines().map(|m| m.switches()).fold(0, u64::wrapping_add)
     }
 

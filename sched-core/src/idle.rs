@@ -468,8 +468,9 @@ impl Idle {
 
     /// Idle Ps at about this time, without the lock.
     pub fn idle_procs(&self) -> usize {
-        // Relaxed: a number for statistics.
-        Counts(self.word.load(Ordering::Relaxed)).idle()
+        // Acquire: what ran on a P that is idle has counted its switches, which a monitor reads next; pairs with
+        // the RMW of whoever gave it up.
+        Counts(self.word.load(Ordering::Acquire)).idle()
     }
 
     /// Spinners at about this time, without the lock.

@@ -28,7 +28,10 @@
 //! # Sleeping for ever
 //!
 //! When every P is idle there is nothing to watch. [`Monitor::wait`] then sleeps without a time
-//! limit, and whoever takes a P from the idle list rings the [`Bell`](crate::bell::Bell).
+//! limit, and whoever takes a P from the idle list rings the [`Bell`](crate::bell::Bell). A ring before the bell
+//! is armed is not heard, and all may be idle again by then: goroutines that the last look did not see have
+//! come to wait for each other. So the sleep is refused as well if any M has switched since that look. Whoever
+//! gives its P back has counted its switches before, so they are seen by whoever sees the P idle.
 //! [`Monitor::watch`] is for a long sleep while something runs and nothing waits.
 
 use core::{fmt, time::Duration};
@@ -41,11 +44,14 @@ use crate::{
     machine::Machine,
     preempt::{self, StatFile},
     shared::Shared,
+    sync::{AtomicU64, Ordering},
 };
 
 /// The eye and the hand of a monitor. Use it from one thread.
 pub struct Monitor {
     shared: Arc<Shared>,
+    /// Switches of all Ms before the last look.
+    looked: AtomicU64,
 }
 
 /// One M, as it was at a look.
@@ -117,7 +123,7 @@ pub struct StateFile {
 
 impl Monitor {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, looked: AtomicU64::new(0) }
     }
 
     /// How many Ms there can be, and so how long a list of views can get.
@@ -129,6 +135,8 @@ impl Monitor {
     ///
     /// Allocates unless `views` has room: for [`most_machines`](Self::most_machines) it is enough.
     pub fn snapshot(&self, views: &mut Vec<MachineView>) {
+        // Relaxed: the monitor's own note.
+        self.looked.store(self.shared.switches(), Ordering::Relaxed);
         views.clear();
         let all = self.shared.machines().map(|m| self.view(m));
         views.extend(all.filter(|view| view.running || view.proc.is_some()));
@@ -212,27 +220,36 @@ impl Monitor {
         self.shared.holders()
     }
 
-    /// Whether there are goroutines, all wait, and none until a certain time. A hint: see
-    /// [`Scheduler::deadlock`](crate::Scheduler::deadlock).
-    pub fn seems_asleep(&self) -> bool {
-        self.shared.seems_asleep()
+    /// Whether there are goroutines and no deadline: if all Ps are idle, ask
+    /// [`Scheduler::deadlock`](crate::Scheduler::deadlock), more than once.
+    ///
+    /// It does not ask itself whether something still happens. An M that has just given its P up and lost its
+    /// core before it was done would make it say no, and nobody would tell the monitor of the change.
+    pub fn may_wait_for_ever(&self) -> bool {
+        self.shared.may_wait_for_ever()
     }
 
     /// Sleeps for `limit`; without one until a P leaves the idle list. If all Ps are idle, a P that
     /// leaves the idle list also ends a sleep with a limit.
     ///
-    /// Returns at once without a limit when not all Ps are idle, and when the scheduler stops: see
-    /// [`stopped`](Self::stopped).
+    /// Returns at once without a limit when not all Ps are idle, when anything has run since the last
+    /// [`snapshot`](Self::snapshot), and when the scheduler stops: see [`stopped`](Self::stopped).
     pub fn wait(&self, limit: Option<Duration>) {
-        self.shared.idle.bell().wait(limit, || self.load().is_idle() && !self.stopped());
+        self.shared.idle.bell().wait(limit, || self.is_as_idle_as_seen());
+    }
+
+    fn is_as_idle_as_seen(&self) -> bool {
+        // In this order, and Relaxed, the note: see the module.
+        self.load().is_idle()
+            && self.shared.switches() == self.looked.load(Ordering::Relaxed)
+            && !self.stopped()
     }
 
     /// As [`wait`](Self::wait) with a limit, for a monitor that found nothing queued: ends as well when a
     /// goroutine is queued that nobody looks for, as all Ps are busy, perhaps with goroutines that
     /// are blocked. True if it ended so.
     pub fn watch(&self, limit: Duration) -> bool {
-        let all_idle = || self.load().is_idle() && !self.stopped();
-        self.shared.idle.watch(limit, || self.shared.any_work(), all_idle)
+        self.shared.idle.watch(limit, || self.shared.any_work(), || self.is_as_idle_as_seen())
     }
 
     /// Ends a [`wait`](Self::wait), now or when it is called.

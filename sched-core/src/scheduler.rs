@@ -346,7 +346,7 @@ impl Scheduler {
 
     /// All goroutines, if all of them wait for ever: for each other, with no deadline, and with no
     /// thread left in the process that could wake one. Certain, and costs a look at every thread; ask when
-    /// [`seems_asleep`](Monitor::seems_asleep) says so.
+    /// [`may_wait_for_ever`](Monitor::may_wait_for_ever) says so and all Ps are idle.
     ///
     /// Any thread that the scheduler does not know could wake somebody: the caller's, too, unless it was
     /// [adopted](Self::adopt_thread).

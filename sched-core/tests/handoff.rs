@@ -11,7 +11,8 @@ use std::{
 };
 
 use common::{in_both_modes, watched};
-use sched_core::{blocking, current, park, yield_now};
+use sched_core::park::{self, WaitReason};
+use sched_core::{blocking, current, yield_now};
 
 /// The watch takes Ps and preempts nobody: a preemption would end a blocking call as well.
 const SLICE: Duration = Duration::from_secs(3600);
@@ -56,6 +57,33 @@ fn the_p_is_taken_exactly_when_the_goroutine_is_blocked() {
         writer.write_all(&[1]).expect("the reader waits");
         assert!(blocked.expect("open").join().expect("no panic"), "it went on, with a P again");
         assert_eq!(scheduler.stats().handoffs, 1);
+    });
+}
+
+/// All Ps were idle at the look, and are again. In between somebody ran and now waits for ever.
+#[test]
+fn a_monitor_does_not_sleep_if_somebody_ran_since_it_looked() {
+    in_both_modes(1, |scheduler| {
+        let monitor = scheduler.monitor();
+        let until_idle = || {
+            while !monitor.load().is_idle() {
+                thread::yield_now();
+            }
+        };
+        until_idle();
+        monitor.snapshot(&mut Vec::new());
+        let (tell, told) = mpsc::channel();
+        let waits = move || {
+            tell.send(park::current()).expect("the test listens");
+            park::park(WaitReason::Park);
+        };
+        let waits = scheduler.spawn(waits).expect("open");
+        let waiter = told.recv().expect("it tells");
+        until_idle();
+        // Nothing rings: it returns by itself, or never.
+        monitor.wait(None);
+        waiter.unpark();
+        waits.join().expect("no panic");
     });
 }
 

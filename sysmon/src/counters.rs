@@ -174,8 +174,8 @@ impl<M: Machine> Machine for Tally<'_, M> {
         self.machine.resize();
     }
 
-    fn all_asleep(&mut self) -> bool {
-        self.machine.all_asleep()
+    fn may_wait_for_ever(&mut self) -> bool {
+        self.machine.may_wait_for_ever()
     }
 
     fn report_asleep(&mut self) {

@@ -170,9 +170,10 @@ pub trait Machine {
     /// Looks how many cores it may use, without waiting for it.
     fn resize(&mut self) {}
 
-    /// Whether there are tasks, all of them wait, and none until a certain time. Asked of an idle
-    /// machine; a guess will do.
-    fn all_asleep(&mut self) -> bool {
+    /// Whether there are tasks and no deadline among them. Asked of an idle machine, which no call will wake
+    /// if the answer changes while it is idle: what may change so is for
+    /// [`report_asleep`](Self::report_asleep) to find out, which is called a few times.
+    fn may_wait_for_ever(&mut self) -> bool {
         false
     }
 

@@ -140,8 +140,8 @@ impl Machine for Watched {
         self.desk.post(Errand::Resize);
     }
 
-    fn all_asleep(&mut self) -> bool {
-        self.monitor.seems_asleep()
+    fn may_wait_for_ever(&mut self) -> bool {
+        self.monitor.may_wait_for_ever()
     }
 
     fn report_asleep(&mut self) {

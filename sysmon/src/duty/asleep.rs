@@ -26,9 +26,9 @@ pub struct Asleep {
 }
 
 impl Asleep {
-    /// Tells the machine if all its tasks sleep, some times until something runs again.
+    /// Has the machine look, some times until something runs again, if its tasks may wait for ever.
     pub fn look(&mut self, now: Duration, idle: bool, machine: &mut impl Machine) -> Wish {
-        if !idle || !machine.all_asleep() {
+        if !idle || !machine.may_wait_for_ever() {
             *self = Self::default();
             return None;
         }

@@ -195,7 +195,7 @@ impl Machine for Script {
         self.resizes += 1;
     }
 
-    fn all_asleep(&mut self) -> bool {
+    fn may_wait_for_ever(&mut self) -> bool {
         self.asleep
     }
 
