@@ -105,7 +105,7 @@ struct Desk<T: Timed> {
     look: u64,
     /// Until when the thread sleeps; [`UP`] while it does not.
     armed: u64,
-    /// The thread has taken something out, and may not have handed it on yet.
+    /// The thread has taken an item out, and may not have handed it on yet.
     in_hand: bool,
     stopping: bool,
 }
@@ -234,7 +234,8 @@ impl<T: Timed> Driver<T> {
         let batch: [_; BATCH] = core::array::from_fn(|_| due.next());
         drop(due);
         if batch[0].is_some() {
-            desk.in_hand = true;
+            // A look wakes nobody of its own accord, and whoever asks is not told when it is over.
+            desk.in_hand = batch.iter().any(|due| matches!(due, Some(Due::Item(_))));
             *last = now;
             return Step::Fire(batch);
         }
@@ -358,6 +359,14 @@ mod tests {
         let fire = |_| assert!(driver.any() && driver.occupancy().0 == 0);
         driver.run(now, fire, || driver.stop());
         assert!(!driver.any());
+    }
+
+    #[test]
+    fn a_look_is_no_deadline() {
+        let driver: Driver<Arc<Alarm>> = Driver::new(Storage::new(1));
+        driver.look_at(1);
+        assert!(!driver.any());
+        driver.run(now, |_| assert!(!driver.any()), || driver.stop());
     }
 
     #[test]
