@@ -98,7 +98,10 @@ impl Shared {
         let mut known: HashSet<i32> = self.machines().map(|m| m.signals().id().tid()).collect();
         known.extend(self.adopted.lock().unwrap_or_else(PoisonError::into_inner).iter());
         known.extend(&sleepers.tids);
-        known.extend(self.supplies.threads().map(ThreadId::tid));
+        // Else no slot has one, and a million of them are not walked for that.
+        if !self.mode.is_own_tls() {
+            known.extend(self.supplies.threads().map(ThreadId::tid));
+        }
         for entry in fs::read_dir("/proc/self/task")? {
             let tid = entry?.file_name().to_str().and_then(|name| name.parse().ok());
             if tid.is_none_or(|tid| !known.contains(&tid)) {
