@@ -59,7 +59,9 @@ pub(super) unsafe fn free(block: NonNull<u8>) -> bool {
 /// All at once, without regard to age: what was served here once is hardly served again.
 pub(super) fn release() {
     if rests() {
-        EMERGENCY.lock().release();
+        EMERGENCY.lock().flush();
+        // Without the cache's lock: it makes system calls.
+        EMERGENCY_HEAP.release();
     }
 }
 
