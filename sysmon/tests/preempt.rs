@@ -21,7 +21,8 @@ fn a_used_up_slice_is_requested_first_and_signalled_at_the_next_look() {
     assert_eq!(monitor.machine_mut().deeds(), [Deed::Request(1)]);
     monitor.machine_mut().pass(MILLI);
     monitor.look();
-    assert_eq!(monitor.machine_mut().deeds(), [Deed::Signal(1)]);
+    // The first request may have met a worker between two tasks.
+    assert_eq!(monitor.machine_mut().deeds(), [Deed::Request(1), Deed::Signal(1)]);
 }
 
 #[test]
@@ -111,5 +112,6 @@ fn who_computes_without_a_processor_is_pressed_at_once() {
     monitor.look();
     monitor.machine_mut().pass(MILLI);
     monitor.look();
-    assert_eq!(monitor.machine_mut().deeds(), [Deed::Request(1), Deed::Signal(1)]);
+    let pressed = [Deed::Request(1), Deed::Request(1), Deed::Signal(1)];
+    assert_eq!(monitor.machine_mut().deeds(), pressed);
 }

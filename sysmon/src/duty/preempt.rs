@@ -5,7 +5,8 @@
 //! 1. The slice is used up: [`Machine::request_preempt`]. A task that calls into the scheduler
 //!    now and then yields there, at no cost.
 //! 2. At a later look the *same task* still runs *the same slice*, and its thread's clock moved:
-//!    [`Machine::signal`], again after [`Limits::signal_gap`] while it does not help.
+//!    [`Machine::signal`], again after [`Limits::signal_gap`] while it does not help. The request is made
+//!    again each time: see below.
 //!
 //! The clock comes before the signal, always: a blocked thread must not be signalled, or its clock
 //! moves and [`Retake`](crate::duty::Retake) takes it for a running one.
@@ -17,6 +18,10 @@
 //! A worker that runs without a processor — it came back from a blocking call after its processor
 //! was taken, and computes without entering the scheduler — uses a core that belongs to others.
 //! Its slice counts as used up from the start.
+//!
+//! A request may be lost. Between two tasks a worker that has counted the switch, and not yet said which task is
+//! next, may lose its core for a slice and more. The machine then asks the former task, or nobody; the new one
+//! runs with the tick of the look, and a signal alone would find nothing asked of it.
 //!
 //! Nothing waits, nobody is asked: a task that yields to nobody only pays for the switch. Go asks
 //! all the same, since its collector needs the safe-point; ours does not.
@@ -91,7 +96,7 @@ impl Preempt {
         }
     }
 
-    /// Asks the worker, or signals it if it was asked before and runs on.
+    /// Asks the worker, or asks and signals it if it was asked before and runs on.
     fn press(
         &mut self,
         now: Duration,
@@ -108,6 +113,7 @@ impl Preempt {
         };
         let rested = request.signalled.is_none_or(|last| now - last >= self.limits.signal_gap);
         if motion == Motion::Ran && rested {
+            machine.request_preempt(worker.id);
             machine.signal(worker.id);
             request.signalled = Some(now);
         }
