@@ -71,7 +71,6 @@ pub(crate) struct Core<H: Tag> {
     stats: Mutex<Stats>,
     panics: AtomicU64,
     assists: AtomicU64,
-    idle_slices: AtomicU64,
     destructed: AtomicU64,
     /// Time in sweep after a cycle, in nanoseconds.
     swept: AtomicU64,
@@ -113,7 +112,6 @@ impl<H: Tag> Core<H> {
             stats: Mutex::default(),
             panics: AtomicU64::new(0),
             assists: AtomicU64::new(0),
-            idle_slices: AtomicU64::new(0),
             destructed: AtomicU64::new(0),
             swept: AtomicU64::new(0),
             waker: Mutex::new(None),
@@ -297,7 +295,6 @@ impl<H: Tag> Core<H> {
             destructed: self.destructed.load(Ordering::Relaxed),
             panics: self.panics.load(Ordering::Relaxed),
             assists: self.assists.load(Ordering::Relaxed),
-            idle_slices: self.idle_slices.load(Ordering::Relaxed),
             sweep: stats.sweep + Duration::from_nanos(self.swept.load(Ordering::Relaxed)),
             ..stats
         }

@@ -43,6 +43,8 @@ pub struct Counts {
     pub time: Duration,
     /// The same of those who had nothing else to do; not in `time`.
     pub idle: Duration,
+    /// How many slices they marked.
+    pub idle_slices: u64,
 }
 
 impl AddAssign for Counts {
@@ -51,6 +53,7 @@ impl AddAssign for Counts {
         self.bytes += other.bytes;
         self.time += other.time;
         self.idle += other.idle;
+        self.idle_slices += other.idle_slices;
     }
 }
 
@@ -147,6 +150,7 @@ impl Marker {
     /// What was marked since the last call was marked by one who had nothing else to do.
     fn was_idle(&mut self) {
         self.counts.idle += core::mem::take(&mut self.counts.time);
+        self.counts.idle_slices += 1;
     }
 
     /// What was marked since the last call.

@@ -67,6 +67,8 @@ pub struct Record {
     /// The time of those who marked because they had nothing else to do
     /// ([`Heap::mark_idle`](crate::Heap::mark_idle)); not in `work`.
     pub idle: Duration,
+    /// How many slices they marked.
+    pub idle_slices: u64,
     /// Where the next cycle should end.
     pub goal: u64,
     /// When the next cycle begins.
@@ -163,6 +165,8 @@ pub struct Stats {
     pub work: Duration,
     /// The sum of [`Record::idle`].
     pub idle: Duration,
+    /// The sum of [`Record::idle_slices`].
+    pub idle_slices: u64,
     /// Time in slow paths of allocations, as in [`Record::longest_delay`]: what allocators sweep is in it.
     pub slow_paths: Duration,
     /// Time in the sweep of drivers and of the background, what it waits for others included.
@@ -174,8 +178,6 @@ pub struct Stats {
     /// How often a mutator marked some hundred objects, because marking was behind the
     /// [`Schedule`](crate::pacer::Schedule) or the heap beyond its goal.
     pub assists: u64,
-    /// How often somebody marked a slice because there was nothing else to do.
-    pub idle_slices: u64,
     /// The longest time for which a mutator was held up.
     pub longest_delay: Duration,
     /// What mutators were held up by: slow paths of allocations, and assists.
@@ -212,6 +214,7 @@ impl Stats {
         self.mark += record.mark;
         self.work += record.work;
         self.idle += record.idle;
+        self.idle_slices += record.idle_slices;
         self.sweep += record.sweep;
         self.longest_delay = self.longest_delay.max(record.longest_delay);
         self.waits.note(record.hands + record.last_hand);

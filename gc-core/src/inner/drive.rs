@@ -149,7 +149,7 @@ impl<H: Tag> Core<H> {
             record.sweep += watch.lap();
         }
         drop(closed);
-        let Counts { objects, bytes: marked, time: work, idle } =
+        let Counts { objects, bytes: marked, time: work, idle, idle_slices } =
             self.with(|_| self.crew.take_counts());
         *expected = marked;
         let at_end = self.pace.live();
@@ -183,6 +183,7 @@ impl<H: Tag> Core<H> {
             marked_bytes: marked,
             work,
             idle,
+            idle_slices,
             goal: target.goal,
             trigger: target.trigger,
             longest_delay: self.longest_delay(),
@@ -204,10 +205,7 @@ impl<H: Tag> Core<H> {
     /// Marks a slice for one who has nothing else to do; false if there is nothing to be had.
     pub(crate) fn mark_idle(&self) -> bool {
         // SAFETY: all are this heap's.
-        let marked = self.borrow(|worker| unsafe { worker.idle() });
-        // Relaxed: a statistic.
-        self.idle_slices.fetch_add(marked.into(), Ordering::Relaxed);
-        marked
+        self.borrow(|worker| unsafe { worker.idle() })
     }
 
     fn recruiter(&self) -> Waker {
