@@ -236,15 +236,18 @@ fn hardened_blocks_keep_their_poison() {
     stay.into_iter().chain(again).for_each(|block| block.free(&mut cache));
 }
 
-/// Replaces blocks of a set at random, and now and then most of it.
-fn churn<S: PageSource>(heap: &Heap<S>, seed: u64) {
+/// Replaces blocks of a set at random, and now and then most of it, until that is `enough`.
+fn churn<S: PageSource>(heap: &Heap<S>, seed: u64, enough: &AtomicBool) {
     let (mut cache, mut random) = (heap.cache(), seed);
     let mut next = move |below: usize| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (random >> 33) as usize % below
     };
     let mut blocks = Vec::new();
-    for round in 0..30 {
+    let mut round = 0;
+    // Relaxed: a flag that says no more than itself.
+    while round < 30 || !enough.load(Ordering::Relaxed) {
+        round += 1;
         for _ in 0..2_000 {
             let size = 8 << next(11);
             blocks.push(Block::new(&mut cache, size + next(size), next(256) as u8).unwrap());
@@ -270,14 +273,13 @@ fn churn<S: PageSource>(heap: &Heap<S>, seed: u64) {
 #[test]
 fn holes_are_made_beside_threads_that_allocate() {
     let heap = Heap::new(Os::new());
-    let done = AtomicBool::new(false);
-    let mut most = 0;
+    let (seen, done) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         let workers: Vec<_> = (1..3)
             .map(|seed| {
                 scope.spawn({
-                    let heap = &heap;
-                    move || churn(heap, seed)
+                    let (heap, seen) = (&heap, &seen);
+                    move || churn(heap, seed, seen)
                 })
             })
             .collect();
@@ -290,7 +292,8 @@ fn holes_are_made_beside_threads_that_allocate() {
         let mut scavenger = heap.scavenger(Eager).unwrap();
         while !workers.iter().all(|worker| worker.is_finished()) {
             scavenger.step(Duration::ZERO);
-            most = most.max(heap.stats().holes);
+            // Relaxed: as above.
+            seen.fetch_or(heap.stats().holes > 0, Ordering::Relaxed);
         }
         workers.into_iter().for_each(|worker| worker.join().unwrap());
         // Relaxed: as above.
@@ -299,7 +302,6 @@ fn holes_are_made_beside_threads_that_allocate() {
     });
     heap.release();
     let stats = heap.stats();
-    assert!(most > 0, "there were holes");
     assert_eq!((stats.small, stats.holes, stats.free), (0, 0, 0), "{stats:?}");
 }
 

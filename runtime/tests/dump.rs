@@ -1,5 +1,6 @@
 //! A dump shows where goroutines are: those that wait, those that have their turn, and those that will.
 
+use std::iter::repeat_with;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -54,6 +55,12 @@ fn count(functions: &[String], name: &str) -> usize {
     functions.iter().filter(|function| function.contains(name)).count()
 }
 
+/// Dumps until one that has `status` is in the function, once. (It may not have come there yet, and one that was
+/// interrupted between two functions may show neither.)
+fn until_shown(rt: &Runtime, status: Status, function: &str) {
+    while count(&functions(rt, |is| is == status), function) != 1 {}
+}
+
 #[test]
 fn a_parked_goroutine_shows_its_calls_and_is_not_disturbed() {
     let Some(rt) = runtime() else { return };
@@ -70,15 +77,20 @@ fn a_parked_goroutine_shows_its_calls_and_is_not_disturbed() {
 fn dumps_lose_no_wake_up() {
     let Some(rt) = runtime() else { return };
     let (tx, rx) = chan::rendezvous();
-    let sum = rt.go(move || (0..2000).map(|_| waits_here(&rx)).sum::<u64>());
-    let sender = rt.go(move || (0..2000).for_each(|n| tx.send(n).unwrap()));
-    let mut dumps = 0;
-    while !sum.is_finished() {
-        dumps += usize::from(rt.dump().goroutines.len() <= 2);
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let sum = rt.go(move || repeat_with(|| waits_here(&rx)).take_while(|&n| n != 0).sum::<u64>());
+    let sender = rt.go(move || {
+        let numbers = (1..).take_while(|_| !seen.load(Ordering::Relaxed));
+        let sent = numbers.inspect(|&n| tx.send(n).unwrap()).sum::<u64>();
+        tx.send(0).unwrap();
+        sent
+    });
+    for _ in 0..200 {
+        assert!(rt.dump().goroutines.len() <= 2);
     }
-    assert!(dumps > 0);
-    sender.join().unwrap();
-    assert_eq!(sum.join().unwrap(), 2000 * 1999 / 2);
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(sum.join().unwrap(), sender.join().unwrap());
 }
 
 #[test]
@@ -87,8 +99,7 @@ fn a_goroutine_that_computes_shows_what() {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
     let computes = rt.go(move || computes_here(&seen));
-    let functions = functions(&rt, |status| status == Status::Running);
-    assert_eq!(count(&functions, "computes_here"), 1, "{functions:#?}");
+    until_shown(&rt, Status::Running, "computes_here");
     stop.store(true, Ordering::Relaxed);
     assert!(computes.join().unwrap() > 0);
 }
@@ -105,8 +116,7 @@ fn yields_here(stop: &AtomicBool) -> u64 {
     turns
 }
 
-/// Two do this on one processor, so that one is runnable at any time: dumps until it shows `name`. (One that was
-/// interrupted between two functions may show neither.)
+/// Two do this on one processor, so that one is runnable at any time: dumps until it shows `name`.
 fn one_of_two_shows(name: &str, does: fn(&AtomicBool) -> u64) {
     let rt = Builder::new().procs(1).build().unwrap();
     if !rt.mode().is_own_tls() {
@@ -115,7 +125,7 @@ fn one_of_two_shows(name: &str, does: fn(&AtomicBool) -> u64) {
     let stop = Arc::new(AtomicBool::new(false));
     let go = |stop: Arc<AtomicBool>| rt.go(move || does(&stop));
     let both = [go(Arc::clone(&stop)), go(Arc::clone(&stop))];
-    while count(&functions(&rt, |status| status == Status::Runnable), name) != 1 {}
+    until_shown(&rt, Status::Runnable, name);
     stop.store(true, Ordering::Relaxed);
     both.into_iter().for_each(|one| assert!(one.join().unwrap() > 0));
 }
@@ -152,8 +162,7 @@ fn a_goroutine_that_blocks_in_the_kernel_shows_where() {
     let Some(rt) = runtime() else { return };
     let (mut reader, writer) = std::io::pipe().unwrap();
     let blocks = rt.go(move || blocks_here(&mut reader));
-    let functions = functions(&rt, |status| status == Status::Blocked);
-    assert_eq!(count(&functions, "blocks_here"), 1, "{functions:#?}");
+    until_shown(&rt, Status::Blocked, "blocks_here");
     drop(writer);
     assert_eq!(blocks.join().unwrap(), 0);
 }

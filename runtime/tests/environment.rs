@@ -1,17 +1,19 @@
 //! What the environment says reaches the runtime: the test runs itself again with variables set.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The program under the variables: says how many Ps it has, and computes for a while.
+/// The program under the variables: says how many Ps it has, sleeps, and ends with its standard input.
 #[test]
 #[ignore = "run by the tests below"]
 fn program() {
     let rt = runtime::Runtime::new().unwrap();
     println!("procs {}", rt.procs());
     rt.run(|| runtime::sleep(Duration::from_millis(100)));
+    std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 
 /// The program whose cores are taken away and given back while it computes: says how many Ps it has.
@@ -114,14 +116,15 @@ fn program_with(variables: &[(&str, &str)]) -> (String, String) {
     run("program", variables)
 }
 
+fn command(program: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", program, "--ignored", "--nocapture"]);
+    command.env_remove("GOMAXPROCS").env_remove("GODEBUG");
+    command
+}
+
 fn run(program: &str, variables: &[(&str, &str)]) -> (String, String) {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", program, "--ignored", "--nocapture"])
-        .env_remove("GOMAXPROCS")
-        .env_remove("GODEBUG")
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap();
+    let output = command(program).envs(variables.iter().copied()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let (out, err) = (text(output.stdout), text(output.stderr));
     assert!(output.status.success(), "{out}{err}");
@@ -136,10 +139,21 @@ fn gomaxprocs_is_obeyed() {
 
 #[test]
 fn schedtrace_writes_lines_also_while_nothing_runs() {
-    let (_, err) = program_with(&[("GOMAXPROCS", "2"), ("GODEBUG", "schedtrace=10")]);
-    let lines: Vec<_> = err.lines().filter(|line| line.starts_with("SCHED ")).collect();
-    assert!(lines.len() >= 2, "{err}");
-    assert!(lines.iter().all(|line| line.contains(": gomaxprocs=2 idleprocs=")), "{err}");
+    let mut child = command("program")
+        .envs([("GOMAXPROCS", "2"), ("GODEBUG", "schedtrace=10")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = lines.filter(|line| line.starts_with("SCHED "));
+    // Until one of them tells that nothing ran when it was written.
+    let idle = lines.find(|line| line.contains(": gomaxprocs=2 idleprocs=2 "));
+    assert!(idle.is_some() && lines.next().is_some(), "two lines");
+    drop(child.stdin.take());
+    assert!(lines.all(|line| line.contains(": gomaxprocs=2 idleprocs=")));
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

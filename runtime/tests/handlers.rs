@@ -88,10 +88,8 @@ extern "C" fn on_signal_take_long(_signal: libc::c_int) {
 }
 
 fn install(handler: extern "C" fn(libc::c_int), flags: libc::c_int) {
-    // SAFETY: the default action of the alarm ends the process; zeros are a valid `sigaction`, and the handlers use
-    // the allocator, `fork` and atomics only.
+    // SAFETY: zeros are a valid `sigaction`, and the handlers use the allocator, `fork` and atomics only.
     unsafe {
-        libc::alarm(120);
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as *const () as usize;
         action.sa_flags = libc::SA_RESTART | flags;
@@ -110,8 +108,12 @@ fn send(target: &AtomicI32, times: usize) {
             thread::yield_now();
             continue;
         }
-        // SAFETY: a thread of this process, whose runtime ends later.
-        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), target, libc::SIGUSR1) };
+        // SAFETY: the default action of the alarm ends the process if no handler ends any more; a thread of this
+        // process, whose runtime ends later.
+        unsafe {
+            libc::alarm(120);
+            libc::syscall(libc::SYS_tgkill, libc::getpid(), target, libc::SIGUSR1);
+        }
         while SERVED.load(Ordering::Relaxed) == before {
             thread::yield_now();
         }

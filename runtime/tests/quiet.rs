@@ -13,8 +13,8 @@ use std::{collections::BTreeMap, env, fs, thread, time::Duration};
 #[global_allocator]
 static ALLOCATOR: runtime::Alloc = runtime::Alloc::new();
 
-/// How often each thread but the caller has gone to sleep, by number and name.
-fn sleeps() -> BTreeMap<(u64, String), u64> {
+/// How often each thread but the caller has gone to sleep, by number and name, and whether it sleeps.
+fn sleeps() -> BTreeMap<(u64, String), (u64, bool)> {
     let own = fs::read_link("/proc/thread-self").expect("proc is mounted");
     let own = own.file_name().expect("it ends with a number").to_owned();
     let tasks = fs::read_dir("/proc/self/task").expect("proc is mounted");
@@ -31,17 +31,22 @@ fn sleeps() -> BTreeMap<(u64, String), u64> {
             };
             let number = path.file_name().and_then(|name| name.to_str()?.parse().ok());
             let switches = field("voluntary_ctxt_switches:").parse().expect("a number");
-            ((number.expect("a number"), field("Name:")), switches)
+            let asleep = field("State:").starts_with('S');
+            ((number.expect("a number"), field("Name:")), (switches, asleep))
         })
         .collect()
 }
 
-/// What has changed in a period of that length.
+/// Who has not slept through a period of that length. Who is to run and has no core has not.
 fn changes(period: Duration) -> Vec<String> {
     let before = sleeps();
     thread::sleep(period);
     let after = sleeps();
-    let known = before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key));
+    let slept = |key: &_| {
+        let now = after.get(key);
+        before.get(key) == now && now.is_some_and(|&(_, asleep)| asleep)
+    };
+    let known = before.keys().chain(after.keys()).filter(|key| !slept(key));
     known.map(|key| format!("{key:?}: {:?} to {:?}", before.get(key), after.get(key))).collect()
 }
 

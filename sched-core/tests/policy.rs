@@ -157,14 +157,40 @@ fn a_pair_does_not_starve_a_third() {
     });
 }
 
-/// On one P the classes' order can be seen: all are ready before the first of them runs.
+/// Has so many goroutines at once, and leaves their stacks on the P's shelf: who must wait for a stack loses its
+/// place.
+fn stacks_for(count: usize) {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let all: Vec<_> = (0..count)
+        .map(|_| {
+            let begun = Arc::clone(&begun);
+            let meet = move || {
+                begun.fetch_add(1, Ordering::Relaxed);
+                while begun.load(Ordering::Relaxed) < count {
+                    yield_now();
+                }
+            };
+            spawn(meet).expect("on a goroutine").expect("it is open")
+        })
+        .collect();
+    all.into_iter().for_each(|one| one.join().expect("no panic"));
+}
+
+/// On one P the classes' order can be seen: all are ready before the first of them runs, and their allowances lie
+/// so far apart that it does not matter when each became so.
 #[test]
 fn urgent_ones_go_first_under_priority() {
-    let policy = Chosen::new(Priority::new());
+    let hours = |n: u64| Duration::from_secs(n * 3600);
+    let policy = Priority::new()
+        .allow(Class::High, hours(1))
+        .allow(Class::Normal, hours(2))
+        .allow(Class::Background, hours(3));
+    let policy = Chosen::new(policy);
     let scheduler = with(Config { procs: 1, policy, ..Config::default() });
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
     let ran = Arc::clone(&order);
     let spawner = scheduler.spawn(move || {
+        stacks_for(4);
         let scheduler = current().expect("on a goroutine");
         let jobs: Vec<_> = [Class::Background, Class::Normal, Class::High, Class::Urgent]
             .into_iter()

@@ -23,7 +23,7 @@ fn a_ring_ends_an_endless_sleep_each_time() {
             posted.store(round, Ordering::Relaxed);
             alarm.ring();
             while seen.load(Ordering::Relaxed) < round {
-                std::hint::spin_loop();
+                std::thread::yield_now();
             }
         }
     });
