@@ -12,7 +12,7 @@ use crate::current;
 use crate::dump::Dump;
 use crate::policy::{Chosen, Policy};
 use crate::scope::{self, Scope};
-use crate::shutdown::Shutdown;
+use crate::shutdown::{self, Shutdown};
 use crate::spawn::{GoError, JoinHandle, Spawn};
 use crate::stats::Stats;
 use crate::trace::say;
@@ -30,8 +30,19 @@ pub use sched_core::{Goroutine, OsThreadLock, Preemption, Status, lock_os_thread
 /// # End
 ///
 /// Dropping a runtime waits until all its goroutines have ended, then ends its threads and gives its
-/// memory back. (Dropped on one of its own goroutines it only asks for that: the last goroutine to
-/// end finds nobody waiting.) [`shutdown`](Self::shutdown) waits for a limited time.
+/// memory back. Who would wait for itself does not: dropped on one of its own goroutines, or by the
+/// holder of a [guard](crate::gc::enter) for which a collection waits, it only asks for that, and its
+/// end comes by itself after the last goroutine. [`shutdown`](Self::shutdown) waits for a limited time.
+///
+/// ```
+/// use runtime::{Runtime, gc};
+/// let rt = Runtime::new().unwrap();
+/// let guard = gc::enter();
+/// rt.run(|| gc::heap().request());
+/// drop(rt); // the collection that it began waits for the guard
+/// drop(guard);
+/// gc::collect().unwrap();
+/// ```
 ///
 /// ```
 /// let rt = runtime::Runtime::new().unwrap();
@@ -44,7 +55,7 @@ pub use sched_core::{Goroutine, OsThreadLock, Preemption, Status, lock_os_thread
 pub struct Runtime {
     scheduler: Scheduler,
     attendants: Attendants,
-    /// Whether a shutdown has been waited for. Goroutines that it left keep their threads.
+    /// Whether a shutdown has been waited for.
     ended: bool,
 }
 
@@ -286,10 +297,18 @@ impl Runtime {
     /// `deadline` from now has passed; without a deadline, until they have ended.
     ///
     /// Returns those that are left. If nobody is, all threads have ended and all memory was given
-    /// back; else both stay, and the goroutines run on.
+    /// back; else both stay, the goroutines run on, and the end comes by itself after the last of them.
+    ///
+    /// # Who waits for whom
     ///
     /// A goroutine of the collector is left while it waits for a guard, whoever holds that:
-    /// [`Shutdown::guards`] tells. So whoever holds one itself should not wait without a deadline.
+    /// [`Shutdown::guards`] tells. If the caller holds one itself, and nobody but the collector's are left,
+    /// it returns without regard to the deadline. For others' guards it waits, as for anything else that
+    /// somebody may do yet; after a second a line on standard error names them.
+    ///
+    /// Goroutines of one runtime that shut it down do not wait for each other, but for all others. Two
+    /// goroutines that shut down *each other's* runtime without a deadline do: each of them asked to go on
+    /// when the other has ended, as two threads that join each other. A deadline ends it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -324,9 +343,11 @@ impl Runtime {
 
     fn end(&mut self, deadline: Option<Duration>) -> Shutdown {
         self.ended = true;
-        let shutdown = Shutdown::of(self.scheduler.shutdown(deadline));
+        let shutdown = shutdown::wait(&self.scheduler, deadline);
         if shutdown.is_complete() {
             self.attendants.join(&self.scheduler);
+        } else {
+            self.attendants.end_later(self.scheduler.clone());
         }
         shutdown
     }

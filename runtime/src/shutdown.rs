@@ -4,14 +4,24 @@
 //! holder of the guard may be elsewhere: a goroutine of another runtime, a thread, the caller of the
 //! shutdown. Then a list of those that are left names the driver, which nobody has started; so the
 //! holders are named beside it.
+//!
+//! The caller of a shutdown who holds a guard does not wait for the driver alone, as that would wait for it
+//! ([`wait`]). It looks from time to time: a handshake may begin at any moment of the wait, and this is a
+//! mistake of the program, or nearly one.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sched_core::Goroutine;
+use gc_core::world::Nesting;
+use sched_core::{Goroutine, Scheduler};
 
 use crate::trace::waited_for;
+use crate::wire::is_servant;
 use crate::{current, gc};
+
+/// How long a holder of a guard waits before it first looks whether it waits for itself; then as long again
+/// as it has waited, as each look makes a list of all that are left.
+const FIRST: Duration = Duration::from_millis(10);
 
 /// How a shutdown ended.
 ///
@@ -67,10 +77,37 @@ impl Shutdown {
     }
 
     /// What the scheduler says, and what the collector knows.
-    pub(crate) fn of(report: sched_core::Shutdown) -> Self {
+    fn of(report: sched_core::Shutdown) -> Self {
         let sched_core::Shutdown { left, futures } = report;
         let guards = if left.is_empty() { None } else { held_guards() };
         Shutdown { left, futures, guards }
+    }
+
+    /// Whether nobody is left but the collector's goroutines, which wait for guards, and so many others.
+    fn waits_for_guards(&self, others: usize) -> bool {
+        let left = self.left.iter().filter(|goroutine| !is_servant(goroutine)).count();
+        self.guards.is_some() && self.futures == 0 && left <= others
+    }
+}
+
+/// Shuts `scheduler` down and waits for its goroutines; but not for those of the collector that wait for a
+/// guard of the caller's.
+pub(crate) fn wait(scheduler: &Scheduler, deadline: Option<Duration>) -> Shutdown {
+    let begun = Instant::now();
+    let holds = current::nesting(Nesting::depth) != 0;
+    // A caller that is one of the goroutines is in the list of those that are left.
+    let own = usize::from(sched_core::current().is_some_and(|here| here.same(scheduler)));
+    loop {
+        let waited = begun.elapsed();
+        let time = deadline.map(|deadline| deadline.saturating_sub(waited));
+        let next = waited.max(FIRST);
+        let step = if holds { Some(time.map_or(next, |time| time.min(next))) } else { time };
+        let shutdown = Shutdown::of(scheduler.shutdown(step));
+        // One that comes back before its time has nobody left to wait for.
+        let early = step.is_none_or(|step| begun.elapsed() < waited + step);
+        if early || shutdown.is_complete() || step == time || shutdown.waits_for_guards(own) {
+            return shutdown;
+        }
     }
 }
 

@@ -13,7 +13,10 @@
 //!
 //! Called by one of its own goroutines, a shutdown waits for all that are not themselves in one, and then
 //! reports those as left, its caller among them: none of several callers waits for another. Callers
-//! elsewhere wait for all, each until its own deadline.
+//! elsewhere wait for all, each until its own deadline. A goroutine of another scheduler is elsewhere, so two
+//! that shut down *each other's* scheduler wait for each other, unless one has a deadline: each asked to go on
+//! when the other has ended, as two threads that join each other, and to answer one of them early would
+//! break the promise it asked for. Which of the two it should be is for the program to say, by that deadline.
 //!
 //! When the last handle is dropped without a shutdown the gate closes, and the threads end by
 //! themselves after the last goroutine.

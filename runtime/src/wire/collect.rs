@@ -56,8 +56,8 @@ use std::time::{Duration, Instant};
 use gc_core::HeapError;
 use gc_core::cycle::Pause;
 use gc_core::mark::Helpers;
-use sched_core::Scheduler;
 use sched_core::monitor::{Holder, Load};
+use sched_core::{Goroutine, Scheduler};
 
 use crate::gc::{self, Heap};
 use crate::{current, time};
@@ -173,6 +173,11 @@ impl Collectors {
     fn hurry(&self, on: bool) {
         self.homes().iter().for_each(|home| home.hurry_holders(on));
     }
+}
+
+/// Whether it is a goroutine of the collector's: all those are started here.
+pub(crate) fn is_servant(goroutine: &Goroutine) -> bool {
+    goroutine.origin.file() == file!()
 }
 
 /// A place for one servant at a time.

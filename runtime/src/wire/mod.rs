@@ -26,7 +26,7 @@ mod world;
 
 pub use alloc::Alloc;
 pub(crate) use alloc::is_foreign;
-pub(crate) use collect::{Collectors, Share};
+pub(crate) use collect::{Collectors, Share, is_servant};
 pub(crate) use proc::Numbers;
 pub(crate) use space::Cells;
 pub(crate) use world::Procs;
@@ -133,7 +133,7 @@ impl Attendants {
             let _ = scheduler.shutdown(None);
             attendants.join(&scheduler);
         };
-        // Without a thread the scheduler closes with its last handle, and the attendants stay.
+        // Without a thread nobody waits for the end: the attendants stay, and their scheduler with them.
         let _ = thread::Builder::new().name("runtime end".into()).spawn(wait);
     }
 
