@@ -119,25 +119,33 @@ fn a_deadlock_is_asked_for_some_times_and_anew_when_the_machine_was_busy() {
     assert_eq!(monitor.machine_mut().deeds(), [], "somebody runs");
     for _ in 0..2 {
         monitor.machine_mut().actors.clear();
-        let pauses: Vec<_> = (0..7)
-            .map(|_| {
-                let Pause::For(pause) = monitor.look() else { panic!("there are more questions") };
-                assert_eq!(monitor.machine_mut().deeds(), [Deed::Asleep]);
-                // Woken early, it does not ask.
-                monitor.machine_mut().pass(pause - MILLI);
-                assert_eq!(monitor.look(), Pause::For(MILLI));
-                assert_eq!(monitor.machine_mut().deeds(), []);
-                monitor.machine_mut().pass(MILLI);
-                pause
-            })
-            .collect();
-        let expected = [10, 20, 40, 80, 160, 320, 640].map(|n| n * MILLI);
-        assert_eq!(pauses, expected);
-        assert_eq!(monitor.look(), Pause::UntilWoken);
-        assert_eq!(monitor.machine_mut().deeds(), [Deed::Asleep]);
+        for n in [10, 20, 40, 80, 160, 320, 640] {
+            assert_eq!(monitor.look(), Pause::For(n * MILLI));
+            // Woken early, it does not ask.
+            monitor.machine_mut().pass(n * MILLI - MILLI);
+            assert_eq!(monitor.look(), Pause::For(MILLI));
+            assert_eq!(monitor.machine_mut().deeds(), []);
+            monitor.machine_mut().pass(MILLI);
+            monitor.look();
+            assert_eq!(monitor.machine_mut().deeds(), [Deed::Asleep]);
+        }
         assert_eq!(monitor.look(), Pause::UntilWoken);
         assert_eq!(monitor.machine_mut().deeds(), [], "that was the last one");
         monitor.machine_mut().add(1, KernelState::Runnable);
         monitor.look();
     }
+}
+
+#[test]
+fn a_short_lull_asks_for_no_deadlock() {
+    let mut monitor = monitor(Limits::DEFAULT);
+    monitor.machine_mut().asleep = true;
+    for _ in 0..100 {
+        monitor.machine_mut().actors.clear();
+        assert_eq!(monitor.look(), Pause::For(10 * MILLI));
+        monitor.machine_mut().pass(9 * MILLI);
+        monitor.machine_mut().add(1, KernelState::Runnable);
+        monitor.look();
+    }
+    assert_eq!(monitor.machine_mut().deeds(), []);
 }

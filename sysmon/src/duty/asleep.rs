@@ -1,28 +1,29 @@
 //! Notices that all tasks wait for each other.
 //!
 //! An idle machine whose tasks all wait, with no deadline among them, goes on only if somebody from
-//! outside wakes one. Whether there is such a somebody is for the machine to find out, and takes long;
-//! so it is asked when the machine has just become idle, and a few times more, each after twice the
-//! pause before: somebody who is on the way to sleep, a main thread that is about to wait for its
-//! tasks, is still awake at first. Then it is left alone, as an idle machine shall not be woken.
-//! (Go's `checkdead` counts its own threads only, and need not ask twice.)
+//! outside wakes one. Whether there is such a somebody is for the machine to find out, and takes long: it
+//! looks at every thread, and at every task. So it is asked when the lull has lasted, since most are over by
+//! then, and a few times more, each after twice the pause before: somebody who is on the way to sleep, a main
+//! thread that is about to wait for its tasks, is still awake at first. Then it is left alone, as an idle
+//! machine shall not be woken. (Go's `checkdead` counts its own threads only: it is asked at once, and once.)
 
 use std::time::Duration;
 
 use super::Wish;
 use crate::machine::Machine;
 
-/// The pause after the first question.
+/// The pause before the first question.
 const FIRST: Duration = Duration::from_millis(10);
 
 /// Questions, at most, each time that the machine becomes idle: the last one after 1.3 s.
-const QUESTIONS: u32 = 8;
+const QUESTIONS: u32 = 7;
 
 /// The duty that notices deadlocks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asleep {
     asked: u32,
-    due: Duration,
+    /// When the next question is due, while the machine is idle.
+    due: Option<Duration>,
 }
 
 impl Asleep {
@@ -32,14 +33,13 @@ impl Asleep {
             *self = Self::default();
             return None;
         }
-        if self.asked == QUESTIONS {
-            return None;
-        }
-        if now >= self.due {
+        let due = *self.due.get_or_insert(now + FIRST);
+        if self.asked < QUESTIONS && now >= due {
             machine.report_asleep();
-            self.due = now + FIRST * (1 << self.asked);
             self.asked += 1;
+            self.due = Some(now + FIRST * (1 << self.asked));
         }
-        (self.asked < QUESTIONS).then(|| self.due - now)
+        let due = self.due.filter(|_| self.asked < QUESTIONS)?;
+        Some(due - now)
     }
 }
