@@ -28,9 +28,9 @@ pub struct Dump {
 pub struct Backtrace {
     /// Who it is.
     pub goroutine: Goroutine,
-    /// Innermost first, without the scheduler's own. None of one that has not run yet, or was preempted where
-    /// it stands ([`Preemption::ParkThread`](crate::Preemption::ParkThread)), and none where goroutines are
-    /// kernel threads: a debugger shows those.
+    /// Innermost first, without the scheduler's own. None of one that has not run yet, or, but where goroutines
+    /// are kernel threads, was preempted where it stands
+    /// ([`Preemption::ParkThread`](crate::Preemption::ParkThread)).
     pub frames: Vec<Frame>,
 }
 
@@ -160,7 +160,7 @@ mod unwind {
     }
 }
 
-/// Elsewhere goroutines are kernel threads, whose stacks are not copied.
+/// Elsewhere stacks are not unwound.
 #[cfg(not(target_arch = "x86_64"))]
 mod unwind {
     use sched_core::StackCopy;

@@ -278,8 +278,8 @@ impl Runtime {
     /// Shown as text it is the list that Go writes. [`Builder::dump_on`] writes it when a signal comes.
     ///
     /// Nobody is stopped. A goroutine that runs is interrupted while its stack is copied, so a raw system
-    /// call of it may return `EINTR`; one that has not run yet has no backtrace, and where goroutines are
-    /// kernel threads none has. Takes milliseconds at the first time, to read the program's names.
+    /// call of it may return `EINTR`; one that has not run yet has no backtrace. Takes milliseconds at the
+    /// first time, to read the program's names.
     ///
     /// ```
     /// let rt = runtime::Runtime::new().unwrap();

@@ -34,8 +34,11 @@ fn blocks_here(reader: &mut std::io::PipeReader) -> usize {
     std::hint::black_box(read)
 }
 
-fn runtime() -> Option<Runtime> {
-    Builder::new().procs(2).build().ok().filter(|rt| rt.mode().is_own_tls())
+/// With own stacks, and with a kernel thread for each goroutine.
+fn in_both_modes(procs: usize, test: impl Fn(&Runtime)) {
+    for threads in [false, true] {
+        test(&Builder::new().procs(procs).kernel_threads(threads).build().unwrap());
+    }
 }
 
 /// Dumps until the goroutine has `status` and a backtrace: its functions.
@@ -63,45 +66,49 @@ fn until_shown(rt: &Runtime, status: Status, function: &str) {
 
 #[test]
 fn a_parked_goroutine_shows_its_calls_and_is_not_disturbed() {
-    let Some(rt) = runtime() else { return };
-    let (tx, rx) = chan::rendezvous();
-    let waits = rt.go(move || waits_deeper(&rx, 4));
-    let seen = functions(&rt, |status| matches!(status, Status::Waiting { .. }));
-    assert_eq!((count(&seen, "waits_here"), count(&seen, "waits_deeper")), (1, 5), "{seen:#?}");
-    assert_eq!(count(&seen, "sched_core::task::raw"), 0, "{seen:#?}");
-    tx.send(7).unwrap();
-    assert_eq!(waits.join().unwrap(), 7);
+    in_both_modes(2, |rt| {
+        let (tx, rx) = chan::rendezvous();
+        let waits = rt.go(move || waits_deeper(&rx, 4));
+        let seen = functions(rt, |status| matches!(status, Status::Waiting { .. }));
+        assert_eq!((count(&seen, "waits_here"), count(&seen, "waits_deeper")), (1, 5), "{seen:#?}");
+        assert_eq!(count(&seen, "sched_core::task::raw"), 0, "{seen:#?}");
+        tx.send(7).unwrap();
+        assert_eq!(waits.join().unwrap(), 7);
+    });
 }
 
 #[test]
 fn dumps_lose_no_wake_up() {
-    let Some(rt) = runtime() else { return };
-    let (tx, rx) = chan::rendezvous();
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
-    let sum = rt.go(move || repeat_with(|| waits_here(&rx)).take_while(|&n| n != 0).sum::<u64>());
-    let sender = rt.go(move || {
-        let numbers = (1..).take_while(|_| !seen.load(Ordering::Relaxed));
-        let sent = numbers.inspect(|&n| tx.send(n).unwrap()).sum::<u64>();
-        tx.send(0).unwrap();
-        sent
+    in_both_modes(2, |rt| {
+        let (tx, rx) = chan::rendezvous();
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let sum =
+            rt.go(move || repeat_with(|| waits_here(&rx)).take_while(|&n| n != 0).sum::<u64>());
+        let sender = rt.go(move || {
+            let numbers = (1..).take_while(|_| !seen.load(Ordering::Relaxed));
+            let sent = numbers.inspect(|&n| tx.send(n).unwrap()).sum::<u64>();
+            tx.send(0).unwrap();
+            sent
+        });
+        for _ in 0..200 {
+            assert!(rt.dump().goroutines.len() <= 2);
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(sum.join().unwrap(), sender.join().unwrap());
     });
-    for _ in 0..200 {
-        assert!(rt.dump().goroutines.len() <= 2);
-    }
-    stop.store(true, Ordering::Relaxed);
-    assert_eq!(sum.join().unwrap(), sender.join().unwrap());
 }
 
 #[test]
 fn a_goroutine_that_computes_shows_what() {
-    let Some(rt) = runtime() else { return };
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
-    let computes = rt.go(move || computes_here(&seen));
-    until_shown(&rt, Status::Running, "computes_here");
-    stop.store(true, Ordering::Relaxed);
-    assert!(computes.join().unwrap() > 0);
+    in_both_modes(2, |rt| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let computes = rt.go(move || computes_here(&seen));
+        until_shown(rt, Status::Running, "computes_here");
+        stop.store(true, Ordering::Relaxed);
+        assert!(computes.join().unwrap() > 0);
+    });
 }
 
 /// Gives way until it is told to stop. Its stack is right if this returns.
@@ -118,16 +125,14 @@ fn yields_here(stop: &AtomicBool) -> u64 {
 
 /// Two do this on one processor, so that one is runnable at any time: dumps until it shows `name`.
 fn one_of_two_shows(name: &str, does: fn(&AtomicBool) -> u64) {
-    let rt = Builder::new().procs(1).build().unwrap();
-    if !rt.mode().is_own_tls() {
-        return;
-    }
-    let stop = Arc::new(AtomicBool::new(false));
-    let go = |stop: Arc<AtomicBool>| rt.go(move || does(&stop));
-    let both = [go(Arc::clone(&stop)), go(Arc::clone(&stop))];
-    until_shown(&rt, Status::Runnable, name);
-    stop.store(true, Ordering::Relaxed);
-    both.into_iter().for_each(|one| assert!(one.join().unwrap() > 0));
+    in_both_modes(1, |rt| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let go = |stop: Arc<AtomicBool>| rt.go(move || does(&stop));
+        let both = [go(Arc::clone(&stop)), go(Arc::clone(&stop))];
+        until_shown(rt, Status::Runnable, name);
+        stop.store(true, Ordering::Relaxed);
+        both.into_iter().for_each(|one| assert!(one.join().unwrap() > 0));
+    });
 }
 
 #[test]
@@ -143,47 +148,75 @@ fn a_goroutine_that_was_preempted_shows_where() {
 /// Whoever takes a goroutine from its queue while it is looked at waits, and finds its stack as it was.
 #[test]
 fn dumps_disturb_nobody_who_gives_way() {
-    let Some(rt) = runtime() else { return };
-    let stop = Arc::new(AtomicBool::new(false));
-    let go = |stop: Arc<AtomicBool>| rt.go(move || yields_here(&stop));
-    let yielding: Vec<_> = (0..4).map(|_| go(Arc::clone(&stop))).collect();
-    let mut seen = 0;
-    while seen < 100 {
-        let Dump { goroutines, .. } = rt.dump();
-        let runnable = goroutines.iter().filter(|one| one.goroutine.status == Status::Runnable);
-        seen += runnable.filter(|one| !one.frames.is_empty()).count();
-    }
-    stop.store(true, Ordering::Relaxed);
-    yielding.into_iter().for_each(|one| assert!(one.join().unwrap() > 0));
+    in_both_modes(2, |rt| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let go = |stop: Arc<AtomicBool>| rt.go(move || yields_here(&stop));
+        let yielding: Vec<_> = (0..4).map(|_| go(Arc::clone(&stop))).collect();
+        let mut seen = 0;
+        while seen < 100 {
+            let Dump { goroutines, .. } = rt.dump();
+            let runnable = goroutines.iter().filter(|one| one.goroutine.status == Status::Runnable);
+            seen += runnable.filter(|one| !one.frames.is_empty()).count();
+        }
+        stop.store(true, Ordering::Relaxed);
+        yielding.into_iter().for_each(|one| assert!(one.join().unwrap() > 0));
+    });
+}
+
+/// Stacks and threads are used again, and threads end, under the dump.
+#[test]
+fn dumps_disturb_nobody_who_ends() {
+    in_both_modes(2, |rt| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let parent = rt.go(move || {
+            let mut children = 0;
+            while !seen.load(Ordering::Relaxed) {
+                let child = runtime::go(|| (0..1000).map(std::hint::black_box).sum::<u64>());
+                assert_eq!(child.join().unwrap(), 1000 * 999 / 2);
+                children += 1;
+            }
+            children
+        });
+        let mut seen = 0;
+        while seen < 100 {
+            let all = rt.dump().goroutines;
+            seen += all.iter().filter(|one| !one.frames.is_empty()).count();
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(parent.join().unwrap() > 0);
+    });
 }
 
 #[test]
 fn a_goroutine_that_blocks_in_the_kernel_shows_where() {
-    let Some(rt) = runtime() else { return };
-    let (mut reader, writer) = std::io::pipe().unwrap();
-    let blocks = rt.go(move || blocks_here(&mut reader));
-    until_shown(&rt, Status::Blocked, "blocks_here");
-    drop(writer);
-    assert_eq!(blocks.join().unwrap(), 0);
+    in_both_modes(2, |rt| {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let blocks = rt.go(move || blocks_here(&mut reader));
+        until_shown(rt, Status::Blocked, "blocks_here");
+        drop(writer);
+        assert_eq!(blocks.join().unwrap(), 0);
+    });
 }
 
 #[test]
 fn a_goroutine_dumps_itself_and_others() {
-    let Some(rt) = runtime() else { return };
-    let (tx, rx) = chan::rendezvous();
-    let waits = rt.go(move || waits_here(&rx));
-    let text = rt.run(|| {
-        loop {
-            let text = dumps_here(&rt);
-            if text.contains("waits_here") {
-                return text;
+    in_both_modes(2, |rt| {
+        let (tx, rx) = chan::rendezvous();
+        let waits = rt.go(move || waits_here(&rx));
+        let text = rt.run(|| {
+            loop {
+                let text = dumps_here(rt);
+                if text.contains("waits_here") {
+                    return text;
+                }
+                runtime::yield_now();
             }
-            runtime::yield_now();
-        }
+        });
+        assert!(text.contains("[running]") && text.contains("dumps_here"), "{text}");
+        tx.send(1).unwrap();
+        assert_eq!(waits.join().unwrap(), 1);
     });
-    assert!(text.contains("[running]") && text.contains("dumps_here"), "{text}");
-    tx.send(1).unwrap();
-    assert_eq!(waits.join().unwrap(), 1);
 }
 
 #[inline(never)]

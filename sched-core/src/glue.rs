@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     goroutine,
     machine::Machine,
-    preempt::{self, AltStack, Glue, MThread, Stack, Stderr},
+    preempt::{self, AltStack, Glue, MThread, Registers, Stack, Stderr},
     shared::Shared,
     task::Task,
     tls,
@@ -64,8 +64,8 @@ unsafe extern "C" fn yield_now() {
     goroutine::preempted();
 }
 
-unsafe extern "C" fn yield_here() {
-    goroutine::preempted_here();
+unsafe fn yield_here(at: Registers) {
+    goroutine::preempted_here(at);
 }
 
 unsafe fn overflow(g: *mut ()) {

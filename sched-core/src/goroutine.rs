@@ -22,8 +22,9 @@ use crate::{
     machine::{Commit, Machine},
     park::WaitReason,
     policy::Cause,
+    preempt::Registers,
     queue::Handle,
-    switch::{aim, give_way, here, leave, machine, running, settle, successor},
+    switch::{aim, context_of, give_way, here, leave, machine, running, settle, successor},
     sync::{AtomicU64, Ordering},
     task::{
         Run, Task, TaskRef, raw,
@@ -268,12 +269,15 @@ pub(crate) fn preempted() {
     answer(tls::words());
 }
 
-/// As [`preempted`], in the signal's handler: the thread waits here for the goroutine's next turn.
-pub(crate) fn preempted_here() {
+/// As [`preempted`], in the handler of the signal that came at `at`: the thread waits here for the goroutine's
+/// next turn.
+pub(crate) fn preempted_here(at: Registers) {
     let words = tls::words();
     if !machine(words).is_some_and(|m| m.shared().mode.is_own_tls()) {
         // The goroutine's thread waits wherever it is.
-        return answer(words);
+        let (_, task) = here(words);
+        // SAFETY: the running goroutine's own record and slot.
+        return unsafe { context_of(task).standing_at(&at, || answer(words)) };
     }
     if let (Some((m, requests)), Some(task)) = (requests(words), running(words)) {
         answer_here(m, task, requests);

@@ -341,8 +341,8 @@ impl Scheduler {
 
     /// As [`goroutines`](Self::goroutines), each with a copy of its stack if it has begun to run: for
     /// backtraces. Nobody is stopped; a goroutine that runs is interrupted for the time of the copying,
-    /// and a raw system call of it may return `EINTR`. No copies in thread mode, and none of those that
-    /// run if preemption is [cooperative](crate::Preemption::Cooperative).
+    /// and a raw system call of it may return `EINTR`. No copies of those that run if preemption is
+    /// [cooperative](crate::Preemption::Cooperative).
     pub fn stacks(&self) -> Vec<StackCopy> {
         self.shared.stacks()
     }

@@ -13,16 +13,19 @@
 //! back finds that and queues it. All of this happens inside the runtime, so that nobody waits for a dump
 //! that was preempted; hence the room for the copy is made before.
 //!
+//! In thread mode the goroutine's thread does not run either, or is about to wait: it has told where it stands
+//! before it let another run ([`Context`](crate::context::Context)), and nothing above that changes until it
+//! is resumed. One that was preempted tells what the signal has interrupted.
+//!
 //! *Running*: its thread copies the stack itself ([`probe`](crate::preempt)). A goroutine that blocks in
 //! the kernel is interrupted for it: raw system calls may see `EINTR`, as by a preemption.
 //!
 //! *Runnable*: the dump keeps it from running ([`State::watch`](crate::task::state::State::watch)). Whoever
 //! takes it from its queue waits for the few microseconds of the copy. There is none of one that has not run
-//! yet, nor of one that waits for its turn in a signal handler, whose thread has its registers.
+//! yet, nor, with own TLS, of one that waits for its turn in a signal handler, whose thread has its registers.
 //!
 //! A copy holds what is above the stack pointer, up to [`MOST`] bytes: the innermost frames. Unwinding
-//! and names are not the scheduler's business. In thread mode there are no copies: a debugger sees
-//! goroutines as threads there.
+//! and names are not the scheduler's business.
 
 use core::ptr::NonNull;
 
@@ -63,7 +66,6 @@ impl Shared {
     fn stack_of(&self, task: &Task) -> Option<StackCopy> {
         let goroutine = self.look_at(task)?;
         let copied = match goroutine.status {
-            _ if !self.mode.is_own_tls() => None,
             Status::Waiting { .. } => self.of_parked(task, goroutine.id),
             Status::Running | Status::Blocked => self.of_running(task),
             Status::Runnable => self.of_runnable(task, goroutine.id),

@@ -140,7 +140,7 @@ pub(crate) fn board(m: &Machine, run: Run) -> NonNull<Context> {
 /// # Safety
 ///
 /// The caller has the G, which has a slot.
-unsafe fn context_of(task: &Task) -> &Context {
+pub(crate) unsafe fn context_of(task: &Task) -> &Context {
     // SAFETY: the caller's claim.
     unsafe { task.slot_ref() }.expect("a goroutine runs on a stack").context()
 }

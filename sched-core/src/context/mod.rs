@@ -32,6 +32,7 @@
 
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::ptr;
 
 use crate::preempt::Registers;
 use crate::tls::Mode;
@@ -66,7 +67,8 @@ const WARM: usize = 1536;
 #[repr(C)]
 pub struct Context {
     /// Own TLS: the stack pointer while suspended. Written by the switch away, read by the switch
-    /// to it, which the scheduler orders after.
+    /// to it, which the scheduler orders after. Thread mode: the address of the [`Registers`] at which the
+    /// thread stands while it waits, else 0; written by the thread.
     sp: UnsafeCell<usize>,
     /// Own TLS: the thread pointer, constant. 0 in thread mode.
     tp: usize,
@@ -74,8 +76,8 @@ pub struct Context {
     baton: Baton,
 }
 
-// SAFETY: `sp` is accessed by `switch` only, whose callers promise that one thread at a time does
-// so for one context, each ordered after the last; `Baton` is Sync itself.
+// SAFETY: `sp` is accessed by what runs in the context, or by who has it suspended: callers promise that
+// one thread at a time does so for one context, each ordered after the last; `Baton` is Sync itself.
 unsafe impl Sync for Context {}
 
 impl Context {
@@ -110,18 +112,41 @@ impl Context {
         unsafe { *self.sp.get() = sp };
     }
 
-    /// Where it goes on; `None` in thread mode.
+    /// Where it goes on; in thread mode, where its thread stands.
     ///
     /// # Safety
     ///
     /// The context is suspended and the caller's, and has run before.
     pub(crate) unsafe fn suspended_at(&self) -> Option<Registers> {
+        // SAFETY: the caller's promise.
+        let sp = unsafe { *self.sp.get() };
         #[cfg(own_tls)]
         if self.tp != 0 {
-            // SAFETY: the caller's promise.
-            return Some(unsafe { arch::suspended_at(*self.sp.get()) });
+            // SAFETY: as above.
+            return Some(unsafe { arch::suspended_at(sp) });
         }
-        None
+        // SAFETY: null, or what `standing_at` borrows until the thread goes on.
+        unsafe { ptr::with_exposed_provenance::<Registers>(sp).as_ref().copied() }
+    }
+
+    /// Thread mode: whoever looks at the context during `wait` finds it at `place`. The outermost of several
+    /// counts.
+    ///
+    /// # Safety
+    ///
+    /// The context is the running thread's, before and after `wait`.
+    #[inline(always)]
+    pub(crate) unsafe fn standing_at(&self, place: &Registers, wait: impl FnOnce()) {
+        let sp = self.sp.get();
+        // SAFETY: the caller's promise.
+        let before = unsafe { *sp };
+        if before == 0 {
+            // SAFETY: as above.
+            unsafe { *sp = ptr::from_ref(place).expose_provenance() };
+        }
+        wait();
+        // SAFETY: as above.
+        unsafe { *sp = before };
     }
 
     /// Asks memory for the innermost frames, all at once.
@@ -193,6 +218,12 @@ pub unsafe fn switch(from: &Context, to: &Context) {
         // promise says that its stack pointer is complete and that nobody else uses it.
         return unsafe { arch::switch(from.sp.get(), *to.sp.get(), to.tp) };
     }
-    to.post();
-    from.wait();
+    let here = Registers::here();
+    // SAFETY: the context of what runs now, on this thread.
+    unsafe {
+        from.standing_at(&here, || {
+            to.post();
+            from.wait();
+        });
+    }
 }

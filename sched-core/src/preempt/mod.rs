@@ -39,6 +39,7 @@
 //! | `signal` | all statics; installing handlers, and the handlers' way to their predecessors |
 //! | `urgent` | the handler of SIGURG: the rules above, and the wait in the handler |
 //! | `probe` | the handler copies the goroutine's stack for a backtrace |
+//! | `registers`, `copy` | where code is; copying the stack of code that stands still |
 //! | `inject` | the frame and the trampoline |
 //! | `xsave` | which register state there is, and how long |
 //! | `fault` | SIGSEGV and SIGBUS: a goroutine's stack overflow gets a name |
@@ -58,10 +59,12 @@
 //! Go's `preempt.go` and `asyncPreempt`, which injects at safe points only; here every point is one,
 //! as nothing scans stacks.
 
+mod copy;
 mod fault;
 #[cfg(injection)]
 mod inject;
 mod probe;
+mod registers;
 mod report;
 #[cfg(own_tls)]
 mod setxid;
@@ -73,8 +76,9 @@ mod xsave;
 
 use core::ops::Range;
 
-pub use probe::Registers;
-pub(crate) use probe::{Probe, copy};
+pub(crate) use copy::copy;
+pub(crate) use probe::Probe;
+pub use registers::Registers;
 pub use report::Stderr;
 pub use signal::install;
 pub use thread::{AltStack, MThread, StatFile, cpu_time};
@@ -98,8 +102,8 @@ pub struct Glue {
     /// entry would: the P may have been taken before the handler came in.
     pub yield_now: unsafe extern "C" fn(),
     /// As `yield_now`, but called in the handler, and returns there: the thread waits meanwhile. In
-    /// thread mode, and where the goroutine cannot be moved.
-    pub yield_here: unsafe extern "C" fn(),
+    /// thread mode, and where the goroutine cannot be moved. With what the signal has interrupted.
+    pub yield_here: unsafe fn(at: Registers),
     /// Says on stderr which goroutine has overflowed its stack. The process aborts after it.
     pub overflow: unsafe fn(g: *mut ()),
 }

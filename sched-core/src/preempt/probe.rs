@@ -23,7 +23,7 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::MThread;
+use super::{MThread, Registers, copy};
 use crate::context::ThreadId;
 
 /// How long a thread may take to answer.
@@ -32,17 +32,6 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const OPEN: u32 = 0;
 const COPIED: u32 = 1;
 const NOTHING: u32 = 2;
-
-/// Where code was stopped: instruction, stack and frame pointer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Registers {
-    /// The instruction that would come next.
-    pub ip: usize,
-    /// The lowest byte of the stack in use.
-    pub sp: usize,
-    /// The frame pointer, for code that keeps one.
-    pub fp: usize,
-}
 
 /// Room for a copy of a stack, and what was found.
 #[derive(Debug)]
@@ -61,21 +50,6 @@ struct Found {
 
 // SAFETY: `found` is the handler's from its swap to the verdict, and the asker's before and after.
 unsafe impl Sync for Probe {}
-
-/// The part of a stack that is copied: from the stack pointer up, as far as there is room.
-///
-/// # Safety
-///
-/// The stack's bytes from `sp` to its end are readable, and nobody writes to them meanwhile.
-pub(crate) unsafe fn copy(stack: &Range<usize>, sp: usize, into: &mut Vec<u8>) {
-    into.clear();
-    let length = (stack.end - sp).min(into.capacity());
-    // SAFETY: the caller's promise; there is room for so many.
-    unsafe {
-        core::ptr::copy_nonoverlapping(sp as *const u8, into.as_mut_ptr(), length);
-        into.set_len(length);
-    }
-}
 
 impl Probe {
     /// Copies up to so many bytes.

@@ -129,24 +129,9 @@ unsafe fn show(words: &Words, glue: &Glue, thread: &MThread, context: *mut c_voi
     // SAFETY: `install`'s caller; `g` runs here.
     let stack = (!g.is_null()).then(|| unsafe { (glue.stack)(g) }.bounds);
     // SAFETY: the kernel's record of what was interrupted.
-    let registers = unsafe { interrupted_at(&*context.cast::<libc::ucontext_t>()) };
+    let registers = Registers::interrupted(unsafe { &*context.cast::<libc::ucontext_t>() });
     probe.answer(g, stack, registers);
     true
-}
-
-/// Where the interrupted code was.
-#[cfg(target_arch = "x86_64")]
-fn interrupted_at(context: &libc::ucontext_t) -> Registers {
-    let register = |number: c_int| context.uc_mcontext.gregs[number as usize] as usize;
-    let (ip, sp) = (register(libc::REG_RIP), register(libc::REG_RSP));
-    Registers { ip, sp, fp: register(libc::REG_RBP) }
-}
-
-/// Where the interrupted code was.
-#[cfg(target_arch = "aarch64")]
-fn interrupted_at(context: &libc::ucontext_t) -> Registers {
-    let machine = &context.uc_mcontext;
-    Registers { ip: machine.pc as usize, sp: machine.sp as usize, fp: machine.regs[29] as usize }
 }
 
 /// The thread waits here until its goroutine has its turn.
@@ -170,7 +155,7 @@ unsafe fn yield_in_handler(
         let mut mask = context.uc_sigmask;
         libc::sigaddset(&mut mask, libc::SIGURG);
         libc::pthread_sigmask(libc::SIG_SETMASK, &mask, core::ptr::null_mut());
-        (glue.yield_here)();
+        (glue.yield_here)(Registers::interrupted(context));
         *libc::__errno_location() = errno;
     }
     words.entry.leave();

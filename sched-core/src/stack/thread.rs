@@ -143,6 +143,9 @@ unsafe fn last_act(record: *mut ()) {
     let Some(errand) = record.errand() else { return };
     // SAFETY: `arm`'s caller. `body` has returned, or this would not be the thread's end.
     let next = unsafe { (errand.finish)(errand.argument) };
+    // Relaxed: for this thread's own handlers. A late signal finds no goroutine, whose record and slot are
+    // others' as soon as the next one runs.
+    words().g.store(null_mut(), Ordering::Relaxed);
     record.context.forget_thread();
     // SAFETY: `finish` promises a context. The record is not touched after the post: the slot may be
     // given back.

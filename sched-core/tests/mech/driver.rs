@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use sched_core::context::{Context, ThreadId, switch};
 use sched_core::entry::Fence;
-use sched_core::preempt::{Glue, MThread, Stack, Stderr, install};
+use sched_core::preempt::{Glue, MThread, Registers, Stack, Stderr, install};
 use sched_core::stack::{Slot, Slots, SlotsConfig};
 use sched_core::tls::{Mode, Surplus, probe, with_words};
 
@@ -224,7 +224,7 @@ const GLUE: Glue = Glue {
         Stack { bounds: shared.stack.clone(), movable: true }
     },
     yield_now: preempted,
-    yield_here: preempted,
+    yield_here: preempted_here,
     overflow: |g| {
         // SAFETY: as above.
         let shared = unsafe { &*g.cast::<Shared>() };
@@ -296,6 +296,12 @@ unsafe extern "C" fn preempted() {
     }
     // SAFETY: called by the mechanism, on a goroutine, inside.
     unsafe { go_home() };
+}
+
+/// The same in the handler. Nobody asks for a backtrace here.
+unsafe fn preempted_here(_: Registers) {
+    // SAFETY: as of `preempted`.
+    unsafe { preempted() };
 }
 
 /// Switches to the thread that runs the goroutine.
