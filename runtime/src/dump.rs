@@ -3,8 +3,7 @@
 //! The scheduler gives a copy of each stack ([`Scheduler::stacks`]); here they are unwound and their
 //! functions named, when nobody waits any more. Unwinding goes by the tables that every program carries
 //! for its panics (`.eh_frame`), which also know the switch and the injected call, so the frames of a
-//! parked goroutine and of one that was preempted reach back to its beginning. (Not if it was preempted at
-//! the first instruction of a function: framehop looks that up one byte lower, as a return address, and stops.)
+//! parked goroutine and of one that was preempted reach back to its beginning.
 //! The tables are copied once per dump: a library may be unloaded meanwhile.
 //!
 //! Tables and stacks are read by framehop, names and lines by backtrace; both are what profilers use.
@@ -69,7 +68,8 @@ fn user_frames(addresses: Vec<usize>) -> Vec<Frame> {
 /// The function at `address` and those that were inlined there, innermost first.
 fn functions_at(address: usize) -> Vec<Frame> {
     let mut found = Vec::new();
-    backtrace::resolve(address as *mut c_void, |symbol| {
+    // As the address after a call: it looks one byte lower.
+    backtrace::resolve((address + 1) as *mut c_void, |symbol| {
         let function = symbol.name().map(|name| format!("{name:#}"));
         let place = symbol.filename().map(|file| {
             let line = symbol.lineno().unwrap_or(0);
@@ -112,8 +112,9 @@ mod unwind {
     use std::ops::Range;
 
     use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
-    use framehop::{ExplicitModuleSectionInfo, Module, Unwinder as _};
+    use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder as _};
     use sched_core::StackCopy;
+    use sched_core::preempt::is_injected;
 
     /// More than a stack of 64 KiB can hold.
     const MOST_FRAMES: usize = 4096;
@@ -149,10 +150,19 @@ mod unwind {
                 let word = copy.bytes.get(offset..offset + size_of::<u64>()).ok_or(())?;
                 word.try_into().map(u64::from_ne_bytes).map_err(drop)
             };
-            let registers = UnwindRegsX86_64::new(at.ip as u64, at.sp as u64, at.fp as u64);
-            let mut frames =
-                self.unwinder.iter_frames(at.ip as u64, registers, &mut self.cache, &mut read);
-            std::iter::from_fn(|| frames.next().ok().flatten())
+            let mut registers = UnwindRegsX86_64::new(at.ip as u64, at.sp as u64, at.fp as u64);
+            let (unwinder, cache) = (&self.unwinder, &mut self.cache);
+            let caller = |frame: &FrameAddress| {
+                let caller =
+                    unwinder.unwind_frame(*frame, &mut registers, cache, &mut read).ok()??;
+                // Who was made to call did not: where it was is no return address.
+                match is_injected(frame.address() as usize) {
+                    true => Some(FrameAddress::from_instruction_pointer(caller)),
+                    false => FrameAddress::from_return_address(caller),
+                }
+            };
+            let innermost = FrameAddress::from_instruction_pointer(at.ip as u64);
+            std::iter::successors(Some(innermost), caller)
                 .map(|frame| frame.address_for_lookup() as usize)
                 .take(MOST_FRAMES)
                 .collect()

@@ -145,6 +145,45 @@ fn a_goroutine_that_was_preempted_shows_where() {
     one_of_two_shows("computes_here", computes_here);
 }
 
+/// Copies `count` bytes by its first instruction, which goes on after an interruption.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+unsafe extern "C" fn copies_at_once(to: *mut u8, from: *const u8, _: usize, count: usize) {
+    core::arch::naked_asm!(".cfi_startproc", "rep movsb", "ret", ".cfi_endproc");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+fn copies_here(stop: &AtomicBool) -> u64 {
+    let (from, mut to) = (vec![1; 1 << 20], vec![0; 1 << 20]);
+    while !stop.load(Ordering::Relaxed) {
+        // SAFETY: both are so long.
+        unsafe { copies_at_once(to.as_mut_ptr(), from.as_ptr(), 0, to.len()) };
+    }
+    std::hint::black_box(to[0].into())
+}
+
+/// The address at which it was interrupted is that of a function, and none of a call's return.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_goroutine_that_was_preempted_at_a_functions_beginning_shows_its_calls() {
+    in_both_modes(1, |rt| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let go = |stop: Arc<AtomicBool>| rt.go(move || copies_here(&stop));
+        let both = [go(Arc::clone(&stop)), go(Arc::clone(&stop))];
+        let mut seen = 0;
+        while seen < 20 {
+            let functions = functions(rt, |status| status == Status::Runnable);
+            if count(&functions, "copies_at_once") == 1 {
+                assert_eq!(count(&functions, "copies_here"), 1, "{functions:#?}");
+                seen += 1;
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        both.into_iter().for_each(|one| assert_eq!(one.join().unwrap(), 1));
+    });
+}
+
 /// Whoever takes a goroutine from its queue while it is looked at waits, and finds its stack as it was.
 #[test]
 fn dumps_disturb_nobody_who_gives_way() {

@@ -57,9 +57,7 @@ impl<'a> Interrupted<'a> {
     pub(super) fn is_saveable(&self) -> bool {
         // SAFETY: the kernel's own record.
         let used = unsafe { in_use(self.0.uc_mcontext.fpregs) };
-        // SAFETY: no preconditions: it returns two addresses.
-        let Trampoline { start, end } = unsafe { trampoline() };
-        XSAVE.covers(used) && !(start..end).contains(&self.register(libc::REG_RIP))
+        XSAVE.covers(used) && !is_injected(self.register(libc::REG_RIP))
     }
 
     /// Makes the code call the trampoline as soon as the handler returns.
@@ -76,6 +74,22 @@ impl<'a> Interrupted<'a> {
         // SAFETY: no preconditions.
         registers[libc::REG_RIP as usize] = unsafe { trampoline() }.start as i64;
     }
+}
+
+/// Whether this is code of the injected call.
+///
+/// What is called by it was not called by the code around it: the address to which *it* returns is that of an
+/// instruction that was interrupted, perhaps a function's first. An unwinder that takes it for a return address
+/// looks for the function one byte too low.
+///
+/// ```
+/// let function: fn() = std::thread::yield_now;
+/// assert!(!sched_core::preempt::is_injected(function as usize));
+/// ```
+pub fn is_injected(address: usize) -> bool {
+    // SAFETY: no preconditions: it returns two addresses.
+    let Trampoline { start, end } = unsafe { trampoline() };
+    (start..end).contains(&address)
 }
 
 /// Where the trampoline's code is.

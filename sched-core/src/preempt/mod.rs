@@ -77,11 +77,19 @@ mod xsave;
 use core::ops::Range;
 
 pub(crate) use copy::copy;
+#[cfg(injection)]
+pub use inject::is_injected;
 pub(crate) use probe::Probe;
 pub use registers::Registers;
 pub use report::Stderr;
 pub use signal::install;
 pub use thread::{AltStack, MThread, StatFile, cpu_time};
+
+/// Whether this is code of the injected call: where nothing is injected, none is.
+#[cfg(not(injection))]
+pub fn is_injected(_: usize) -> bool {
+    false
+}
 
 /// Stack that must be left for an injected call: the saved state and the scheduler's yield.
 pub const ROOM: usize = 16 * 1024;
