@@ -87,7 +87,7 @@
 //! | S1 | each goroutine is taken once, by owner or thief, over laps of the ring | `sched_queue` (`each_goroutine…`, `a_slow_thief…`, both of the deque) | `claim_without_cas`, `head_relaxed`, `tail_relaxed`, `slot_after_tail`, `deque_*` |
 //! | S2 | half of a full ring moves beside a thief | `sched_queue` (`overflow_and_theft…`) | `half_without_cas` |
 //! | | GOMAXPROCS shrinks against a theft: what lay on the P that goes runs once | `sched_resize` | `evicted_without_a_claim` |
-//! | S3 | runnext has one taker | `sched_queue` (`runnext…`) | `push_next_load_store`, `runnext_load_store` |
+//! | S3 | runnext has one taker, who sees what he took | `sched_queue` (`runnext…`) | `push_next_load_store`, `push_next_relaxed`, `runnext_load_store` |
 //! | S4 | a queue with one in it is not empty | `sched_queue` (`a_queue_with_one…`) | `empty_reads_tail_once` |
 //! | S5 | nothing lies in a queue while all sleep, also while the policy or the number of Ps changes | `sched_idle` (`the_last_spinner…`, `two_submitters…`, `a_retired_spinner…`), `sched_swap` (`the_last_look…`), `sched_resize` | `no_push_fence`, `no_sleep_fence`, `retire_after_the_last_look`, `surplus_*`; `in_office_before_leaving` |
 //! | S6 | also without an idle P at the submission | `sched_idle` (`a_proc_given_up…`, `a_submitter_may…`, `a_retired_proc…`) | `need_ignored`, `retire_keeps_need`, `surplus_clears_need` |

@@ -137,6 +137,25 @@ fn runnext_has_one_taker() {
     });
 }
 
+/// S3: the owner fills an empty runnext beside a thief, who sees what lies there.
+#[test]
+fn runnext_is_filled_with_its_content() {
+    model("runnext_is_filled_with_its_content", 3, || {
+        let queue = Arc::new(Queue::new());
+        let thief = {
+            let queue = queue.clone();
+            thread::spawn(move || steal_all(&queue, Next::Take { patience: 0 }))
+        };
+        let task = Ref::new();
+        // SAFETY: this thread alone is the owner.
+        let owner = unsafe { queue.owner() };
+        owner.push_next(task, &Nowhere);
+        owner.pop().into_iter().for_each(|(task, _)| task.run());
+        thief.join().unwrap();
+        end_all(&[task]);
+    });
+}
+
 /// S4: while the owner moves one from runnext to the tail, the queue is never seen empty.
 #[test]
 fn a_queue_with_one_in_it_is_not_empty() {

@@ -107,21 +107,41 @@ pub(crate) fn yield_to_holders() {
 
 /// Leaves a permit for `task`, and queues it if it was parked.
 pub(crate) fn unpark(task: &TaskRef) {
-    if task.state.unpark() == Unpark::Schedule {
-        // SAFETY: the state says that the goroutine is parked and that nobody else schedules it.
-        ready(unsafe { Run::from_raw(NonNull::from(&**task)) });
+    awaken(task).into_iter().for_each(ready);
+}
+
+/// Calls `end`, by which a wait of `task` is over, and unparks it; see [`Caller`](crate::park::Caller).
+///
+/// # Safety
+///
+/// The goroutine does not end before `end` is called.
+#[inline]
+pub(crate) unsafe fn release(task: NonNull<Task>, end: impl FnOnce()) {
+    // SAFETY: the caller's claim, until `end`; and for as long as its scheduler lives the record is one.
+    let record = unsafe { task.as_ref() };
+    let entered = enter();
+    match entered.machine().filter(|m| m.serves(record.shared())) {
+        Some(m) => {
+            end();
+            if let Some(run) = awaken(record) {
+                m.shared().put(m.held(), run, Cause::Unparked);
+                m.shared().notify();
+            }
+        }
+        None => {
+            let counted = TaskRef::of(record);
+            end();
+            unpark(&counted);
+        }
     }
 }
 
-/// As [`unpark`], from the timer thread, which then sees to it that those it has woken need not wait for a
-/// slice to end.
-pub(crate) fn unpark_due(task: &TaskRef) {
-    if task.state.unpark() == Unpark::Schedule {
-        let _entered = enter();
-        // SAFETY: the state says that the goroutine is parked and that nobody else schedules it.
-        let run = unsafe { Run::from_raw(NonNull::from(&**task)) };
-        task.shared().put(None, run, Cause::Woken);
-    }
+/// Leaves a permit for `task`. If it was parked it is the caller's, who queues it.
+#[inline]
+pub(crate) fn awaken(task: &Task) -> Option<Run> {
+    // SAFETY: the state says that the goroutine is parked and that nobody else schedules it.
+    let run = || unsafe { Run::from_raw(NonNull::from(task)) };
+    (task.state.unpark() == Unpark::Schedule).then(run)
 }
 
 /// Queues a goroutine that was unparked.

@@ -34,7 +34,8 @@
 //!
 //! A goroutine parks by switching away; what publishes it as parked runs after the switch
 //! (`worker`). A thread parks on a futex word of its own (`park/thread.rs`). A `Waiter` can be made
-//! into a `Waker` and back (`park/waker.rs`).
+//! into a `Waker` and back (`park/waker.rs`). Who waits for something on its own stack can do without a
+//! counted name (`park/caller.rs`).
 //!
 //! # Rejected
 //!
@@ -43,14 +44,19 @@
 
 pub use crate::reason::WaitReason;
 
+mod caller;
 mod thread;
 mod waker;
 
 use core::{fmt, time::Duration};
 use std::time::Instant;
 
-use crate::{future::waker::FutureRef, goroutine, shared::Shared, sync::now, task::TaskRef};
+use crate::{
+    entry::enter, future::waker::FutureRef, goroutine, policy::Cause, shared::Shared, sync::now,
+    task::TaskRef,
+};
 
+pub use caller::{Caller, caller};
 pub(crate) use thread::{AllParkers, FreeParkers, Sleepers, ThreadRef};
 
 /// How [`park_until`] ended.
@@ -136,7 +142,9 @@ impl Waiter {
     pub(crate) fn unpark_due(&self, shared: &Shared) {
         match &self.0 {
             Who::Goroutine(task) if core::ptr::eq(task.shared(), shared) => {
-                goroutine::unpark_due(task);
+                let _entered = enter();
+                let put = |run| shared.put(None, run, Cause::Woken);
+                goroutine::awaken(task).into_iter().for_each(put);
             }
             Who::Future(future) if core::ptr::eq(&**future.header().shared(), shared) => {
                 future.wake_due();

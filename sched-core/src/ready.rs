@@ -12,7 +12,7 @@ use crate::{
         board::{Installed, Place},
     },
     proc::Held,
-    queue::local::Slice,
+    queue::{list::List, local::Slice},
     shared::Shared,
     sync::Ordering,
     task::runnable::Runnable,
@@ -51,6 +51,14 @@ impl Shared {
         let queues = self.queues.visit();
         // SAFETY: no P is named.
         unsafe { queues.put(None, || self.moment(None), run, ready) };
+    }
+
+    /// Queues all of `list`, of which none holds anything, in one step. The caller sees to it that somebody
+    /// [looks for them](Shared::notify).
+    pub(crate) fn put_all(&self, list: List<Runnable>, cause: Cause) {
+        if !list.is_empty() {
+            self.queues.visit().board().put_all(&self.moment(None), list, cause);
+        }
     }
 
     /// Queues a goroutine that shall not wait for a slice to end.

@@ -26,7 +26,7 @@ use crate::{
     park::{self, Waiter},
     shared::Shared,
     sync::{AtomicUsize, Ordering, now},
-    task::TaskRef,
+    task::{Run, TaskRef},
     timer::Timed,
 };
 
@@ -50,11 +50,15 @@ impl Timed for Sleeper {
 }
 
 impl Sleeper {
-    /// Its time has come. On the timer thread, outside the runtime; it settles afterwards.
-    pub(crate) fn wake(self, shared: &Shared) {
+    /// Its time has come. On the timer thread, outside the runtime; it settles afterwards, and queues what this
+    /// gives.
+    pub(crate) fn wake(self, shared: &Shared) -> Option<Run> {
         match self {
-            Sleeper::Goroutine(task) => goroutine::unpark_due(&task),
-            Sleeper::Future(alarm) => alarm.ring(shared),
+            Sleeper::Goroutine(task) => goroutine::awaken(&task),
+            Sleeper::Future(alarm) => {
+                alarm.ring(shared);
+                None
+            }
         }
     }
 }

@@ -23,6 +23,7 @@
 //! of them. Where a P could
 //! not be had at once, the timer thread itself is to look again a little later.
 
+use core::cell::Cell;
 use std::thread;
 
 use crate::{
@@ -30,16 +31,21 @@ use crate::{
     entry::enter,
     error::Error,
     handoff,
+    policy::Cause,
+    queue::list::List,
     service::NoUnwind,
     shared::Shared,
     sleep::Sleeper,
     sync::now,
-    task::TaskRef,
+    task::{TaskRef, runnable::Runnable},
     timer::Storage,
 };
 
 /// Room for so many sleepers at first.
 const ROOM: usize = 64;
+
+/// Goroutines whose time has come, on their way into the queue, by batches.
+type Woken = Cell<List<Runnable>>;
 
 /// The deadlines of one scheduler.
 #[derive(Debug)]
@@ -58,7 +64,9 @@ impl Timers {
         let run = move || {
             let _whole = NoUnwind("the timer thread");
             shared.adopt_thread();
-            shared.timers.driver.run(now, |due| ring(due, &shared), || settle(&shared));
+            let woken = Cell::new(List::new());
+            let fire = |due| ring(due, &shared, &woken);
+            shared.timers.driver.run(now, fire, || settle(&shared, &woken));
         };
         thread::Builder::new().name("sched-timer".into()).spawn(run).map_err(Error::Threads)
     }
@@ -116,17 +124,26 @@ impl Timers {
     }
 }
 
-/// What the timer thread does when it has woken some: sees to it that they run.
-fn settle(shared: &Shared) {
+/// What the timer thread does when it has woken some: queues them, and sees to it that they run.
+fn settle(shared: &Shared, woken: &Woken) {
     let _entered = enter();
+    shared.put_all(woken.take(), Cause::Woken);
     shared.notify();
     handoff::make_room(shared);
 }
 
 /// What the timer thread does when something is due.
-fn ring(due: Due<Sleeper>, shared: &Shared) {
+fn ring(due: Due<Sleeper>, shared: &Shared, woken: &Woken) {
     match due {
-        Due::Item(sleeper) => sleeper.wake(shared),
+        Due::Item(sleeper) => sleeper.wake(shared).into_iter().for_each(|run| {
+            let _entered = enter();
+            if run.task().is_holder() {
+                return shared.put(None, run, Cause::Woken);
+            }
+            let mut batch = woken.take();
+            batch.push(run.into());
+            woken.set(batch);
+        }),
         Due::Look => {
             let _entered = enter();
             handoff::make_room(shared);

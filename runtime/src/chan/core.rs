@@ -76,11 +76,22 @@ pub(super) enum Step {
 /// Where a waiter's ticket and node lie, once it has to wait: on its own stack, or in its future.
 #[derive(Debug, Default)]
 pub(super) struct Place {
+    /// Whoever waits here never gives up.
+    for_ever: bool,
     ticket: OnceCell<Ticket>,
     node: OnceCell<Node>,
 }
 
 impl Place {
+    fn of(patience: Patience) -> Self {
+        Place { for_ever: matches!(patience, Patience::Forever), ..Place::default() }
+    }
+
+    /// As [`prepare`](Self::prepare), with a ticket for the goroutine or thread that calls.
+    fn prepare_own(&self, slot: *mut ()) -> &Node {
+        self.prepare(slot, if self.for_ever { Ticket::sole } else { Ticket::new })
+    }
+
     fn is_prepared(&self) -> bool {
         self.node.get().is_some()
     }
@@ -301,7 +312,7 @@ impl<T> Chan<T> {
             // Whoever holds a P is a goroutine, whose record is there: nothing is allocated.
             (Look::Wait, Some(place)) if inside.proc_index().is_some() || place.is_prepared() => {
                 // SAFETY: the lock is held; the place stays, says the caller.
-                unsafe { state.list(side).push_back(place.prepare(slot.cast(), Ticket::new)) };
+                unsafe { state.list(side).push_back(place.prepare_own(slot.cast())) };
                 Step::Queued
             }
             (Look::Wait, _) => Step::Busy,
@@ -314,7 +325,7 @@ impl<T> Chan<T> {
     ///
     /// As [`State::send`] or [`State::recv`], by `side`. On success the value has moved.
     unsafe fn transfer(&self, side: Side, slot: *mut T, patience: Patience) -> Result<(), Failure> {
-        let place = Place::default();
+        let place = Place::of(patience);
         let waits = !matches!(patience, Patience::None);
         loop {
             // SAFETY: the slot is as the caller promises. The place stays on this frame until the
@@ -325,7 +336,7 @@ impl<T> Chan<T> {
                 Step::Busy if !waits => return Err(Failure::Busy),
                 // A plain thread: its record may have to be allocated, so not under the lock.
                 Step::Busy => {
-                    place.prepare(slot.cast(), Ticket::new);
+                    place.prepare_own(slot.cast());
                 }
                 Step::Queued => return self.await_turn(side, &place, patience),
             }

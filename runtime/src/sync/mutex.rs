@@ -212,7 +212,7 @@ impl<T: ?Sized> Mutex<T> {
         let mut since = now();
         let mut woken = false;
         loop {
-            let ticket = Ticket::new();
+            let ticket = Ticket::sole();
             let node = Node::new(&ticket, 0, (&raw mut since).cast());
             if self.enqueue(&node, woken) {
                 return;

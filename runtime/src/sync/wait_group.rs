@@ -123,7 +123,7 @@ impl WaitGroup {
         if self.count() == 0 {
             return;
         }
-        let ticket = Ticket::new();
+        let ticket = Ticket::sole();
         let node = Node::new(&ticket, 0, std::ptr::null_mut());
         // SAFETY: ticket and node stay on this frame until the ticket is done.
         if unsafe { self.enqueue(&node) } {

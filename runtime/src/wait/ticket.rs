@@ -4,20 +4,26 @@
 //!            claim (server)                  finish (server)
 //!   OPEN ───────────────────────► TAKEN ───────────────────────► DONE{case, ok}
 //!     └── claim (owner, deadline) ─► TAKEN, and nobody will finish it: withdrawn
+//!
+//!   SOLE ──────────────────────────────────────────────────────► DONE{case, ok}
 //! ```
 //!
-//! The word is 0 when open, 1 when taken, and `2 + 2·case + ok` when done: `case` tells a `select!`
-//! which of its cases won, `ok` tells success from "the channel was closed".
+//! The word is 0 when open, 1 when taken, 2 when sole, and `3 + 2·case + ok` when done: `case` tells a
+//! `select!` which of its cases won, `ok` tells success from "the channel was closed".
+//!
+//! A *sole* ticket has one node, and its owner never gives up. Whoever finds the node under its list's lock
+//! takes it out, so nobody else can claim the ticket, and the claim need not be written down.
 
 use std::task::Waker;
 use std::time::Instant;
 
-use sched_core::park::{self, WaitReason, Waiter, Woken};
+use sched_core::park::{self, Caller, WaitReason, Waiter, Woken};
 use sched_core::sync::{AtomicUsize, Ordering, UnsafeCell};
 
 const OPEN: usize = 0;
 const TAKEN: usize = 1;
-const DONE: usize = 2;
+const SOLE: usize = 2;
+const DONE: usize = 3;
 
 /// How an act of waiting ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +51,16 @@ impl Outcome {
 pub(crate) struct Ticket {
     /// Written by whoever wins the claim, then by the one that finishes; read by the owner.
     state: AtomicUsize,
-    /// Written by the owner in `new`; taken by the server between TAKEN and DONE. A goroutine's or a
-    /// thread's is a [`Waiter`] in the form of a waker.
-    waker: UnsafeCell<Option<Waker>>,
+    /// Whom to wake. Written by the owner at first; taken by the server after its claim.
+    whom: UnsafeCell<Option<Whom>>,
+}
+
+#[derive(Debug)]
+enum Whom {
+    /// The goroutine or thread on whose stack the ticket lies.
+    Owner(Caller),
+    /// Of a future.
+    Waker(Waker),
 }
 
 /// What [`Ticket::renew`] says.
@@ -63,12 +76,21 @@ pub(crate) enum Renewed {
 impl Ticket {
     /// A ticket for the goroutine or thread that calls.
     pub(crate) fn new() -> Self {
-        Self::for_waker(park::current().into())
+        Self::with(OPEN, Whom::Owner(park::caller()))
+    }
+
+    /// As [`new`](Self::new), for a caller that waits with one node and without a deadline.
+    pub(crate) fn sole() -> Self {
+        Self::with(SOLE, Whom::Owner(park::caller()))
     }
 
     /// A ticket for whoever `waker` wakes.
     pub(crate) fn for_waker(waker: Waker) -> Self {
-        Ticket { state: AtomicUsize::new(OPEN), waker: UnsafeCell::new(Some(waker)) }
+        Self::with(OPEN, Whom::Waker(waker))
+    }
+
+    fn with(state: usize, whom: Whom) -> Self {
+        Ticket { state: AtomicUsize::new(state), whom: UnsafeCell::new(Some(whom)) }
     }
 
     /// Has `waker` woken in the place of the one before, which is then in its place.
@@ -81,17 +103,22 @@ impl Ticket {
         if self.state.load(Ordering::Relaxed) != OPEN {
             return Renewed::Decided;
         }
-        self.waker.with_mut(|place| {
+        self.whom.with_mut(|place| {
             // SAFETY: servers touch the place after a claim, which needs the lock that the caller holds.
-            if let Some(before) = unsafe { &mut *place } {
+            if let Some(Whom::Waker(before)) = unsafe { &mut *place } {
                 std::mem::swap(before, waker);
             }
         });
         Renewed::Waits
     }
 
-    /// Tries to become the one that decides. At most one call per ticket ever returns true.
+    /// Tries to become the one that decides. At most one call per ticket ever returns true; of a sole one,
+    /// for whoever takes its node out of the list.
     pub(crate) fn claim(&self) -> bool {
+        // Relaxed: a ticket is sole from its beginning to its end.
+        if self.state.load(Ordering::Relaxed) == SOLE {
+            return true;
+        }
         // Acquire: a server that lost to another one's finish, or a waiter that withdraws, must not
         // look at the slot before the decision. What the owner wrote before it appended the node
         // comes to the server through the list's lock, not through this word. Relaxed on failure:
@@ -109,19 +136,26 @@ impl Ticket {
     /// would have to stay valid until the return.
     #[must_use]
     pub(crate) unsafe fn finish(this: *const Ticket, outcome: Outcome) -> Option<Waker> {
-        // SAFETY: the ticket lives until the store below (invariant 2), and between TAKEN and DONE
-        // the winner of the claim, our caller, is the only one that touches `waker`.
-        let waker = unsafe { (*this).waker.with_mut(|place| (*place).take()) };
-        // Release: publishes the value in the slot; pairs with the Acquire load in `outcome`.
-        // SAFETY: as above; this is the last access.
-        unsafe { (*this).state.store(outcome.pack(), Ordering::Release) };
-        match Waiter::try_from(waker?) {
-            Ok(waiter) => {
-                waiter.unpark();
-                None
+        // SAFETY: the ticket lives until it is done (invariant 2), and until then the winner of the claim,
+        // our caller, is the only one that touches `whom`.
+        let whom = unsafe { (*this).whom.with_mut(|place| (*place).take()) };
+        let done = || {
+            // Release: publishes the value in the slot; pairs with the Acquire load in `outcome`.
+            // SAFETY: as above; this is the last access.
+            unsafe { (*this).state.store(outcome.pack(), Ordering::Release) }
+        };
+        match whom.expect("a ticket is finished once") {
+            // SAFETY: the owner waits until the ticket is done.
+            Whom::Owner(owner) => unsafe { owner.release(done) },
+            Whom::Waker(waker) => {
+                done();
+                match Waiter::try_from(waker) {
+                    Ok(waiter) => waiter.unpark(),
+                    Err(waker) => return Some(waker),
+                }
             }
-            Err(waker) => Some(waker),
         }
+        None
     }
 
     /// The outcome, if there is one yet.
@@ -144,6 +178,8 @@ impl Ticket {
     /// Parks until the ticket is finished or `deadline` has passed. `None` means withdrawn: the
     /// owner won its own ticket, and has to take its nodes out of their lists.
     pub(crate) fn wait_until(&self, reason: WaitReason, deadline: Instant) -> Option<Outcome> {
+        // Relaxed: see `claim`.
+        debug_assert_ne!(self.state.load(Ordering::Relaxed), SOLE, "its owner never gives up");
         loop {
             if let Some(outcome) = self.outcome() {
                 return Some(outcome);
@@ -180,6 +216,17 @@ mod tests {
         let foreign = unsafe { Ticket::finish(&ticket, Outcome { case: 3, ok: true }) };
         assert!(foreign.is_none());
         assert_eq!(ticket.wait(WaitReason::Select), Outcome { case: 3, ok: true });
+    }
+
+    #[test]
+    fn a_sole_ticket_is_done_when_it_is_finished() {
+        let ticket = Ticket::sole();
+        assert!(ticket.claim());
+        assert_eq!(ticket.outcome(), None);
+        // SAFETY: the claim above was ours, and this is its only finish.
+        let foreign = unsafe { Ticket::finish(&ticket, Outcome { case: 0, ok: true }) };
+        assert!(foreign.is_none());
+        assert_eq!(ticket.wait(WaitReason::Receive), Outcome { case: 0, ok: true });
     }
 
     #[test]

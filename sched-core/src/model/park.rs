@@ -33,6 +33,27 @@ pub fn current() -> Waiter {
     OWN.with(Waiter::clone)
 }
 
+/// A thread of the model that is about to wait.
+#[derive(Debug)]
+pub struct Caller(Waiter);
+
+/// The calling thread.
+pub fn caller() -> Caller {
+    Caller(current())
+}
+
+impl Caller {
+    /// Calls `end`, and unparks who waits.
+    ///
+    /// # Safety
+    ///
+    /// As outside a model.
+    pub unsafe fn release(self, end: impl FnOnce()) {
+        end();
+        self.0.unpark();
+    }
+}
+
 /// Waits for a permit.
 pub fn park(_: WaitReason) {
     super::assert_outside();

@@ -62,7 +62,7 @@ impl FreeParkers {
 }
 
 /// A counted reference to a thread's record.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ThreadRef(pub(super) NonNull<ThreadParker>);
 
 // SAFETY: the record is made of atomics and lives while it is counted.

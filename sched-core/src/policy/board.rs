@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use crate::table::Table;
+use crate::{queue::list::List, table::Table};
 
-use super::{Gmp, GmpQueues, Item, Moment, Policy, Queues, Ready, Seat, Slice};
+use super::{Cause, Gmp, GmpQueues, Item, Moment, Policy, Queues, Ready, Seat, Slice};
 
 /// The queues of one policy: the shared part, and the parts of all Ps that were made.
 pub(crate) struct Board<Q: Queues<H>, H: Item> {
@@ -56,12 +56,13 @@ pub(crate) struct Place {
 ///
 /// Functions that take a place want that it is this board's and that the caller holds the P, for the
 /// length of the call, after its former holder.
-pub(crate) trait Play<H>: Send + Sync {
+pub(crate) trait Play<H: Item>: Send + Sync {
     /// Makes the part of the next P. One caller at a time. Allocates.
     fn add_proc(&self);
     /// Where the part of P `proc` is, which was made.
     fn place(&self, proc: usize) -> Place;
     unsafe fn put(&self, place: Option<Place>, moment: &Moment, item: H, ready: Ready);
+    fn put_all(&self, moment: &Moment, items: List<H>, cause: Cause);
     unsafe fn pick(&self, place: Place, moment: &Moment) -> Option<(H, Slice)>;
     unsafe fn steal(&self, place: Place, moment: &Moment, random: u32, last: bool) -> Option<H>;
     unsafe fn evict(&self, place: Place) -> Option<H>;
@@ -93,6 +94,10 @@ impl<Q: Queues<H>, H: Item> Play<H> for Board<Q, H> {
         // SAFETY: the caller's claim.
         let seat = place.map(|place| unsafe { self.seat(place) });
         self.queues.put(seat, moment, item, ready);
+    }
+
+    fn put_all(&self, moment: &Moment, items: List<H>, cause: Cause) {
+        self.queues.put_all(moment, items, cause);
     }
 
     #[inline]

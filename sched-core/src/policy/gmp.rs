@@ -28,6 +28,7 @@
 use crate::queue::{
     inject::Inject,
     lanes::{Lane, WOKEN_STREAK},
+    list::List,
     local::{CAPACITY, LocalQueue, Next, Owner, Slice},
 };
 use crate::sync::{AtomicU32, Ordering, scaled};
@@ -103,13 +104,7 @@ impl<H: Item> GmpQueues<H> {
     /// Queues what does not go into a ring.
     #[cold]
     fn put_global(&self, item: H, ready: Ready, moment: &Moment) {
-        let lane = match ready.cause {
-            Cause::Yielded | Cause::Preempted if ready.holds => Lane::Holder,
-            Cause::Unparked if ready.holds && moment.hurry => Lane::Holder,
-            Cause::Woken | Cause::Unparked => Lane::Woken,
-            Cause::Spawned | Cause::Yielded | Cause::Preempted | Cause::Moved => Lane::Plain,
-        };
-        self.global.push(item, lane);
+        self.global.push(item, lane(ready, moment));
     }
 
     fn pick_global(&self, owner: &Owner<'_, H>, moment: &Moment) -> Option<H> {
@@ -119,6 +114,16 @@ impl<H: Item> GmpQueues<H> {
             owner.push_back(other, &self.global);
         }
         Some(first)
+    }
+}
+
+/// Where in the global queue it goes.
+fn lane(ready: Ready, moment: &Moment) -> Lane {
+    match ready.cause {
+        Cause::Yielded | Cause::Preempted if ready.holds => Lane::Holder,
+        Cause::Unparked if ready.holds && moment.hurry => Lane::Holder,
+        Cause::Woken | Cause::Unparked => Lane::Woken,
+        Cause::Spawned | Cause::Yielded | Cause::Preempted | Cause::Moved => Lane::Plain,
     }
 }
 
@@ -142,6 +147,10 @@ impl<H: Item> Queues<H> for GmpQueues<H> {
             }
             _ => self.put_global(item, ready, moment),
         }
+    }
+
+    fn put_all(&self, moment: &Moment, items: List<H>, cause: Cause) {
+        self.global.append(items, lane(cause.into(), moment));
     }
 
     #[inline]

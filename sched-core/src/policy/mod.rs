@@ -49,7 +49,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::queue::list::Linked;
+use crate::queue::list::{Linked, List};
 use crate::sync::now;
 
 #[cfg(not(loom))]
@@ -209,6 +209,12 @@ pub trait Queues<H: Item>: Send + Sync + 'static {
     /// `item` became ready: puts it where it will be found. `seat` is the P of whoever made it ready,
     /// if they hold one.
     fn put(&self, seat: Option<Seat<'_, Self::Local>>, moment: &Moment, item: H, ready: Ready);
+
+    /// All of `items` became ready at once, where there is no P, and none holds anything: as [`put`](Self::put)
+    /// for each, in their order.
+    fn put_all(&self, moment: &Moment, items: List<H>, cause: Cause) {
+        items.for_each(|item| self.put(None, moment, item, cause.into()));
+    }
 
     /// What runs next on this P, without a look at what other Ps have, and whether it begins a slice.
     fn pick(&self, seat: Seat<'_, Self::Local>, moment: &Moment) -> Option<(H, Slice)>;

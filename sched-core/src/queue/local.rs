@@ -49,7 +49,7 @@
 //! | content of a slot and of the goroutine | `tail` Release (`put`) | `tail` Acquire (`grab`) |
 //! | a slot is free to be overwritten | `head` Release (`claim`) | `head` Acquire (`put`) |
 //! | tail not older than head | `head` Release (`claim`) | `head` Acquire (`grab`) |
-//! | content of runnext | swap, AcqRel | swap or compare-and-swap, AcqRel |
+//! | content of runnext | swap, AcqRel; into an empty one a store, Release | swap, AcqRel |
 //!
 //! A thief's slot reads cannot see a later lap: the owner overwrites slot *i* only after it has
 //! acquired a head beyond *i*, which is released after the reads of whoever moved it; and if that
@@ -330,8 +330,14 @@ impl<H: Handle> Owner<'_, H> {
         // Relaxed, both: a hint for thieves, and the owner is the only writer.
         let nexts = self.queue.nexts.load(Ordering::Relaxed);
         self.queue.nexts.store(nexts.wrapping_add(1), Ordering::Relaxed);
-        // AcqRel: Release: `item`'s content, for whoever takes it. Acquire: the content of the old.
-        let old = self.queue.runnext.swap(item.into_raw().as_ptr(), Ordering::AcqRel);
+        let item = item.into_raw().as_ptr();
+        // Relaxed: one that is empty stays so, as the owner alone fills it.
+        if self.queue.runnext.load(Ordering::Relaxed).is_null() {
+            // Release: `item`'s content, for whoever takes it.
+            return self.queue.runnext.store(item, Ordering::Release);
+        }
+        // AcqRel: Release: as above. Acquire: the content of the old.
+        let old = self.queue.runnext.swap(item, Ordering::AcqRel);
         if !old.is_null() {
             // SAFETY: a non-null pointer is swapped out of runnext by one taker only: us.
             self.push_back(unsafe { revive(old) }, overflow);

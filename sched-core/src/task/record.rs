@@ -435,9 +435,12 @@ impl Clone for TaskRef {
 
 impl Drop for TaskRef {
     fn drop(&mut self) {
+        // Acquire: the uses of all others happen before the recycling. The only name is ours, and nobody can
+        // make another: the count need not be written.
+        let only = self.references.load(Ordering::Acquire) == 1;
         // Release: our uses of the record happen before its recycling; pairs with the fence.
-        if self.references.fetch_sub(1, Ordering::Release) == 1 {
-            // Acquire: the uses of all others happen before, too.
+        if only || self.references.fetch_sub(1, Ordering::Release) == 1 {
+            // Acquire: as above.
             fence(Ordering::Acquire);
             // SAFETY: the last reference: the record is nobody's, and out until it is back.
             unsafe { registry::recycle(self.0) };

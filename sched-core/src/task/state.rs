@@ -235,10 +235,15 @@ impl State {
     /// The goroutine wants to park: takes the permit if there is one.
     #[inline]
     pub fn begin_park(&self) -> BeginPark {
-        // AcqRel: Acquire: what the unparker did before it left the permit.
-        let before = self.0.fetch_and(!PERMIT, Ordering::AcqRel);
+        // Relaxed: a permit that is missed here is found by the commit.
+        let before = self.0.load(Ordering::Relaxed);
         debug_assert_eq!(before & PHASE, RUNNING, "parks in {:?}", Bits(before));
-        if before & PERMIT != 0 { BeginPark::Ready } else { BeginPark::Park }
+        if before & PERMIT == 0 {
+            return BeginPark::Park;
+        }
+        // AcqRel: Acquire: what the unparker did before it left the permit.
+        self.0.fetch_and(!PERMIT, Ordering::AcqRel);
+        BeginPark::Ready
     }
 
     /// The M has switched away from it, so its context is saved: publishes it as parked.
@@ -389,6 +394,10 @@ impl State {
 
     /// The handle goes away without the result.
     pub fn drop_handle(&self) -> DropHandle {
+        if self.is_done() {
+            // Nobody looks at the word any more until the record's next birth.
+            return DropHandle::DropResult;
+        }
         // AcqRel: Acquire: the result that the caller may have to drop.
         let before = self.0.fetch_and(!INTEREST, Ordering::AcqRel);
         debug_assert_ne!(before & INTEREST, 0, "one handle");
