@@ -1,9 +1,11 @@
 //! What a hostile reader of `docs/soundness.md` tries at run time. Memory is poisoned and checkmark is
 //! on; whoever gets at a freed object fails.
 
+mod common;
+
+use common::checked;
 use gc_core::{
-    CleanupQueue, Gc, GcCell, GcMutex, GcOnce, GcRwLock, Heap, HeapError, Root, Tag, Trace, Weak,
-    space::blocks::Blocks, world::threads::Threads,
+    CleanupQueue, Gc, GcCell, GcMutex, GcOnce, GcRwLock, Heap, HeapError, Root, Trace, Weak,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,11 +15,6 @@ use std::{
     },
     thread,
 };
-
-fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
-    let heap = Heap::builder().checkmark(true);
-    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
-}
 
 /// A leaked guard, and everything that was under it, on another thread: nothing is freed any more.
 #[test]

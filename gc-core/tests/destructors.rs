@@ -1,16 +1,13 @@
 //! Destructors run once, outside sweep, and a panic in one is nobody else's.
 
-use gc_core::{GcCell, Heap, Tag, Trace, space::blocks::Blocks, world::threads::Threads};
+mod common;
+
+use common::checked;
+use gc_core::{GcCell, Heap, Trace};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
-
-/// A heap that marks twice in each cycle, compares, and poisons what is freed.
-fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
-    let heap = Heap::builder().checkmark(true);
-    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
-}
 
 #[derive(Debug)]
 struct Count(Arc<AtomicUsize>);

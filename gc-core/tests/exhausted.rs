@@ -1,12 +1,9 @@
 //! Out of memory at any allocation is a value, and leaves a usable heap.
 
-use gc_core::{GcCell, Heap, Slice, Tag, Trace, space::blocks::Blocks, world::threads::Threads};
+mod common;
 
-/// A heap that marks twice in each cycle, compares, and poisons what is freed.
-fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
-    let heap = Heap::builder().checkmark(true);
-    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
-}
+use common::checked;
+use gc_core::{GcCell, Heap, Slice, Trace, space::blocks::Blocks, world::threads::Threads};
 
 gc_core::tag! {
     struct Small;

@@ -1,19 +1,16 @@
 //! Random graphs: what a collection leaves is what a plain search from the roots reaches.
 
+mod common;
+
+use common::checked;
 use gc_core::policy::{Collection, WriteBarrier};
 use gc_core::world::threads::Threads;
-use gc_core::{Gc, GcCell, Guard, Heap, HeapError, Root, Tag, Trace, space::blocks::Blocks};
+use gc_core::{Gc, GcCell, Guard, Heap, HeapError, Root, Trace, space::blocks::Blocks};
 use proptest::prelude::*;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex},
 };
-
-/// A heap that marks twice in each cycle, compares, and poisons what is freed.
-fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
-    let heap = Heap::builder().checkmark(true);
-    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
-}
 
 gc_core::tag! {
     /// The heap of these tests.

@@ -1,7 +1,10 @@
 //! Locks in the heap: mutual exclusion for tasks, and no edge lost to the marker.
 
+mod common;
+
+use common::checked;
 use gc_core::{
-    Collector, Gc, GcMutex, GcOnce, GcRwLock, Heap, Root, Tag, Trace, pacer::Every,
+    Collector, Gc, GcMutex, GcOnce, GcRwLock, Heap, Root, Trace, pacer::Every,
     space::blocks::Blocks, world::threads::Threads,
 };
 use std::{
@@ -12,12 +15,6 @@ use std::{
     },
     thread,
 };
-
-/// A heap that marks twice in each cycle, compares, and poisons what is freed.
-fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
-    let heap = Heap::builder().checkmark(true);
-    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
-}
 
 #[test]
 fn a_mutex_has_one_holder_and_nobody_is_forgotten() {

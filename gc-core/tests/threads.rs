@@ -1,8 +1,11 @@
 //! Several threads change one graph while the collector runs: nobody ever sees a dead object, and
 //! in the end everything is gone.
 
+mod common;
+
+use common::checked;
 use gc_core::{
-    Collector, Gc, GcCell, Guard, Heap, Root, Slice, Tag, Trace,
+    Collector, Gc, GcCell, Guard, Heap, Root, Slice, Trace,
     pacer::Every,
     policy::{Collection, WriteBarrier},
     space::blocks::Blocks,
@@ -15,12 +18,6 @@ use std::{
     },
     thread,
 };
-
-/// A heap that marks twice in each cycle, compares, and poisons what is freed.
-fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
-    let heap = Heap::builder().checkmark(true);
-    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
-}
 
 /// Counts the living.
 #[derive(Debug)]

@@ -1,7 +1,10 @@
 //! Weak pointers and news of deaths: once dead, dead for everybody; never a word too early.
 
+mod common;
+
+use common::checked;
 use gc_core::{
-    CleanupQueue, Collector, GcCell, Heap, HeapError, Root, Slice, Tag, Trace, Weak, pacer::Every,
+    CleanupQueue, Collector, GcCell, Heap, HeapError, Root, Slice, Trace, Weak, pacer::Every,
     space::blocks::Blocks, world::threads::Threads,
 };
 use std::{
@@ -11,12 +14,6 @@ use std::{
     },
     thread,
 };
-
-/// A heap that marks twice in each cycle, compares, and poisons what is freed.
-fn checked<H: Tag<Space = Blocks, World = Threads>>() -> Heap<H> {
-    let heap = Heap::builder().checkmark(true);
-    heap.build(Blocks::poisoned(), Threads::new()).expect("a tag for each test")
-}
 
 #[test]
 fn a_weak_pointer_lies_in_the_heap_like_any_other() {

@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
         mpsc,
     },
-    thread,
+    thread::{self, Scope},
 };
 
 use alloc_core::global::heap;
@@ -50,6 +50,20 @@ fn install(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
     }
 }
 
+/// A thread that does `work`: whom signals are sent to.
+fn interrupted<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() + Send + 'scope,
+) -> libc::pthread_t {
+    let (to, from) = mpsc::channel();
+    scope.spawn(move || {
+        // SAFETY: the call has no preconditions.
+        to.send(unsafe { libc::pthread_self() }).unwrap();
+        work();
+    });
+    from.recv().unwrap()
+}
+
 #[test]
 fn handlers_that_interrupt_handlers_in_the_allocator_are_served() {
     alone("handlers::handlers_that_interrupt_handlers_in_the_allocator_are_served", || {
@@ -57,15 +71,8 @@ fn handlers_that_interrupt_handlers_in_the_allocator_are_served() {
         signals.into_iter().for_each(|signal| install(signal, allocate));
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            let (to, from) = mpsc::channel();
-            let done = &done;
-            scope.spawn(move || {
-                // SAFETY: the call has no preconditions.
-                to.send(unsafe { libc::pthread_self() }).unwrap();
-                churn_large(done);
-            });
-            scope.spawn(|| churn(done));
-            let target = from.recv().unwrap();
+            let target = interrupted(scope, || churn_large(&done));
+            scope.spawn(|| churn(&done));
             let enough = || {
                 SERVED.load(Ordering::Relaxed) >= 1_000
                     && EMERGENCIES.load(Ordering::Relaxed) >= 2_500
@@ -115,14 +122,7 @@ fn a_handler_that_interrupts_the_allocator_may_fork() {
         install(libc::SIGUSR1, fork_in_handler);
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            let (to, from) = mpsc::channel();
-            let done = &done;
-            scope.spawn(move || {
-                // SAFETY: the call has no preconditions.
-                to.send(unsafe { libc::pthread_self() }).unwrap();
-                churn_large(done);
-            });
-            let target = from.recv().unwrap();
+            let target = interrupted(scope, || churn_large(&done));
             while FORKS.load(Ordering::Relaxed) < 100 {
                 let before = FORKS.load(Ordering::Relaxed);
                 // SAFETY: the thread runs until `done`.
@@ -219,11 +219,7 @@ fn a_handler_that_interrupts_the_free_of_another_handlers_block_is_served() {
             install(libc::SIGUSR1, pass_blocks);
             let (done, freed) = (AtomicBool::new(false), AtomicUsize::new(0));
             thread::scope(|scope| {
-                let (to, from) = mpsc::channel();
-                let (done, freed) = (&done, &freed);
-                scope.spawn(move || {
-                    // SAFETY: the call has no preconditions.
-                    to.send(unsafe { libc::pthread_self() }).unwrap();
+                let target = interrupted(scope, || {
                     while !done.load(Ordering::Relaxed) {
                         // SAFETY: each block is freed once.
                         unsafe { std::alloc::dealloc(std::alloc::alloc(LOCKS), LOCKS) };
@@ -237,7 +233,6 @@ fn a_handler_that_interrupts_the_free_of_another_handlers_block_is_served() {
                         }
                     }
                 });
-                let target = from.recv().unwrap();
                 while freed.load(Ordering::Relaxed) < 6_000 {
                     let before = SERVED.load(Ordering::Relaxed);
                     // SAFETY: the thread runs until `done`.
