@@ -183,7 +183,7 @@ fn the_child_of_a_fork_allocates_though_other_threads_were_in_the_middle() {
             if child == 0 {
                 // SAFETY: ends a child that hangs; ends one that does not.
                 unsafe {
-                    libc::alarm(20);
+                    libc::alarm(300);
                     let sum: usize = (0..20).map(|n| work(n + round)).sum();
                     libc::_exit(if sum > 0 { 7 } else { 8 });
                 }

@@ -144,7 +144,7 @@ fn main() {
         let (_, body) = deadlocks.chain(HEALTHY).find(|(name, _)| *name == case).unwrap();
         // A deadlock that nobody sees ends by this signal, and the test with it.
         // SAFETY: the call has no preconditions.
-        unsafe { libc::alarm(60) };
+        unsafe { libc::alarm(300) };
         return body();
     }
     for threads in [false, true] {

@@ -42,7 +42,7 @@ fn fork() {
     unsafe {
         let child = libc::fork();
         if child == 0 {
-            libc::alarm(20);
+            libc::alarm(300);
             pair();
             libc::_exit(7);
         }
@@ -111,7 +111,7 @@ fn send(target: &AtomicI32, times: usize) {
         // SAFETY: the default action of the alarm ends the process if no handler ends any more; a thread of this
         // process, whose runtime ends later.
         unsafe {
-            libc::alarm(120);
+            libc::alarm(600);
             libc::syscall(libc::SYS_tgkill, libc::getpid(), target, libc::SIGUSR1);
         }
         while SERVED.load(Ordering::Relaxed) == before {

@@ -257,13 +257,13 @@ fn memory_goes_back_by_itself_also_in_a_child() {
         // SAFETY: the child runs code of ours, and ends without exit handlers; the alarm ends
         // whoever waits in vain.
         unsafe {
-            libc::alarm(60);
+            libc::alarm(300);
             assert_eq!(scavengers(), 0, "small processes have no such thread");
             burst();
             assert_eq!(scavengers(), 1);
             let child = libc::fork();
             if child == 0 {
-                libc::alarm(60);
+                libc::alarm(300);
                 burst();
                 libc::_exit(if scavengers() == 1 { 7 } else { 8 });
             }

@@ -20,7 +20,7 @@ pub(super) fn fork_and_check(body: impl FnOnce() -> bool) {
         let child = libc::fork();
         assert!(child >= 0);
         if child == 0 {
-            libc::alarm(30);
+            libc::alarm(300);
             libc::_exit(if body() { 7 } else { 8 });
         }
         let mut status = 0;

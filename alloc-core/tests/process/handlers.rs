@@ -104,7 +104,7 @@ extern "C" fn fork_in_handler(_signal: libc::c_int) {
     unsafe {
         let child = libc::fork();
         if child == 0 {
-            libc::alarm(20);
+            libc::alarm(300);
             libc::_exit(if is_whole(&filled(9), 9) { 7 } else { 8 });
         }
         let mut status = 0;

@@ -30,7 +30,7 @@ const CHILD: &str = "ALLOC_CORE_TEST";
 fn alone(name: &str, body: fn()) -> String {
     if env::var_os(CHILD).is_some() {
         // SAFETY: the default action of the alarm ends the process.
-        unsafe { libc::alarm(120) };
+        unsafe { libc::alarm(600) };
         body();
         return String::new();
     }
