@@ -50,6 +50,7 @@
 //! | `sched_park` | who is made ready runs once, after its context was saved; joins; an M's sleep and what it is woken for |
 //! | `sched_queue` | each goroutine comes out of its queue once |
 //! | `sched_resize` | the queues of a P that is one too many are emptied beside a thief |
+//! | `sched_roster` | a record is in one hand; a walk meets each goroutine that is there, while others end and begin |
 //! | `sched_swap` | the queues of a policy that is replaced are used by nobody when they are emptied; each goroutine in them runs once, none lies there beside sleepers |
 //! | `sched_timer` | an earlier deadline wakes the timer thread; a timer fires or is cancelled; no look is lost |
 //! | `sched_turnstile` | a scheduler ends when nobody is inside, and not before; closers that are inside wait for all but each other |
@@ -98,6 +99,7 @@
 //! | S10 | nobody is stopped. What took the place of a stop: a handshake that ends when each guard from before it is gone, and the end of a scheduler, when nobody is inside | `gc_handshake`, `sched_turnstile` | all of both |
 //! | S11 | an M's sleep keeps a wake that came before it, and the order that came with the wake; nobody wakes for nothing | `sched_park` (`a_wake_before…`, `an_order…`) | `parker_clears_after_check`, `parker_wakes_nobody`, `parker_relaxed`, `permit_before_the_order`, `order_read_before_the_sleep` |
 //! | S12 | all asleep is not said while an M is ordered | `sched_idle` (`an_ordered_machine…`) | `counted_when_started` |
+//! | | who is there is in the list of goroutines, on a record of its own | `sched_roster`, `sched_about` | all of both |
 //! | S13 | a P that waits for a thread gets one | `sched_idle` (`an_order_and_a_sleeper…`) | `rest_*`, `order_placed_without_a_look` |
 //! | | a goroutine lies in one of two policies' queues, and runs once | `sched_swap` | all of `sched_swap` |
 //! | | a carrier that rests is in one hand: taken, dismissed, or at its end | `sched_future` (`who_rests…`) | `taken_in_two_steps`, `closed_in_two_steps`, `rests_without_its_content` |

@@ -26,7 +26,7 @@
 //! | `shared`, `crew`, `resize`, `supply` | what Ms share: tables of Ps and Ms, how many there shall be, stacks |
 //! | `gate`, [`turnstile`], [`closers`] | who is inside, who sees to the end, who waits for it |
 //! | `worker`, `switch`, `goroutine` | the loop of an M, the switch, what goroutines call: start reading here |
-//! | [`task`], `registry` | the G: state, closure and result, handle; where records live |
+//! | [`task`], [`roster`], `registry` | the G: state, closure and result, handle; records, and where they live |
 //! | `machine`, `proc` | the M and the P |
 //! | `bound` | goroutines that go on on one thread only |
 //! | [`future`] | tasks without a stack of their own, and who polls them |
@@ -57,6 +57,7 @@ pub mod parker;
 pub mod policy;
 pub mod queue;
 mod reason;
+pub mod roster;
 pub mod succession;
 pub mod summons;
 pub mod sync;

@@ -15,6 +15,7 @@ use crate::{
     policy::Class,
     queue::Handle,
     registry,
+    roster::Record,
     shared::Shared,
     stack::Slot,
     supply::Order,
@@ -273,13 +274,16 @@ impl Task {
         // SAFETY: a goroutine that runs has a slot, which nobody replaces meanwhile.
         unsafe { &*self.slot.get() }.as_ref().map_or(0..0, Slot::bounds)
     }
+}
 
-    pub(crate) fn next_free(&self) -> *mut Task {
+// SAFETY: a word of its own.
+unsafe impl Record for Task {
+    fn next_free(&self) -> *mut Task {
         // Relaxed: the lists of free records have one user at a time.
         self.next_free.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_next_free(&self, next: *mut Task) {
+    fn set_next_free(&self, next: *mut Task) {
         // Relaxed: as above.
         self.next_free.store(next, Ordering::Relaxed);
     }
