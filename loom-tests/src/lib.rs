@@ -39,6 +39,7 @@
 //! | `gc_weak` | an upgrade gives a living object, or none, and then none to anybody |
 //! | `runtime_chan` | values come once and in order; none is lost at the end; whoever waits is told |
 //! | `runtime_mutex` | one owner at a time; nobody sleeps beside a free one; whoever has waited long is next |
+//! | `runtime_rings` | a ring is answered by all who listen, whenever it comes |
 //! | `runtime_select` | one case of a `select!` wins, whoever decides it |
 //! | `runtime_timer` | a fire is taken once, and never after a stop or a reset |
 //! | `runtime_wait_group` | nobody sleeps beside a count of zero; what was done is seen |

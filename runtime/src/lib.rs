@@ -84,6 +84,8 @@
 
 pub mod chan;
 #[doc(hidden)]
+pub mod rings;
+#[doc(hidden)]
 pub mod select;
 pub mod sync;
 pub mod time;

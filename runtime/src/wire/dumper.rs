@@ -7,18 +7,10 @@
 //!
 //! # How
 //!
-//! Each runtime that asked has a thread asleep on a word of the process, one word per signal. The handler
-//! counts in that word and wakes all who sleep on it; the thread takes the dump and writes it, and waits for
-//! nobody who may be hanging: no goroutine, and not the lock of std's standard error.
-//!
-//! ```text
-//!   handler: word += RING; wake all            end of a runtime: ended = true; word += END; wake all
-//!   thread:  read the word; ended? → over;  rings differ from the last ones? → dump;  else sleep
-//!            while the word is as read
-//! ```
-//!
-//! The kernel compares and falls asleep in one step, so whatever changes the word after it was read is seen.
-//! Signals that come during a dump are one dump more.
+//! Each runtime that asked has a thread that listens to a bell of the process, one bell per signal, which the
+//! handler rings ([`rings`](crate::rings)). The thread takes the dump and writes it, and waits for nobody who may
+//! be hanging: no goroutine, and not the lock of std's standard error. Signals that come during a dump are one
+//! dump more.
 //!
 //! # Whose signal it is
 //!
@@ -42,13 +34,13 @@ use std::io;
 use std::mem::{transmute, zeroed};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use sched_core::Scheduler;
 use sched_core::preempt::Stderr;
-use sched_core::sync::Futex;
 
 use crate::dump::Dump;
+use crate::rings::{Listener, Rings};
 
 /// Signals that people send, and that end a process which has no handler for them.
 const SIGNALS: [(c_int, &str); 6] = [
@@ -63,15 +55,9 @@ const SIGNALS: [(c_int, &str); 6] = [
 /// By the place in [`SIGNALS`].
 static BELLS: [Bell; SIGNALS.len()] = [const { Bell::new() }; SIGNALS.len()];
 
-/// A signal came. In the lower half of the word, of which dumpers look at nothing else.
-const RING: u32 = 1;
-const RINGS: u32 = END - 1;
-/// A dumper ends.
-const END: u32 = 1 << 16;
-
 /// What the handler of one signal knows.
 struct Bell {
-    word: Futex,
+    rings: Rings,
     dumpers: AtomicUsize,
     /// The process whose threads they are.
     home: AtomicI32,
@@ -83,9 +69,7 @@ struct Bell {
 pub(super) struct Dumper {
     name: &'static str,
     bell: &'static Bell,
-    /// What the word said when it was made.
-    first: u32,
-    ended: AtomicBool,
+    listener: Listener<'static>,
 }
 
 impl Dumper {
@@ -94,28 +78,15 @@ impl Dumper {
         let place = place_of(signal).ok_or(io::ErrorKind::InvalidInput)?;
         let ((_, name), bell) = (SIGNALS[place], &BELLS[place]);
         bell.before.get_or_init(|| install(signal)).map_err(io::Error::from_raw_os_error)?;
-        let first = bell.word();
+        let listener = Listener::new(&bell.rings);
         bell.join();
-        Ok(Dumper { name, bell, first, ended: AtomicBool::new(false) })
+        Ok(Dumper { name, bell, listener })
     }
 
     /// Its thread's life.
     pub(super) fn serve(&self, scheduler: &Scheduler) {
         scheduler.adopt_thread();
-        let mut heard = self.first;
-        loop {
-            let word = self.bell.word();
-            // Relaxed: ordered by the word.
-            if self.ended.load(Ordering::Relaxed) {
-                return;
-            }
-            if (word ^ heard) & RINGS != 0 {
-                heard = word;
-                self.write(scheduler);
-            } else {
-                self.bell.word.wait(word, None);
-            }
-        }
+        self.listener.listen(|| self.write(scheduler));
     }
 
     fn write(&self, scheduler: &Scheduler) {
@@ -129,9 +100,7 @@ impl Dumper {
 
     /// Ends [`serve`](Self::serve), after a dump that has begun.
     pub(super) fn end(&self) {
-        // Relaxed: ordered by the word.
-        self.ended.store(true, Ordering::Relaxed);
-        self.bell.change(END);
+        self.listener.end();
     }
 }
 
@@ -151,23 +120,11 @@ impl std::fmt::Debug for Dumper {
 impl Bell {
     const fn new() -> Self {
         Bell {
-            word: Futex::new(0),
+            rings: Rings::new(),
             dumpers: AtomicUsize::new(0),
             home: AtomicI32::new(0),
             before: OnceLock::new(),
         }
-    }
-
-    fn word(&self) -> u32 {
-        // Acquire: that the dumper has been ended; pairs with the Release in `change`.
-        self.word.word().load(Ordering::Acquire)
-    }
-
-    /// Adds to the word and wakes all. It may be called in a handler.
-    fn change(&self, by: u32) {
-        // Release: what was done before; pairs with the Acquire in `word`.
-        self.word.word().fetch_add(by, Ordering::Release);
-        self.word.wake(u32::MAX);
     }
 
     /// One dumper more.
@@ -219,7 +176,7 @@ unsafe extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, contex
     if let Some(bell) = place_of(signal).map(|place| &BELLS[place]) {
         let heard = bell.is_heard();
         if heard {
-            bell.change(RING);
+            bell.rings.ring();
         }
         // SAFETY: in the handler, with its arguments.
         unsafe { as_before(bell, heard, signal, info, context) };
