@@ -32,10 +32,10 @@
 //! | [`future`] | tasks without a stack of their own, and who polls them |
 //! | [`park`], `timers`, `sleep` | waiting, for goroutines and plain threads alike; deadlines |
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
-//! | [`dump`], `stacks`, `asleep` | who is there, what each waits for, and where; whether all wait for each other |
+//! | [`dump`], `stacks`, `asleep`, [`lull`] | who is there, what each waits for, and where; whether all wait for each other |
 //! | `handoff`, [`monitor`], [`bell`] | who takes Ps, when, who watches, and who wakes the watcher |
 //! | [`policy`], `ready`, `swap`, [`succession`] | the order in which goroutines run, and how it is changed while they do; [`sim`]: what it would do on a thousand Ps; [`queue`]: what policies are made of |
-//! | [`idle`], [`orders`], [`summons`], [`parker`], [`lock`] | who sleeps and who looks for work; what an M is woken for; a thread's sleep; the runtime's lock |
+//! | [`idle`], [`orders`], [`summons`], [`parker`], [`sleeper`], [`lock`] | who sleeps and who looks for work; what an M is woken for; a thread's sleep, and in view of others; the runtime's lock |
 //! | `service` | threads and stacks made ahead of need |
 //! | [`tls`], [`context`], [`stack`] | TLS blocks, the switch, stacks |
 //! | [`preempt`], `glue` | signals: preemption, overflow |
@@ -52,12 +52,14 @@ pub mod entry;
 pub mod future;
 pub mod idle;
 pub mod lock;
+pub mod lull;
 pub mod orders;
 pub mod parker;
 pub mod policy;
 pub mod queue;
 mod reason;
 pub mod roster;
+pub mod sleeper;
 pub mod succession;
 pub mod summons;
 pub mod sync;

@@ -31,6 +31,7 @@ use crate::{
     bound::Reserved,
     context::{Context, ThreadId},
     idle::Spinning,
+    lull::Switches,
     orders::Order,
     preempt::{self, MThread},
     proc::{Held, Proc},
@@ -69,7 +70,7 @@ pub(crate) struct Machine {
     signals: MThread,
 
     proc: AtomicPtr<Proc>,
-    switches: AtomicU64,
+    switches: Switches,
     task: AtomicPtr<Task>,
     words: AtomicPtr<Words>,
     /// A [`ThreadId`], packed.
@@ -103,7 +104,7 @@ impl Machine {
             shared: NonNull::from(shared),
             own: Context::of_thread(shared.mode),
             proc: AtomicPtr::new(null_mut()),
-            switches: AtomicU64::new(0),
+            switches: Switches::new(),
             task: AtomicPtr::new(null_mut()),
             words: AtomicPtr::new(null_mut()),
             thread: AtomicU64::new(signals.id().pack()),
@@ -182,8 +183,7 @@ impl Machine {
 
     /// Switches so far.
     pub(crate) fn switches(&self) -> u64 {
-        // Acquire: pairs with `switched_to`.
-        self.switches.load(Ordering::Acquire)
+        self.switches.get()
     }
 
     /// The kernel thread in the role. A stale one gets a signal that it ignores.
@@ -208,9 +208,9 @@ impl Machine {
 
     /// Role: publishes the goroutine to which it is about to switch, `None` for its own thread.
     pub(crate) fn switched_to(&self, next: Option<(&Task, &Words, Option<ThreadId>)>) {
-        // Release, all: a taker that sees a goroutine outside the runtime on another M sees the
+        // First, and Release, all: a taker that sees a goroutine outside the runtime on another M sees the
         // switches of the one it left. See `handoff`.
-        self.switches.store(self.switches.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.switches.bump();
         self.counters.switches.bump();
         let (task, words, thread) = match next {
             Some((task, words, thread)) => {

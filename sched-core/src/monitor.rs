@@ -28,10 +28,8 @@
 //! # Sleeping for ever
 //!
 //! When every P is idle there is nothing to watch. [`Monitor::wait`] then sleeps without a time
-//! limit, and whoever takes a P from the idle list rings the [`Bell`](crate::bell::Bell). A ring before the bell
-//! is armed is not heard, and all may be idle again by then: goroutines that the last look did not see have
-//! come to wait for each other. So the sleep is refused as well if any M has switched since that look. Whoever
-//! gives its P back has counted its switches before, so they are seen by whoever sees the P idle.
+//! limit, and whoever takes a P from the idle list rings the [`Bell`](crate::bell::Bell). The sleep is refused
+//! if anything has run since the last look ([`Looked`]).
 //! [`Monitor::watch`] is for a long sleep while something runs and nothing waits.
 
 use core::{fmt, time::Duration};
@@ -41,17 +39,16 @@ use crate::{
     context::ThreadId,
     dump::Goroutine,
     handoff,
+    lull::{Looked, Lull},
     machine::Machine,
     preempt::{self, StatFile},
     shared::Shared,
-    sync::{AtomicU64, Ordering},
 };
 
 /// The eye and the hand of a monitor. Use it from one thread.
 pub struct Monitor {
     shared: Arc<Shared>,
-    /// Switches of all Ms before the last look.
-    looked: AtomicU64,
+    looked: Looked,
 }
 
 /// One M, as it was at a look.
@@ -123,7 +120,7 @@ pub struct StateFile {
 
 impl Monitor {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, looked: AtomicU64::new(0) }
+        Self { shared, looked: Looked::new() }
     }
 
     /// How many Ms there can be, and so how long a list of views can get.
@@ -135,8 +132,7 @@ impl Monitor {
     ///
     /// Allocates unless `views` has room: for [`most_machines`](Self::most_machines) it is enough.
     pub fn snapshot(&self, views: &mut Vec<MachineView>) {
-        // Relaxed: the monitor's own note.
-        self.looked.store(self.shared.switches(), Ordering::Relaxed);
+        self.looked.note(self.shared.switches());
         views.clear();
         let all = self.shared.machines().map(|m| self.view(m));
         views.extend(all.filter(|view| view.running || view.proc.is_some()));
@@ -239,10 +235,8 @@ impl Monitor {
     }
 
     fn is_as_idle_as_seen(&self) -> bool {
-        // In this order, and Relaxed, the note: see the module.
-        self.load().is_idle()
-            && self.shared.switches() == self.looked.load(Ordering::Relaxed)
-            && !self.stopped()
+        let idle = || self.load().is_idle();
+        self.looked.is_all(idle, || self.shared.switches()) && !self.stopped()
     }
 
     /// As [`wait`](Self::wait) with a limit, for a monitor that found nothing queued: ends as well when a

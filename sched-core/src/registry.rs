@@ -146,6 +146,7 @@ impl Registry {
     pub(crate) fn pop(&self, shared: &Shared) -> Option<NonNull<Task>> {
         let (task, first) = self.roster.take()?;
         if first {
+            // Nobody else has the record yet: it is not brought back before this.
             // SAFETY: a `Shared` lives in an Arc (its only constructor makes one), and the caller's
             // reference proves that it is alive.
             unsafe { Arc::increment_strong_count(shared) };

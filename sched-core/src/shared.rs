@@ -87,7 +87,7 @@ pub(crate) struct Shared {
     pub(crate) end: Mutex<End>,
     /// One at a time asks Ms for stacks; see [`stacks`](crate::stacks).
     pub(crate) probing: Mutex<()>,
-    /// Threads that wake nobody of their own accord; see [`asleep`](crate::asleep).
+    /// Threads that wake nobody of their own accord; see [`lull`](crate::lull).
     pub(crate) adopted: Mutex<Vec<i32>>,
     pub(crate) counters: SharedCounters,
 }

@@ -8,21 +8,18 @@ use core::{ptr::NonNull, sync::atomic::AtomicI32};
 
 use crate::{
     error::fatal,
-    parker::{self, Parker},
-    sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
+    parker,
+    sleeper::Sleeper,
+    sync::{AtomicPtr, AtomicU32, Ordering, fence},
     tls,
 };
 
 /// The permit of one plain thread, and where it sleeps.
 #[derive(Debug)]
 pub(crate) struct ThreadParker {
-    parker: Parker,
+    sleeper: Sleeper,
     /// The kernel's number of the thread; 0 if it has ended.
     tid: AtomicI32,
-    /// Whether it sleeps without a deadline, or is about to, or has just been woken.
-    for_ever: AtomicBool,
-    /// How often it was woken; counted before each waking.
-    wakings: AtomicU64,
     /// The record made before this one; constant.
     older: AtomicPtr<ThreadParker>,
     /// The thread itself, and each `Waiter`.
@@ -73,10 +70,8 @@ unsafe impl Sync for ThreadRef {}
 impl ThreadParker {
     fn new() -> Self {
         Self {
-            parker: Parker::new(),
+            sleeper: Sleeper::new(),
             tid: AtomicI32::new(0),
-            for_ever: AtomicBool::new(false),
-            wakings: AtomicU64::new(0),
             older: AtomicPtr::new(core::ptr::null_mut()),
             references: AtomicU32::new(1),
             next: AtomicPtr::new(core::ptr::null_mut()),
@@ -107,7 +102,7 @@ impl ThreadRef {
                 // SAFETY: a record on the free list is never freed, and now it is ours alone.
                 let record = unsafe { parker.as_ref() };
                 // A permit that its former thread never used up.
-                let _ = record.parker.park_until(0);
+                let _ = record.sleeper.park_until(0);
                 // Relaxed: nobody else knows this record until it is handed out.
                 record.references.store(1, Ordering::Relaxed);
                 Self(parker)
@@ -127,23 +122,18 @@ impl ThreadRef {
 
     /// Sleeps until there is a permit; false if the deadline came first.
     pub(super) fn park(&self, deadline: Option<u64>) -> bool {
-        let parker = &self.record().parker;
+        let sleeper = &self.record().sleeper;
         match deadline {
             None => {
-                // Relaxed, both: the parker's word says whether it sleeps; see `Sleepers`.
-                self.record().for_ever.store(true, Ordering::Relaxed);
-                parker.park();
-                self.record().for_ever.store(false, Ordering::Relaxed);
+                sleeper.park();
+                true
             }
-            Some(at) => return parker.park_until(at) == parker::Woken::Unparked,
+            Some(at) => sleeper.park_until(at) == parker::Woken::Unparked,
         }
-        true
     }
 
     pub(super) fn unpark(&self) {
-        // Relaxed: ordered before the permit by the parker's Release.
-        self.record().wakings.fetch_add(1, Ordering::Relaxed);
-        self.record().parker.unpark();
+        self.record().sleeper.unpark();
     }
 }
 
@@ -208,7 +198,7 @@ impl AllParkers {
 }
 
 /// Plain threads of the process that sleep in [`park`] and have no deadline, and how often threads were
-/// woken so far. One look proves nothing; see [`asleep`](crate::asleep).
+/// woken so far. One look proves nothing; see [`lull`](crate::lull).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sleepers {
     pub(crate) tids: Vec<i32>,
@@ -218,15 +208,11 @@ pub(crate) struct Sleepers {
 impl Sleepers {
     pub(crate) fn look() -> Self {
         let all = || tls::all_parkers().iter();
-        // The parker's word first: a flag of an earlier sleep is not taken for that of this one.
-        // Relaxed, both: the word was acquired.
-        let for_ever = |record: &&ThreadParker| {
-            record.parker.is_asleep() && record.for_ever.load(Ordering::Relaxed)
-        };
-        let tids =
-            all().filter(for_ever).map(|record| record.tid.load(Ordering::Relaxed)).collect();
-        // Relaxed: every waking by one that was seen asleep is among them, as the words were acquired.
-        let wakings = all().map(|record| record.wakings.load(Ordering::Relaxed)).sum();
+        let asleep = all().filter(|record| record.sleeper.sleeps_for_ever());
+        // Relaxed: written before the sleep that was seen.
+        let tids = asleep.map(|record| record.tid.load(Ordering::Relaxed)).collect();
+        // All that those did who were seen asleep is in the counts.
+        let wakings = all().map(|record| record.sleeper.wakings()).sum();
         Sleepers { tids, wakings }
     }
 }
