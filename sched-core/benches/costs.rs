@@ -95,6 +95,51 @@ fn wake(criterion: &mut Criterion) {
     });
 }
 
+/// Set by the handler of [`signal`].
+static HANDLED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn handle(_: libc::c_int) {
+    HANDLED.store(true, Ordering::Release);
+}
+
+/// What no preemption can do without: a signal to a thread that computes on another processor, until its handler
+/// runs. The rest of a preemption is what the next row takes more.
+fn signal(criterion: &mut Criterion) {
+    // SAFETY: zeroes are a valid action, of which the handler is set; it does nothing but a store.
+    unsafe {
+        let mut action: libc::sigaction = core::mem::zeroed();
+        action.sa_sigaction = handle as extern "C" fn(libc::c_int) as usize;
+        assert_eq!(libc::sigaction(libc::SIGUSR1, &action, core::ptr::null_mut()), 0);
+    }
+    let (stop, thread) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // SAFETY: asks for the caller's own name.
+            thread.store(unsafe { libc::pthread_self() }, Ordering::Release);
+            while !stop.load(Ordering::Relaxed) {
+                spin_loop();
+            }
+        });
+        let target = loop {
+            match thread.load(Ordering::Acquire) {
+                0 => spin_loop(),
+                target => break target,
+            }
+        };
+        criterion.bench_function("signal a thread, until its handler runs", |bencher| {
+            bencher.iter(|| {
+                HANDLED.store(false, Ordering::Relaxed);
+                // SAFETY: the thread runs until `stop`.
+                assert_eq!(unsafe { libc::pthread_kill(target, libc::SIGUSR1) }, 0);
+                while !HANDLED.load(Ordering::Acquire) {
+                    spin_loop();
+                }
+            });
+        });
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
 /// Two goroutines compute on one P. The time from the request and its signal, sent by a thread, until the other
 /// one runs.
 fn preempt(criterion: &mut Criterion) {
@@ -200,6 +245,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .sample_size(20);
-    targets = succession, timers, look, wake, preempt
+    targets = succession, timers, look, wake, signal, preempt
 }
 criterion_main!(costs);

@@ -20,7 +20,7 @@ use crate::{
     entry::{Request, enter},
     future::carrier,
     machine::{Commit, Machine},
-    park::WaitReason,
+    park::{Batch, WaitReason},
     policy::Cause,
     preempt::Registers,
     queue::Handle,
@@ -110,13 +110,14 @@ pub(crate) fn unpark(task: &TaskRef) {
     awaken(task).into_iter().for_each(ready);
 }
 
-/// Calls `end`, by which a wait of `task` is over, and unparks it; see [`Caller`](crate::park::Caller).
+/// Calls `end`, by which a wait of `task` is over, and unparks it, where there is no P for it by way of `batch`;
+/// see [`Caller`](crate::park::Caller).
 ///
 /// # Safety
 ///
 /// The goroutine does not end before `end` is called.
 #[inline]
-pub(crate) unsafe fn release(task: NonNull<Task>, end: impl FnOnce()) {
+pub(crate) unsafe fn release(task: NonNull<Task>, batch: &mut Batch, end: impl FnOnce()) {
     // SAFETY: the caller's claim, until `end`; and for as long as its scheduler lives the record is one.
     let record = unsafe { task.as_ref() };
     let entered = enter();
@@ -128,11 +129,8 @@ pub(crate) unsafe fn release(task: NonNull<Task>, end: impl FnOnce()) {
                 m.shared().notify();
             }
         }
-        None => {
-            let counted = TaskRef::of(record);
-            end();
-            unpark(&counted);
-        }
+        // SAFETY: the caller's claim.
+        None => unsafe { batch.release(record, end) },
     }
 }
 

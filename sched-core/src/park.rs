@@ -44,6 +44,7 @@
 
 pub use crate::reason::WaitReason;
 
+mod batch;
 mod caller;
 mod thread;
 mod waker;
@@ -56,6 +57,7 @@ use crate::{
     task::TaskRef,
 };
 
+pub use batch::Batch;
 pub use caller::{Caller, caller};
 pub(crate) use thread::{AllParkers, FreeParkers, Sleepers, ThreadRef};
 

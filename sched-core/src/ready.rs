@@ -15,7 +15,7 @@ use crate::{
     queue::{list::List, local::Slice},
     shared::Shared,
     sync::Ordering,
-    task::runnable::Runnable,
+    task::{Run, runnable::Runnable},
 };
 
 impl Shared {
@@ -51,6 +51,14 @@ impl Shared {
         let queues = self.queues.visit();
         // SAFETY: no P is named.
         unsafe { queues.put(None, || self.moment(None), run, ready) };
+    }
+
+    /// Puts `run` into `list`, for [`put_all`](Self::put_all); one that holds something is queued by itself.
+    pub(crate) fn collect(&self, list: &mut List<Runnable>, run: Run, cause: Cause) {
+        if run.task().is_holder() {
+            return self.put(None, run, cause);
+        }
+        list.push(run.into());
     }
 
     /// Queues all of `list`, of which none holds anything, in one step. The caller sees to it that somebody

@@ -107,6 +107,25 @@ impl<T: ?Sized> UnsafeCell<T> {
     }
 }
 
+/// Asks memory for the cache line at `address`, which will be used soon. A hint: nothing is read, and any
+/// address will do, though one that is not mapped costs a walk through the page tables.
+#[inline]
+pub fn prefetch(address: usize) {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    // SAFETY: a prefetch reads nothing and faults on no address.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(core::ptr::without_provenance(address));
+    }
+    #[cfg(all(target_arch = "aarch64", not(loom)))]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags));
+    }
+    #[cfg(any(loom, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = address;
+}
+
 /// The cheap side of an asymmetric pair of fences: orders the program, not the processor.
 ///
 /// Paired with [`asymmetric_heavy`], never with another light one.

@@ -137,11 +137,8 @@ fn ring(due: Due<Sleeper>, shared: &Shared, woken: &Woken) {
     match due {
         Due::Item(sleeper) => sleeper.wake(shared).into_iter().for_each(|run| {
             let _entered = enter();
-            if run.task().is_holder() {
-                return shared.put(None, run, Cause::Woken);
-            }
             let mut batch = woken.take();
-            batch.push(run.into());
+            shared.collect(&mut batch, run, Cause::Woken);
             woken.set(batch);
         }),
         Due::Look => {

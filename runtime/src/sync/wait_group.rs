@@ -99,8 +99,8 @@ impl WaitGroup {
         if state.count > 0 {
             return true;
         }
-        // SAFETY: the lock is held.
-        let waiters = unsafe { state.waiters.claim_all() };
+        // SAFETY: the lock is held, and `wait` alone queues here.
+        let waiters = unsafe { state.waiters.take_all() };
         drop(state);
         // From here on the group may be gone: those who waited may drop it.
         let later = waiters.map(|waiters| waiters.finish(true));

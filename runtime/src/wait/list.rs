@@ -12,6 +12,8 @@ use std::ptr;
 use std::task::Waker;
 
 use sched_core::entry;
+use sched_core::park::Batch;
+use sched_core::sync::prefetch;
 
 use super::ticket::{Outcome, Ticket};
 
@@ -157,6 +159,17 @@ impl List {
         }
     }
 
+    /// Empties the list, in which all tickets are sole, with one look at it, however many there are.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the list's lock; each ticket was made by [`Ticket::sole`].
+    pub(crate) unsafe fn take_all(&self) -> Option<Claimed> {
+        self.tail.set(ptr::null());
+        let head = self.head.replace(ptr::null());
+        (!head.is_null()).then(|| Claimed { head })
+    }
+
     /// Empties the list and claims what can be claimed, in order. For closing.
     ///
     /// # Safety
@@ -201,14 +214,18 @@ impl Claimed {
     /// Wakes all owners in order, up to one whose waker is user code: it and what comes behind it is
     /// [`Later`]. `ok` is what their outcome says.
     pub(crate) fn finish(self, ok: bool) -> Later {
-        let mut next = self.release();
+        let (mut next, mut batch) = (self.release(), Batch::new());
         // SAFETY: a claimed node is in place until its ticket is finished; `next`, `ticket` and
         // `case` are read before that.
         while let Some(node) = unsafe { next.as_ref() } {
             let (ticket, case) = (node.ticket, node.case);
             next = node.next.get();
+            if !next.is_null() {
+                // One that has waited for long is in no cache, and who comes behind it is known only by it.
+                prefetch(next.addr());
+            }
             // SAFETY: this chain is the evidence of the claim, and each node is visited once.
-            let waker = unsafe { Ticket::finish(ticket, Outcome { case, ok }) };
+            let waker = unsafe { Ticket::finish(ticket, Outcome { case, ok }, &mut batch) };
             if waker.is_some() {
                 let rest = (!next.is_null()).then(|| Claimed { head: next });
                 return Later { waker, rest, ok };

@@ -17,7 +17,7 @@
 use std::task::Waker;
 use std::time::Instant;
 
-use sched_core::park::{self, Caller, WaitReason, Waiter, Woken};
+use sched_core::park::{self, Batch, Caller, WaitReason, Waiter, Woken};
 use sched_core::sync::{AtomicUsize, Ordering, UnsafeCell};
 
 const OPEN: usize = 0;
@@ -127,7 +127,8 @@ impl Ticket {
     }
 
     /// Ends the waiting and wakes the owner. One whose waker is not the scheduler's is not woken yet: that
-    /// is user code, and the caller may be inside the runtime. The waker is given back.
+    /// is user code, and the caller may be inside the runtime. The waker is given back. Others are woken when
+    /// `batch` is dropped, at the latest.
     ///
     /// # Safety
     ///
@@ -135,7 +136,11 @@ impl Ticket {
     /// the store the ticket and its nodes may be gone: hence a raw pointer, and no `&self` that
     /// would have to stay valid until the return.
     #[must_use]
-    pub(crate) unsafe fn finish(this: *const Ticket, outcome: Outcome) -> Option<Waker> {
+    pub(crate) unsafe fn finish(
+        this: *const Ticket,
+        outcome: Outcome,
+        batch: &mut Batch,
+    ) -> Option<Waker> {
         // SAFETY: the ticket lives until it is done (invariant 2), and until then the winner of the claim,
         // our caller, is the only one that touches `whom`.
         let whom = unsafe { (*this).whom.with_mut(|place| (*place).take()) };
@@ -146,7 +151,7 @@ impl Ticket {
         };
         match whom.expect("a ticket is finished once") {
             // SAFETY: the owner waits until the ticket is done.
-            Whom::Owner(owner) => unsafe { owner.release(done) },
+            Whom::Owner(owner) => unsafe { owner.release(batch, done) },
             Whom::Waker(waker) => {
                 done();
                 match Waiter::try_from(waker) {
@@ -213,7 +218,8 @@ mod tests {
         assert!(ticket.claim());
         assert!(!ticket.claim());
         // SAFETY: the claim above was ours, and this is its only finish.
-        let foreign = unsafe { Ticket::finish(&ticket, Outcome { case: 3, ok: true }) };
+        let foreign =
+            unsafe { Ticket::finish(&ticket, Outcome { case: 3, ok: true }, &mut Batch::new()) };
         assert!(foreign.is_none());
         assert_eq!(ticket.wait(WaitReason::Select), Outcome { case: 3, ok: true });
     }
@@ -224,7 +230,8 @@ mod tests {
         assert!(ticket.claim());
         assert_eq!(ticket.outcome(), None);
         // SAFETY: the claim above was ours, and this is its only finish.
-        let foreign = unsafe { Ticket::finish(&ticket, Outcome { case: 0, ok: true }) };
+        let foreign =
+            unsafe { Ticket::finish(&ticket, Outcome { case: 0, ok: true }, &mut Batch::new()) };
         assert!(foreign.is_none());
         assert_eq!(ticket.wait(WaitReason::Receive), Outcome { case: 0, ok: true });
     }

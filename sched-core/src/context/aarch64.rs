@@ -126,13 +126,6 @@ pub(super) unsafe extern "C" fn switch(save: *mut usize, sp: usize, tp: usize) {
     )
 }
 
-/// Asks memory for the cache line of an address. A hint: nothing is read, and any address will do.
-#[inline]
-pub(super) fn prefetch(address: usize) {
-    // SAFETY: a prefetch reads nothing and faults on no address.
-    unsafe { asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags)) };
-}
-
 /// Where the stack that was saved at `sp` goes on.
 ///
 /// # Safety

@@ -35,6 +35,8 @@ use core::fmt;
 use core::ptr;
 
 use crate::preempt::Registers;
+#[cfg(own_tls)]
+use crate::sync::prefetch;
 use crate::tls::Mode;
 
 #[cfg(own_tls)]
@@ -163,7 +165,7 @@ impl Context {
         if self.tp != 0 {
             // SAFETY: the caller's promise.
             let sp = unsafe { *self.sp.get() };
-            (0..WARM).step_by(64).for_each(|line| arch::prefetch(sp.wrapping_add(line)));
+            (0..WARM).step_by(64).for_each(|line| prefetch(sp.wrapping_add(line)));
         }
     }
 

@@ -45,8 +45,6 @@
 //! either, and lets go.
 
 use core::arch::naked_asm;
-use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-use core::ptr;
 
 use crate::preempt::Registers;
 
@@ -118,13 +116,6 @@ pub(super) unsafe extern "C" fn switch(save: *mut usize, sp: usize, tp: usize) {
         "ret",
         ".cfi_endproc",
     )
-}
-
-/// Asks memory for the cache line of an address. A hint: nothing is read, and any address will do.
-#[inline]
-pub(super) fn prefetch(address: usize) {
-    // SAFETY: a prefetch reads nothing and faults on no address.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(ptr::without_provenance(address)) };
 }
 
 /// Where the stack that was saved at `sp` goes on.

@@ -33,6 +33,17 @@ pub fn current() -> Waiter {
     OWN.with(Waiter::clone)
 }
 
+/// Threads have no queue.
+#[derive(Debug, Default)]
+pub struct Batch;
+
+impl Batch {
+    /// Nobody.
+    pub const fn new() -> Self {
+        Batch
+    }
+}
+
 /// A thread of the model that is about to wait.
 #[derive(Debug)]
 pub struct Caller(Waiter);
@@ -48,7 +59,7 @@ impl Caller {
     /// # Safety
     ///
     /// As outside a model.
-    pub unsafe fn release(self, end: impl FnOnce()) {
+    pub unsafe fn release(self, _: &mut Batch, end: impl FnOnce()) {
         end();
         self.0.unpark();
     }

@@ -12,24 +12,26 @@
 //!
 //! On an M of the same scheduler nothing has to be done: the records of goroutines stay for as long as their
 //! scheduler, which the M keeps. If the goroutine has ended meanwhile, the unpark leaves a permit that
-//! nobody sent for the record's next one, and every wait is a loop over a condition. Anybody else counts a
-//! reference before the end.
+//! nobody sent for the record's next one, and every wait is a loop over a condition. Anybody else keeps the
+//! scheduler by a counted name of one of its goroutines ([`Batch`]).
 
 use core::ptr::NonNull;
 
-use super::ThreadRef;
+use super::{Batch, ThreadRef};
 use crate::{goroutine, task::Task};
 
 /// The goroutine or plain thread that is about to wait. Made by [`caller`].
 ///
 /// ```
-/// use sched_core::park::{self, WaitReason};
+/// use sched_core::park::{self, Batch, WaitReason};
 /// use std::sync::atomic::{AtomicBool, Ordering};
 ///
 /// let (done, caller) = (AtomicBool::new(false), park::caller());
 /// std::thread::scope(|scope| {
 ///     // SAFETY: the caller waits for `done`, which is stored by `end`.
-///     scope.spawn(|| unsafe { caller.release(|| done.store(true, Ordering::Release)) });
+///     scope.spawn(|| unsafe {
+///         caller.release(&mut Batch::new(), || done.store(true, Ordering::Release));
+///     });
 ///     while !done.load(Ordering::Acquire) {
 ///         park::park(WaitReason::Park);
 ///     }
@@ -60,16 +62,17 @@ pub fn caller() -> Caller {
 }
 
 impl Caller {
-    /// Calls `end`, by which the wait is over, and unparks who waits.
+    /// Calls `end`, by which the wait is over, and unparks who waits, maybe by way of `batch`: then it is queued
+    /// when that is dropped, at the latest.
     ///
     /// # Safety
     ///
     /// Who waits does not end before `end` is called.
     #[inline]
-    pub unsafe fn release(self, end: impl FnOnce()) {
+    pub unsafe fn release(self, batch: &mut Batch, end: impl FnOnce()) {
         match self.0 {
             // SAFETY: the caller's promise.
-            Whom::Goroutine(task) => unsafe { goroutine::release(task, end) },
+            Whom::Goroutine(task) => unsafe { goroutine::release(task, batch, end) },
             Whom::Thread(thread) => {
                 end();
                 thread.unpark();
