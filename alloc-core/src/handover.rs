@@ -8,7 +8,7 @@
 //! Models: `loom-tests/tests/alloc_central.rs`, `alloc_zeroed.rs`, and for holes, with cells for the
 //! machine's pages, `alloc_holes.rs`.
 
-use core::{fmt, ptr, ptr::NonNull};
+use core::{fmt, ptr::NonNull};
 
 use crate::{
     central::{Central, Quiet, Ripe},
@@ -145,12 +145,7 @@ impl Lists {
     /// Frees a live cell of a span that the caller does not own. Returns a span that is the caller's
     /// to free.
     pub fn free(&self, span: Record, cell: usize) -> Option<Record> {
-        let pushed = span.0.remote.push(cell as u32, |next| {
-            let next =
-                next.map_or(ptr::null_mut(), |next| span.0.cell_at(next as usize) as *mut u8);
-            // SAFETY: the cell is the caller's until the push succeeds, and lies in the span's cells.
-            unsafe { (span.0.cell_at(cell) as *mut *mut u8).write(next) };
-        });
+        let pushed = span.0.remote.free(cell);
         self.central.after_push(span.0, self.class, pushed).map(Record)
     }
 

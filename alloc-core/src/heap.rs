@@ -37,6 +37,7 @@ use crate::{
     page_map::PageMap,
     pages::PageSource,
     profile::{self, Profile},
+    remote::Pushed,
     size_class::{CLASSES, PAGE, TABLE},
     span::{Kind, Span, SpanPtr},
     span_set::SpanSet,
@@ -392,33 +393,27 @@ impl<S: PageSource> Heap<S> {
         };
         match span.kind() {
             // SAFETY: passed on; the span is the one that the block lies in.
-            Kind::Small => unsafe { self.free_remote(span, block, block, 1) },
+            Kind::Small => unsafe { self.free_remote(span, block) },
             Kind::Large if self.keep_large(span) => {}
             Kind::Large => self.free_span_later(span),
             _ => self.free_odd(Some(span), block, Wait::Never),
         }
     }
 
-    /// Frees cells of a span that the caller does not own; never waits.
+    /// Frees a cell of a span that the caller does not own; never waits.
     ///
     /// # Safety
     ///
-    /// `count` live cells of `span`, which is small, are linked by their first words from `first` to
-    /// `last`; the caller gives them up.
-    pub(crate) unsafe fn free_remote(
-        &self,
-        span: SpanPtr,
-        first: NonNull<u8>,
-        last: NonNull<u8>,
-        count: u32,
-    ) {
-        let (class, index) = (span.class(), span.index(first.as_ptr() as usize));
-        let pushed = span.remote.push_chain(index as u32, count, |next| {
-            let next = next.map_or(ptr::null_mut(), |next| span.cell_at(next as usize) as *mut u8);
-            // SAFETY: the cell is ours until the push succeeds, at least eight bytes long, and
-            // aligned to eight.
-            unsafe { last.cast::<*mut u8>().write(next) };
-        });
+    /// `cell` is a live cell of `span`, which is small; the caller gives it up.
+    unsafe fn free_remote(&self, span: SpanPtr, cell: NonNull<u8>) {
+        // Before the free: after it the span may be another's.
+        let class = span.class();
+        let pushed = span.remote.free(span.index(cell.as_ptr() as usize));
+        self.after_push(span, class, pushed);
+    }
+
+    /// Does what remains to be done after cells of `span`, then of `class`, were freed as remote ones; never waits.
+    pub(crate) fn after_push(&self, span: SpanPtr, class: usize, pushed: Pushed) {
         self.counters.stirred.note();
         if let Some(span) = self.central(class).after_push(span, class, pushed) {
             self.free_span_later(span);

@@ -16,7 +16,7 @@
 //!   partial span; full spans that others freed into; the central; the page heap.
 //! * *A cell comes back* to an own span: a bit is set. To a span of nobody: it is adopted, while there
 //!   are few partial spans, so that a thread that frees what it allocated long ago, or what another
-//!   did, goes on without atomics. Else, and to a span of another cache: [`Remote::push_chain`], with
+//!   did, goes on without atomics. Else, and to a span of another cache: in a [`Batch`], with
 //!   all the cells of that span that come in a row.
 //! * A span's owner is told by a number in the record. Only the owner writes it, so reading one's own
 //!   number there proves ownership with a plain load.
@@ -27,8 +27,6 @@
 //!
 //! Sources: Go's `mcache.go` (one span per class, here several, since `free` is explicit);
 //! mimalloc (Leijen, Zorn, de Moura 2019) for pages that belong to a thread.
-//!
-//! [`Remote::push_chain`]: crate::remote::Remote::push_chain
 
 use core::{mem, ops::Range, ptr::NonNull};
 
@@ -38,7 +36,7 @@ use crate::{
     owned::{collect, put},
     page_cache::PageCache,
     pages::PageSource,
-    remote::State,
+    remote::{Batch, State},
     size_class::{CLASSES, PAGE, TABLE},
     span::{Kind, SpanList, SpanPtr},
 };
@@ -273,7 +271,7 @@ impl Holdings {
 /// Cells on their way back to their spans, one after the other.
 ///
 /// It remembers the span of the last cell, as the next one often lies in it too, and gathers cells of
-/// a span of somebody else's into a chain. [`Homeward::finish`] must end it.
+/// a span of somebody else's into a batch. [`Homeward::finish`] must end it.
 pub(crate) struct Homeward<'a, S: PageSource> {
     heap: &'a Heap<S>,
     holdings: &'a mut Holdings,
@@ -282,20 +280,14 @@ pub(crate) struct Homeward<'a, S: PageSource> {
     span: Option<SpanPtr>,
     /// The span is ours.
     own: bool,
-    /// Cells of the span that are linked, from the last to come to the first.
-    chain: Option<Chain>,
-}
-
-/// Cells that are linked through their first words.
-struct Chain {
-    first: NonNull<u8>,
-    last: NonNull<u8>,
-    count: u32,
+    /// Cells of the span, if it is not ours.
+    batch: Batch,
 }
 
 impl<'a, S: PageSource> Homeward<'a, S> {
     pub(crate) fn new(heap: &'a Heap<S>, holdings: &'a mut Holdings) -> Self {
-        Homeward { heap, holdings, addresses: 0..0, span: None, own: false, chain: None }
+        let batch = Batch::default();
+        Homeward { heap, holdings, addresses: 0..0, span: None, own: false, batch }
     }
 
     /// Takes one cell home.
@@ -319,8 +311,7 @@ impl<'a, S: PageSource> Homeward<'a, S> {
             }
             return;
         }
-        // SAFETY: the cell is ours until the chain is pushed, at least eight bytes long and aligned.
-        unsafe { self.link(cell) };
+        self.batch.add(&span.remote, span.index(address));
     }
 
     /// Finds the span of a cell; `false` if the cell is none of a small span's, and done with.
@@ -349,25 +340,13 @@ impl<'a, S: PageSource> Homeward<'a, S> {
         }
     }
 
-    /// # Safety
-    ///
-    /// As [`Homeward::send`]; the cell lies in `self.span`, which is not ours.
-    unsafe fn link(&mut self, cell: NonNull<u8>) {
-        let (next, last, count) = match &self.chain {
-            Some(chain) => (chain.first.as_ptr(), chain.last, chain.count),
-            None => (core::ptr::null_mut(), cell, 0),
-        };
-        // SAFETY: promised by the caller.
-        unsafe { cell.cast::<*mut u8>().write(next) };
-        self.chain = Some(Chain { first: cell, last, count: count + 1 });
-    }
-
-    /// Frees the chain into its span.
+    /// Frees the batch into its span.
     fn push(&mut self) {
-        if let (Some(chain), Some(span)) = (self.chain.take(), self.span) {
-            let Chain { first, last, count } = chain;
-            // SAFETY: live cells of this span, which is not ours, linked from first to last.
-            unsafe { self.heap.free_remote(span, first, last, count) };
+        let Some(span) = self.span else { return };
+        // Before the free: after it the span may be another's.
+        let class = span.class();
+        if let Some(pushed) = self.batch.finish(&span.remote) {
+            self.heap.after_push(span, class, pushed);
         }
     }
 

@@ -14,9 +14,8 @@
 //!   away            │ x │ x │ x │ x │ x │                    free cells that touch a hole
 //! ```
 //!
-//! A page is *vacant* if all cells that touch it are free: only then does it hold nothing, neither a
-//! user's data nor a link of the remote list, whose cells count as used until the owner has collected
-//! them. [`discard`] tells the source that vacant pages are not needed and makes them *holes*. The free
+//! A page is *vacant* if all cells that touch it are free. Cells that others freed count as used until the
+//! owner has collected them. [`discard`] tells the source that vacant pages are not needed and makes them *holes*. The free
 //! cells that touch one are *away*: their bits are taken out of the span, so the path that hands cells
 //! out knows nothing of all this, and prefers by itself what has memory. When nothing else is left,
 //! [`recall`] puts the bits of the lowest holes back; the memory comes with the first touch.

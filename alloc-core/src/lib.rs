@@ -22,8 +22,8 @@
 //!
 //! * A *span* is a run of pages with one use. Small blocks are *cells* of a span, all of one size, so
 //!   there are no headers; a page map leads from any address to its span.
-//! * A *small* span serves `malloc` and `free`. One cache owns it; others free into it through a
-//!   single word ([`remote`]).
+//! * A *small* span serves `malloc` and `free`. One cache owns it; others free into it through
+//!   marks and a count ([`remote`]).
 //! * A *managed* span holds cells of one type that a collector marks and sweeps ([`managed`]).
 //! * A *large* block has a span of its own.
 //!

@@ -107,10 +107,14 @@ pub(crate) fn put(span: SpanPtr, cell: NonNull<u8>) -> u32 {
 
 /// Sets the bit of a cell.
 pub(crate) fn set_free(span: SpanPtr, index: usize) {
-    let (word, bit) = (index / 64, 1 << (index % 64));
+    set_all_free(span, index / 64, 1 << (index % 64));
+}
+
+/// Sets bits of a word.
+fn set_all_free(span: SpanPtr, word: usize, cells: u64) {
     let bits = span.free[word].get();
-    debug_assert_eq!(bits & bit, 0, "cell {index} of {:#x} was freed twice", span.base());
-    span.free[word].set(bits | bit);
+    debug_assert_eq!(bits & cells, 0, "cells of {:#x}, word {word}, freed twice", span.base());
+    span.free[word].set(bits | cells);
     span.lowest.set(span.lowest.get().min(word as u32));
 }
 
@@ -124,13 +128,7 @@ pub(crate) fn clear_free(span: SpanPtr, index: usize) -> bool {
 
 /// Takes the cells that others freed; `false` if there are none.
 pub(crate) fn collect(span: SpanPtr) -> bool {
-    let Some(list) = span.remote.take() else { return false };
-    let mut next = list.head().map_or(0, |head| span.cell_at(head as usize));
-    for _ in 0..list.count() {
-        set_free(span, span.index(next));
-        // SAFETY: a cell on the list begins with the address of the next, written when it was freed.
-        next = unsafe { (next as *const usize).read() };
-    }
-    span.used.set(span.used.get() - list.count());
-    list.count() > 0
+    let count = span.remote.take(|word, cells| set_all_free(span, word, cells));
+    span.used.set(span.used.get() - count);
+    count > 0
 }

@@ -1,22 +1,37 @@
 //! Frees by threads that do not own the span, and the hand-over of spans that nobody owns.
 //!
 //! A span of small cells is *owned* by one cache, which allocates from it and frees into it with
-//! plain loads and stores. Everybody else frees through one 64-bit word:
+//! plain loads and stores. Everybody else frees through a [`Remote`]: a bit per cell says *which* cells
+//! were freed, and one word *how many*, and who has the span.
 //!
 //! ```text
-//!   63     50 49  48 47        32 31        16 15         0
-//!   ┌────────┬──────┬────────────┬────────────┬────────────┐
-//!   │   0    │state │    used    │   count    │  head + 1  │
-//!   └────────┴──────┴────────────┴────────────┴────────────┘
-//!   head   index of the first cell on the remote list (0: none); the cell links to the next
-//!   count  cells on the list
+//!   63          34 33  32 31        16 15         0
+//!   ┌─────────────┬──────┬────────────┬────────────┐     ┌────────┬────────┬─ ─ ─
+//!   │      0      │state │    used    │   count    │     │ marked: a bit per cell
+//!   └─────────────┴──────┴────────────┴────────────┘     └────────┴────────┴─ ─ ─
+//!   count  cells that were freed
 //!   used   cells that were not free when the owner let go; 0 while owned
 //! ```
+//!
+//! # A free, and a take
+//!
+//! ```text
+//!   free   F1  marked |= cells           take   T1  n = count, count = 0
+//!          F2  count += their number            T2  n of the marked cells are the owner's: their bits are cleared
+//! ```
+//!
+//! A batch of cells is marked by a read-modify-write for 64 neighbours, and counted by one. The cells
+//! themselves are not touched: whoever frees a block that another thread has written to does not
+//! wait for its cache line, nor does the owner when it gets the cell back.
+//!
+//! *T2 takes any n of the marked cells.* At any time as many are marked as are counted, or more: a free marks first.
+//! One that is between F1 and F2 may lose its bit to a T2 that was owed another cell. That cell is as free
+//! as the one whose bit stays in its place, and F2 will count it.
 //!
 //! # States
 //!
 //! ```text
-//!            disown_full                    push (the first)
+//!            disown_full                    count (the first)
 //!   ┌──────────────────────────▶ FULL ───────────────────────▶ INCOMING
 //!   │  ◀──────────────────────────┘                               │ arrive
 //! OWNED          adopt                                            ▼
@@ -24,39 +39,49 @@
 //!   └───────────────────────────▶ list ─────────────────────────▶ ┘
 //! ```
 //!
-//! * **owned**: the owner finds the list when its own free cells run out ([`Remote::take`]).
-//! * **full**: nobody owns the span and it is on no list. The first free puts it back: whoever's
-//!   push moves the word to *incoming* must hand the span to its central. A thread with a cache
+//! * **owned**: the owner finds what was freed when its own free cells run out ([`Remote::take`]).
+//! * **full**: nobody owns the span and it is on no list. The first free puts it back: whoever
+//!   counts from zero must hand the span to its central. A thread with a cache
 //!   may instead [`adopt`](Remote::adopt) it.
-//! * **incoming**: on its way to the central, or in the central's set.
+//! * **incoming**: full, and counted into: on its way to the central, or in the central's set.
 //! * **listed**: on the central's list; the states *incoming* → *listed* → *owned* change under
-//!   the central's lock, while pushes go on beside.
+//!   the central's lock, while frees go on beside.
 //!
 //! # Why nothing is lost and nothing used twice
 //!
-//! One word holds list, count and state, so a push sees the state that its cell joins: a push
-//! that comes before `disown_full` makes that fail (the list is not empty), a push after it finds
-//! *full* and puts the span back. Two pushes cannot both find *full*. Cells are only taken as a whole
-//! list, by the owner, so the ABA problem of a stack cannot arise.
+//! One word holds count and state, so a free is counted in the state that it joins: one
+//! that comes before `disown_full` makes that fail (the count is not zero), one after it finds
+//! *full* and puts the span back. Two cannot both count from zero. A span is empty when all cells that were in
+//! use are counted: then no free is between F1 and F2, and nobody touches the bits any more.
 //!
 //! # Orderings
 //!
-//! A push releases what the freeing thread did to the cell and its link; `take` acquires it. Letting go
-//! (`disown_full`, `list`) releases the owner's part of the record; taking hold (`adopt`, `claim`,
-//! and a push that puts back) acquires it. Every change is a read-modify-write, so each release
-//! heads a sequence that reaches all later acquires.
+//! F1 releases what the freeing thread did to the cells, T2 acquires it. F2 releases the marks, T1 acquires
+//! them: so T2 finds as many as it is owed. Letting go (`disown_full`, `list`) releases the owner's part of the
+//! record; taking hold (`adopt`, `claim`, and a free that puts back) acquires it. Every change is a
+//! read-modify-write, so each release heads a sequence that reaches all later acquires.
 //!
-//! Model: `loom-tests/tests/alloc_remote.rs`. Sources: mimalloc's `xthread_free` (Leijen et al. 2019),
-//! snmalloc's message queues; Go frees by sweeping only and has no such thing.
+//! Model: `loom-tests/tests/alloc_remote.rs`. Sources: the bits of jemalloc's slabs, which a lock guards, for
+//! frees that leave the cell alone; mimalloc's `xthread_free` (Leijen et al. 2019) for the word. Go frees by
+//! sweeping only and has no such thing.
+//!
+//! Rejected: *a list through the freed cells* with its head in the word, as mimalloc's, which was here before. A
+//! free writes to a cell that lies in another thread's cache or in none, and a take follows links through
+//! such cells (docs/decisions/0026).
 
 use core::fmt;
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::{
+    size_class::MOST_CELLS,
+    sync::{AtomicU64, Ordering, array_of, const_fn},
+};
 
-const COUNT: u32 = 16;
-const USED: u32 = 32;
-const STATE: u32 = 48;
+const USED: u32 = 16;
+const STATE: u32 = 32;
 const FIELD: u64 = 0xffff;
+
+/// Words of marks. In a model two do, and each is a place where threads may be interleaved.
+const WORDS: usize = if cfg!(loom) { 2 } else { MOST_CELLS / 64 };
 
 /// Whether anyone owns a span, and if not, where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,17 +90,17 @@ pub enum State {
     Owned = 0,
     /// Nobody owns it, no cell is free, and it is on no list.
     Full = 1,
-    /// A cell was freed; it is on its way to the central.
-    Incoming = 2,
     /// It is on the central's list.
-    Listed = 3,
+    Listed = 2,
+    /// It was full, and a cell was freed; it is on its way to the central.
+    Incoming = 3,
 }
 
 /// What a remote free found, and what the caller must do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Pushed {
-    /// The cell is on the list; somebody will find it.
+    /// The cells are counted; somebody will find them.
     Queued,
     /// The span was full and unowned. The caller alone must put it into the central's set.
     PutBack,
@@ -88,19 +113,18 @@ pub enum Pushed {
 pub struct Snapshot(u64);
 
 impl Snapshot {
-    fn new(state: State, used: u32, count: u32, head: Option<u32>) -> Self {
-        let head = head.map_or(0, |index| u64::from(index) + 1);
-        Snapshot(
-            (state as u64) << STATE | u64::from(used) << USED | u64::from(count) << COUNT | head,
-        )
+    /// *Incoming* is *full* with a count.
+    fn new(state: State, used: u32, count: u32) -> Self {
+        let state = if state == State::Incoming { State::Full } else { state };
+        Snapshot((state as u64) << STATE | u64::from(used) << USED | u64::from(count))
     }
 
     /// Who has the span.
     pub fn state(self) -> State {
-        match (self.0 >> STATE) & 3 {
+        match self.0 >> STATE {
             0 => State::Owned,
-            1 => State::Full,
-            2 => State::Incoming,
+            1 if self.count() == 0 => State::Full,
+            1 => State::Incoming,
             _ => State::Listed,
         }
     }
@@ -110,23 +134,14 @@ impl Snapshot {
         ((self.0 >> USED) & FIELD) as u32
     }
 
-    /// Cells on the list.
+    /// Cells that were freed and not taken.
     pub fn count(self) -> u32 {
-        ((self.0 >> COUNT) & FIELD) as u32
-    }
-
-    /// Index of the first cell on the list.
-    pub fn head(self) -> Option<u32> {
-        ((self.0 & FIELD) as u32).checked_sub(1)
+        (self.0 & FIELD) as u32
     }
 
     /// True if the span has no owner and no live cell.
     pub fn is_empty(self) -> bool {
         self.state() != State::Owned && self.count() == self.used()
-    }
-
-    fn with_state(self, state: State) -> Self {
-        Snapshot::new(state, self.used(), self.count(), self.head())
     }
 }
 
@@ -136,30 +151,35 @@ impl fmt::Debug for Snapshot {
             .field("state", &self.state())
             .field("used", &self.used())
             .field("count", &self.count())
-            .field("head", &self.head())
             .finish()
     }
 }
 
-/// The word. A new one is owned, with an empty list.
+/// Word and marks. A new one is owned, with nothing freed.
 ///
 /// ```
 /// use alloc_core::remote::{Pushed, Remote};
-/// let word = Remote::new();
-/// assert_eq!(word.push(3, |_| ()), Pushed::Queued);
-/// let list = word.take().unwrap();
-/// assert_eq!((list.head(), list.count()), (Some(3), 1));
-/// word.disown_full(8).unwrap();
-/// assert_eq!(word.push(5, |_| ()), Pushed::PutBack);
+/// let remote = Remote::new();
+/// assert_eq!(remote.free(3), Pushed::Queued);
+/// let mut cells = 0;
+/// assert_eq!(remote.take(|word, bits| cells |= bits << (64 * word)), 1);
+/// assert_eq!(cells, 1 << 3);
+/// remote.disown_full(8).unwrap();
+/// assert_eq!(remote.free(5), Pushed::PutBack);
 /// ```
 #[derive(Debug)]
-pub struct Remote(AtomicU64);
+pub struct Remote {
+    word: AtomicU64,
+    marked: [AtomicU64; WORDS],
+}
 
 impl Remote {
-    /// Owned, nothing freed.
-    #[allow(clippy::new_without_default, reason = "a default would hide that it starts as owned")]
-    pub fn new() -> Self {
-        Remote(AtomicU64::new(0))
+    const_fn! {
+        /// Owned, nothing freed.
+        #[allow(clippy::new_without_default, reason = "a default would hide that it starts as owned")]
+        pub fn new() -> Self {
+            Remote { word: AtomicU64::new(0), marked: array_of!(AtomicU64::new(0); WORDS) }
+        }
     }
 
     /// Makes the span owned again, whatever it was: its pages begin a new life.
@@ -167,72 +187,84 @@ impl Remote {
     /// The caller holds the pages alone.
     pub(crate) fn reset(&self) {
         // Relaxed: nobody else knows the span; it is handed on with the first cell.
-        self.0.store(0, Ordering::Relaxed);
+        self.word.store(0, Ordering::Relaxed);
+        self.marked.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
     /// The word now; other threads may change it at once.
     pub fn snapshot(&self) -> Snapshot {
         // Acquire: who sees a state sees what the thread that made it wrote before.
-        Snapshot(self.0.load(Ordering::Acquire))
+        Snapshot(self.word.load(Ordering::Acquire))
     }
 
-    /// Frees a cell of a span that the caller does not own.
-    ///
-    /// `link` must make the cell point to the one whose index it is given; it is called once for
-    /// each attempt.
-    pub fn push(&self, cell: u32, link: impl FnMut(Option<u32>)) -> Pushed {
-        self.push_chain(cell, 1, link)
+    /// Frees a cell of a span that the caller does not own. A [`Batch`] frees many.
+    pub fn free(&self, cell: usize) -> Pushed {
+        self.mark(cell / 64, 1 << (cell % 64));
+        self.count(1)
     }
 
-    /// Frees `count` cells of a span that the caller does not own, which are linked already, by one
-    /// exchange.
-    ///
-    /// `first` is where the chain begins; `link` must make its *last* cell point to the one whose
-    /// index it is given, and is called once for each attempt.
-    pub fn push_chain(&self, first: u32, count: u32, mut link: impl FnMut(Option<u32>)) -> Pushed {
-        // Relaxed: only compared and counted; the exchange below decides.
-        let mut now = Snapshot(self.0.load(Ordering::Relaxed));
-        loop {
-            link(now.head());
-            let state = match now.state() {
-                State::Full => State::Incoming,
-                other => other,
-            };
-            let next = Snapshot::new(state, now.used(), now.count() + count, Some(first));
-            // Release: publishes the cells and their links to the owner's `take`. Acquire: if the
-            // span was full, the caller goes on to touch its links, after the last owner.
-            // Relaxed on failure: as the load above.
-            match self.0.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) if now.state() == State::Full => return Pushed::PutBack,
-                Ok(_) if next.is_empty() => return Pushed::Emptied,
-                Ok(_) => return Pushed::Queued,
-                Err(found) => now = Snapshot(found),
+    /// Says which cells are free, 64 neighbours at a time; [`Remote::count`] must follow.
+    fn mark(&self, word: usize, bits: u64) {
+        // Release: what was done to the cells comes first; pairs with the Acquire in `take_marked`.
+        let before = self.marked[word].fetch_or(bits, Ordering::Release);
+        debug_assert_eq!(before & bits, 0, "a cell was freed twice, among 64 from {}", 64 * word);
+    }
+
+    /// Says how many cells were marked, now that they are.
+    fn count(&self, count: u32) -> Pushed {
+        // Release: publishes the marks to `take`. Acquire: if the span was full, the caller goes on to
+        // touch its links, after the last owner.
+        let before = Snapshot(self.word.fetch_add(u64::from(count), Ordering::AcqRel));
+        match before.state() {
+            State::Full => Pushed::PutBack,
+            State::Owned => Pushed::Queued,
+            _ if before.count() + count == before.used() => Pushed::Emptied,
+            _ => Pushed::Queued,
+        }
+    }
+
+    /// The owner takes what was freed, and says how many cells that was; `each` gets them as bits of a word of 64.
+    pub fn take(&self, each: impl FnMut(usize, u64)) -> u32 {
+        // Relaxed: a look that spares the owner the exchange; a free in flight is found next time.
+        if Snapshot(self.word.load(Ordering::Relaxed)).count() == 0 {
+            return 0;
+        }
+        // Acquire: pairs with the Release of every `count`.
+        let taken = Snapshot(self.word.swap(0, Ordering::Acquire));
+        debug_assert_eq!(taken.state(), State::Owned, "only the owner takes");
+        self.take_marked(taken.count(), each);
+        taken.count()
+    }
+
+    /// Takes so many of the marked cells, of which there are as many or more.
+    fn take_marked(&self, count: u32, mut each: impl FnMut(usize, u64)) {
+        let mut left = count;
+        for (number, word) in self.marked.iter().enumerate() {
+            if left == 0 {
+                return;
+            }
+            // Relaxed: what is marked stays so until we clear it.
+            let bits = lowest(word.load(Ordering::Relaxed), left);
+            if bits != 0 {
+                // Acquire: what was done to the cells comes first; pairs with the Release in `mark`.
+                word.fetch_and(!bits, Ordering::Acquire);
+                left -= bits.count_ones();
+                each(number, bits);
             }
         }
-    }
-
-    /// The owner takes the whole list, if there is one.
-    pub fn take(&self) -> Option<Snapshot> {
-        // Relaxed: a look that spares the owner the exchange; a push in flight is found next time.
-        if Snapshot(self.0.load(Ordering::Relaxed)).count() == 0 {
-            return None;
-        }
-        // Acquire: pairs with the Release of every push on the list.
-        let list = Snapshot(self.0.swap(0, Ordering::Acquire));
-        debug_assert_eq!(list.state(), State::Owned, "only the owner takes");
-        Some(list)
+        debug_assert_eq!(left, 0, "of {count} cells that were counted, so many are not marked");
     }
 
     /// The owner lets go of a span without a free cell: its next free puts it back.
     ///
     /// # Errors
     ///
-    /// If a cell was freed meanwhile: the caller still owns the span and should take the list.
+    /// If a cell was freed meanwhile: the caller still owns the span and should take it.
     pub fn disown_full(&self, used: u32) -> Result<(), Snapshot> {
-        let full = Snapshot::new(State::Full, used, 0, None);
+        let full = Snapshot::new(State::Full, used, 0);
         // Release: hands the owner's part of the record on; pairs with the Acquire in `adopt` and
-        // `push`. Relaxed on failure: the caller looks again with `take`.
-        self.0
+        // `count`. Relaxed on failure: the caller looks again with `take`.
+        self.word
             .compare_exchange(0, full.0, Ordering::Release, Ordering::Relaxed)
             .map(drop)
             .map_err(Snapshot)
@@ -243,7 +275,7 @@ impl Remote {
     pub fn list(&self, used: u32) {
         self.change(|now| {
             debug_assert_eq!(now.state(), State::Owned, "only the owner lets go");
-            Snapshot::new(State::Listed, used, now.count(), now.head())
+            Snapshot::new(State::Listed, used, now.count())
         });
     }
 
@@ -252,38 +284,39 @@ impl Remote {
     /// The caller has a live cell of it, so the span is still there.
     pub fn adopt(&self) -> bool {
         // Relaxed: only compared.
-        let now = Snapshot(self.0.load(Ordering::Relaxed));
+        let now = Snapshot(self.word.load(Ordering::Relaxed));
         // Acquire: the last owner's part of the record is ours now; pairs with the Release in
         // `disown_full`. Relaxed on failure: nothing is read.
         now.state() == State::Full
-            && self.0.compare_exchange(now.0, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            && self.word.compare_exchange(now.0, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// The central has found the span in its set and puts it on its list. Under its lock.
     pub fn arrive(&self) -> Snapshot {
         self.change(|now| {
             debug_assert_eq!(now.state(), State::Incoming, "only what was put back arrives");
-            now.with_state(State::Listed)
+            Snapshot::new(State::Listed, now.used(), now.count())
         })
     }
 
-    /// A cache takes a listed span, with the cells on its list. Under the central's lock.
+    /// A cache takes a listed span, with the cells that were freed. Under the central's lock.
     pub fn claim(&self) -> Snapshot {
         self.change(|now| {
             debug_assert_eq!(now.state(), State::Listed, "only listed spans are claimed");
-            Snapshot::new(State::Owned, 0, now.count(), now.head())
+            Snapshot::new(State::Owned, 0, now.count())
         })
     }
 
     /// Changes the word whatever happens beside; returns the new one.
     fn change(&self, to: impl Fn(Snapshot) -> Snapshot) -> Snapshot {
         // Relaxed: only compared.
-        let mut now = self.0.load(Ordering::Relaxed);
+        let mut now = self.word.load(Ordering::Relaxed);
         loop {
             let next = to(Snapshot(now));
             // AcqRel: a change lets go of the record or takes hold of it; pairs with the others.
             // Relaxed on failure: as the load above.
-            match self.0.compare_exchange_weak(now, next.0, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.word.compare_exchange_weak(now, next.0, Ordering::AcqRel, Ordering::Relaxed)
+            {
                 Ok(_) => return next,
                 Err(found) => now = found,
             }
@@ -291,37 +324,121 @@ impl Remote {
     }
 }
 
+/// The lowest `most` bits of a word, or all that it has.
+fn lowest(bits: u64, most: u32) -> u64 {
+    let (mut bits, mut over) = (bits, bits.count_ones().saturating_sub(most));
+    while over > 0 {
+        bits &= !(1 << bits.ilog2());
+        over -= 1;
+    }
+    bits
+}
+
+/// Cells of one span that one thread frees together.
+///
+/// ```
+/// use alloc_core::remote::{Batch, Pushed, Remote};
+/// let remote = Remote::new();
+/// let mut batch = Batch::default();
+/// [1, 2, 70].into_iter().for_each(|cell| batch.add(&remote, cell));
+/// assert_eq!(batch.finish(&remote), Some(Pushed::Queued));
+/// assert_eq!(remote.snapshot().count(), 3);
+/// ```
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Neighbours that are not marked yet.
+    word: usize,
+    bits: u64,
+    /// All cells so far.
+    count: u32,
+}
+
+impl Batch {
+    /// Adds a cell of the span, always the same one until [`Batch::finish`].
+    pub fn add(&mut self, remote: &Remote, cell: usize) {
+        let word = cell / 64;
+        if word != self.word && self.bits != 0 {
+            remote.mark(self.word, self.bits);
+            self.bits = 0;
+        }
+        self.word = word;
+        self.bits |= 1 << (cell % 64);
+        self.count += 1;
+    }
+
+    /// Frees them, and begins anew; `None` if there are none.
+    pub fn finish(&mut self, remote: &Remote) -> Option<Pushed> {
+        let Batch { word, bits, count } = core::mem::take(self);
+        (count > 0).then(|| {
+            remote.mark(word, bits);
+            remote.count(count)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec::Vec;
 
     #[test]
     fn a_word_keeps_its_fields_apart() {
-        let word = Snapshot::new(State::Listed, 8192, 8191, Some(8190));
+        let word = Snapshot::new(State::Listed, 8192, 8191);
         assert_eq!(word.state(), State::Listed);
-        assert_eq!((word.used(), word.count(), word.head()), (8192, 8191, Some(8190)));
-        assert_eq!(word.with_state(State::Incoming).state(), State::Incoming);
-        assert_eq!(word.with_state(State::Full).used(), 8192);
+        assert_eq!((word.used(), word.count()), (8192, 8191));
+        assert_eq!(Snapshot::new(State::Incoming, 3, 1).state(), State::Incoming);
+        assert_eq!(Snapshot::new(State::Full, 3, 0).state(), State::Full);
     }
 
     #[test]
     fn a_full_span_is_put_back_once_and_empties() {
-        let word = Remote::new();
-        word.disown_full(2).unwrap();
-        assert_eq!(word.push(0, |head| assert_eq!(head, None)), Pushed::PutBack);
-        assert_eq!(word.arrive().count(), 1);
-        assert_eq!(word.push(1, |head| assert_eq!(head, Some(0))), Pushed::Emptied);
-        let owned = word.claim();
+        let remote = Remote::new();
+        remote.disown_full(2).unwrap();
+        assert_eq!(remote.free(0), Pushed::PutBack);
+        assert_eq!(remote.arrive().count(), 1);
+        assert_eq!(remote.free(1), Pushed::Emptied);
+        let owned = remote.claim();
         assert_eq!((owned.state(), owned.count()), (State::Owned, 2));
     }
 
     #[test]
     fn a_free_in_between_keeps_the_span_with_its_owner() {
-        let word = Remote::new();
-        let _ = word.push(7, |_| ());
-        assert_eq!(word.disown_full(4).unwrap_err().head(), Some(7));
-        assert_eq!(word.take().unwrap().count(), 1);
-        assert!(word.disown_full(4).is_ok());
-        assert!(word.adopt() && !word.adopt());
+        let remote = Remote::new();
+        let _ = remote.free(7);
+        assert_eq!(remote.disown_full(4).unwrap_err().count(), 1);
+        assert_eq!(remote.take(|word, bits| assert_eq!((word, bits), (0, 1 << 7))), 1);
+        assert!(remote.disown_full(4).is_ok());
+        assert!(remote.adopt() && !remote.adopt());
+    }
+
+    #[test]
+    fn a_batch_is_marked_by_words_and_counted_once() {
+        let (remote, mut batch) = (Remote::new(), Batch::default());
+        let cells = [3, 1, 65, 127, 0];
+        cells.into_iter().for_each(|cell| batch.add(&remote, cell));
+        assert_eq!(remote.snapshot().count(), 0);
+        assert_eq!(batch.finish(&remote), Some(Pushed::Queued));
+        assert_eq!(batch.finish(&remote), None);
+        let mut taken = Vec::new();
+        assert_eq!(remote.take(|word, bits| taken.push((word, bits))), 5);
+        assert_eq!(taken, [(0, 0b1011), (1, 1 << 63 | 0b10)]);
+    }
+
+    #[test]
+    fn who_takes_gets_what_it_is_owed_and_no_more() {
+        let remote = Remote::new();
+        remote.mark(0, 0b1);
+        assert_eq!(remote.free(1), Pushed::Queued);
+        assert_eq!(remote.take(|_, bits| assert_eq!(bits, 0b1)), 1);
+        assert_eq!(remote.count(1), Pushed::Queued);
+        assert_eq!(remote.take(|_, bits| assert_eq!(bits, 0b10)), 1);
+    }
+
+    #[test]
+    fn the_lowest_bits_are_as_many_as_asked_for() {
+        assert_eq!(lowest(0b1011, 2), 0b11);
+        assert_eq!(lowest(!0, 64), !0);
+        assert_eq!(lowest(1 << 63 | 1, 1), 1);
+        assert_eq!(lowest(0, 3), 0);
     }
 }

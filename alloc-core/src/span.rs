@@ -18,7 +18,7 @@
 //! * *Links*, and what the scavenger notes of a listed span (`seen`, `since`, `through`), belong to whatever structure
 //!   holds the span: a list of the owner's cache, or one of a central or the page heap, under its lock.
 //!
-//! For a small span, with `remote` cells on the list of [`Remote`]:
+//! For a small span, with `remote` cells counted in [`Remote`]:
 //!
 //! > `capacity = (used − remote) + remote + free + away`, and `used − remote` cells are live or lie in
 //! > magazines.
@@ -63,12 +63,29 @@ pub(crate) const KIND_COUNT: usize = 5;
 const KINDS: [Kind; KIND_COUNT] =
     [Kind::Dead, Kind::Small, Kind::Large, Kind::Managed, Kind::Hardened];
 
-/// The record of a run of pages.
+/// The record of a run of pages, by lines of the processor's caches: what everybody reads, what its owner
+/// writes, and what others write.
 #[repr(C, align(64))]
 pub(crate) struct Span {
     base: AtomicUsize,
     /// Number of the owning cache, 0 for none. Written by the owner, read by anyone who frees.
     owner: AtomicUsize,
+    cell: AtomicU32,
+    magic: AtomicU32,
+    capacity: AtomicU32,
+    pages: AtomicU32,
+    kind: AtomicU8,
+    class: AtomicU8,
+    /// Class + 1 of the central on whose list the span is, 0 for none. That number is written and
+    /// taken away under that central's lock, so whoever holds the lock reads it exactly.
+    listed: AtomicU8,
+    /// What only managed spans have.
+    pub(crate) part: AtomicPtr<Part>,
+    /// What only hardened spans have.
+    pub(crate) record: AtomicPtr<Record>,
+    /// Counts the free of a sampled block; null for others.
+    pub(crate) bucket: AtomicPtr<Bucket>,
+
     /// No word of `free` below this one has a bit.
     pub(crate) lowest: Cell<u32>,
     /// Cells from this one on were never handed out and read as zero.
@@ -77,31 +94,13 @@ pub(crate) struct Span {
     pub(crate) used: Cell<u32>,
     /// A free that brings `used` to this number moves the span to another list of its owner.
     pub(crate) alarm: Cell<u32>,
-    cell: AtomicU32,
-    magic: AtomicU32,
-    capacity: AtomicU32,
-    pages: AtomicU32,
-    kind: AtomicU8,
-    class: AtomicU8,
-    /// The span is on its owner's list of full spans.
-    pub(crate) in_full: Cell<bool>,
-    /// Class + 1 of the central on whose list the span is, 0 for none. That number is written and
-    /// taken away under that central's lock, so whoever holds the lock reads it exactly.
-    listed: AtomicU8,
-
-    /// Cells freed by others, and whether anyone owns the span.
-    pub(crate) remote: Remote,
+    /// A bit for each cell that the owner knows to be free, and whose pages have memory.
+    pub(crate) free: [Cell<u64>; WORDS],
     /// Link of a lock-free stack.
     stacked: AtomicPtr<Span>,
     /// Links of a list.
     pub(crate) prev: Cell<Option<SpanPtr>>,
     pub(crate) next: Cell<Option<SpanPtr>>,
-    /// What only managed spans have.
-    pub(crate) part: AtomicPtr<Part>,
-    /// What only hardened spans have.
-    pub(crate) record: AtomicPtr<Record>,
-    /// Counts the free of a sampled block; null for others.
-    pub(crate) bucket: AtomicPtr<Bucket>,
     /// Pages of the machine without memory, and the free cells that touch one (see `holes`).
     pub(crate) holes: Cell<u32>,
     pub(crate) away: Cell<u32>,
@@ -111,8 +110,24 @@ pub(crate) struct Span {
     pub(crate) since: Cell<u32>,
     /// Its holes are made: nothing is to be done until another cell is freed into it.
     pub(crate) through: Cell<bool>,
-    /// A bit for each cell that the owner knows to be free, and whose pages have memory.
-    pub(crate) free: [Cell<u64>; WORDS],
+    /// The span is on its owner's list of full spans.
+    pub(crate) in_full: Cell<bool>,
+
+    /// Cells freed by others, and whether anyone owns the span.
+    pub(crate) remote: Apart<Remote>,
+}
+
+/// On lines of its own.
+#[repr(align(64))]
+pub(crate) struct Apart<T>(T);
+
+impl<T> Deref for Apart<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }
 
 // SAFETY: the fields that are not atomic are touched by one thread at a time, as the essay says;
@@ -143,31 +158,31 @@ impl Span {
         Span {
             base: AtomicUsize::new(0),
             owner: AtomicUsize::new(0),
-            lowest: Cell::new(0),
-            fresh: Cell::new(0),
-            used: Cell::new(0),
-            alarm: Cell::new(0),
             cell: AtomicU32::new(0),
             magic: AtomicU32::new(0),
             capacity: AtomicU32::new(0),
             pages: AtomicU32::new(0),
             kind: AtomicU8::new(Kind::Dead as u8),
             class: AtomicU8::new(0),
-            in_full: Cell::new(false),
             listed: AtomicU8::new(0),
-            remote: Remote::new(),
-            stacked: AtomicPtr::new(ptr::null_mut()),
-            prev: Cell::new(None),
-            next: Cell::new(None),
             part: AtomicPtr::new(ptr::null_mut()),
             record: AtomicPtr::new(ptr::null_mut()),
             bucket: AtomicPtr::new(ptr::null_mut()),
+            lowest: Cell::new(0),
+            fresh: Cell::new(0),
+            used: Cell::new(0),
+            alarm: Cell::new(0),
+            free: [const { Cell::new(0) }; WORDS],
+            stacked: AtomicPtr::new(ptr::null_mut()),
+            prev: Cell::new(None),
+            next: Cell::new(None),
             holes: Cell::new(0),
             away: Cell::new(0),
             seen: Cell::new(0),
             since: Cell::new(0),
             through: Cell::new(false),
-            free: [const { Cell::new(0) }; WORDS],
+            in_full: Cell::new(false),
+            remote: Apart(Remote::new()),
         }
     }
 

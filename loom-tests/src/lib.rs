@@ -19,12 +19,12 @@
 //! | model | promise |
 //! |---|---|
 //! | `alloc_central` | a span that its cache gives up is freed once, or found by one cache, with all its cells |
-//! | `alloc_holes` | who makes holes in a listed span holds it alone; no live cell and no link loses its contents |
+//! | `alloc_holes` | who makes holes in a listed span holds it alone; no live cell loses its contents, no freed one is lost |
 //! | `alloc_large_cache` | the span of a freed large block is in one slot or one hand |
 //! | `alloc_lend` | a thread's cache is used by the thread or by the scavenger, and nobody waits |
 //! | `alloc_lock` | one holder at a time, who sees what the last one wrote |
 //! | `alloc_pages` | a page is free in one place; the parts of the account add up whenever they are read |
-//! | `alloc_remote` | a cell freed by another thread is found once, with its content |
+//! | `alloc_remote` | a cell freed by another thread is found once, after all that was done to it |
 //! | `alloc_scavenge` | a page that goes back is in one hand, and known to be zero only if it is |
 //! | `alloc_set` | a span that is put back is taken once |
 //! | `alloc_sweep` | one sweeper per span and cycle; the next marks come after the last sweep |

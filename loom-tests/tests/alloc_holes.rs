@@ -1,6 +1,6 @@
 //! Holes are made in a listed span beside frees by others, a cache that claims it, and a second thread that
-//! makes holes: whoever holds the span holds it alone, no live cell loses its contents, no link of the remote
-//! list is lost, and a span without a live cell is freed once.
+//! makes holes: whoever holds the span holds it alone, no live cell loses its contents, no freed one is lost,
+//! and a span without a live cell is freed once.
 //!
 //! Cells stand for the machine's pages: each is one.
 #![cfg(loom)]
@@ -30,7 +30,7 @@ struct World {
     turns: UnsafeCell<usize>,
     freed: AtomicUsize,
     _room: Box<UnsafeCell<Room>>,
-    cells: Box<UnsafeCell<[u64; CELLS]>>,
+    _cells: Box<UnsafeCell<[u64; CELLS]>>,
 }
 
 // SAFETY: the protocol decides who touches what, which is what the models check.
@@ -54,7 +54,7 @@ impl World {
             turns: UnsafeCell::new(0),
             freed: AtomicUsize::new(0),
             _room: room,
-            cells,
+            _cells: cells,
         });
         world.free(0);
         world.span.collect();
@@ -91,8 +91,6 @@ impl World {
             span.discard(|cell| {
                 // SAFETY: nobody uses a vacant cell.
                 self.memory[cell].with_mut(|held| unsafe { *held = 0 });
-                // SAFETY: as above: its link, if it had one, is not needed.
-                self.cells.with_mut(|cells| unsafe { (*cells)[cell] = 0 });
             });
             self.touch();
             let empty = if span.is_empty() { Some(span) } else { self.central.shelve(span) };

@@ -1,9 +1,9 @@
-//! The word of a small span: a cell freed by another thread is found once by whoever owns the span
-//! next, with what was written into it (A11); and a full span that nobody owns is put back by
+//! Frees into a small span by threads that do not own it: a freed cell is found once by whoever owns the span
+//! next, with what was done to it before (A11); and a full span that nobody owns is put back by
 //! exactly one free, whatever its last owner does meanwhile.
 #![cfg(loom)]
 
-use alloc_core::remote::{Pushed, Remote, Snapshot, State};
+use alloc_core::remote::{Batch, Pushed, Remote, State};
 use loom::{
     cell::UnsafeCell,
     sync::{
@@ -14,17 +14,14 @@ use loom::{
 };
 use loom_tests::model;
 
-const NONE: usize = usize::MAX;
-
-/// A cell: its link while it is free, and its contents while it is not.
-struct Cell {
-    link: UnsafeCell<usize>,
-}
+/// The cells of a span: neighbours, and one whose bit lies in another word.
+const CELLS: [usize; 3] = [0, 1, 64];
 
 /// A span of three cells, all handed out; most models free two.
 struct Span {
-    word: Remote,
-    cells: [Cell; 3],
+    remote: Remote,
+    /// What users write to the cells: loom reports who has one beside another.
+    contents: [UnsafeCell<usize>; 3],
     /// The owner's part of the record: loom reports two owners at once.
     owned: UnsafeCell<usize>,
     /// Times the span was handed to the central.
@@ -38,10 +35,10 @@ unsafe impl Send for Span {}
 
 impl Span {
     fn new() -> Arc<Self> {
-        let cell = || Cell { link: UnsafeCell::new(NONE) };
+        let cell = || UnsafeCell::new(0);
         Arc::new(Span {
-            word: Remote::new(),
-            cells: [cell(), cell(), cell()],
+            remote: Remote::new(),
+            contents: [cell(), cell(), cell()],
             owned: UnsafeCell::new(0),
             put_back: AtomicUsize::new(0),
         })
@@ -53,24 +50,25 @@ impl Span {
         self.owned.with_mut(|turns| unsafe { *turns += 1 });
     }
 
-    fn free(&self, cell: usize) -> Pushed {
-        self.word.push(cell as u32, |next| {
-            let next = next.map_or(NONE, |next| next as usize);
-            // SAFETY: the cell is the caller's until the push succeeds.
-            self.cells[cell].link.with_mut(|link| unsafe { *link = next });
-        })
+    /// What a block's user does.
+    fn write(&self, cell: usize) {
+        // SAFETY: the cell is the caller's; loom checks that.
+        self.contents[cell].with_mut(|contents| unsafe { *contents += 1 });
     }
 
-    /// Frees the first two cells by one push.
-    fn free_chain(&self) {
-        // SAFETY: the cells are the caller's until the push succeeds.
-        self.cells[0].link.with_mut(|link| unsafe { *link = 1 });
-        let pushed = self.word.push_chain(0, 2, |next| {
-            let next = next.map_or(NONE, |next| next as usize);
-            // SAFETY: as above.
-            self.cells[1].link.with_mut(|link| unsafe { *link = next });
-        });
-        assert_eq!(pushed, Pushed::Queued);
+    fn free(&self, cell: usize) -> Pushed {
+        self.write(cell);
+        self.remote.free(CELLS[cell])
+    }
+
+    /// Frees two cells at once.
+    fn free_both(&self, cells: [usize; 2]) -> Pushed {
+        let mut batch = Batch::default();
+        for cell in cells {
+            self.write(cell);
+            batch.add(&self.remote, CELLS[cell]);
+        }
+        batch.finish(&self.remote).unwrap()
     }
 
     /// As [`Span::free`], and does what a free must do then.
@@ -78,22 +76,30 @@ impl Span {
         if self.free(cell) == Pushed::PutBack {
             self.touch();
             self.put_back.fetch_add(1, Ordering::Relaxed);
-            self.word.arrive();
+            self.remote.arrive();
         }
     }
 
-    /// Walks a list that was taken, as its new owner, and returns the bits of its cells.
-    fn walk(&self, list: Snapshot) -> usize {
-        let (mut at, mut bits, mut count) = (list.head().map_or(NONE, |h| h as usize), 0, 0);
-        while at != NONE {
-            assert_eq!(bits & (1 << at), 0, "a cell is on the list twice");
-            bits |= 1 << at;
-            count += 1;
-            // SAFETY: the cell is on the list that the caller took.
-            at = self.cells[at].link.with(|link| unsafe { *link });
-        }
-        assert_eq!(count, list.count(), "the count is the length");
-        bits
+    /// Takes what was freed, as the owner, and uses it; returns the cells as bits.
+    fn take(&self) -> usize {
+        let mut cells = 0_usize;
+        let count = self.remote.take(|word, bits| {
+            let found =
+                |&cell: &usize| CELLS[cell] / 64 == word && bits >> (CELLS[cell] % 64) & 1 == 1;
+            (0..3).filter(found).for_each(|cell| {
+                self.write(cell);
+                cells |= 1 << cell;
+            });
+        });
+        assert_eq!(cells.count_ones(), count, "as many as were counted");
+        cells
+    }
+
+    /// Takes the rest, after `taken`, when everybody is done.
+    fn take_rest(&self, taken: usize) -> usize {
+        let more = self.take();
+        assert_eq!(taken & more, 0, "a cell was found twice");
+        taken | more
     }
 }
 
@@ -107,46 +113,46 @@ fn the_owner_finds_each_freed_cell_once() {
                 thread::spawn(move || assert_eq!(span.free(cell), Pushed::Queued))
             })
             .collect();
-        let owner = {
-            let span = span.clone();
-            thread::spawn(move || span.word.take().map_or(0, |list| span.walk(list)))
-        };
+        let taken = span.take();
         frees.into_iter().for_each(|free| free.join().unwrap());
-        let mut bits = owner.join().unwrap();
-        if let Some(list) = span.word.take() {
-            let more = span.walk(list);
-            assert_eq!(bits & more, 0, "a cell was found twice");
-            bits |= more;
-        }
-        assert_eq!(bits, 0b11);
+        assert_eq!(span.take_rest(taken), 0b11);
     });
 }
 
 #[test]
-fn a_chain_of_cells_is_found_whole_beside_a_single_one() {
-    model("remote, chain", 2, || {
+fn an_owner_that_takes_twice_is_owed_no_cell() {
+    model("remote, owed", 3, || {
         let span = Span::new();
-        let chain = {
+        let frees: Vec<_> = [0, 1]
+            .map(|cell| {
+                let span = span.clone();
+                thread::spawn(move || assert_eq!(span.free(cell), Pushed::Queued))
+            })
+            .into();
+        let taken = span.take();
+        let taken = span.take_rest(taken);
+        frees.into_iter().for_each(|free| free.join().unwrap());
+        assert_eq!(span.take_rest(taken), 0b11);
+    });
+}
+
+#[test]
+fn a_batch_of_cells_is_found_whole_beside_a_single_one() {
+    model("remote, batch", 2, || {
+        let span = Span::new();
+        // Of two words, and of one that the single cell shares.
+        let batch = {
             let span = span.clone();
-            thread::spawn(move || span.free_chain())
+            thread::spawn(move || assert_eq!(span.free_both([1, 2]), Pushed::Queued))
         };
         let single = {
             let span = span.clone();
-            thread::spawn(move || assert_eq!(span.free(2), Pushed::Queued))
+            thread::spawn(move || assert_eq!(span.free(0), Pushed::Queued))
         };
-        let owner = {
-            let span = span.clone();
-            thread::spawn(move || span.word.take().map_or(0, |list| span.walk(list)))
-        };
-        chain.join().unwrap();
+        let taken = span.take();
+        batch.join().unwrap();
         single.join().unwrap();
-        let mut bits = owner.join().unwrap();
-        if let Some(list) = span.word.take() {
-            let more = span.walk(list);
-            assert_eq!(bits & more, 0, "a cell was found twice");
-            bits |= more;
-        }
-        assert_eq!(bits, 0b111);
+        assert_eq!(span.take_rest(taken), 0b111);
     });
 }
 
@@ -165,21 +171,20 @@ fn a_full_span_is_put_back_once_and_loses_no_cell() {
             let span = span.clone();
             thread::spawn(move || {
                 span.touch();
-                span.word.disown_full(2).is_err()
+                span.remote.disown_full(2).is_err()
             })
         };
         frees.into_iter().for_each(|free| free.join().unwrap());
         let kept = owner.join().unwrap();
-        let list = if kept {
+        if kept {
             assert_eq!(span.put_back.load(Ordering::Relaxed), 0);
-            span.word.take().unwrap()
         } else {
             assert_eq!(span.put_back.load(Ordering::Relaxed), 1, "exactly one free puts it back");
-            assert!(span.word.snapshot().is_empty());
-            span.word.claim()
-        };
+            assert!(span.remote.snapshot().is_empty());
+            span.remote.claim();
+        }
         span.touch();
-        assert_eq!(span.walk(list), 0b11);
+        assert_eq!(span.take(), 0b11);
     });
 }
 
@@ -191,7 +196,7 @@ fn one_of_adopter_and_remote_free_takes_the_full_span() {
             let span = span.clone();
             thread::spawn(move || {
                 span.touch();
-                span.word.disown_full(2).is_err()
+                span.remote.disown_full(2).is_err()
             })
         };
         let remote = {
@@ -201,7 +206,7 @@ fn one_of_adopter_and_remote_free_takes_the_full_span() {
         let adopter = {
             let span = span.clone();
             thread::spawn(move || {
-                let adopted = span.word.adopt();
+                let adopted = span.remote.adopt();
                 if adopted {
                     span.touch();
                 } else {
@@ -214,10 +219,11 @@ fn one_of_adopter_and_remote_free_takes_the_full_span() {
         let (adopted, kept) = (adopter.join().unwrap(), last.join().unwrap());
         let put_back = span.put_back.load(Ordering::Relaxed);
         assert_eq!(usize::from(adopted) + usize::from(kept) + put_back, 1, "one has it");
-        let list = if put_back == 1 { Some(span.word.claim()) } else { span.word.take() };
+        if put_back == 1 {
+            span.remote.claim();
+        }
         span.touch();
-        let bits = span.walk(list.unwrap());
-        assert_eq!(bits, if adopted { 0b01 } else { 0b11 });
+        assert_eq!(span.take(), if adopted { 0b01 } else { 0b11 });
     });
 }
 
@@ -235,17 +241,17 @@ fn the_last_free_of_a_listed_span_says_that_it_is_empty() {
             let span = span.clone();
             thread::spawn(move || {
                 span.touch();
-                span.word.list(2);
-                span.word.snapshot().is_empty()
+                span.remote.list(2);
+                span.remote.snapshot().is_empty()
             })
         };
         let told: usize = frees.into_iter().map(|free| usize::from(free.join().unwrap())).sum();
         let found_empty = owner.join().unwrap();
         assert!(told <= 1, "two frees cannot both be the last");
         assert!(told == 1 || found_empty, "or both came before it was listed");
-        assert_eq!(span.word.snapshot().state(), State::Listed);
-        let list = span.word.claim();
+        assert_eq!(span.remote.snapshot().state(), State::Listed);
+        span.remote.claim();
         span.touch();
-        assert_eq!(span.walk(list), 0b11);
+        assert_eq!(span.take(), 0b11);
     });
 }

@@ -4,8 +4,8 @@
 //! anywhere. So the caller takes all locks before the fork and releases them in parent and child: what
 //! they guard is whole in the child. What is guarded by no lock:
 //!
-//! * *Words of spans* ([`remote`](crate::remote)) change by one exchange. A span that another thread is just
-//!   bringing to its central is lost to the child.
+//! * *Words of spans* ([`remote`](crate::remote)) change by one exchange each. A span that another thread is just
+//!   bringing to its central is lost to the child, and so are cells that it has marked and not counted yet.
 //! * *What a scavenger has in hand*: it holds a lock of the heap's for that time (`hands`), which is taken first.
 //! * *Caches* of the threads that the child does not have: those not in use at that moment go back to the
 //!   pool, the others are lost with what they hold.

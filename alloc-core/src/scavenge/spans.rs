@@ -7,7 +7,7 @@
 //! ```text
 //!   scavenger                                    others
 //!   central { take out; Remote: → owned }        a cache takes other spans
-//!   collect; madvise, no lock held               push: onto the remote list, as to any owner
+//!   collect; madvise, no lock held               free: by marks and count, as to any owner
 //!   page heap { account of holes }
 //!   central { Remote: → listed; at the back }    a cache may claim it, with its holes
 //! ```
