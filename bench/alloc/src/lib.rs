@@ -18,13 +18,16 @@ use std::time::Duration;
 
 use harness::{Request, process};
 
+/// How a peer is told to give back what is free; `None` if it has no such call.
+pub type Release = Option<fn()>;
+
 /// Runs the row that the command line names, on this thread.
-pub fn main(peer: &str) {
-    run(&Request::from_args(peer));
+pub fn main(peer: &str, release: Release) {
+    run(&Request::from_args(peer), release);
 }
 
 /// Runs the row that was asked for, on the calling thread.
-pub fn run(request: &Request) {
+pub fn run(request: &Request, release: Release) {
     match request.row.as_str() {
         "pair-16" => single::pair(request, 16, 5_000_000),
         "pair-256" => single::pair(request, 256, 5_000_000),
@@ -45,8 +48,8 @@ pub fn run(request: &Request) {
         "cross-free" => threads::cross_free(request),
         "exchange" => threads::exchange(request),
         "hand-over" => threads::hand_over(request),
-        "keep-random" => memory::keep(request, memory::random_tenth),
-        "keep-runs" => memory::keep(request, memory::runs),
+        "keep-random" => memory::keep(request, release, memory::random_tenth),
+        "keep-runs" => memory::keep(request, release, memory::runs),
         "refill" => memory::refill(request),
         _ => request.unknown(),
     }

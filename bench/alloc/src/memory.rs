@@ -1,9 +1,9 @@
 //! What stays resident after most blocks are freed, and what it costs to need them again.
 //!
 //! A million blocks of 16 to 815 bytes are allocated and written (415 MB), then nine in ten are freed.
-//! `keep-*`: what the process holds is measured at once, after a second in which it does nothing, after all
-//! is freed and two seconds more. Nobody asks an allocator to give anything back. The row's own table of
-//! blocks, touched from end to end and so resident, is not counted.
+//! `keep-*`: what the process holds is measured at once, after a second in which it does nothing, after the
+//! allocator was asked to give back what is free, and after all is freed and two seconds more, of which nobody tells
+//! the allocator. The row's own table of blocks, touched from end to end and so resident, is not counted.
 //! `refill`: the freed blocks are allocated and written again, at once, after 0.3 s, and after two seconds: by
 //! then an allocator may have given their memory back, and pays for its faults.
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 use harness::{Request, clock, process::resident_bytes};
 
 use crate::block::{Block, Random};
-use crate::{mebibytes, report};
+use crate::{Release, mebibytes, report};
 
 /// The most bytes of a block.
 const MOST: usize = 815;
@@ -28,8 +28,12 @@ pub(crate) fn runs(index: usize, _random: &mut Random) -> bool {
     index % 10_000 >= 9000
 }
 
-/// Allocates, frees most, waits; frees the rest, waits.
-pub(crate) fn keep(request: &Request, stays: impl Fn(usize, &mut Random) -> bool) {
+/// Allocates, frees most, waits, asks; frees the rest, waits.
+pub(crate) fn keep(
+    request: &Request,
+    release: Release,
+    stays: impl Fn(usize, &mut Random) -> bool,
+) {
     let count = request.count(1_000_000);
     let mut random = Random::new(8);
     let began = clock::process_cpu();
@@ -40,6 +44,10 @@ pub(crate) fn keep(request: &Request, stays: impl Fn(usize, &mut Random) -> bool
     request.report("at once", "MiB", held());
     thread::sleep(Duration::from_secs(1));
     request.report("after 1 s", "MiB", held());
+    if let Some(release) = release {
+        release();
+        request.report("after a release", "MiB", held());
+    }
     blocks.iter_mut().for_each(|block| *block = None);
     thread::sleep(Duration::from_secs(2));
     request.report("all freed, after 2 s", "MiB", held());

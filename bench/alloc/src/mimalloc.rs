@@ -3,6 +3,11 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+unsafe extern "C" {
+    fn mi_collect(force: bool);
+}
+
 fn main() {
-    bench_alloc::main("mimalloc");
+    // SAFETY: the call has no preconditions.
+    bench_alloc::main("mimalloc", Some(|| unsafe { mi_collect(true) }));
 }

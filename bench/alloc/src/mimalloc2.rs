@@ -3,6 +3,11 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+unsafe extern "C" {
+    fn mi_collect(force: bool);
+}
+
 fn main() {
-    bench_alloc::main("mimalloc2");
+    // SAFETY: the call has no preconditions.
+    bench_alloc::main("mimalloc2", Some(|| unsafe { mi_collect(true) }));
 }

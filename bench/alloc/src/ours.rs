@@ -7,8 +7,12 @@ use alloc_core::scavenge::{self, ByAge};
 #[global_allocator]
 static ALLOCATOR: GlobalAlloc<ThreadBinding> = GlobalAlloc::new();
 
+fn release() {
+    ALLOCATOR.release();
+}
+
 fn main() {
     let scavenger = scavenge::background(global::heap(), ByAge::default()).expect("the first one");
-    bench_alloc::main("ours");
+    bench_alloc::main("ours", Some(release));
     drop(scavenger);
 }

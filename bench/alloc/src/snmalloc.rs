@@ -4,5 +4,5 @@
 static ALLOCATOR: snmalloc_rs::SnMalloc = snmalloc_rs::SnMalloc;
 
 fn main() {
-    bench_alloc::main("snmalloc");
+    bench_alloc::main("snmalloc", None);
 }

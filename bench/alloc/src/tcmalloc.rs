@@ -10,6 +10,7 @@ unsafe extern "C" {
     fn tc_realloc(block: *mut c_void, size: usize) -> *mut c_void;
     fn tc_free_sized(block: *mut c_void, size: usize);
     fn tc_free(block: *mut c_void);
+    fn MallocExtension_ReleaseFreeMemory();
 }
 
 /// What its own `malloc` aligns to.
@@ -81,5 +82,6 @@ unsafe impl GlobalAlloc for TcMalloc {
 static ALLOCATOR: TcMalloc = TcMalloc;
 
 fn main() {
-    bench_alloc::main("tcmalloc");
+    // SAFETY: the call has no preconditions.
+    bench_alloc::main("tcmalloc", Some(|| unsafe { MallocExtension_ReleaseFreeMemory() }));
 }
