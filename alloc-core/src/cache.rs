@@ -126,15 +126,17 @@ impl<'h, S: PageSource> Cache<'h, S> {
         !self.profiled && class.is_some_and(|class| self.magazines[class].push(block))
     }
 
-    /// As [`Cache::free_cached`], with the class by the page map: of any block.
+    /// As [`Cache::free_cached`], with the class by the page map: of any block. `heap` is the cache's, of which the
+    /// caller knows without a load where it is.
     ///
     /// # Safety
     ///
     /// As [`Cache::free`], if the block is of this heap.
     #[cfg(feature = "global")]
     #[inline(always)]
-    pub(crate) unsafe fn free_found(&mut self, block: NonNull<u8>) -> bool {
-        let class = self.heap.map.entry(block.as_ptr() as usize).class();
+    pub(crate) unsafe fn free_found(&mut self, heap: &'h Heap<S>, block: NonNull<u8>) -> bool {
+        debug_assert!(core::ptr::eq(heap, self.heap), "a block's class is known to its own heap");
+        let class = heap.map.entry(block.as_ptr() as usize).class();
         class.is_some_and(|class| self.magazines[class].push(block))
     }
 

@@ -276,10 +276,32 @@ impl<B: Binding> GlobalAlloc<B> {
     /// If the block is one of this allocator's, the caller gives it up.
     #[inline(always)]
     pub unsafe fn free(&self, block: NonNull<u8>) -> bool {
+        // SAFETY: the caller gives the block up, if it is one of ours; what was not freed there is freed here.
+        unsafe { self.free_cached(block) || self.free_slow(block) }
+    }
+
+    /// Frees a block of unknown size if the caller's cache takes it at once; `false`, and nothing done, if
+    /// [`free`](Self::free) has to be asked. As [`alloc_cached`](Self::alloc_cached), for whoever wants no stack frame.
+    ///
+    /// ```
+    /// use alloc_core::global::{GlobalAlloc, ThreadBinding};
+    /// use std::{alloc::{GlobalAlloc as _, Layout}, ptr::NonNull};
+    ///
+    /// let (allocator, layout) = (GlobalAlloc::<ThreadBinding>::new(), Layout::new::<u64>());
+    /// // SAFETY: of a size that is not zero, and freed once.
+    /// unsafe {
+    ///     let block = NonNull::new(allocator.alloc(layout)).unwrap();
+    ///     assert!(allocator.free_cached(block) || allocator.free(block));
+    /// }
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// As [`free`](Self::free).
+    #[inline(always)]
+    pub unsafe fn free_cached(&self, block: NonNull<u8>) -> bool {
         // SAFETY: the caller gives the block up, if it is one of ours.
-        B::with_bound(|cache| unsafe { cache.free_found(block) }) == Some(true)
-            // SAFETY: as above; it was not freed yet.
-            || unsafe { self.free_slow(block) }
+        B::with_bound(|cache| unsafe { cache.free_found(&HEAP, block) }) == Some(true)
     }
 
     /// What [`free`](Self::free) does where no magazine takes the block.

@@ -5,12 +5,18 @@
 //! care whose the cell is or which span it lies in, and a cell that lies cold in memory stays so.
 //!
 //! ```text
-//!   base          next                    end
-//!    ▼             ▼                       ▼
-//!    ┌────┬────┬───┬───────────────────────┐
-//!    │ cold    hot │        room           │
-//!    └────┴────┴───┴───────────────────────┘
+//!   base           next                    end
+//!    ▼              ▼                       ▼
+//!    ┌────┬────┬────┬───────────────────────┐
+//!    │none│ cold … hot│        room         │      top: the hottest
+//!    └────┴────┴────┴───────────────────────┘
 //! ```
+//!
+//! *The cell on top lies in the record*, those below it in the slots, and below the lowest of them lies *none*: the
+//! first push puts it there, and the last pop takes it up. So neither asks how many there are. Most allocations take
+//! what was freed just before, and then wait for one store, that of the top. With all cells in the slots they
+//! waited for the store of `next` and then for that of the slot, both at an address that a free without a size has to
+//! look up: the processor knows nothing of the next block before (docs/decisions/0028).
 //!
 //! A new magazine has no slots, so both ends of it are one: the first allocation finds it empty and the
 //! first free finds it full, and the slow path gives it slots. A hardened heap never does, and so sees
@@ -77,21 +83,28 @@ pub(crate) fn limit(class: usize) -> usize {
 #[derive(Debug)]
 #[repr(align(32))]
 pub(crate) struct Magazine {
-    /// The first slot without a cell.
-    next: *mut NonNull<u8>,
-    base: *mut NonNull<u8>,
-    end: *mut NonNull<u8>,
+    /// The cell that was put in last.
+    top: Cell,
+    /// The slot for `top` when another is put in. As many lie below it as there are cells.
+    next: *mut Cell,
+    end: *mut Cell,
+    /// Slots, which end at `end`.
+    slots: u32,
     /// It was full since it last got slots.
     was_full: bool,
 }
+
+/// A free cell, or none.
+type Cell = Option<NonNull<u8>>;
 
 impl Magazine {
     /// Without slots.
     pub(crate) const fn new() -> Self {
         Magazine {
+            top: None,
             next: ptr::null_mut(),
-            base: ptr::null_mut(),
             end: ptr::null_mut(),
+            slots: 0,
             was_full: false,
         }
     }
@@ -99,14 +112,14 @@ impl Magazine {
     /// Takes the cell that was put in last.
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<NonNull<u8>> {
-        if self.next == self.base {
-            return None;
-        }
-        // SAFETY: `base < next <= end`: the slot below `next` is ours and holds a cell.
+        let cell = self.top?;
+        // SAFETY: there is a cell, so `base < next <= end`: the slot below `next` is ours, and was written when this
+        // cell was put in.
         unsafe {
             self.next = self.next.sub(1);
-            Some(self.next.read())
+            self.top = self.next.read();
         }
+        Some(cell)
     }
 
     /// Puts a cell in; `false` if there is no room.
@@ -117,18 +130,24 @@ impl Magazine {
         }
         // SAFETY: `base <= next < end`: the slot is ours.
         unsafe {
-            self.next.write(cell);
+            self.next.write(self.top);
             self.next = self.next.add(1);
         }
+        self.top = Some(cell);
         true
     }
 
     pub(crate) fn slots(&self) -> usize {
-        (self.end as usize - self.base as usize) / size_of::<NonNull<u8>>()
+        self.slots as usize
     }
 
     pub(crate) fn len(&self) -> usize {
-        (self.next as usize - self.base as usize) / size_of::<NonNull<u8>>()
+        (self.next as usize - self.base() as usize) / size_of::<Cell>()
+    }
+
+    fn base(&self) -> *mut Cell {
+        // SAFETY: so many slots lie below the end, or there are none.
+        unsafe { self.end.sub(self.slots()) }
     }
 
     /// True if it should grow rather than be emptied when it is full.
@@ -141,28 +160,39 @@ impl Magazine {
         self.was_full = true;
     }
 
-    /// Fills `count` slots above the cells, of which the last is the next to be taken.
+    /// Puts `count` cells in, fewer than there is room for, of which the last is the next to be taken.
     ///
-    /// `fill` writes all of them; it gets the address of the first.
+    /// `fill` writes all of them; it gets the address for the first.
     pub(crate) fn fill(&mut self, count: usize, fill: impl FnOnce(*mut NonNull<u8>)) {
-        debug_assert!(self.len() + count <= self.slots(), "no room for {count}");
-        fill(self.next);
-        // SAFETY: there is room for so many, says the caller.
-        self.next = unsafe { self.next.add(count) };
+        if count == 0 {
+            return;
+        }
+        debug_assert!(self.len() + count < self.slots(), "no room for {count}");
+        // SAFETY: the slots from `next` on are ours, `count` and one more of them, says the caller.
+        unsafe {
+            self.next.write(self.top);
+            fill(self.next.add(1).cast());
+            self.next = self.next.add(count);
+            self.top = self.next.read();
+        }
     }
 
     /// Hands out the `count` cells that lie longest; the others move down.
     pub(crate) fn drain(&mut self, count: usize, mut each: impl FnMut(NonNull<u8>)) {
-        let rest = self.len() - count;
-        for at in 0..count {
-            // SAFETY: below `len`.
-            each(unsafe { self.base.add(at).read() });
+        let (base, rest) = (self.base(), self.len() - count);
+        for at in 1..=count {
+            // SAFETY: the slots above the lowest hold all cells but the top; below `len`.
+            let cell = if at < count + rest { unsafe { base.add(at).read() } } else { self.top };
+            cell.into_iter().for_each(&mut each);
         }
-        // SAFETY: `count + rest` slots hold cells; the ranges may overlap.
-        unsafe {
-            self.base.copy_from(self.base.add(count), rest);
-            self.next = self.base.add(rest);
+        if rest == 0 {
+            self.top = None;
+        } else {
+            // SAFETY: so many slots hold cells; the ranges may overlap.
+            unsafe { base.add(1).copy_from(base.add(1 + count), rest - 1) };
         }
+        // SAFETY: no more than before.
+        self.next = unsafe { base.add(rest) };
     }
 
     /// Gets more slots for a class, if it should have them and there are any.
@@ -173,22 +203,18 @@ impl Magazine {
         }
         let wanted = if now == 0 { FIRST.min(most) } else { 2 * now };
         let Some(slots) = heap.slots.lock().take(wanted, &heap.meta, heap.source()) else { return };
-        let len = self.len();
-        // SAFETY: `len` cells lie at the base; the new slots are more, and elsewhere.
-        unsafe { slots.as_ptr().copy_from_nonoverlapping(self.base, len) };
+        let (base, len, top) = (slots.as_ptr(), self.len(), self.top);
+        // SAFETY: `len` slots were written; the new ones are more, and elsewhere.
+        unsafe { base.copy_from_nonoverlapping(self.base(), len) };
         self.retire(&heap.slots);
-        self.base = slots.as_ptr();
         // SAFETY: so many slots were taken, and `len` is no more.
-        unsafe {
-            self.next = self.base.add(len);
-            self.end = self.base.add(wanted);
-        }
-        self.was_full = false;
+        let (next, end) = unsafe { (base.add(len), base.add(wanted)) };
+        *self = Magazine { top, next, end, slots: wanted as u32, was_full: false };
     }
 
     /// Gives the slots back. The cells in them are the caller's.
     pub(crate) fn retire(&mut self, pool: &Lock<SlotPool>) {
-        if let Some(base) = NonNull::new(self.base) {
+        if let Some(base) = NonNull::new(self.base()) {
             pool.lock().give(base, self.slots());
         }
         *self = Magazine::new();
@@ -223,17 +249,17 @@ impl SlotPool {
         slots: usize,
         meta: &Meta,
         source: &S,
-    ) -> Option<NonNull<NonNull<u8>>> {
+    ) -> Option<NonNull<Cell>> {
         let order = (slots.trailing_zeros() - FEWEST) as usize;
         if let Some(free) = self.free[order] {
             // SAFETY: slots in the pool hold a link, written by `give`.
             self.free[order] = unsafe { free.as_ref() }.next;
             return Some(free.cast());
         }
-        meta.alloc(source, slots * size_of::<NonNull<u8>>(), 64).map(NonNull::cast)
+        meta.alloc(source, slots * size_of::<Cell>(), 64).map(NonNull::cast)
     }
 
-    fn give(&mut self, slots: NonNull<NonNull<u8>>, count: usize) {
+    fn give(&mut self, slots: NonNull<Cell>, count: usize) {
         let order = (count.trailing_zeros() - FEWEST) as usize;
         let free = slots.cast::<Free>();
         // SAFETY: the slots are nobody's now, large enough for a link and aligned.
@@ -266,6 +292,27 @@ mod tests {
         assert_eq!((magazine.slots(), magazine.len()), (16, 5));
         assert!((4..=8).rev().all(|number| magazine.pop() == Some(cell(number))));
         assert_eq!(magazine.pop(), None);
+    }
+
+    #[test]
+    fn a_batch_lies_above_what_was_there_and_all_of_it_can_be_drained() {
+        let heap = Heap::new(Os::new());
+        let mut magazine = Magazine::new();
+        magazine.fill(0, |_| unreachable!("no cell"));
+        magazine.grow(0, &heap);
+        for before in [0, 1, 3] {
+            (1..=before).for_each(|number| assert!(magazine.push(cell(number))));
+            // SAFETY: room for three cells, says `fill`.
+            magazine.fill(3, |to| (0..3).for_each(|n| unsafe { to.add(n).write(cell(10 + n)) }));
+            let mut drained = Vec::new();
+            magazine.drain(before + 2, |cell| drained.push(cell));
+            let all = (1..=before).chain(10..13).map(cell);
+            assert_eq!(drained, all.take(before + 2).collect::<Vec<_>>());
+            assert_eq!((magazine.len(), magazine.pop()), (1, Some(cell(12))));
+            magazine.push(cell(1));
+            magazine.drain(1, |drained| assert_eq!(drained, cell(1)));
+            assert_eq!((magazine.len(), magazine.pop()), (0, None));
+        }
     }
 
     #[test]

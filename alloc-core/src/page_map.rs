@@ -24,13 +24,13 @@
 //!
 //! Source: Go's `mheap.go` (`heapArena`, `spanOf`).
 
-use core::{ops::Range, ptr};
+use core::{hint::assert_unchecked, ops::Range, ptr};
 
 use crate::{
     Error,
     meta::Meta,
     pages::PageSource,
-    size_class::PAGE,
+    size_class::{CLASSES, PAGE},
     span::{Kind, Span, SpanPtr},
     sync::{AtomicPtr, AtomicUsize, Ordering, const_fn},
 };
@@ -62,7 +62,10 @@ impl Entry {
     /// The class of the page's cells, if it is in a small span.
     #[inline(always)]
     pub(crate) fn class(self) -> Option<usize> {
-        (self.0.addr() >> CLASS_SHIFT).checked_sub(1)
+        let class = (self.0.addr() >> CLASS_SHIFT).checked_sub(1)?;
+        // SAFETY: only `of` makes entries with a class.
+        unsafe { assert_unchecked(class < CLASSES) };
+        Some(class)
     }
 
     /// The record.
@@ -79,7 +82,7 @@ impl Entry {
 pub(crate) struct PageMap {
     /// Null until the first growth.
     table: AtomicPtr<AtomicPtr<Leaf>>,
-    /// Number of the first window, and of windows.
+    /// Number of the first window, and of windows: 0 until there is a table.
     first: AtomicUsize,
     len: AtomicUsize,
 }
@@ -113,15 +116,16 @@ impl PageMap {
 
     #[inline(always)]
     fn leaf(&self, window: usize) -> Option<&Leaf> {
-        // Acquire: the table's size is read after it; pairs with the Release in `prepare_table`.
-        let table = self.table.load(Ordering::Acquire);
-        // Relaxed: constant once the table is there; before that `len` is 0 or the table unused.
+        // Acquire: the table and its first window are read after its length, which is 0 before they are there; pairs
+        // with the Release in `prepare_table`.
+        let len = self.len.load(Ordering::Acquire);
+        // Relaxed, both: see above.
         let index = window.wrapping_sub(self.first.load(Ordering::Relaxed));
-        if index >= self.len.load(Ordering::Relaxed) || table.is_null() {
+        if index >= len {
             return None;
         }
         // SAFETY: `index < len`, and the table has `len` entries that live as long as the heap.
-        let entry = unsafe { &*table.add(index) };
+        let entry = unsafe { &*self.table.load(Ordering::Relaxed).add(index) };
         // Acquire: pairs with the Release that installed the leaf. A leaf is zeroed memory, so
         // this edge is what makes its entries readable to wild pointers.
         let leaf = entry.load(Ordering::Acquire);
@@ -166,9 +170,9 @@ impl PageMap {
         let table = meta.table(source, len * size_of::<usize>()).ok_or(Error::OutOfMemory)?;
         // Relaxed: published by the next store.
         self.first.store(first, Ordering::Relaxed);
-        self.len.store(len, Ordering::Relaxed);
-        // Release: publishes the zeroed table and its size; pairs with the Acquire in `leaf`.
-        self.table.store(table.cast().as_ptr(), Ordering::Release);
+        self.table.store(table.cast().as_ptr(), Ordering::Relaxed);
+        // Release: publishes the zeroed table and what its first window is; pairs with the Acquire in `leaf`.
+        self.len.store(len, Ordering::Release);
         Ok(())
     }
 

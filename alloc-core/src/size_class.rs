@@ -64,6 +64,9 @@ pub const TABLE: [Class; CLASSES] = table();
 /// Smallest class of `(size + 7) / 8`.
 static CLASS_OF: [u8; MAX_SMALL / 8 + 1] = class_of_eighths();
 
+/// Smallest class of `(size + 15) / 16` whose blocks are aligned to 16.
+static CLASS_OF_ALIGNED: [u8; MAX_SMALL / 16 + 1] = class_of_sixteenths();
+
 const fn table() -> [Class; CLASSES] {
     let mut classes = [Class { size: 0, magic: 0, pages: 0, manual_pages: 0 }; CLASSES];
     let (mut count, mut step, mut size) = (0, 8, 8);
@@ -173,6 +176,17 @@ const fn class_of_eighths() -> [u8; MAX_SMALL / 8 + 1] {
     of
 }
 
+/// From 16 bytes on, every class is a multiple of 16, save 24, which no multiple of 16 needs.
+const fn class_of_sixteenths() -> [u8; MAX_SMALL / 16 + 1] {
+    let (eighths, mut of) = (class_of_eighths(), [0; MAX_SMALL / 16 + 1]);
+    let mut at = 0;
+    while at < of.len() {
+        of[at] = eighths[if at == 0 { 2 } else { 2 * at }];
+        at += 1;
+    }
+    of
+}
+
 /// The class that serves `size` bytes at any alignment up to 8.
 ///
 /// # Panics
@@ -184,8 +198,17 @@ const fn class_of_eighths() -> [u8; MAX_SMALL / 8 + 1] {
 /// assert_eq!(TABLE[class_of(17)].size, 24);
 /// ```
 #[inline(always)]
-pub fn class_of(size: usize) -> usize {
-    let class = CLASS_OF[size.div_ceil(8)] as usize;
+pub const fn class_of(size: usize) -> usize {
+    assert!(size <= MAX_SMALL);
+    looked_up(&CLASS_OF, size.div_ceil(8))
+}
+
+/// The class that a table has at `index`, which its callers have compared.
+#[inline(always)]
+const fn looked_up<const N: usize>(table: &[u8; N], index: usize) -> usize {
+    // SAFETY: no size is larger than the table is made for.
+    unsafe { assert_unchecked(index < N) };
+    let class = table[index] as usize;
     // SAFETY: asserted of each entry as the table is made.
     unsafe { assert_unchecked(class < CLASSES) };
     class
@@ -204,11 +227,10 @@ pub fn class_for(size: usize, align: usize) -> Option<usize> {
     if size > MAX_SMALL {
         return None;
     }
-    // From 16 bytes on, every class is a multiple of 16, save 24, which no multiple of 16 needs.
     match align {
         ..=8 => Some(class_of(size)),
-        // Rounded up to 16 in eighths. `next_multiple_of` minds an overflow that cannot be, in four instructions.
-        16 => Some(usize::from(CLASS_OF[((size.max(1) + 15) / 8) & !1])),
+        // `div_ceil` would mind an overflow that cannot be.
+        16 => Some(looked_up(&CLASS_OF_ALIGNED, (size + 15) >> 4)),
         _ => aligned_class(size, align),
     }
 }

@@ -19,6 +19,8 @@ use core::{
     ptr::{self, NonNull},
 };
 
+use alloc_core::size_class::MAX_SMALL;
+
 use crate::{ALLOCATOR, ATTENDANT, report};
 
 /// Alignment of what was asked for without one: that of `max_align_t`.
@@ -31,7 +33,21 @@ const ALIGN: usize = 16;
 /// None; the signature is C's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
-    or_no_memory(allocate(size, ALIGN))
+    if size <= MAX_SMALL {
+        // SAFETY: far below an `isize`, and 16 is a power of two.
+        let layout = unsafe { Layout::from_size_align_unchecked(size, ALIGN) };
+        if let Some(block) = ALLOCATOR.alloc_cached(layout) {
+            return block.as_ptr().cast();
+        }
+    }
+    malloc_slow(size)
+}
+
+/// What no cache has at hand. By a jump: `malloc` has no stack frame.
+#[cold]
+#[inline(never)]
+extern "C" fn malloc_slow(size: usize) -> *mut c_void {
+    or_no_memory(layout(size, ALIGN).and_then(allocate_slow))
 }
 
 /// Allocates `count` times `size` bytes that read as zero.
@@ -55,9 +71,24 @@ pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 pub unsafe extern "C" fn free(block: *mut c_void) {
     if let Some(block) = NonNull::new(block.cast()) {
         // SAFETY: the caller gives the block up.
-        if !unsafe { ALLOCATOR.free(block) } {
-            report::foreign(block);
+        if !unsafe { ALLOCATOR.free_cached(block) } {
+            // SAFETY: as above; it was not freed yet.
+            unsafe { free_slow(block) }
         }
+    }
+}
+
+/// What no cache takes at once. By a jump, as in `malloc`.
+///
+/// # Safety
+///
+/// As [`free`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn free_slow(block: NonNull<u8>) {
+    // SAFETY: passed on.
+    if !unsafe { ALLOCATOR.free(block) } {
+        report::foreign(block);
     }
 }
 
