@@ -33,12 +33,16 @@ use crate::{
     owned::{free_cells, take, take_fresh},
     pages::PageSource,
     profile::{self, Meter},
-    size_class::{CLASSES, PAGE, TABLE, class_for},
+    size_class::{CLASSES, PAGE, TABLE, class_for, class_of},
     span::{Kind, SpanPtr},
 };
 
 /// Bytes of a cell from which on it is taken alone if that spares clearing it: below, that costs more.
 const FRESH: usize = 256;
+
+/// Classes whose span a cache keeps while it goes from one thread to the next: up to 2 KiB. To ask for one again costs
+/// the same for all, and is little beside what is done with longer cells.
+const HANDED_ON: usize = class_of(2048) + 1;
 
 /// A private allocator over a shared [`Heap`].
 ///
@@ -402,15 +406,36 @@ impl<'h, S: PageSource> Cache<'h, S> {
         self.holdings.rested = 0;
     }
 
+    /// Keeps what the next user begins with: of each class up to 2 KiB the span that cells come from, and room for
+    /// them; some pages. All else is left to the centrals and the page heap.
+    ///
+    /// The cells go home: a batch of the lowest is worth more than those that the last user happened to free.
+    #[cfg_attr(
+        not(feature = "global"),
+        allow(dead_code, reason = "only threads' caches are handed on")
+    )]
+    pub(crate) fn pack(&mut self) {
+        (0..HANDED_ON).for_each(|class| self.send_home(class, self.magazines[class].len()));
+        (HANDED_ON..CLASSES).for_each(|class| self.empty(class));
+        self.holdings.leave_others(self.heap);
+        self.give_up_kept();
+        self.heap.counters.stirred.note();
+    }
+
+    /// Leaves the cells of a class and the span that they came from.
+    fn empty(&mut self, class: usize) {
+        self.send_home(class, self.magazines[class].len());
+        self.magazines[class].retire(&self.heap.slots);
+        self.holdings.leave_current(self.heap, class);
+    }
+
     /// Leaves all cells and spans to the centrals and the page heap: what other caches can then use.
     ///
     /// The cache stays usable, and is as empty as a new one.
     pub fn flush(&mut self) {
-        for class in 0..CLASSES {
-            self.send_home(class, self.magazines[class].len());
-            self.magazines[class].retire(&self.heap.slots);
-        }
-        self.holdings.leave_all(self.heap);
+        (0..CLASSES).for_each(|class| self.empty(class));
+        self.holdings.leave_others(self.heap);
+        self.holdings.leave_pages(self.heap);
         self.give_up_kept();
     }
 }

@@ -5,23 +5,37 @@
 //! before the next one's first.
 //!
 //! ```text
-//!   begin   lock { pop, or make; it is the owner's }          use
-//!   end     empty the cache                    lock { push }
+//!   begin   lock { pop a warm one, else an empty one, else make one; it is the owner's }    use
+//!   end     pack        lock { room: push, warm }     no room: empty      lock { push, empty }
+//!   rest    lock { empty the warm ones that have lain there since the last call }
 //! ```
 //!
-//! *A cache is emptied before it lies in the pool*, by its last user: whoever takes it finds no span in it
-//! that another thread waits for, and the lock is held for a few instructions only.
+//! # Warm caches
+//!
+//! A thread that begins needs cells of some thirty classes, and so will the next one. If each of them empties
+//! its cache at the end, each takes a magazine, a span, pages, and locks for all of them, for each class
+//! again; and the pages come back to it in another order, until all of them have been touched. So the last caches
+//! stay *warm*: packed, as `pack` leaves them, which keeps what the next thread begins with and
+//! leaves the rest to everybody.
+//!
+//! Nobody else can use what lies in a warm cache. So there are [`WARM`] at most, each of bounded size, and the
+//! scavenger empties those that lie there for a step, as it does with caches of threads that do nothing.
 //!
 //! The pool is generic over the cache and over what it knows of an owner, so that a model can run it:
 //! `loom-tests/tests/alloc_thread.rs`.
 
-use core::{fmt, ptr, ptr::NonNull};
+use core::{fmt, mem, ptr, ptr::NonNull};
 
 use crate::sync::Lock;
+
+/// Caches that stay warm.
+pub const WARM: usize = if cfg!(loom) { 1 } else { 4 };
 
 /// A cache in the pool or in the hands of an owner. Never freed.
 pub struct Pooled<C, W> {
     cache: C,
+    /// It lay in the pool, warm, when that was last asked for what rests.
+    rested: bool,
     /// Next in the pool.
     next: Option<NonNull<Pooled<C, W>>>,
     /// Next of all that were ever made.
@@ -33,7 +47,7 @@ pub struct Pooled<C, W> {
 impl<C, W> Pooled<C, W> {
     /// A record around a new cache, for [`bind`] to hand out.
     pub fn new(cache: C) -> Self {
-        Pooled { cache, next: None, older: None, owner: ptr::null() }
+        Pooled { cache, rested: false, next: None, older: None, owner: ptr::null() }
     }
 
     /// The cache of a record of a pool, for whoever may use it. A pointer, as others read the rest of the
@@ -58,10 +72,39 @@ impl<C, W> fmt::Debug for Pooled<C, W> {
     }
 }
 
+/// Caches that nobody has, linked by `next`.
+#[derive(Debug)]
+struct Stack<C, W> {
+    top: Option<NonNull<Pooled<C, W>>>,
+    len: usize,
+}
+
+impl<C, W> Stack<C, W> {
+    const EMPTY: Self = Stack { top: None, len: 0 };
+
+    fn pop(&mut self) -> Option<NonNull<Pooled<C, W>>> {
+        let mut pooled = self.top?;
+        // SAFETY: caches in the pool are nobody else's.
+        self.top = unsafe { pooled.as_mut() }.next.take();
+        self.len -= 1;
+        Some(pooled)
+    }
+
+    /// The caller gives the cache up.
+    fn push(&mut self, mut pooled: NonNull<Pooled<C, W>>) {
+        // SAFETY: given up, it is nobody's but ours.
+        unsafe { pooled.as_mut() }.next = self.top.replace(pooled);
+        self.len += 1;
+    }
+}
+
 /// All caches that were ever made, and those that nobody has.
 #[derive(Debug)]
 pub struct Pool<C, W> {
-    free: Option<NonNull<Pooled<C, W>>>,
+    /// Packed by their last users, [`WARM`] at most.
+    warm: Stack<C, W>,
+    /// Emptied.
+    empty: Stack<C, W>,
     newest: Option<NonNull<Pooled<C, W>>>,
 }
 
@@ -73,7 +116,7 @@ impl<C, W> Pool<C, W> {
     /// Without caches.
     #[allow(clippy::new_without_default, reason = "a default cannot be made in a constant")]
     pub const fn new() -> Self {
-        Pool { free: None, newest: None }
+        Pool { warm: Stack::EMPTY, empty: Stack::EMPTY, newest: None }
     }
 
     /// The caches that owners have, with what is known of each.
@@ -87,18 +130,40 @@ impl<C, W> Pool<C, W> {
         })
     }
 
-    fn pop(&mut self) -> Option<NonNull<Pooled<C, W>>> {
-        let mut pooled = self.free?;
-        // SAFETY: caches in the pool are nobody else's.
-        self.free = unsafe { pooled.as_mut() }.next.take();
-        Some(pooled)
+    /// Empties the warm caches that lay here when this was last called, or all of them. Returns whether any stays
+    /// warm.
+    pub fn empty_rested(&mut self, all: bool, mut empty: impl FnMut(&mut C)) -> bool {
+        let mut warm = mem::replace(&mut self.warm, Stack::EMPTY);
+        while let Some(mut pooled) = warm.pop() {
+            // SAFETY: out of the stack, it is ours.
+            let record = unsafe { pooled.as_mut() };
+            if mem::replace(&mut record.rested, true) || all {
+                empty(&mut record.cache);
+                self.empty.push(pooled);
+            } else {
+                self.warm.push(pooled);
+            }
+        }
+        self.warm.len > 0
     }
 
+    /// Takes a cache as its user left it; `false` if there is no room for it.
+    fn keep(&mut self, mut pooled: NonNull<Pooled<C, W>>) -> bool {
+        let room = self.warm.len < WARM;
+        if room {
+            // SAFETY: the caller gives the cache up.
+            let record = unsafe { pooled.as_mut() };
+            (record.owner, record.rested) = (ptr::null(), false);
+            self.warm.push(pooled);
+        }
+        room
+    }
+
+    /// Takes an empty cache back.
     fn push(&mut self, mut pooled: NonNull<Pooled<C, W>>) {
         // SAFETY: the caller gives the cache up.
-        let record = unsafe { pooled.as_mut() };
-        record.owner = ptr::null();
-        record.next = self.free.replace(pooled);
+        unsafe { pooled.as_mut() }.owner = ptr::null();
+        self.empty.push(pooled);
     }
 
     fn enter(&mut self, mut pooled: NonNull<Pooled<C, W>>) -> NonNull<Pooled<C, W>> {
@@ -146,7 +211,7 @@ impl<C, W> Pool<C, W> {
     }
 }
 
-/// A cache for `owner`, empty: out of the pool, or of what `make` gives.
+/// A cache for `owner`: out of the pool, as another left it or empty, or of what `make` gives.
 ///
 /// `make` gives a record that stays in place for as long as the pool, or `None` if there is no memory.
 pub fn bind<C, W>(
@@ -155,7 +220,7 @@ pub fn bind<C, W>(
     make: impl FnOnce() -> Option<NonNull<Pooled<C, W>>>,
 ) -> Option<NonNull<Pooled<C, W>>> {
     let mut pool = pool.lock();
-    let mut pooled = match pool.pop() {
+    let mut pooled = match pool.warm.pop().or_else(|| pool.empty.pop()) {
         Some(pooled) => pooled,
         None => pool.enter(make()?),
     };
@@ -164,7 +229,7 @@ pub fn bind<C, W>(
     Some(pooled)
 }
 
-/// The owner gives a cache up, for good: it is emptied, and then lies in the pool.
+/// The owner gives a cache up, for good: packed, or emptied if enough others lie in the pool as they are.
 ///
 /// # Safety
 ///
@@ -172,9 +237,15 @@ pub fn bind<C, W>(
 pub unsafe fn unbind<C, W>(
     pool: &Lock<Pool<C, W>>,
     pooled: NonNull<Pooled<C, W>>,
+    pack: impl FnOnce(&mut C),
     empty: impl FnOnce(&mut C),
 ) {
     // SAFETY: promised by the caller.
+    pack(unsafe { &mut *Pooled::cache(pooled) });
+    if pool.lock().keep(pooled) {
+        return;
+    }
+    // SAFETY: it is still the caller's.
     empty(unsafe { &mut *Pooled::cache(pooled) });
     pool.lock().push(pooled);
 }

@@ -117,10 +117,12 @@ pub fn profile(every: usize) -> Result<(), Error> {
     HEAP.profile(Profiling::new(harden::unwind).every(every))
 }
 
-/// What the scavenger does around the heap; `all` of it, or what was left alone for a while.
-fn give_back(all: bool) {
-    thread::empty_idle(all);
+/// What the scavenger does around the heap; `all` of it, or what was left alone for a while. Returns whether
+/// something will have been, by the next time.
+fn give_back(all: bool) -> bool {
+    let waits = thread::empty_idle(all);
     emergency::release();
+    waits
 }
 
 /// A cache of the process-wide heap.

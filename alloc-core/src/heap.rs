@@ -58,7 +58,8 @@ pub(crate) struct Around {
     /// Frees a block that is not this heap's; says whether it knew it.
     pub(crate) free: unsafe fn(NonNull<u8>) -> bool,
     /// Empties caches that nobody uses, those that lay idle or all, and gives back what rests in the other heap.
-    pub(crate) give_back: fn(bool),
+    /// Returns whether there is something to be done at the next step.
+    pub(crate) give_back: fn(bool) -> bool,
     /// Bytes that the other heap holds.
     pub(crate) held: fn() -> usize,
     /// Whether something may rest there.
@@ -443,11 +444,9 @@ impl<S: PageSource> Heap<S> {
     }
 
     /// Empties caches that nobody uses, as far as they can be reached, those that lay idle or all, and gives
-    /// back what rests in the other heap.
-    pub(crate) fn tidy_around(&self, all: bool) {
-        if let Some(around) = self.around {
-            (around.give_back)(all);
-        }
+    /// back what rests in the other heap. Returns whether there is something to be done at the next step.
+    pub(crate) fn tidy_around(&self, all: bool) -> bool {
+        self.around.is_some_and(|around| (around.give_back)(all))
     }
 
     /// Whether something may rest in the other heap.

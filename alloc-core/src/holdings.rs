@@ -248,12 +248,21 @@ impl Holdings {
         adopted
     }
 
-    /// Leaves all spans to the centrals and the page heap.
-    pub(crate) fn leave_all<S: PageSource>(&mut self, heap: &Heap<S>) {
+    /// Leaves the span that cells of a class are taken from.
+    pub(crate) fn leave_current<S: PageSource>(&mut self, heap: &Heap<S>, class: usize) {
+        if let Some(span) = self.current[class].take() {
+            self.let_go(heap, class, span);
+        }
+    }
+
+    /// Leaves the pages for the next spans.
+    pub(crate) fn leave_pages<S: PageSource>(&mut self, heap: &Heap<S>) {
+        self.pages.flush(heap);
+    }
+
+    /// Leaves all other spans to the centrals and the page heap.
+    pub(crate) fn leave_others<S: PageSource>(&mut self, heap: &Heap<S>) {
         for class in 0..CLASSES {
-            if let Some(span) = self.current[class].take() {
-                self.let_go(heap, class, span);
-            }
             while let Some(span) = self.bins[class].full.pop_front() {
                 span.in_full.set(false);
                 self.let_go(heap, class, span);
@@ -263,7 +272,6 @@ impl Holdings {
             }
         }
         self.empty = 0;
-        self.pages.flush(heap);
         self.report_refills(heap);
     }
 }

@@ -28,7 +28,7 @@
 //! | `alloc_scavenge` | a page that goes back is in one hand, and known to be zero only if it is |
 //! | `alloc_set` | a span that is put back is taken once |
 //! | `alloc_sweep` | one sweeper per span and cycle; the next marks come after the last sweep |
-//! | `alloc_thread` | a cache has one thread at a time and is empty when it comes out of the pool |
+//! | `alloc_thread` | a cache has one thread at a time; what others could use comes out of all but a few |
 //! | `alloc_zeroed` | a block that is known to be zero is |
 //! | `gc_cleanup` | no token lies in a queue beside a taker that sleeps |
 //! | `gc_cycle` | nobody reaches a cell that sweep has freed |

@@ -116,7 +116,7 @@ impl Drop for ProcessorCache {
         // Whoever has the cache on loan holds the pool's lock meanwhile, and finds the slot empty later.
         drop(POOL.lock());
         // SAFETY: bound by `bind`, and nobody's any more.
-        unsafe { cache_pool::unbind(&POOL, pooled, GlobalCache::flush) };
+        unsafe { cache_pool::unbind(&POOL, pooled, GlobalCache::pack, GlobalCache::flush) };
     }
 }
 

@@ -322,7 +322,7 @@ fn take_pooled<P: Place>(words: &Words) -> Option<NonNull<Pooled>> {
     let failed = unsafe { libc::pthread_setspecific(key, pooled.as_ptr().cast()) } != 0;
     if failed {
         // SAFETY: the cache is ours, and was never used.
-        unsafe { cache_pool::unbind(&POOL, pooled, |_| ()) };
+        unsafe { cache_pool::unbind(&POOL, pooled, |_| (), GlobalCache::flush) };
         return None;
     }
     Some(pooled)
@@ -348,7 +348,7 @@ fn key<P: Place>() -> Option<libc::pthread_key_t> {
     *known
 }
 
-/// The thread ends: its cache goes to the pool, empty.
+/// The thread ends: its cache goes to the pool.
 unsafe extern "C" fn unbind(pooled: *mut libc::c_void) {
     let Some(pooled) = NonNull::new(pooled.cast::<Pooled>()) else { return };
     // SAFETY: the cache is this thread's own, so the words are in place; see `Place`.
@@ -361,16 +361,22 @@ unsafe extern "C" fn unbind(pooled: *mut libc::c_void) {
     drop(POOL.lock());
     // SAFETY: not in use: pthread runs destructors on the bare thread, and handlers find the slot
     // empty from here on.
-    unsafe { cache_pool::unbind(&POOL, pooled, GlobalCache::flush) };
+    unsafe { cache_pool::unbind(&POOL, pooled, GlobalCache::pack, GlobalCache::flush) };
 }
 
-/// Empties the caches that their threads let lie: those whose threads did nothing since the last call, or all
-/// that are not in use just now.
+/// Empties the caches that nobody used since the last call, of threads that do nothing and of those that ended, or
+/// all that are not in use just now. Returns whether a thread that ended has left one that lies as it was.
 ///
 /// Threads that begin, end or fork meanwhile wait for the pool's lock; one that comes back to its cache is
 /// served without it.
-pub(super) fn empty_idle(all: bool) {
-    let pool = POOL.lock();
+pub(super) fn empty_idle(all: bool) -> bool {
+    let mut pool = POOL.lock();
+    empty_lent(&pool, all);
+    pool.empty_rested(all, GlobalCache::flush_rested)
+}
+
+/// As [`empty_idle`], of threads and processors that are there.
+fn empty_lent(pool: &Pool, all: bool) {
     let mut asked = false;
     for (_, words) in pool.bound() {
         if words.is_idle() || all {

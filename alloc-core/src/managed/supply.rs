@@ -6,6 +6,9 @@
 //! only forgets it.
 //!
 //! The records of spans come from pools by the size of their bitmaps and stay what they are.
+//!
+//! Rejected: *to remember which cells read as zero* (Go's `needzero`; the watermark of [`owned`](crate::owned)). Nobody
+//! asks for that here: who takes a cell writes a whole value into it, and nothing is cleared before.
 
 use core::{cmp, ptr, ptr::NonNull};
 

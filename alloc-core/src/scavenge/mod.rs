@@ -12,8 +12,9 @@
 //!    call without any lock, and settled ([`release_next`]). Then all pages become one step older.
 //! 4. What pages of the plan's bytes are left over goes to spans that no cache has and into which
 //!    nothing was freed for so many steps: their vacant pages become holes.
-//! 5. Caches of threads that took no slow path since the step before were emptied first, so that what lay
-//!    in them takes part ([`lend`](crate::lend); the heap of the process only).
+//! 5. Caches of threads that took no slow path since the step before were emptied first, and those that threads
+//!    left that ended before it, so that what lay in them takes part ([`lend`](crate::lend),
+//!    [`cache_pool`](crate::cache_pool); the heap of the process only).
 //! 6. The step says when it wants to be called again; not at all once no free page has memory and no
 //!    span is on its way to that age.
 //!
@@ -134,9 +135,7 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
         let _undisturbed = self.heap.undisturbed();
         self.heap.free_kept_spans();
         let plan = self.policy.plan(&self.sight(now));
-        if plan.bytes > 0 {
-            self.heap.tidy_around(false);
-        }
+        let waits = plan.bytes > 0 && self.heap.tidy_around(false);
         self.heap.counters.stirred.clear();
         let pages = self.heap.release_pages(plan.bytes / PAGE, plan.age) * PAGE;
         self.heap.grow_older();
@@ -146,7 +145,7 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
         self.released = pages + walk.bytes;
         let rest = self.sight(now).free / PAGE;
         self.heap.counters.resting.set(rest);
-        plan.again.filter(|_| rest > 0 || walk.ripening > 0)
+        plan.again.filter(|_| rest > 0 || walk.ripening > 0 || waits)
     }
 
     fn sight(&self, now: Duration) -> Sight {

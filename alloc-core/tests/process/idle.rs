@@ -1,4 +1,4 @@
-//! Caches of threads that do nothing, and a scavenger that asks for those of threads that do.
+//! Caches of threads that do nothing, or ended, and a scavenger that asks for those of threads that do.
 
 use std::{
     sync::{atomic::AtomicBool, mpsc},
@@ -47,6 +47,56 @@ fn a_thread_that_does_nothing_keeps_nothing() {
         assert!(before > 1 << 20 && spans() < before / 2, "{before}, then {}", spans());
         go.send(()).unwrap();
         idle.join().unwrap();
+    });
+}
+
+/// A thread that allocates a few blocks of each size, frees them, and ends.
+fn short_life() {
+    let life = || {
+        for size in (16..2_000).step_by(40) {
+            let blocks: Vec<Vec<u8>> = (0..5).map(|_| Vec::with_capacity(size)).collect();
+            drop(black_box(blocks));
+        }
+    };
+    thread::spawn(life).join().unwrap();
+}
+
+#[test]
+fn a_thread_begins_with_what_the_last_one_left() {
+    alone("idle::a_thread_begins_with_what_the_last_one_left", || {
+        let taken = || {
+            let stats = heap().stats();
+            stats.takes + stats.cached_takes + stats.claims
+        };
+        short_life();
+        let first = taken();
+        for _ in 0..100 {
+            short_life();
+        }
+        // Of some thirty classes. This thread may need spans of its own for what it says to the others.
+        let others = taken() - first;
+        assert!(others < 10, "{others} more spans were taken");
+    });
+}
+
+#[test]
+fn what_ended_threads_left_goes_back() {
+    alone("idle::what_ended_threads_left_goes_back", || {
+        let before = spans();
+        let threads: Vec<_> = (0..8).map(|_| thread::spawn(burst)).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let left = spans();
+        assert!(left > before + (1 << 20), "{before}, then {left}: some keep what they had");
+        assert!(heap().has_resting_memory(), "somebody should look");
+        let mut scavenger = heap().scavenger(ByAge::default()).unwrap();
+        let (mut steps, mut now) = (0, Duration::ZERO);
+        // Called as it asks to be.
+        while let Some(pause) = scavenger.step(now) {
+            now += pause;
+            steps += 1;
+            assert!(steps < 20, "{}", heap().stats());
+        }
+        assert!(spans() < before + (left - before) / 8, "{before}, {left}, then {}", spans());
     });
 }
 
