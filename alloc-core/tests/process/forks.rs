@@ -91,12 +91,15 @@ fn nothing_is_in_a_scavengers_hands_in_the_child() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 begin.wait();
+                begin.wait();
                 // Empties the other thread's cache whenever it is out of it, and makes holes in its spans.
                 while !done.load(Ordering::Relaxed) {
                     heap().release();
                     thread::yield_now();
                 }
             });
+            // The other thread has what it needs before that is measured.
+            begin.wait();
             let before = held();
             begin.wait();
             let mut kept: Vec<(usize, Vec<u8>)> = Vec::with_capacity(40_000);
