@@ -10,6 +10,7 @@
 //! that moment. A guard may be left on another one than it was entered on.
 
 use crate::{
+    action::Watch,
     dynamic::rebound,
     engine::{Engine, Link, Refused, Slot},
     error::{AllocError, SliceError},
@@ -293,8 +294,8 @@ impl<'h, H: Tag> Guard<'h, H> {
             });
             match attempt {
                 Ok(Taken { cell, slow: None, .. }) => return Some(cell),
-                Ok(Taken { cell, slow: Some(time), .. }) => {
-                    self.core.after_slow_path(time);
+                Ok(Taken { cell, slow: Some(took), .. }) => {
+                    self.core.after_slow_path(took);
                     return Some(cell);
                 }
                 Err(Refused::LogFull) => self.core.extend_log(),
@@ -388,10 +389,13 @@ impl<H: Tag> Core<H> {
     /// `with`.
     #[cold]
     pub(crate) fn extend_log(&self) {
+        let watch = Watch::start(&self.world);
         let chunk = Chunk::boxed();
         // SAFETY: `with` makes us the occupant, that is the writer.
         let unneeded = self.with(|local| unsafe { local.log.extend(chunk) });
         drop(unneeded);
+        let took = watch.stop(&self.world);
+        self.with(|local| local.diary().logs.note(took));
     }
 }
 

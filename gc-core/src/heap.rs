@@ -22,7 +22,7 @@ use crate::{
     error::HeapError,
     guard::Guard,
     inner::Core,
-    pacer::Pacer,
+    pacer::{Pacer, Progress},
     policy::{Collection, WriteBarrier},
     space::{Space, Usage, blocks::Blocks},
     stats::{Record, Stats, Waiting},
@@ -192,6 +192,18 @@ impl<H: Tag> Heap<H> {
     /// ```
     pub fn help(&self, mut pause: impl FnMut(Pause)) {
         self.0.help(&mut pause);
+    }
+
+    /// How far marking is, and how far it should be.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, pacer::Progress};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// assert_eq!(heap.progress(), Progress::default(), "no cycle runs");
+    /// ```
+    pub fn progress(&self) -> Progress {
+        self.0.progress()
     }
 
     /// Whether grey objects lie ready for others than those who put them there. A hint.
@@ -392,7 +404,7 @@ impl<H: Tag> Heap<H> {
     /// let stats = heap.stats();
     /// assert_eq!((stats.cycles, stats.waits.count()), (1, 1));
     /// assert_eq!(stats.last.unwrap().cycle, 1);
-    /// println!("cycles waited {}, mutators were held up {}", stats.waits, stats.delays);
+    /// println!("cycles waited {}, mutators were held up {}", stats.waits, stats.actions.all().wall);
     /// ```
     pub fn stats(&self) -> Stats {
         self.0.stats()

@@ -34,7 +34,7 @@ use crate::{
     pacer::Pacer,
     policy::{Collection, WriteBarrier},
     space::Space,
-    stats::{Histogram, Record, Stats},
+    stats::{Actions, Record, Stats},
     world::{Nesting, World},
 };
 use std::{
@@ -282,14 +282,14 @@ impl<H: Tag> Core<H> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let (mut delays, mut slow_paths) = (Histogram::default(), Duration::ZERO);
+        let (mut actions, mut slow_paths) = (Actions::default(), Duration::ZERO);
         self.world.each(&mut |local| {
-            local.add_delays(&mut delays);
+            local.add_actions(&mut actions);
             slow_paths += local.slow_paths();
         });
         let stats = lock(&self.stats).clone();
         Stats {
-            delays,
+            actions,
             slow_paths,
             // Relaxed: statistics.
             destructed: self.destructed.load(Ordering::Relaxed),

@@ -72,6 +72,7 @@ pub mod trace;
 pub mod weak;
 pub mod world;
 
+mod action;
 mod cell;
 mod dynamic;
 mod error;

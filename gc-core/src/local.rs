@@ -4,8 +4,8 @@
 //! from outside, whenever it likes. Everything the two share is atomic, with one writer each.
 
 use crate::{
+    action::{Actions, Diary, Took},
     handshake::Counters,
-    histogram::{Histogram, Tally},
     log::Log,
     space::Space,
     sync::{AtomicU64, Ordering, UnsafeCell},
@@ -29,8 +29,8 @@ pub struct Local<S: Space> {
     longest: AtomicU64,
     /// Time in slow paths of allocations here, in nanoseconds. Written by the occupant.
     slow_paths: AtomicU64,
-    /// How often it made one do something that took how long.
-    delays: Tally,
+    /// What it made one do, and how long that took. Written by the occupant.
+    diary: Diary,
 }
 
 // SAFETY: the cache is touched by one occupant at a time (`World`, rule 1) and is Send; the rest
@@ -48,7 +48,7 @@ impl<S: Space> Local<S> {
             counted: AtomicU64::new(0),
             longest: AtomicU64::new(0),
             slow_paths: AtomicU64::new(0),
-            delays: Tally::default(),
+            diary: Diary::default(),
         }
     }
 
@@ -84,14 +84,14 @@ impl<S: Space> Local<S> {
         allocated - self.counted.swap(allocated, Ordering::Relaxed)
     }
 
-    /// Notes how long an assist took. Only the occupant calls it.
-    pub(crate) fn assisted(&self, time: Duration) {
-        self.delays.note(time);
+    /// Where the occupant notes what it was made to do.
+    pub(crate) fn diary(&self) -> &Diary {
+        &self.diary
     }
 
-    /// Adds what mutators were held up by here.
-    pub(crate) fn add_delays(&self, sum: &mut Histogram) {
-        sum.add(&self.delays.read());
+    /// Adds what mutators were made to do here.
+    pub(crate) fn add_actions(&self, sum: &mut Actions) {
+        sum.add(&self.diary.read());
     }
 
     /// Time in slow paths of allocations here.
@@ -101,9 +101,9 @@ impl<S: Space> Local<S> {
     }
 
     /// Notes how long an allocation's slow path took. Only the occupant calls it.
-    pub(crate) fn delayed(&self, time: Duration) {
-        self.delays.note(time);
-        let nanoseconds = time.as_nanos().try_into().unwrap_or(u64::MAX);
+    pub(crate) fn delayed(&self, took: Took) {
+        self.diary.refills.note(took);
+        let nanoseconds = took.wall.as_nanos().try_into().unwrap_or(u64::MAX);
         // Relaxed, all: statistics; the sum has one writer.
         self.longest.fetch_max(nanoseconds, Ordering::Relaxed);
         let sum = self.slow_paths.load(Ordering::Relaxed).saturating_add(nanoseconds);

@@ -4,7 +4,7 @@
 //! at most one span per mutator and class. The driver corrects it at the end of each cycle, when
 //! it knows what survived.
 
-use crate::pacer::{Schedule, Target};
+use crate::pacer::{Progress, Schedule, Target};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 // All orderings here but one pair are Relaxed: the numbers decide when to begin work, never whether memory is
@@ -76,9 +76,9 @@ impl Pace {
         self.line.set(Schedule::NONE);
     }
 
-    /// By how much marking is behind, if so much is marked. 0 while nothing is marked.
-    pub(crate) fn lag(&self, marked: u64) -> u64 {
-        self.line.get().due(self.live(), marked).saturating_sub(marked)
+    /// How far marking is if so much is marked. Nothing is due while nothing is marked.
+    pub(crate) fn progress(&self, marked: u64) -> Progress {
+        Progress { due: self.line.get().due(self.live(), marked), marked }
     }
 
     /// True for the first to ask since the last cycle began.

@@ -21,7 +21,11 @@ mod gogc;
 mod limiter;
 mod schedule;
 
-pub use self::{gogc::Gogc, limiter::Limiter, schedule::Schedule};
+pub use self::{
+    gogc::Gogc,
+    limiter::Limiter,
+    schedule::{Progress, Schedule},
+};
 
 use core::time::Duration;
 

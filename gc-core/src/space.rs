@@ -32,8 +32,10 @@
 
 pub mod blocks;
 
+pub use crate::action::{Meter, Took};
+
 use crate::trace::Tracer;
-use core::{ptr::NonNull, time::Duration};
+use core::ptr::NonNull;
 
 /// What the collector must know about objects of one type.
 ///
@@ -59,7 +61,7 @@ pub struct Taken {
     /// What it costs: at least the bytes asked for.
     pub bytes: usize,
     /// How long it took, if the local cache was not enough; the moment to look at the pacer.
-    pub slow: Option<Duration>,
+    pub slow: Option<Took>,
 }
 
 /// A cell that turned from white to marked.

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use crate::histogram::Histogram;
+pub use crate::{
+    action::{Actions, Times},
+    histogram::Histogram,
+};
 
 /// One cycle. Displayed, it is a trace line in the manner of `GODEBUG=gctrace=1`:
 ///
@@ -180,8 +183,8 @@ pub struct Stats {
     pub assists: u64,
     /// The longest time for which a mutator was held up.
     pub longest_delay: Duration,
-    /// What mutators were held up by: slow paths of allocations, and assists.
-    pub delays: Histogram,
+    /// What mutators were held up by, kind by kind.
+    pub actions: Actions,
     /// How long cycles waited for guards and operations, one count per cycle.
     pub waits: Histogram,
     /// The last cycle.

@@ -58,6 +58,11 @@ impl Nesting {
         unsafe { &*core::ptr::from_ref(word).cast() }
     }
 
+    /// The first value of the word that is of a guard after this epoch: words of later epochs are larger.
+    pub const fn after(epoch: u64) -> u64 {
+        (epoch + 1) << 16
+    }
+
     /// How many guards the task holds.
     #[inline]
     pub fn depth(&self) -> u64 {
@@ -100,6 +105,11 @@ impl Nesting {
     }
 }
 
+/// A stretch of time in which a task has one thread, and has it for itself. Two equal ones mean that what the
+/// thread's clock counted between them is the task's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stint(pub usize, pub u64);
+
 /// Mutators and their local states. See the [module](self).
 ///
 /// # Safety
@@ -136,6 +146,12 @@ pub unsafe trait World<S: Space>: Send + Sync + 'static {
     /// guards.
     fn outrun(&self) -> bool {
         false
+    }
+
+    /// The calling task's stint; `None` if it cannot be told: a thread may be a goroutine, for all that it knows.
+    /// For statistics. Called outside `with`.
+    fn stint(&self) -> Option<Stint> {
+        None
     }
 
     /// How many tasks can run at once, beside each other.

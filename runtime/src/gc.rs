@@ -49,7 +49,7 @@ use crate::wire::{Cells, Procs, Share};
 pub use gc_core::dump::Dump;
 pub use gc_core::pacer;
 pub use gc_core::policy::{Collection, WriteBarrier};
-pub use gc_core::stats::{Histogram, Record, Stats};
+pub use gc_core::stats::{Actions, Histogram, Record, Stats, Times};
 pub use gc_core::trace::{Rebind, Trace};
 pub use gc_core::{AllocError, HeapError as Error, RuntimeTrace as Trace, Slice, Str};
 #[doc(hidden)]

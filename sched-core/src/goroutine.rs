@@ -93,6 +93,12 @@ pub(crate) fn yield_now() {
     drop(entered);
 }
 
+/// See [`stint`](crate::stint).
+pub(crate) fn stint() -> Option<(usize, u64)> {
+    let entered = enter();
+    entered.machine().map(|m| (m.id(), m.switches()))
+}
+
 /// Lets holders run first, if somebody waits for them and one waits for a P.
 pub(crate) fn yield_to_holders() {
     let waits = || {

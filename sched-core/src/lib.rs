@@ -195,6 +195,14 @@ pub fn yield_to_holders() {
     goroutine::yield_to_holders();
 }
 
+/// The calling goroutine's stint: the number of its kernel thread among the scheduler's, and of the switch
+/// that brought it there. As long as both are the same, nobody else has run on that thread, so that the thread's
+/// clock tells the goroutine's time. `None` on a plain thread.
+#[cfg(not(loom))]
+pub fn stint() -> Option<(usize, u64)> {
+    goroutine::stint()
+}
+
 /// Lets other goroutines run first, if any wait. On a plain thread: `std::thread::yield_now`.
 #[cfg(not(loom))]
 pub fn yield_now() {

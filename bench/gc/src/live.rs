@@ -6,7 +6,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use gc_core::stats::Histogram as Delays;
+use gc_core::stats::Actions;
 use harness::{Request, clock, process};
 use hdrhistogram::Histogram;
 
@@ -49,8 +49,8 @@ pub trait Live: Mutators + Sync {
 pub struct Account {
     /// The time of marking, of allocations' slow paths and of sweep, if that is known.
     pub time: Option<Duration>,
-    /// What it held mutators up by, action by action.
-    pub delays: Delays,
+    /// What it made mutators do.
+    pub actions: Actions,
 }
 
 impl Account {
@@ -61,9 +61,17 @@ impl Account {
             let share = (now - before).as_secs_f64() / (wall * MUTATORS as u32).as_secs_f64();
             request.report("collector's share", "%", share * 100.0);
         }
-        let actions = self.delays.since(&before.delays);
-        for (name, percent) in [("action, p99.99", 99.99), ("action, longest", 100.0)] {
-            request.report(name, "µs", actions.percentile(percent).as_secs_f64() * 1e6);
+        let actions = self.actions.since(&before.actions);
+        let Actions { refills, assists, .. } = actions;
+        let kinds = [("action", actions.all()), ("refill", refills), ("assist", assists)];
+        for (kind, times) in kinds {
+            let clocks = [("on the wall", times.wall), ("CPU", times.processor)];
+            for (clock, times) in clocks.into_iter().filter(|(_, times)| times.count() != 0) {
+                for (name, percent) in [("p99.99", 99.99), ("longest", 100.0)] {
+                    let time = times.percentile(percent).as_secs_f64() * 1e6;
+                    request.report(&format!("{kind} {clock}, {name}"), "µs", time);
+                }
+            }
         }
     }
 }

@@ -9,11 +9,14 @@
 //! Nothing here decides what is marked.
 
 use super::Core;
-use crate::{heap::Tag, mark::Worker, world::World};
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
+use crate::{
+    action::{Took, Watch},
+    heap::Tag,
+    mark::Worker,
+    pacer::Progress,
+    world::World,
 };
+use std::{sync::atomic::Ordering, time::Duration};
 
 /// Objects that a mutator marks at a time: some 5 µs.
 const ASSIST: usize = 256;
@@ -35,9 +38,9 @@ pub(super) type HeapWorker<'a, H> = Worker<'a, <H as Tag>::Space, <H as Tag>::Wo
 impl<H: Tag> Core<H> {
     /// After an allocation that took the space's slow path: counts, and looks at the pacer.
     #[cold]
-    pub(crate) fn after_slow_path(&self, time: Duration) {
+    pub(crate) fn after_slow_path(&self, took: Took) {
         let fresh = self.with(|local| {
-            local.delayed(time);
+            local.delayed(took);
             local.take_uncounted()
         });
         if self.pace.allocated(fresh) {
@@ -50,17 +53,21 @@ impl<H: Tag> Core<H> {
 
     /// By how many bytes marking is behind the line on which allocation pays for it.
     fn lag(&self) -> u64 {
-        self.pace.lag(self.crew.marked())
+        self.progress().lag()
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.pace.progress(self.crew.marked())
     }
 
     /// Marks for as long as marking is behind and there is something to be had, and not for long. Under
     /// a guard: none of this cycle's handshakes waits for it any more.
     #[cold]
     fn pay(&self) {
-        let begin = Instant::now();
-        while self.assist() && begin.elapsed() < TURN_OF_MARKING && self.lag() >= LAG {}
-        let time = begin.elapsed();
-        self.with(|local| local.assisted(time));
+        let watch = Watch::start(&self.world);
+        while self.assist() && watch.wall() < TURN_OF_MARKING && self.lag() >= LAG {}
+        let took = watch.stop(&self.world);
+        self.with(|local| local.diary().assists.note(took));
     }
 
     /// Before an outermost guard: helps if the heap has outrun a collector that is at work. A bounded
@@ -78,18 +85,18 @@ impl<H: Tag> Core<H> {
         if self.is_inside_guard() {
             return;
         }
-        let begin = Instant::now();
-        while self.gate.holds_up(begin.elapsed()) {
+        let watch = Watch::start(&self.world);
+        while self.gate.holds_up(watch.wall()) {
             self.world.nap(TURN);
         }
         while self.pace.is_outrun()
             && self.engine.phase.read().barrier()
             && !self.assist()
             && self.world.outrun()
-            && begin.elapsed() < RELIEF
+            && watch.wall() < RELIEF
         {}
-        let time = begin.elapsed();
-        self.with(|local| local.assisted(time));
+        let took = watch.stop(&self.world);
+        self.with(|local| local.diary().reliefs.note(took));
     }
 
     /// Marks a few objects; false if there are none to be had.

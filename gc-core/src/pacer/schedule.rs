@@ -77,6 +77,29 @@ impl Schedule {
     }
 }
 
+/// How far marking is. Bytes.
+///
+/// ```
+/// use gc_core::pacer::Progress;
+///
+/// assert_eq!(Progress { due: 50, marked: 20 }.lag(), 30);
+/// assert_eq!(Progress { due: 50, marked: 60 }.lag(), 0, "ahead");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Progress {
+    /// What should be marked by now, by the [`Schedule`].
+    pub due: u64,
+    /// What is marked. Who is in the middle of a slice has not said.
+    pub marked: u64,
+}
+
+impl Progress {
+    /// By how much marking is behind.
+    pub fn lag(&self) -> u64 {
+        self.due.saturating_sub(self.marked)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,12 +35,11 @@ use self::{
     block::{Block, cell_bytes},
     central::Central,
 };
-use super::{Exhausted, Kind, Marked, Space, Taken, Usage};
+use super::{Exhausted, Kind, Marked, Meter, Space, Taken, Usage};
 use core::{ptr::NonNull, sync::atomic::Ordering};
 use std::{
     fmt, ptr,
     sync::{Mutex, MutexGuard},
-    time::Instant,
 };
 
 /// Lines of a cache.
@@ -105,6 +104,7 @@ impl Line {
 /// What a local state keeps of this space.
 pub struct Cache {
     lines: Box<[Line; LINES]>,
+    meter: Meter,
 }
 
 // SAFETY: the blocks a cache points to are used by whoever has the cache.
@@ -188,24 +188,25 @@ impl Blocks {
     fn take_slow(
         &self,
         line: &mut Line,
+        meter: &mut Meter,
         kind: &'static Kind,
         cell: usize,
         cycle: u64,
     ) -> Result<Taken, Exhausted> {
-        let begin = Instant::now();
-        let mut central = self.lock();
-        if let Some(block) = line.block.take() {
-            // SAFETY: the line's block was this cache's alone if its stamp is current, which is
-            // looked at first.
-            unsafe { central.give_back(block, line.cycle) };
-        }
-        let block = central.block(kind, cell, cycle).ok_or(Exhausted)?;
-        drop(central);
+        let (block, took) = meter.time(|| {
+            let mut central = self.lock();
+            if let Some(block) = line.block.take() {
+                // SAFETY: the line's block was this cache's alone if its stamp is current, which is
+                // looked at first.
+                unsafe { central.give_back(block, line.cycle) };
+            }
+            central.block(kind, cell, cycle).ok_or(Exhausted)
+        });
         // SAFETY: the block was just given to us alone, stamped with the cycle.
-        *line = unsafe { Line::of(block, cycle) };
+        *line = unsafe { Line::of(block?, cycle) };
         // SAFETY: the line is fresh.
         let taken = unsafe { line.take() }.expect("a block that is given out has room");
-        Ok(Taken { cell: taken, bytes: cell, slow: Some(begin.elapsed()) })
+        Ok(Taken { cell: taken, bytes: cell, slow: Some(took) })
     }
 
     /// # Safety
@@ -233,7 +234,7 @@ unsafe impl Space for Blocks {
     type Cache = Cache;
 
     fn cache(&self) -> Cache {
-        Cache { lines: Box::new([Line::EMPTY; LINES]) }
+        Cache { lines: Box::new([Line::EMPTY; LINES]), meter: Meter::default() }
     }
 
     #[inline]
@@ -256,7 +257,7 @@ unsafe impl Space for Blocks {
                 return Ok(Taken { cell: taken, bytes: cell, slow: None });
             }
         }
-        self.take_slow(line, kind, cell, cycle)
+        self.take_slow(line, &mut cache.meter, kind, cell, cycle)
     }
 
     #[inline]

@@ -21,12 +21,11 @@
 
 use std::fmt;
 use std::ptr::NonNull;
-use std::time::Instant;
 
 use alloc_core::managed::{self, CellRef, ClassRef, ClassSpec, ManagedCache};
 use alloc_core::pages::os::Os;
 use alloc_core::{Heap, global};
-use gc_core::space::{Exhausted, Kind, Marked, Space, Taken, Usage};
+use gc_core::space::{Exhausted, Kind, Marked, Meter, Space, Taken, Usage};
 
 use super::alloc::with_locks;
 
@@ -49,6 +48,11 @@ pub struct Cells {
 impl Cells {
     pub(crate) fn new() -> Self {
         Cells { heap: global::heap() }
+    }
+
+    /// Spans that wait for their sweep.
+    pub(super) fn unswept(&self) -> usize {
+        with_locks(|| self.heap.managed_stats()).unswept
     }
 
     /// # Safety
@@ -76,14 +80,16 @@ impl Cells {
         size: usize,
         cycle: u64,
     ) -> Result<Taken, Exhausted> {
-        // The clock on the wall: the thread's own takes two system calls, 8 % of a tree of small objects.
-        let begin = Instant::now();
-        let taken = with_locks(|| {
-            let class = cache.class(self, kind, size)?;
-            // SAFETY: the class is of this heap, and the rest is the caller's.
-            unsafe { cache.cells.take(class, cycle) }.map_err(|_| Exhausted)
-        })?;
-        Ok(Taken { cell: taken.cell, bytes: taken.bytes, slow: Some(begin.elapsed()) })
+        let Cache { cells, known, meter } = cache;
+        let (taken, took) = meter.time(|| {
+            with_locks(|| {
+                let class = known.class(self, kind, size)?;
+                // SAFETY: the class is of this heap, and the rest is the caller's.
+                unsafe { cells.take(class, cycle) }.map_err(|_| Exhausted)
+            })
+        });
+        let managed::Taken { cell, bytes, .. } = taken?;
+        Ok(Taken { cell, bytes, slow: Some(took) })
     }
 
     /// The class of objects of this kind and size, found or made.
@@ -139,10 +145,14 @@ struct Known {
     class: ClassRef<'static>,
 }
 
+/// Classes that were met last, by kind and size.
+struct Memory(Box<[Option<Known>; MEMORY]>);
+
 /// What a P keeps for allocation.
 pub struct Cache {
     cells: ManagedCache<'static, Os>,
-    known: Box<[Option<Known>; MEMORY]>,
+    known: Memory,
+    meter: Meter,
 }
 
 // SAFETY: classes are shared, and the spans belong to whoever has the cache.
@@ -154,7 +164,7 @@ impl fmt::Debug for Cache {
     }
 }
 
-impl Cache {
+impl Memory {
     fn class(
         &mut self,
         cells: &Cells,
@@ -162,7 +172,7 @@ impl Cache {
         size: usize,
     ) -> Result<ClassRef<'static>, Exhausted> {
         let place = (std::ptr::from_ref(kind).addr() >> 4) ^ (size >> 3);
-        let known = &mut self.known[place % MEMORY];
+        let known = &mut self.0[place % MEMORY];
         if let Some(known) = known
             && std::ptr::eq(known.kind, kind)
             && known.size == size
@@ -184,7 +194,8 @@ unsafe impl Space for Cells {
     type Cache = Cache;
 
     fn cache(&self) -> Cache {
-        Cache { cells: self.heap.managed_cache(), known: Box::new([None; MEMORY]) }
+        let known = Memory(Box::new([None; MEMORY]));
+        Cache { cells: self.heap.managed_cache(), known, meter: Meter::default() }
     }
 
     #[inline(always)]

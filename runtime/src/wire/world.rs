@@ -21,7 +21,7 @@ use std::time::Duration;
 use gc_core::local::Local;
 use gc_core::space::Space;
 use gc_core::world::threads::{Place, Threads};
-use gc_core::world::{Barrier, Nesting, World};
+use gc_core::world::{Barrier, Nesting, Stint, World};
 use sched_core::entry::{self, Entered};
 use sched_core::park::{self, WaitReason};
 
@@ -202,6 +202,11 @@ unsafe impl World<Cells> for Procs {
 
     fn released(&self) {
         sched_core::yield_to_holders();
+    }
+
+    fn stint(&self) -> Option<Stint> {
+        let (thread, switches) = sched_core::stint()?;
+        Some(Stint(thread, switches))
     }
 
     fn outrun(&self) -> bool {

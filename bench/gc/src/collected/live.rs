@@ -59,6 +59,6 @@ impl Live for Collected {
 
     fn account(&self) -> Option<Account> {
         let stats = self.heap.stats();
-        Some(Account { time: crate::time(&stats), delays: stats.delays })
+        Some(Account { time: crate::time(&stats), actions: stats.actions })
     }
 }
