@@ -51,7 +51,7 @@ use crate::{
     proc::{Held, Proc},
     service,
     shared::Shared,
-    sync::now,
+    sync::{Ordering, now},
     tls::{self, Words},
 };
 
@@ -176,7 +176,10 @@ pub(crate) fn make_room(shared: &Shared) {
     if shared.idle.idle_procs() + shared.idle.spinning() != 0 {
         return shared.machines().filter(|m| m.naps()).for_each(Machine::rouse);
     }
-    if let Some(m) = oldest_slice(shared) {
+    // Whoever is waited for gives way to those that were woken, and not to others of his kind.
+    let may_end: fn(&Shared, &Machine) -> bool =
+        if shared.has_woken() { |_, _| true } else { |shared, m| !runs_hurried(shared, m) };
+    if let Some(m) = oldest_slice(shared, |m| may_end(shared, m)) {
         request_preempt(shared, m);
         crate::glue::signal(shared, m);
     }
@@ -205,9 +208,18 @@ fn interrupt_blocked(shared: &Shared) {
     }
 }
 
-/// The M whose goroutine has had its P longest, and long enough.
-fn oldest_slice(shared: &Shared) -> Option<&Machine> {
-    let running = shared.machines().filter(|m| !m.task().is_null());
+/// Whether somebody waits for the goroutine that runs on `m`.
+fn runs_hurried(shared: &Shared, m: &Machine) -> bool {
+    // SAFETY: records stay as long as the scheduler. It may be out of its goroutine's hands by now, and tell of
+    // another one: a hint.
+    let task = unsafe { m.task().as_ref() };
+    // Relaxed: as above.
+    task.is_some_and(|task| shared.is_hurried(task.holds().load(Ordering::Relaxed)))
+}
+
+/// The M whose goroutine has had its P longest, and long enough, of those whose slice may end.
+fn oldest_slice(shared: &Shared, may_end: impl Fn(&Machine) -> bool) -> Option<&Machine> {
+    let running = shared.machines().filter(|m| !m.task().is_null() && may_end(m));
     running
         .filter_map(|m| m.proc().map(|proc| (shared.clock.since(proc.slice_start()), m)))
         .filter(|(age, _)| *age >= PROTECTED)

@@ -105,6 +105,8 @@ mod machine;
 #[cfg(not(loom))]
 pub mod monitor;
 #[cfg(not(loom))]
+mod paced;
+#[cfg(not(loom))]
 pub mod park;
 #[cfg(not(loom))]
 pub mod preempt;
@@ -160,6 +162,7 @@ pub use {
     error::{Error, SpawnError},
     handoff::blocking,
     hooks::{Hooks, NoHooks},
+    paced::{SelfPaced, self_paced},
     scheduler::{Scheduler, Shutdown, current},
     sleep::{Sleep, sleep_until},
     spawn::{Spawn, spawn, spawn_future, spawn_with},

@@ -141,10 +141,21 @@ impl Shared {
         self.queues.visit().board().has_urgent(&self.moment(None))
     }
 
+    /// The same, of others than holders.
+    pub(crate) fn has_woken(&self) -> bool {
+        let calm = Moment::real(self.wanted_procs(), 0, false);
+        self.queues.visit().board().has_urgent(&calm)
+    }
+
     /// Whether somebody waits for goroutines that hold something.
     pub(crate) fn in_hurry(&self) -> bool {
+        self.is_hurried(1)
+    }
+
+    /// Whether somebody waits for those who hold this.
+    pub(crate) fn is_hurried(&self, holds: u64) -> bool {
         // Relaxed: a hint; who misses it serves one more in turn.
-        self.hurry.load(Ordering::Relaxed)
+        holds != 0 && holds < self.hurry.load(Ordering::Relaxed)
     }
 
     #[inline]

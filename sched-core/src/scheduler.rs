@@ -328,12 +328,14 @@ impl Scheduler {
         spawn::serve_on(&self.shared, f, Location::caller())
     }
 
-    /// Whether goroutines that [hold](crate::holds_or) something go before all others from now on,
-    /// because somebody waits for what they hold. If one waits for a P, the oldest slice ends.
-    pub fn hurry_holders(&self, on: bool) {
+    /// Goroutines that [hold](crate::holds_or) something go before all others from now on, because somebody
+    /// waits for those among them whose word is below `below`. If one waits for a P, the oldest slice ends,
+    /// but not that of one who is waited for: else they would all run by turns, and all end late. 0: nobody
+    /// waits any more.
+    pub fn hurry_holders(&self, below: u64) {
         // Relaxed: a hint; who misses it serves one more in turn.
-        self.shared.hurry.store(on, Ordering::Relaxed);
-        if on {
+        self.shared.hurry.store(below, Ordering::Relaxed);
+        if below != 0 {
             let _entered = enter();
             handoff::make_room(&self.shared);
         }

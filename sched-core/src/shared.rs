@@ -46,7 +46,7 @@ use crate::{
     succession::Succession,
     supply::Supplies,
     switch::running,
-    sync::{AtomicBool, AtomicUsize},
+    sync::{AtomicBool, AtomicU64, AtomicUsize},
     table::Table,
     task::{about::Birth, runnable::Runnable},
     timers::Timers,
@@ -69,8 +69,8 @@ pub(crate) struct Shared {
 
     /// The queues of goroutines that are ready: see `ready`.
     pub(crate) queues: Succession<Installed<Runnable>>,
-    /// Somebody waits for goroutines that hold something.
-    pub(crate) hurry: AtomicBool,
+    /// Somebody waits for goroutines whose word of what they hold is below this; 0: nobody waits.
+    pub(crate) hurry: AtomicU64,
     pub(crate) idle: Idle,
     /// The one take lock: see [`handoff`](crate::handoff).
     pub(crate) take: Lock<()>,
@@ -116,7 +116,7 @@ impl Shared {
             machines: Machines::new(config.max_threads),
             machine_count: AtomicUsize::new(0),
             queues: Succession::new(config.policy.install(room)),
-            hurry: AtomicBool::new(false),
+            hurry: AtomicU64::new(0),
             idle: Idle::new(room, config.max_threads),
             take: Lock::new(()),
             supplies: Supplies::new(slots, mode, stacks),

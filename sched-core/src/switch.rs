@@ -187,9 +187,13 @@ fn settle_yield(m: &Machine, run: Run) {
     put_back(m, run, Cause::Yielded);
 }
 
-/// Behind those that were woken: the local queue if it has room, else the global one.
+/// Behind those that were woken, the local queue if it has room, else the global one. Who paces himself is
+/// one of them.
 pub(crate) fn put_preempted(m: &Machine, run: Run) {
     m.counters.preemptions.bump();
+    if run.task().is_self_paced() {
+        return m.shared().put_woken(m.held(), run);
+    }
     put_back(m, run, Cause::Preempted);
 }
 

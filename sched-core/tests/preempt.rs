@@ -10,11 +10,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::watched;
-use sched_core::{Config, Preemption, current};
+use sched_core::{
+    Config, Preemption, current,
+    park::{WaitReason, Woken, park_until},
+};
 
 #[test]
 fn a_loop_gives_way() {
@@ -121,8 +124,6 @@ fn a_storm_of_preemptions_changes_no_result() {
 
 #[test]
 fn a_sleeper_is_not_kept_waiting_by_hogs() {
-    use sched_core::park::{WaitReason, Woken, park_until};
-    use std::time::Instant;
     // The watch ends no slice: only the timer's own signal does.
     watched(2, Duration::from_secs(3600), |scheduler| {
         let stop = Arc::new(AtomicBool::new(false));
@@ -149,4 +150,40 @@ fn a_sleeper_is_not_kept_waiting_by_hogs() {
             hog.join().expect("no panic");
         }
     });
+}
+
+/// There is one P. A sleeper takes it from a goroutine behind which another one waits that would never give it
+/// back, as nobody ends slices here: the first one has its turn again only if it stands before that one.
+#[test]
+fn one_who_paces_himself_does_not_stand_behind_hogs() {
+    for thread_mode in common::MODES {
+        let config = Config { procs: 1, thread_mode, ..Config::default() };
+        let scheduler = common::with(config);
+        let [begun, slept, stop] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
+        let paced = scheduler.spawn(move || {
+            let pace = sched_core::self_paced();
+            let [begins, wakes, ends] = [&begun, &slept, &stop].map(Arc::clone);
+            let home = current().expect("a goroutine");
+            let sleeper = home.spawn(move || {
+                // It may lose the P as well before it is done.
+                let _pace = sched_core::self_paced();
+                begins.store(true, Ordering::Relaxed);
+                let until = Instant::now() + Duration::from_millis(1);
+                while park_until(WaitReason::Sleep, until) == Woken::Unparked {}
+                wakes.store(true, Ordering::Relaxed);
+            });
+            while !begun.load(Ordering::Relaxed) {
+                sched_core::yield_now();
+            }
+            let hog = home.spawn(move || while !ends.load(Ordering::Relaxed) {});
+            while !slept.load(Ordering::Relaxed) {}
+            stop.store(true, Ordering::Relaxed);
+            drop(pace);
+            for child in [sleeper, hog] {
+                child.expect("open").join().expect("no panic");
+            }
+        });
+        paced.expect("open").join().expect("no panic");
+        assert_eq!(scheduler.shutdown(None).left, []);
+    }
 }

@@ -22,27 +22,52 @@ use crate::{Error, Heap, page_heap::pages, pages::PageSource, span::Kind, sync::
 /// Unswept spans that a taker sweeps before it asks for a fresh one; as Go's `spanBudget`.
 const TAKER_SWEEPS: usize = 100;
 
+/// Unswept spans that a taker sweeps beside the one that it takes. A heap that grows by half before the next
+/// cycle is swept by then, and no sweeper needs a processor that somebody allocates on.
+const TAKER_PAYS: usize = 3;
+
 impl<S: PageSource> Heap<S> {
-    /// A span of `class` for a cache that allocates in `now`.
+    /// A span of `class` for a cache that allocates in `now`, which pays for it with some sweep.
     pub(super) fn cached_part(
         &self,
         class: ClassRef<'_>,
         now: Generation,
     ) -> Result<PartPtr, Error> {
+        let (part, empty) = self.next_part(class, now)?;
+        if !empty {
+            self.pay(class, now);
+        }
+        Ok(part)
+    }
+
+    /// Sweeps for the cycle's sake. Not beside dead spans: these are to be had as they are needed, and would
+    /// go to the page heap and come back.
+    fn pay(&self, class: ClassRef<'_>, now: Generation) {
+        if !self.managed.sweeping.may_sweep(now) {
+            return;
+        }
+        for _ in 0..TAKER_PAYS {
+            let Some((part, swept)) = self.sweep_one(class, now) else { break };
+            self.relist(class, part, swept, now);
+        }
+    }
+
+    /// A span for a cache, and whether no cell of it is taken.
+    fn next_part(&self, class: ClassRef<'_>, now: Generation) -> Result<(PartPtr, bool), Error> {
         if let Some(part) = claim_partial(class, now) {
-            return Ok(part);
+            return Ok((part, false));
         }
         if self.managed.sweeping.may_sweep(now) {
             for _ in 0..TAKER_SWEEPS {
                 let Some((part, swept)) = self.sweep_one(class, now) else { break };
                 if (swept.live as usize) < class.record().geometry.capacity {
                     self.keep(class, part, now);
-                    return Ok(part);
+                    return Ok((part, swept.live == 0));
                 }
                 self.relist(class, part, swept, now);
             }
         }
-        self.fresh_part(class, now)
+        Ok((self.fresh_part(class, now)?, true))
     }
 
     /// Ends the sweep of a span that the caller's cache keeps. Also if no cell is left in it: its pages need

@@ -12,7 +12,7 @@ use crate::Mutators;
 
 const HOLDERS: usize = 64;
 
-/// How long a guard is held, by whoever has a processor.
+/// How long a guard is held, in processor time of who holds it.
 const GUARD: Duration = Duration::from_millis(2);
 
 /// A heap with guards.
@@ -39,10 +39,11 @@ pub fn run<P: Guards>(request: &Request, peer: &P) -> bool {
         return false;
     }
     let (stop, collections) = (AtomicBool::new(false), request.count(50) as u64);
+    let turns = turns_in(GUARD);
     peer.mutate(HOLDERS + 1, &|number| {
         if number < HOLDERS {
             while !stop.load(Ordering::Relaxed) {
-                peer.hold(compute);
+                peer.hold(|| compute(turns));
             }
             return;
         }
@@ -61,9 +62,19 @@ pub fn run<P: Guards>(request: &Request, peer: &P) -> bool {
     true
 }
 
-fn compute() {
-    let began = Instant::now();
-    while began.elapsed() < GUARD {
-        std::hint::spin_loop();
-    }
+fn compute(turns: u64) {
+    (0..turns).for_each(|turn| _ = std::hint::black_box(turn));
+}
+
+/// So many turns of [`compute`] take this time: that is found out in the quickest of some attempts, which
+/// nobody has interrupted.
+fn turns_in(time: Duration) -> u64 {
+    const TURNS: u64 = 100_000;
+    let attempt = |_| {
+        let began = Instant::now();
+        compute(TURNS);
+        began.elapsed()
+    };
+    let quickest = (0..50).map(attempt).min().expect("there are some");
+    (TURNS as f64 * time.as_secs_f64() / quickest.as_secs_f64()) as u64
 }

@@ -22,8 +22,17 @@
 //! Go gives the odd part to fractional workers. A worker marks in slices of some ten microseconds. When it
 //! has run for [`STRETCH`] and goroutines wait for a P, it sleeps for as long as makes its share true.
 //! The timer thread wakes it without regard to slices, so a machine full of computing goroutines
-//! does not hold it up; nor does it hold them up by more than a stretch. Once the heap has outrun its
-//! goal the workers do not rest.
+//! does not hold it up; nor does it hold them up by more than a stretch. If its slice ends while it works, it
+//! stands with those that were woken ([`self_paced`](sched_core::self_paced)): behind all others, it would
+//! leave a whole cycle standing there. Once the heap has outrun its goal the workers do not rest.
+//!
+//! # Who pays, and who rests
+//!
+//! Goroutines that allocate pay for marking and for sweep, in pieces of at most some fifty microseconds; a
+//! worker on their P holds them up for a stretch. So as long as what they have to pay brings the cycle on at
+//! a speed worth [the name](ENOUGH), the worker rests on. It looks after each rest, and goes back to work when
+//! they allocate little, since else a cycle would last for ever, and when marking [lags](Progress::lag), since
+//! then there is nothing that they could get hold of: a beginning, an end, or what only the driver can do.
 //!
 //! # Idle Ps
 //!
@@ -49,6 +58,7 @@
 //! request is kept for the runtime that comes next.
 
 use std::hint;
+use std::iter;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -56,15 +66,23 @@ use std::time::{Duration, Instant};
 use gc_core::HeapError;
 use gc_core::cycle::Pause;
 use gc_core::mark::Helpers;
+use gc_core::pacer::Progress;
+use gc_core::world::Nesting;
 use sched_core::monitor::{Holder, Load};
-use sched_core::{Goroutine, Scheduler};
+use sched_core::{Goroutine, Scheduler, SelfPaced};
 
 use crate::gc::{self, Heap};
 use crate::{current, time};
 
 /// How long a worker works while others wait. Each stretch holds one operation of somebody's up: shorter
-/// ones are felt by more (at 400 µs by one in a thousand of the benchmark's), longer ones for longer.
-const STRETCH: Duration = Duration::from_micros(800);
+/// ones are felt by more, longer ones for longer.
+const STRETCH: Duration = Duration::from_micros(400);
+
+/// How often as long as its share asks for a worker rests at a time, if mutators bring the cycle on.
+const RESTS: [u32; 3] = [1, 2, 4];
+
+/// That is, if they do at least this part of what the worker would do.
+const ENOUGH: u64 = 8;
 
 /// How long an idle marker waits for grey objects before it ends: until a worker has marked a slice and
 /// shared what came of it.
@@ -170,14 +188,32 @@ impl Collectors {
         self.homes().iter().flat_map(|home| home.monitor().holders()).collect()
     }
 
-    fn hurry(&self, on: bool) {
-        self.homes().iter().for_each(|home| home.hurry_holders(on));
+    /// Goroutines run first whose guards are waited for.
+    fn hurry(&self, hurry: Hurry) {
+        let below = match hurry {
+            Hurry::No => 0,
+            // A guard's word begins with its epoch.
+            Hurry::Handshake => {
+                gc::heap().waiting().map_or(u64::MAX, |waiting| Nesting::after(waiting.epoch))
+            }
+            Hurry::All => u64::MAX,
+        };
+        self.homes().iter().for_each(|home| home.hurry_holders(below));
     }
 }
 
 /// Whether it is a goroutine of the collector's: all those are started here.
 pub(crate) fn is_servant(goroutine: &Goroutine) -> bool {
     goroutine.origin.file() == file!()
+}
+
+/// Whose guards are waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hurry {
+    No,
+    /// Those from before the handshake under way.
+    Handshake,
+    All,
 }
 
 /// A place for one servant at a time.
@@ -294,37 +330,41 @@ pub(crate) struct Share {
     /// The runtime that the worker is a goroutine of; `None` on a plain thread, which need not rest.
     home: Option<Scheduler>,
     begun: Instant,
+    /// How far the cycle was then.
+    stage: Stage,
     hurrying: bool,
+    _pace: SelfPaced,
 }
 
 impl Share {
     /// The caller begins to work.
     pub(crate) fn begin() -> Self {
-        Share { home: sched_core::current(), begun: Instant::now(), hurrying: false }
+        let (home, begun) = (sched_core::current(), Instant::now());
+        Share { home, begun, stage: Stage::now(), hurrying: false, _pace: sched_core::self_paced() }
     }
 
     /// Waits or rests, as the pause asks.
     pub(crate) fn pause(&mut self, pause: Pause) {
         match pause {
             Pause::Slice => {
-                self.hurry(false);
+                self.hurry(Hurry::No);
                 return self.slice();
             }
             Pause::Handshake(asked) => {
                 if asked >= PATIENCE {
-                    self.hurry(true);
+                    self.hurry(Hurry::Handshake);
                 }
                 return nap(asked);
             }
-            // A mutator that assists may have been preempted.
+            // A mutator that assists may have been preempted. It holds a guard.
             Pause::Starved(asked) => {
-                self.hurry(asked >= PATIENCE);
+                self.hurry(if asked >= PATIENCE { Hurry::All } else { Hurry::No });
                 return nap(asked);
             }
             // Whoever is in the middle of an operation has a P and runs, or soon does.
             Pause::Busy(asked) | Pause::Operation(asked) => nap(asked),
         }
-        self.hurry(false);
+        self.hurry(Hurry::No);
     }
 
     fn slice(&mut self) {
@@ -334,25 +374,72 @@ impl Share {
         }
         let load = home.monitor().load();
         if load.runnable != 0 && load.idle_procs == 0 && !gc::heap().is_outrun() {
-            time::sleep(rest(load.procs).max(NAP));
+            self.rest(load.procs);
         } else {
             current::COLLECTORS.use_idle(home, load);
         }
+        self.stage = Stage::now();
         self.begun = Instant::now();
     }
 
-    fn hurry(&mut self, on: bool) {
+    /// Rests for as long as makes the share true; and on for as long as mutators bring the cycle on, since they
+    /// pay as they allocate.
+    fn rest(&self, procs: usize) {
+        let own = self.stage.done_until(Stage::now());
+        for rests in RESTS.into_iter().chain(iter::repeat(RESTS[2])) {
+            let before = Stage::now();
+            time::sleep((rest(procs) * rests).max(NAP));
+            if !before.goes_on(Stage::now(), own, rests) || gc::heap().is_outrun() {
+                return;
+            }
+        }
+    }
+
+    fn hurry(&mut self, hurry: Hurry) {
         // Again at each wait: a holder may have been queued since.
-        if on || self.hurrying {
-            current::COLLECTORS.hurry(on);
-            self.hurrying = on;
+        if hurry != Hurry::No || self.hurrying {
+            current::COLLECTORS.hurry(hurry);
+            self.hurrying = hurry != Hurry::No;
         }
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.hurry(false);
+        self.hurry(Hurry::No);
+    }
+}
+
+/// How far a cycle is.
+#[derive(Clone, Copy, Debug)]
+struct Stage {
+    marking: Progress,
+    /// Spans; none waits before marking has ended.
+    unswept: usize,
+}
+
+impl Stage {
+    fn now() -> Self {
+        let heap = gc::heap();
+        Stage { marking: heap.progress(), unswept: heap.space().unswept() }
+    }
+
+    /// What was done meanwhile: bytes marked, or spans swept.
+    fn done_until(self, now: Stage) -> u64 {
+        match self.unswept {
+            0 => now.marking.marked.saturating_sub(self.marking.marked),
+            unswept => unswept.saturating_sub(now.unswept) as u64,
+        }
+    }
+
+    /// Whether mutators have brought the cycle on while the worker, who does `own` in a stretch, has had so
+    /// many rests. Of marking it counts what they had to pay for: that they pay, the lag says.
+    fn goes_on(self, now: Stage, own: u64, rests: u32) -> bool {
+        let done = match self.unswept {
+            0 => now.marking.due.saturating_sub(self.marking.due),
+            _ => self.done_until(now),
+        };
+        done > own * u64::from(rests) / ENOUGH && now.marking.lag() <= own
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     shared::Shared,
     stack::Slot,
     supply::Order,
-    sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 /// A goroutine's number: unique in its scheduler, never used again, from 1. Not in the order of the
@@ -58,6 +58,8 @@ pub(crate) struct Task {
     /// What it holds that others may wait for, in the embedding's words; 0: nothing. Written by the
     /// goroutine, read by whoever queues it and by the monitor.
     holds: AtomicU64,
+    /// Whether it [paces itself](crate::SelfPaced). Written by the goroutine, read by whoever queues it.
+    self_paced: AtomicBool,
     shared: NonNull<Shared>,
     /// The one M that may run it; null: any. Written by the goroutine, or by the M that it stays on;
     /// read by whoever takes it from a queue.
@@ -95,6 +97,7 @@ impl Task {
             about: About::new(),
             class: AtomicU8::new(Class::Normal as u8),
             holds: AtomicU64::new(0),
+            self_paced: AtomicBool::new(false),
             shared,
             bound: AtomicPtr::new(core::ptr::null_mut()),
             locks: AtomicU32::new(0),
@@ -120,6 +123,18 @@ impl Task {
     pub(crate) fn is_holder(&self) -> bool {
         // Relaxed: whoever asks has the goroutine, which wrote the word; for others it is a hint.
         self.holds.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether it paces itself.
+    pub(crate) fn is_self_paced(&self) -> bool {
+        // Relaxed: as in `is_holder`.
+        self.self_paced.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it does; returns what was said before. The goroutine itself calls it.
+    pub(crate) fn set_self_paced(&self, on: bool) -> bool {
+        // Relaxed: as above.
+        self.self_paced.swap(on, Ordering::Relaxed)
     }
 
     /// How urgent it is.
@@ -242,6 +257,7 @@ impl Task {
     fn hold_nothing(&self, kind: Kind) {
         // Relaxed, all: nobody else knows this goroutine.
         self.holds.store(0, Ordering::Relaxed);
+        self.self_paced.store(false, Ordering::Relaxed);
         self.class.store(kind.class as u8, Ordering::Relaxed);
         self.order.store(kind.order.number(), Ordering::Relaxed);
         self.locks.store(0, Ordering::Relaxed);
