@@ -76,8 +76,9 @@ const RETRY: u64 = 2_000_000;
 /// which there is no hope.
 const HOPELESS: u64 = 3_000_000_000;
 
-/// Refusals this far apart have nothing to do with each other.
-const APART: u64 = 100_000_000;
+/// What the time between two refusals counts for at most: a machine that does not run this thread does not run those
+/// whom it waits for either.
+const GAP: u64 = 20_000_000;
 
 /// What is asked of the service thread.
 #[derive(Debug)]
@@ -152,19 +153,21 @@ struct Crew {
 struct Cap {
     /// How often goroutines had parked, yielded or ended at the last one.
     deeds: u64,
-    first: u64,
     last: u64,
+    /// For how long none has.
+    waited: u64,
 }
 
 impl Cap {
     /// At `now` an order could not have a thread, and goroutines have parked, yielded or ended so often.
     /// True if that has gone on for too long.
     fn is_hopeless(&mut self, now: u64, deeds: u64) -> bool {
-        if deeds != self.deeds || now - self.last > APART {
-            (self.deeds, self.first) = (deeds, now);
-        }
-        self.last = now;
-        now - self.first >= HOPELESS
+        self.waited = match deeds == self.deeds {
+            true => self.waited + (now - self.last).min(GAP),
+            false => 0,
+        };
+        (self.deeds, self.last) = (deeds, now);
+        self.waited >= HOPELESS
     }
 }
 
@@ -276,7 +279,15 @@ mod tests {
         let steps = |from: u64, to: u64| (from..to).step_by(RETRY as usize);
         assert!(!steps(5 * HOPELESS, 6 * HOPELESS).any(|now| cap.is_hopeless(now, 7)));
         assert!(!cap.is_hopeless(6 * HOPELESS, 8), "a goroutine ended");
-        assert!(!cap.is_hopeless(9 * HOPELESS, 8), "another row");
+        assert!(!cap.is_hopeless(9 * HOPELESS, 8), "the machine stood still");
         assert!(steps(9 * HOPELESS, 11 * HOPELESS).any(|now| cap.is_hopeless(now, 8)));
+    }
+
+    #[test]
+    fn hope_is_lost_also_where_the_looks_are_far_apart() {
+        let mut cap = Cap::default();
+        let mut looks = (1..).map(|look| look * 10 * GAP);
+        let lost = looks.position(|now| cap.is_hopeless(now, 7));
+        assert_eq!(lost, Some((HOPELESS / GAP) as usize));
     }
 }
