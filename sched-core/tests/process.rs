@@ -75,10 +75,16 @@ fn at_the_cap_of_threads_the_process_says_what_to_do() {
         let said = abort_of("at_the_cap_of_threads_the_process_says_what_to_do", mode);
         assert!(said.contains("all 4 threads are blocked in the kernel"), "{said}");
         let all = said.lines().filter(|line| line.starts_with("goroutine "));
-        let (blocked, ready): (Vec<_>, Vec<_>) =
-            all.partition(|line| line.contains("[blocked in the kernel] started at "));
-        assert!(blocked.len() >= 3 && blocked.len() + ready.len() == 8, "{said}");
-        assert!(ready.iter().all(|line| line.contains("[runnable] ")), "{said}");
+        let (ready, at_threads): (Vec<_>, Vec<_>) =
+            all.partition(|line| line.contains("[runnable] "));
+        assert!(
+            (1..=4).contains(&at_threads.len()) && at_threads.len() + ready.len() == 8,
+            "{said}"
+        );
+        // One that a signal has just taken out of the kernel may be on its way back.
+        let is_there =
+            |line: &&str| line.contains("[blocked in the kernel] ") || line.contains("[running] ");
+        assert!(at_threads.iter().all(is_there), "{said}");
     }
 }
 
