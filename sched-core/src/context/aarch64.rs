@@ -30,7 +30,7 @@
 //! As on x86-64: the stack pointer first, the thread pointer after it, and a signal handler in between
 //! finds `in_runtime = 1` in either block.
 
-use core::arch::{asm, naked_asm};
+use core::arch::naked_asm;
 
 use crate::preempt::Registers;
 
