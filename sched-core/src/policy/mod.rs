@@ -22,7 +22,7 @@
 //! # Contract
 //!
 //! A policy is called inside the runtime. It allocates nothing (what it queues is linked:
-//! [`List`](crate::queue::list::List)), takes no lock but the runtime's [`Lock`](crate::lock::Lock), parks
+//! [`List`]), takes no lock but the runtime's [`Lock`](crate::lock::Lock), parks
 //! nobody, and does not panic: a panic there ends the process. It cannot break memory safety: it holds
 //! goroutines as values that it can neither copy nor run.
 //!
