@@ -4,8 +4,12 @@
 //! above its beginning. They reach from a nanosecond to four seconds; that is enough to tell 80 µs from
 //! 100, and costs a mutator one increment of its own.
 
-use crate::sync::{AtomicU64, Ordering};
-use core::{fmt, time::Duration};
+// Not of `sync`: counts are no part of a protocol, and a model would follow a thousand of them.
+use core::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 /// Buckets of a power of two.
 const PARTS: usize = 4;
@@ -133,13 +137,14 @@ impl fmt::Display for Histogram {
     }
 }
 
-/// A histogram that one writes and anybody reads.
+/// A histogram that one writes and anybody reads. Boxed: a local state has several, and is made on stacks
+/// that may be small, as a model's are.
 #[derive(Debug)]
-pub(crate) struct Tally([AtomicU64; BUCKETS]);
+pub(crate) struct Tally(Box<[AtomicU64; BUCKETS]>);
 
 impl Default for Tally {
     fn default() -> Self {
-        Self(core::array::from_fn(|_| AtomicU64::new(0)))
+        Self(Box::new(core::array::from_fn(|_| AtomicU64::new(0))))
     }
 }
 
