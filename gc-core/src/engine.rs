@@ -88,6 +88,24 @@ impl Slot {
         self.0.store(ptr::null_mut(), Ordering::Relaxed);
     }
 
+    /// Exchanges the value.
+    #[inline(always)]
+    fn swap(&self, new: Link) -> Link {
+        // AcqRel: Release publishes the new object's contents, Acquire brings the old one's;
+        // pairs with `load` and with the other stores.
+        NonNull::new(self.0.swap(raw(new), Ordering::AcqRel))
+    }
+
+    /// Replaces `current`; `Err` of what is there, if that is another.
+    #[inline(always)]
+    fn compare_exchange(&self, current: Link, new: Link) -> Result<Link, Link> {
+        // AcqRel and Acquire: as in `swap`; the failure case is a load.
+        self.0
+            .compare_exchange(raw(current), raw(new), Ordering::AcqRel, Ordering::Acquire)
+            .map(NonNull::new)
+            .map_err(NonNull::new)
+    }
+
     /// Puts a first value into an empty slot that nobody deletes from meanwhile.
     pub fn fill(&self, link: Link) {
         // Release: publishes the object's contents; pairs with `load`.
@@ -161,12 +179,20 @@ impl<S: Space> Engine<S> {
         new: Link,
     ) -> Result<Link, Refused> {
         let reading = self.read_to_store(operation)?;
-        // AcqRel: Release publishes the new object's contents, Acquire brings the old one's;
-        // pairs with `load` and with the other stores.
-        let old = NonNull::new(slot.0.swap(raw(new), Ordering::AcqRel));
+        let old = slot.swap(new);
         // SAFETY: the caller's; its guard keeps `old` alive.
         unsafe { self.log_deleted(operation, reading, old) };
         Ok(old)
+    }
+
+    /// As [`swap`](Self::swap) while no cycle runs; else nothing, and `None`.
+    ///
+    /// # Safety
+    ///
+    /// As [`swap`](Self::swap).
+    #[inline(always)]
+    pub unsafe fn swap_off(&self, _: &Operation<'_, S>, slot: &Slot, new: Link) -> Option<Link> {
+        (!self.phase.read().barrier()).then(|| slot.swap(new))
     }
 
     /// As [`swap`](Self::swap), for those who do not want the old value: a plain store while no cycle
@@ -186,12 +212,22 @@ impl<S: Space> Engine<S> {
         slot: &Slot,
         new: Link,
     ) -> Result<(), Refused> {
-        if self.phase.read().barrier() {
+        // SAFETY: the caller's.
+        match unsafe { self.store_off(operation, slot, new) } {
+            Some(()) => Ok(()),
             // SAFETY: the caller's. It reads the phase again, in the same operation.
-            return unsafe { self.swap(operation, slot, new) }.map(drop);
+            None => unsafe { self.swap(operation, slot, new) }.map(drop),
         }
-        slot.fill(new);
-        Ok(())
+    }
+
+    /// As [`store`](Self::store) while no cycle runs; else nothing, and `None`.
+    ///
+    /// # Safety
+    ///
+    /// As [`swap`](Self::swap).
+    #[inline(always)]
+    pub unsafe fn store_off(&self, _: &Operation<'_, S>, slot: &Slot, new: Link) -> Option<()> {
+        (!self.phase.read().barrier()).then(|| slot.fill(new))
     }
 
     /// Replaces `current` by `new`, with the barrier. `Ok(Err(found))` if the slot held another
@@ -213,17 +249,28 @@ impl<S: Space> Engine<S> {
         new: Link,
     ) -> Result<Result<Link, Link>, Refused> {
         let reading = self.read_to_store(operation)?;
-        // AcqRel and Acquire: as in `swap`; the failure case is a load.
-        let outcome = slot
-            .0
-            .compare_exchange(raw(current), raw(new), Ordering::AcqRel, Ordering::Acquire)
-            .map(NonNull::new)
-            .map_err(NonNull::new);
+        let outcome = slot.compare_exchange(current, new);
         if let Ok(old) = outcome {
             // SAFETY: the caller's; its guard keeps `old` alive.
             unsafe { self.log_deleted(operation, reading, old) };
         }
         Ok(outcome)
+    }
+
+    /// As [`compare_exchange`](Self::compare_exchange) while no cycle runs; else nothing, and `None`.
+    ///
+    /// # Safety
+    ///
+    /// As [`swap`](Self::swap).
+    #[inline(always)]
+    pub unsafe fn compare_exchange_off(
+        &self,
+        _: &Operation<'_, S>,
+        slot: &Slot,
+        current: Link,
+        new: Link,
+    ) -> Option<Result<Link, Link>> {
+        (!self.phase.read().barrier()).then(|| slot.compare_exchange(current, new))
     }
 
     /// Reads the phase before a store, and sees to it that there is room for what it takes out.

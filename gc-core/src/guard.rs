@@ -285,26 +285,56 @@ impl<'h, H: Tag> Guard<'h, H> {
         bytes: usize,
         write: impl Fn(NonNull<u8>),
     ) -> Option<NonNull<u8>> {
-        let engine = &self.core.engine;
-        let pin = self.pin.expect("only `repin` is without, and that has the guard to itself");
+        let pin = self.pin();
+        let attempt = self.core.try_operate(|operation| {
+            // SAFETY: the pin is of this guard, which is held, and `write` is the caller's.
+            unsafe { self.core.engine.allocate(operation, pin, kind, bytes, &write) }
+        });
+        match attempt {
+            Some(Ok(Taken { cell, slow: None, .. })) => Some(cell),
+            // SAFETY: the caller's; `write` was called only if a cell was taken.
+            attempt => unsafe { self.place_slow(attempt, kind, bytes, &write) },
+        }
+    }
+
+    /// After an attempt to take a cell that was not all there is to it.
+    ///
+    /// # Safety
+    ///
+    /// As [`place`](Self::place).
+    #[cold]
+    #[inline(never)]
+    unsafe fn place_slow(
+        &self,
+        mut attempt: Option<Result<Taken, Refused>>,
+        kind: &'static Kind,
+        bytes: usize,
+        write: &dyn Fn(NonNull<u8>),
+    ) -> Option<NonNull<u8>> {
+        let pin = self.pin();
         loop {
-            let attempt = self.core.operate(|operation| {
-                // SAFETY: the pin is of this guard, which is held, and `write` is the caller's.
-                unsafe { engine.allocate(operation, pin, kind, bytes, &write) }
-            });
             match attempt {
-                Ok(Taken { cell, slow: None, .. }) => return Some(cell),
-                Ok(Taken { cell, slow: Some(took), .. }) => {
-                    self.core.after_slow_path(took);
+                Some(Ok(Taken { cell, slow, .. })) => {
+                    slow.into_iter().for_each(|took| self.core.after_slow_path(took));
                     return Some(cell);
                 }
-                Err(Refused::LogFull) => self.core.extend_log(),
-                Err(Refused::Exhausted) => {
+                Some(Err(Refused::LogFull)) => self.core.extend_log(),
+                Some(Err(Refused::Exhausted)) => {
                     self.core.request();
                     return None;
                 }
+                None => {}
             }
+            attempt = Some(self.core.operate(|operation| {
+                // SAFETY: as in `place`.
+                unsafe { self.core.engine.allocate(operation, pin, kind, bytes, write) }
+            }));
         }
+    }
+
+    #[inline(always)]
+    fn pin(&self) -> Pin {
+        self.pin.expect("only `repin` is without, and that has the guard to itself")
     }
 
     #[inline(always)]
@@ -327,29 +357,42 @@ impl<'h, H: Tag> Guard<'h, H> {
 
     /// With the hybrid barrier: logs what is about to be put into a slot. An operation of its own, for
     /// the deletion barrier needs none of it.
-    #[inline(always)]
     fn log_new(&self, new: Link) {
-        if self.core.engine.phase.read().logs_new() {
-            self.log_new_slow(new);
-        }
-    }
-
-    #[cold]
-    fn log_new_slow(&self, new: Link) {
-        let Some(new) = new else { return };
+        let Some(new) = new.filter(|_| self.core.engine.phase.read().logs_new()) else { return };
         // SAFETY: the guard is held, and `new` lives for a lifetime that covers the call.
         self.retry(|engine, operation| unsafe { engine.log(operation, new) });
     }
 
+    // A store is tried as what it is while no cycle runs: a few instructions, in which nothing is called.
+    // Whoever writes to objects at random places waits for memory, and a processor that has few
+    // instructions before it asks for the next place meanwhile.
+
     #[inline]
     pub(crate) fn store(&self, slot: &Slot, new: Link) {
-        self.log_new(new);
         // SAFETY: the guard is held, and `new` lives for a lifetime that covers the call.
+        let done =
+            self.quickly(|engine, operation| unsafe { engine.store_off(operation, slot, new) });
+        if done.is_none() {
+            self.store_slow(slot, new);
+        }
+    }
+
+    #[inline(never)]
+    fn store_slow(&self, slot: &Slot, new: Link) {
+        self.log_new(new);
+        // SAFETY: as in `store`.
         self.retry(|engine, operation| unsafe { engine.store(operation, slot, new) });
     }
 
     #[inline]
     pub(crate) fn swap(&self, slot: &Slot, new: Link) -> Link {
+        // SAFETY: as in `store`.
+        self.quickly(|engine, operation| unsafe { engine.swap_off(operation, slot, new) })
+            .unwrap_or_else(|| self.swap_slow(slot, new))
+    }
+
+    #[inline(never)]
+    fn swap_slow(&self, slot: &Slot, new: Link) -> Link {
         self.log_new(new);
         // SAFETY: as in `store`.
         self.retry(|engine, operation| unsafe { engine.swap(operation, slot, new) })
@@ -362,11 +405,27 @@ impl<'h, H: Tag> Guard<'h, H> {
         current: Link,
         new: Link,
     ) -> Result<Link, Link> {
+        // SAFETY: as in `store`.
+        self.quickly(|engine, me| unsafe { engine.compare_exchange_off(me, slot, current, new) })
+            .unwrap_or_else(|| self.compare_exchange_slow(slot, current, new))
+    }
+
+    #[inline(never)]
+    fn compare_exchange_slow(&self, slot: &Slot, current: Link, new: Link) -> Result<Link, Link> {
         self.log_new(new);
         self.retry(|engine, operation| {
             // SAFETY: as in `store`.
             unsafe { engine.compare_exchange(operation, slot, current, new) }
         })
+    }
+
+    /// One operation, if the local state is at hand. `None` if it is not, or if `act` declines.
+    #[inline(always)]
+    fn quickly<R>(
+        &self,
+        act: impl FnOnce(&Engine<H::Space>, &Operation<'_, H::Space>) -> Option<R>,
+    ) -> Option<R> {
+        self.core.try_operate(|operation| act(&self.core.engine, operation)).flatten()
     }
 
     /// Repeats a store until the log had room for it.

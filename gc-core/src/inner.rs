@@ -140,15 +140,41 @@ impl<H: Tag> Core<H> {
         })
     }
 
+    /// As [`operate`](Self::operate), if the local state is at hand; else `None`, and the long way is
+    /// `operate`.
+    #[inline(always)]
+    pub(crate) fn try_operate<R>(
+        &self,
+        f: impl FnOnce(&Operation<'_, H::Space>) -> R,
+    ) -> Option<R> {
+        self.world.try_with(|local| {
+            // SAFETY: as in `operate`.
+            let operation = unsafe { Operation::begin(local, || self.world.light()) };
+            f(&operation)
+        })
+    }
+
     /// Counts a guard.
     #[inline]
     pub(crate) fn pin(&self) -> Pin {
-        self.with(|local| {
-            let pin = self.engine.enter(local, || self.world.light());
-            // In here, so that nobody is descheduled as a holder whom nobody knows.
-            self.world.nesting(|nesting| nesting.push(pin.epoch()));
-            pin
-        })
+        match self.world.try_with(|local| self.pin_on(local)) {
+            Some(pin) => pin,
+            None => self.pin_slow(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pin_slow(&self) -> Pin {
+        self.with(|local| self.pin_on(local))
+    }
+
+    #[inline(always)]
+    fn pin_on(&self, local: &Local<H::Space>) -> Pin {
+        let pin = self.engine.enter(local, || self.world.light());
+        // In here, so that nobody is descheduled as a holder whom nobody knows.
+        self.world.nesting(|nesting| nesting.push(pin.epoch()));
+        pin
     }
 
     /// Counts a guard's end. If a handshake waits for it, and it was the task's last, others may have
@@ -159,14 +185,37 @@ impl<H: Tag> Core<H> {
     /// `pin` came from [`pin`](Self::pin) and is left once.
     #[inline]
     pub(crate) unsafe fn unpin(&self, pin: Pin) {
-        let left = self.with(|local| {
-            // SAFETY: the caller's.
-            unsafe { self.engine.leave(local, pin) };
-            self.world.nesting(Nesting::pop)
-        });
+        // SAFETY: the caller's.
+        let left = match self.world.try_with(|local| unsafe { self.unpin_on(local, pin) }) {
+            Some(left) => left,
+            // SAFETY: as above; the pin was not left yet.
+            None => unsafe { self.unpin_slow(pin) },
+        };
         if left == 0 && self.engine.epoch.has_passed(pin) {
             self.world.released();
         }
+    }
+
+    /// # Safety
+    ///
+    /// As [`unpin`](Self::unpin).
+    #[cold]
+    #[inline(never)]
+    unsafe fn unpin_slow(&self, pin: Pin) -> u64 {
+        // SAFETY: the caller's.
+        self.with(|local| unsafe { self.unpin_on(local, pin) })
+    }
+
+    /// How many guards the task still holds.
+    ///
+    /// # Safety
+    ///
+    /// As [`unpin`](Self::unpin).
+    #[inline(always)]
+    unsafe fn unpin_on(&self, local: &Local<H::Space>, pin: Pin) -> u64 {
+        // SAFETY: the caller's.
+        unsafe { self.engine.leave(local, pin) };
+        self.world.nesting(Nesting::pop)
     }
 
     /// Waits until a lock may be to be had.

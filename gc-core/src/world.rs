@@ -116,7 +116,7 @@ pub struct Stint(pub usize, pub u64);
 ///
 /// An implementation guarantees:
 ///
-/// 1. During `with`, the caller is the only occupant of the local state it is given, and one
+/// 1. During `with` or `try_with`, the caller is the only occupant of the local state it is given, and one
 ///    occupancy happens before the next.
 /// 2. `each` reaches every local state that `with` ever gave, those of dead threads and removed
 ///    processors included. A local state that `with` gives for the first time is within reach
@@ -129,6 +129,14 @@ pub unsafe trait World<S: Space>: Send + Sync + 'static {
     /// Occupies the caller's local state during `f`. `f` runs no user code, does not unwind,
     /// and does not call `with` again.
     fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R;
+
+    /// As [`with`](Self::with), if the caller's local state is at hand; else `None`, and `f` is not called.
+    /// For paths of a few instructions: a world calls nothing else here.
+    #[inline(always)]
+    fn try_with<R>(&self, f: impl FnOnce(&Local<S>) -> R) -> Option<R> {
+        let _ = f;
+        None
+    }
 
     /// Calls `f` for every local state.
     fn each(&self, f: &mut dyn FnMut(&Local<S>));

@@ -49,6 +49,22 @@ pub fn enter() -> Entered<'static> {
     Entered { words, entry, not_send: PhantomData }
 }
 
+/// As [`enter`], unless somebody wants something of the caller: then the caller is outside again, and
+/// whoever asked is answered at its next [`enter`]. It calls nothing, so that what a caller does between
+/// this and the exit can be a few instructions without a frame.
+///
+/// ```
+/// let entered = sched_core::entry::try_enter().expect("nobody wants anything of a plain thread");
+/// assert!(entered.proc_local().is_null(), "a plain thread has no P");
+/// ```
+#[inline(always)]
+pub fn try_enter() -> Option<Entered<'static>> {
+    let words = tls::words();
+    let entry = words.entry.enter(tls::barrier());
+    let entered = Entered { words, entry, not_send: PhantomData };
+    (!entry.pending()).then_some(entered)
+}
+
 impl Entered<'_> {
     /// The embedding's pointer of the P held, null without one. Good until this is dropped.
     #[inline]

@@ -69,7 +69,7 @@ use crate::sync::{
 };
 
 #[cfg(not(loom))]
-pub use crate::entered::{Entered, enter};
+pub use crate::entered::{Entered, enter, try_enter};
 #[cfg(loom)]
 pub use crate::model::{Entered, enter};
 

@@ -225,6 +225,13 @@ unsafe impl<S: Space> World<S> for Threads<S> {
         f(place.local())
     }
 
+    #[inline(always)]
+    fn try_with<R>(&self, f: impl FnOnce(&Local<S>) -> R) -> Option<R> {
+        let (world, address) = MEMBERSHIPS.try_with(|mine| mine.last.get()).ok()?;
+        // SAFETY: the thread's own member, which `members` holds a share of.
+        (world == self.number).then(|| f(unsafe { &(*address.cast::<Member<S>>()).local }))
+    }
+
     fn each(&self, f: &mut dyn FnMut(&Local<S>)) {
         self.lock().iter().for_each(|member| f(&member.local));
     }

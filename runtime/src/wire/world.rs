@@ -181,6 +181,13 @@ unsafe impl World<Cells> for Procs {
         f(seat.state)
     }
 
+    #[inline(always)]
+    fn try_with<R>(&self, f: impl FnOnce(&State) -> R) -> Option<R> {
+        let inside = entry::try_enter()?;
+        let state = ProcLocal::here(&inside).and_then(ProcLocal::state)?;
+        Some(f(state))
+    }
+
     fn each(&self, f: &mut dyn FnMut(&State)) {
         self.procs.each(f);
         self.threads.each(f);
