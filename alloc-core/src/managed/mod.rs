@@ -15,7 +15,7 @@
 //! [`Heap::doomed`] hands them out span by span, and they are free when the collector
 //! says that their destructors have run.
 //!
-//! The bits of a span are in `part`, who may touch a span in [`sweepgen`], how far a sweep is in
+//! The bits of a span are in `part`, how marks are set in `marks`, who may touch a span in [`sweepgen`], how far a sweep is in
 //! `sweeping`, the lists in `class`,
 //! where spans come from and go to in `supply`, the per-thread part in `cache`, what the collector sees
 //! of a cell in `cell`.
@@ -30,6 +30,8 @@
 mod cache;
 mod cell;
 mod class;
+#[doc(hidden)]
+pub mod marks;
 pub(crate) mod part;
 mod supply;
 pub mod sweepgen;

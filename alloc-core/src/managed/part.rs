@@ -23,6 +23,7 @@ use crate::{
     list::{List, Listed},
     managed::{
         class::Class,
+        marks,
         sweepgen::{Generation, SweepWord},
     },
     span::SpanPtr,
@@ -209,13 +210,11 @@ impl Part {
 
     /// Sets the mark; true if it was clear.
     pub(crate) fn mark(&self, cell: usize) -> bool {
-        let bit = 1 << (cell % 64);
-        let word = self.mark_word(cell / 64);
-        word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0
+        marks::mark(self.mark_word(cell / 64), cell)
     }
 
     pub(crate) fn is_marked(&self, cell: usize) -> bool {
-        self.mark_word(cell / 64).load(Ordering::Relaxed) & 1 << (cell % 64) != 0
+        marks::is_marked(self.mark_word(cell / 64), cell)
     }
 
     /// Cells that are allocated and not doomed; exact while nobody allocates or sweeps.
