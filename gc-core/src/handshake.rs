@@ -268,13 +268,24 @@ impl Handshake {
     /// Whether all guards from before the handshake are gone. `each` calls its argument for the
     /// counters of every local state that ever was.
     pub fn is_complete(&self, each: impl Fn(&mut dyn FnMut(&Counters))) -> bool {
-        let mut exits = 0usize;
-        each(&mut |counters| exits = exits.wrapping_add(counters.exits(self.parity)));
-        // SeqCst: a pass that starts after a guard's own fence must see its entry; the partner
-        // is `light` in `enter`.
-        fence(Ordering::SeqCst);
-        let mut entries = 0usize;
-        each(&mut |counters| entries = entries.wrapping_add(counters.entries(self.parity)));
-        entries == exits
+        held(self.parity, each) == 0
     }
+
+    /// Whether it waits for one guard, and no other is held, older or newer. A hint: others come and
+    /// go. `each` is as above.
+    pub fn waits_for_the_only_guard(&self, each: impl Fn(&mut dyn FnMut(&Counters))) -> bool {
+        held(self.parity, &each) == 1 && held(self.parity ^ 1, &each) == 0
+    }
+}
+
+/// How many guards of a parity are held, at most, at the moment between the two sums.
+fn held(parity: usize, each: impl Fn(&mut dyn FnMut(&Counters))) -> usize {
+    let mut exits = 0usize;
+    each(&mut |counters| exits = exits.wrapping_add(counters.exits(parity)));
+    // SeqCst: a pass that starts after a guard's own fence must see its entry; the partner
+    // is `light` in `enter`.
+    fence(Ordering::SeqCst);
+    let mut entries = 0usize;
+    each(&mut |counters| entries = entries.wrapping_add(counters.entries(parity)));
+    entries.wrapping_sub(exits)
 }

@@ -64,6 +64,11 @@ impl Pace {
         self.live() >= self.outrun.load(Ordering::Relaxed)
     }
 
+    /// Whether a cycle is under way.
+    pub(crate) fn is_collecting(&self) -> bool {
+        self.collecting.load(Ordering::Relaxed)
+    }
+
     /// Marking begins, of a heap of so many bytes; the cycle before marked `expected`.
     pub(crate) fn begin_mark(&self, live: u64, expected: u64) {
         let limiting = self.outrun.load(Ordering::Relaxed) == u64::MAX;

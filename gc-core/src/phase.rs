@@ -7,7 +7,7 @@
 //!  └─────────────────────────┴────────┴───────┴───────┘
 //!
 //!      off ──switch_on──► on ──begin_mark──► mark ──finish──► off of cycle + 1
-//!    step 7              step 1             step 5           step 7
+//!    step 7 ◄─switch_off─ step 1             step 5           step 7
 //! ```
 //!
 //! One word, because three questions need one answer:
@@ -112,18 +112,29 @@ impl PhaseWord {
     /// Reads the word.
     #[inline(always)]
     pub fn read(&self) -> Reading {
-        // Acquire: whoever reads *on* also sees that sweep has cleared the marks of the former
-        // cycle; pairs with the Release half of `switch_on`.
-        Reading(self.0.load(Ordering::Acquire))
+        // Relaxed: who acts on it does so in an operation, and its fence comes before. What a word means
+        // (*on*: the marks of the former cycle are cleared; *off*: the last marks are set) was written
+        // before the heavy fence of a hand. Either that fence comes first: then the operation sees it. Or
+        // the operation's does, and the hand waits for its end: an operation that meets hand 1 is over
+        // before any guard comes that is not waited for, and none that meets hand 3 reads *off*.
+        Reading(self.0.load(Ordering::Relaxed))
     }
 
     /// Step 1: from now on, deletions are logged and new objects are grey. `hybrid`: what is put into a
     /// slot is logged too, until the cycle's end.
     pub fn switch_on(&self, hybrid: bool) {
-        // AcqRel: Release publishes the cleared mark bits to whoever reads *on* (see `read`);
-        // Acquire keeps the modification order of the word a chain for the driver.
+        // AcqRel: the read-modify-writes of the word, of which `set_dirty` is anybody's, are a chain in
+        // which each sees what came before.
         let old = Reading(self.0.fetch_or(if hybrid { 1 | HYBRID } else { 1 }, Ordering::AcqRel));
         debug_assert_eq!(old.phase(), Phase::Off, "a cycle began inside a cycle");
+    }
+
+    /// Takes step 1 back: no cycle runs, and none has run. Logs of those who read *on* may come late; what
+    /// they hold is not swept before the next cycle has ended.
+    pub fn switch_off(&self) {
+        // AcqRel: as `switch_on`.
+        let old = Reading(self.0.fetch_and(!(PHASE | HYBRID), Ordering::AcqRel));
+        debug_assert_eq!(old.phase(), Phase::On, "only a beginning is taken back");
     }
 
     /// Step 5: from now on, new objects are black.
@@ -155,7 +166,7 @@ impl PhaseWord {
         debug_assert_eq!(seen.phase(), Phase::Mark, "marking ended outside step 6");
         let clean = Reading(seen.0 & !DIRTY);
         let off = (clean.cycle() + 1) << CYCLE;
-        // AcqRel: Release publishes all marks to whoever reads *off*; Acquire so that the sweep
+        // AcqRel: Release as in `switch_on`; Acquire so that the sweep
         // that follows sees the marks of whoever marked before.
         self.0
             .compare_exchange(clean.0, off, Ordering::AcqRel, Ordering::Acquire)
@@ -178,6 +189,17 @@ mod tests {
         assert_eq!(word.read().phase(), Phase::Mark);
         assert_eq!(word.finish(), Some(2));
         assert_eq!((word.read().phase(), word.read().cycle()), (Phase::Off, 2));
+    }
+
+    #[test]
+    fn a_beginning_is_taken_back() {
+        let word = PhaseWord::default();
+        word.switch_on(true);
+        word.switch_off();
+        let off = word.read();
+        assert_eq!((off.phase(), off.cycle(), off.logs_new()), (Phase::Off, 1, false));
+        word.switch_on(false);
+        assert!(word.read().barrier() && !word.read().logs_new());
     }
 
     #[test]

@@ -201,6 +201,45 @@ fn the_hybrid_barrier_logs_what_is_put_in() {
     assert_eq!(marked(WriteBarrier::Hybrid), 1);
 }
 
+/// A guard that is held for long, alone, stores as if no cycle ran; beside another one it does not. What
+/// the hybrid barrier logs tells which.
+#[test]
+fn the_barrier_is_not_kept_on_for_the_only_guard() {
+    node!(Alone);
+    let marked = |guards: usize| {
+        let heap: Heap<Alone> = Heap::builder()
+            .checkmark(true)
+            .write_barrier(WriteBarrier::Hybrid)
+            .build(Blocks::poisoned(), Threads::new())
+            .unwrap();
+        let (holds, held) = mpsc::channel();
+        thread::scope(|scope| {
+            let heap = &heap;
+            let hold = |_| {
+                let (holds, (go, gone)) = (holds.clone(), mpsc::channel());
+                scope.spawn(move || {
+                    let guard = heap.enter();
+                    holds.send(()).unwrap();
+                    gone.recv().unwrap();
+                    node(&guard).next.set(&guard, Some(node(&guard)));
+                });
+                go
+            };
+            let gos: Vec<mpsc::Sender<()>> = (0..guards).map(hold).collect();
+            gos.iter().for_each(|_| held.recv().unwrap());
+            let record = heap.collect_with(|pause| {
+                if pause == Pause::Handshake(1_000) {
+                    gos.iter().for_each(|go| go.send(()).unwrap());
+                }
+                thread::yield_now();
+            });
+            record.unwrap().marked_objects
+        })
+    };
+    assert_eq!(marked(2), 2);
+    assert_eq!(marked(1), 0);
+}
+
 /// Everything that the heap holds stays under the pacer's limit, if garbage is all there is to hold.
 #[test]
 fn a_memory_limit_alone_begins_cycles() {

@@ -23,6 +23,7 @@
 //! | `alloc_large_cache` | the span of a freed large block is in one slot or one hand |
 //! | `alloc_lend` | a thread's cache is used by the thread or by the scavenger, and nobody waits |
 //! | `alloc_lock` | one holder at a time, who sees what the last one wrote |
+//! | `alloc_marks` | a cell is marked by one; no mark is lost beside another, nor found from before the sweep |
 //! | `alloc_pages` | a page is free in one place; the parts of the account add up whenever they are read |
 //! | `alloc_remote` | a cell freed by another thread is found once, after all that was done to it |
 //! | `alloc_scavenge` | a page that goes back is in one hand, and known to be zero only if it is |
@@ -65,10 +66,10 @@
 //!
 //! | | promise | model or search | planted faults |
 //! |---|---|---|---|
-//! | 1 | what is reachable at the end of marking was marked, for mutators that load, store, drop roots and move pointers while a marker scans | `gc_cycle` (`start_…`, `end_…`), [`search`] | `no_deletion_part`, `no_hand_1`, `no_hand_2`, `root_cleared_unlogged`; `NoDeletionLog`, `NoHandsBeforeRoots`, `OneHandBeforeRoots`, `NoHandOne` |
+//! | 1 | what is reachable at the end of marking was marked, for mutators that load, store, drop roots and move pointers while a marker scans | `gc_cycle` (`start_…`, `end_…`), [`search`] | `no_deletion_part`, `no_hand_1`, `no_hand_2`, `root_cleared_unlogged`, `marks_of_before_the_sweep`, `taken_back_and_gone_on`; `NoDeletionLog`, `NoHandsBeforeRoots`, `OneHandBeforeRoots`, `NoHandOne`, `TakenBackAndGoneOn` |
 //! | 2 | nobody is passed between the reading that decides a store and its log | `gc_handshake` (`an_operation_…`), `gc_cycle`, [`search`] | `passed_before_the_store`, `passed_before_the_log`, `passed_before_the_colour`, `operation_begins_relaxed`, `operation_seen_even`, `operation_without_fence`, `operation_ends_relaxed`; `PassedBeforeTheLog` |
 //! | 3 | when marking ends nothing is grey, in whatever hand | `gc_cycle` (`end_with_two_moves`, `marking_together`), [`search`] | `no_hand_3`, `logs_not_drained_after_hand_3`, `emptiness_in_place_of_dirty`, `marked_and_not_dirty`, `done_while_another_is_busy`, `done_beside_a_batch`; `NoHandBeforeOff`, `EmptyQueueInPlaceOfDirty` |
-//! | 4 | each marked object is looked into, once | `gc_marks`, `gc_cycle` (`marking_together`) | `marked_by_load_and_store`, `marked_twice`; `the_line_is_forgotten`, `a_helper_is_not_counted` |
+//! | 4 | each marked object is looked into, once | `gc_marks`, `alloc_marks`, `gc_cycle` (`marking_together`) | `marked_by_load_and_store`, `marked_twice`, `drained_relaxed`; `the_line_is_forgotten`, `a_helper_is_not_counted` |
 //! | 5 | work that is stolen is not lost | `gc_cycle` (`marking_together`): batches go through one lock, there is no chain of rings | `a_share_is_dropped`, `done_beside_a_batch`, `a_helper_is_not_counted` |
 //! | 6 | a stale hint loses no work | as 5: `Crew::is_short` decides who shares, never who is done | `a_hint_says_done` |
 //! | 7 | a new object is whole and has its colour before anybody looks at it | `gc_cycle` (`a_new_object…`, `start_with_a_new_object`, `start_with_an_allocation`, `allocation_at_the_end`), [`search`] | `edge_stored_relaxed`, `edge_swapped_relaxed`, `edge_loaded_relaxed`, `coloured_before_it_is_written`, `log_written_relaxed`, `log_read_relaxed`, `allocation_white`, `white_before_step_5`, `black_before_step_5`, `two_readings`; `AllocateWhite`, `BlackBeforeMark`, `TwoReadings`, `SweepsTheCycleToCome` |

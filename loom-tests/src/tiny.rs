@@ -331,7 +331,9 @@ impl Heap {
             }
         };
         // SAFETY: each model drives one cycle, in order, with the world whose local states it uses.
-        unsafe { Cycle::new(&self.engine, &self.world, marker, slice, pause, &self.crew) }
+        let cycle =
+            unsafe { Cycle::new(&self.engine, &self.world, marker, slice, pause, &self.crew) };
+        cycle.patient(u32::MAX)
     }
 }
 

@@ -80,6 +80,89 @@ fn start_with_an_old_and_a_new_guard() {
     });
 }
 
+/// The start of a second cycle: whoever reads *on* sees that sweep has cleared the marks of the first, or
+/// it would not log what it takes out. It does so by the fence of its operation, not by the reading. One with an old guard takes `B` out of `A`; one that is too new to
+/// be waited for, scripted, has found it, and puts it behind `C` when that is black.
+#[test]
+fn start_after_a_sweep() {
+    model("start after a sweep", 2, || {
+        let heap = Heap::new(false, 0, 2);
+        root(&heap);
+        let mut marker = Marker::default();
+        let mut first = heap.cycle(&mut marker, |_| ());
+        first.start(false);
+        first.shade_roots();
+        let (number, _) = first.mark_to_the_end();
+        first.open(number);
+        first.end();
+        drop(first);
+        let old = mutate(&heap, 0, |me| {
+            me.guard(|_| {
+                me.swap(me.heap.cell(A), None);
+            });
+        });
+        let new = Mutator { heap: &heap, local: &heap.world.0[1] };
+        let held = std::cell::Cell::new(None);
+        let mut second = heap.cycle(&mut marker, |pause| {
+            if matches!(pause, Pause::Handshake(_)) && held.get().is_none() {
+                let pin = new.enter();
+                held.set(Some((pin, new.load(heap.cell(A)))));
+            }
+        });
+        second.prepare();
+        second.start(false);
+        second.shade_roots();
+        second.mark_slice(1);
+        if let Some((pin, b)) = held.take() {
+            new.set(heap.cell(C), b);
+            new.leave(pin);
+        }
+        mark_and_sweep(&mut second, &heap);
+        old.join().unwrap();
+        look_behind_c(&heap);
+    });
+}
+
+/// The start: it is taken back while an old guard is held, and one that comes meanwhile finds `B`, which
+/// the old one takes out unlogged. It puts `B` behind `C` when hand 2 waits for it, or when `C` is black.
+#[test]
+fn start_taken_back() {
+    model("start taken back", 2, || {
+        let heap = Heap::new(false, 0, 2);
+        root(&heap);
+        let old = mutate(&heap, 0, |me| {
+            me.guard(|_| {
+                me.swap(me.heap.cell(A), None);
+            });
+        });
+        let new = Mutator { heap: &heap, local: &heap.world.0[1] };
+        let (mut came, held) = (false, std::cell::Cell::new(None));
+        let leave = || {
+            if let Some((pin, b)) = held.take() {
+                new.set(heap.cell(C), b);
+                new.leave(pin);
+            }
+        };
+        let mut marker = Marker::default();
+        let cycle = heap.cycle(&mut marker, |pause| match pause {
+            Pause::Handshake(_) if !std::mem::replace(&mut came, true) => {
+                let pin = new.enter();
+                held.set(Some((pin, new.load(heap.cell(A)))));
+            }
+            Pause::Handshake(_) => leave(),
+            _ => {}
+        });
+        let mut cycle = cycle.patient(0);
+        cycle.start(false);
+        cycle.shade_roots();
+        cycle.mark_slice(1);
+        leave();
+        mark_and_sweep(&mut cycle, &heap);
+        old.join().unwrap();
+        look_behind_c(&heap);
+    });
+}
+
 /// The start: a new object is made by one who sees the barrier (scripted, while hand 1 waits), and gets
 /// its edge from one who does not.
 #[test]

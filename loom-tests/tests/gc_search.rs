@@ -44,6 +44,7 @@ fn without_one_of_its_rules_somebody_does() {
         Fault::NoHandsBeforeRoots,
         Fault::OneHandBeforeRoots,
         Fault::NoHandOne,
+        Fault::TakenBackAndGoneOn,
         Fault::NoDeletionLog,
         Fault::PassedBeforeTheLog,
         Fault::AllocateWhite,

@@ -90,7 +90,7 @@ impl<H: Tag> Core<H> {
             self.world.nap(TURN);
         }
         while self.pace.is_outrun()
-            && self.engine.phase.read().barrier()
+            && self.pace.is_collecting()
             && !self.assist()
             && self.world.outrun()
             && watch.wall() < RELIEF

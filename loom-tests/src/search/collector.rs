@@ -8,7 +8,9 @@ use super::{
 
 pub(super) fn steps(state: &State, fault: Fault, steps: &mut Vec<Step>) {
     work(state, steps);
-    if let Some((what, change)) = drive(state, fault) {
+    let taken_back = (state.driver == Driver::Wait(Hand::Two) && !state.taken_back)
+        .then_some(("takes step 1 back", switch_off as Change));
+    for (what, change) in drive(state, fault).into_iter().chain(taken_back) {
         let mut after = *state;
         change(&mut after, fault);
         steps.push((Label { who: "driver", what, cell: None }, after));
@@ -27,6 +29,7 @@ fn drive(state: &State, fault: Fault) -> Option<(&'static str, Change)> {
         Driver::Flip(Hand::Two) => ("flips the epoch", flip),
         Driver::Flip(_) => ("looks who is at work", look),
         Driver::Wait(_) => is_done(state).then_some(("has shaken hands", past as Change))?,
+        Driver::WaitOff => is_done(state).then_some(("begins again", begin_again as Change))?,
         Driver::Roots => ("shades the root and says mark", shade_root),
         Driver::Clear => ("clears dirty", clear),
         Driver::Drain | Driver::Last if !is_drained(state) => return None,
@@ -54,7 +57,7 @@ fn is_left_out(hand: Hand, fault: Fault) -> bool {
 /// Whether nobody holds a guard of the old epoch, or is still at the operation it was seen at.
 fn is_done(state: &State) -> bool {
     match state.driver {
-        Driver::Wait(Hand::Two) => {
+        Driver::Wait(Hand::Two) | Driver::WaitOff => {
             state.mutators.iter().all(|mutator| mutator.guard != Some(state.epoch ^ 1))
         }
         _ => state.mutators.iter().all(|mutator| !mutator.seen),
@@ -79,6 +82,19 @@ fn switch_on(state: &mut State, _: Fault) {
     state.mutators.iter_mut().for_each(|mutator| mutator.log = 0);
     state.word.phase = Phase::On;
     state.driver = Driver::Flip(Hand::One);
+}
+
+fn switch_off(state: &mut State, _: Fault) {
+    state.word.phase = Phase::Off;
+    state.taken_back = true;
+    state.driver = Driver::WaitOff;
+}
+
+fn begin_again(state: &mut State, fault: Fault) {
+    switch_on(state, fault);
+    if fault == Fault::TakenBackAndGoneOn {
+        state.driver = Driver::Roots;
+    }
 }
 
 fn flip(state: &mut State, _: Fault) {
@@ -107,6 +123,7 @@ fn past(state: &mut State, _: Fault) {
         Hand::Three => Driver::Last,
         Hand::Four => {
             state.permitted = true;
+            state.taken_back = false;
             state.cycles -= 1;
             Driver::Prepare
         }

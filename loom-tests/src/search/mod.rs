@@ -52,6 +52,8 @@ pub enum Fault {
     OneHandBeforeRoots,
     /// The second handshake only.
     NoHandOne,
+    /// A start that was taken back goes on where it was.
+    TakenBackAndGoneOn,
     /// What a store overwrites is not logged.
     NoDeletionLog,
     /// A handshake takes a store for over that has changed its slot and has not logged.

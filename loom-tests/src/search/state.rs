@@ -187,6 +187,8 @@ pub(super) enum Driver {
     Prepare,
     Flip(Hand),
     Wait(Hand),
+    /// Step 1 is taken back; the second handshake's guards are waited for.
+    WaitOff,
     Roots,
     Clear,
     Drain,
@@ -213,6 +215,8 @@ pub(super) struct State {
     pub(super) word: Reading,
     pub(super) dirty: bool,
     pub(super) epoch: u8,
+    /// Step 1 was taken back in this cycle: not again.
+    pub(super) taken_back: bool,
     /// The space's own number of the cycle, and whether it may be swept.
     pub(super) opened: u8,
     pub(super) permitted: bool,
@@ -271,6 +275,7 @@ impl State {
             word: Reading { phase: Phase::Off, cycle: 1 },
             dirty: false,
             epoch: 0,
+            taken_back: false,
             opened: 1,
             permitted: true,
             grey: 0,
