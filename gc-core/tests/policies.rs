@@ -212,24 +212,28 @@ fn the_barrier_is_not_kept_on_for_the_only_guard() {
             .write_barrier(WriteBarrier::Hybrid)
             .build(Blocks::poisoned(), Threads::new())
             .unwrap();
-        let (holds, held) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
         thread::scope(|scope| {
             let heap = &heap;
             let hold = |_| {
-                let (holds, (go, gone)) = (holds.clone(), mpsc::channel());
+                let (tell, (go, may_go)) = (tell.clone(), mpsc::channel());
                 scope.spawn(move || {
                     let guard = heap.enter();
-                    holds.send(()).unwrap();
-                    gone.recv().unwrap();
+                    tell.send(()).unwrap();
+                    may_go.recv().unwrap();
                     node(&guard).next.set(&guard, Some(node(&guard)));
+                    drop(guard);
+                    tell.send(()).unwrap();
                 });
                 go
             };
             let gos: Vec<mpsc::Sender<()>> = (0..guards).map(hold).collect();
-            gos.iter().for_each(|_| held.recv().unwrap());
+            gos.iter().for_each(|_| told.recv().unwrap());
             let record = heap.collect_with(|pause| {
+                // Both are gone at the next look: one is not seen alone after the other.
                 if pause == Pause::Handshake(1_000) {
                     gos.iter().for_each(|go| go.send(()).unwrap());
+                    gos.iter().for_each(|_| told.recv().unwrap());
                 }
                 thread::yield_now();
             });
