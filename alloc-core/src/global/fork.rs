@@ -22,7 +22,9 @@
 //!
 //! *No handler interrupts a fork* while all locks are held: signals are off from the first lock to the last
 //! ([`Undisturbed`]), in the child as well. A handler that allocates would need one of them, one that forks would
-//! give them all back, and a scheduler that is entered there might set the task aside with them.
+//! give them all back, and a scheduler that is entered there might set the task aside with them. Before the first
+//! lock libc has taken one of its own, of its list of handlers: a `fork` in a handler that comes just there waits for
+//! itself, whatever the allocator. `_Fork` takes none.
 //!
 //! Rejected: *null to such a handler*, which was here before. It does well for the thread's own cache, whose words
 //! say that it forks. A processor's is found by others' words.
