@@ -81,8 +81,9 @@ fn start_with_an_old_and_a_new_guard() {
 }
 
 /// The start of a second cycle: whoever reads *on* sees that sweep has cleared the marks of the first, or
-/// it would not log what it takes out. It does so by the fence of its operation, not by the reading. One with an old guard takes `B` out of `A`; one that is too new to
-/// be waited for, scripted, has found it, and puts it behind `C` when that is black.
+/// it would not log what it takes out. It does so by the fence of its operation, not by the reading. One with an
+/// old guard takes `B` out of `A`; one that is too new to be waited for, scripted, has found it, and puts it behind
+/// `C` when that is black.
 #[test]
 fn start_after_a_sweep() {
     model("start after a sweep", 2, || {
