@@ -141,7 +141,7 @@ fn one_of_two_shows(name: &str, does: fn(&AtomicBool) -> u64) {
         let others = who_waits(rt, &stop);
         until_shown(rt, Status::Runnable, name);
         stop.store(true, Ordering::Relaxed);
-        both.into_iter().chain(others).for_each(|one| drop(one.join().unwrap()));
+        both.into_iter().chain(others).for_each(|one| _ = one.join().unwrap());
     });
 }
 
@@ -192,7 +192,7 @@ fn a_goroutine_that_was_preempted_at_a_functions_beginning_shows_its_calls() {
         }
         stop.store(true, Ordering::Relaxed);
         both.into_iter().for_each(|one| assert_eq!(one.join().unwrap(), 1));
-        others.into_iter().for_each(|one| drop(one.join().unwrap()));
+        others.into_iter().for_each(|one| _ = one.join().unwrap());
     });
 }
 
