@@ -3,7 +3,7 @@
 use std::backtrace::Backtrace;
 use std::sync::{Arc, Mutex};
 
-use crate::driver::{Enough, in_both_modes, in_modes_that_preempt, yield_now};
+use crate::driver::{Wish, in_both_modes, in_modes_that_preempt, yield_now};
 
 /// Rounding and exception masks: the words that a callee must keep.
 #[cfg(target_arch = "x86_64")]
@@ -237,9 +237,6 @@ fn a_backtrace_from_a_preempted_goroutines_yield_shows_what_was_interrupted() {
 }
 
 #[inline(never)]
-fn interrupted_frame(enough: &Enough) {
-    let mut count = 0u64;
-    while !enough.yet() {
-        count = std::hint::black_box(count + 1);
-    }
+fn interrupted_frame(wish: &Wish) {
+    wish.wait();
 }

@@ -38,8 +38,8 @@ struct Shared {
     home: AtomicPtr<Context>,
     ended: Cell<bool>,
     panicked: Cell<bool>,
-    /// Where the backtrace of the next preemption goes, and who is told of it.
-    wanted: Cell<Option<(Arc<Mutex<String>>, Enough)>>,
+    /// What its next preemption does for it.
+    wish: Cell<Option<Wish>>,
     own: Cell<*const Context>,
     stack: Range<usize>,
     /// Whether it goes on on the kernel thread of whoever resumes it.
@@ -94,7 +94,7 @@ impl Driver {
             home: AtomicPtr::new(ptr::null_mut()),
             ended: Cell::new(false),
             panicked: Cell::new(false),
-            wanted: Cell::new(None),
+            wish: Cell::new(None),
             own: Cell::new(slot.context()),
             stack: slot.bounds(),
             moves: self.mode.is_own_tls(),
@@ -156,27 +156,54 @@ impl Enough {
     }
 }
 
+/// A goroutine's wish for the backtrace of its next preemption.
+#[derive(Clone, Default)]
+pub(crate) struct Wish {
+    backtrace: Arc<Mutex<String>>,
+    granted: Enough,
+}
+
+impl Wish {
+    /// Waits for the preemption. From here on it finds the caller's frame.
+    #[inline(always)]
+    pub(crate) fn wait(&self) {
+        self.make();
+        let mut count = 0u64;
+        while !self.granted.yet() {
+            count = std::hint::black_box(count + 1);
+        }
+    }
+
+    #[inline(never)]
+    fn make(&self) {
+        let wish = self.clone();
+        // Inside: a preemption finds all of it or nothing.
+        with_words(|words| {
+            let _ = words.entry.return_inside(&Fence);
+            // SAFETY: `resume` stored it; the goroutine is its only user until it is preempted.
+            unsafe { (*running()).wish.set(Some(wish)) };
+            words.entry.leave();
+        });
+    }
+}
+
 impl Driver {
     pub(crate) fn install(&self) {
         // SAFETY: the driver's words hold workers and shared parts only.
         unsafe { install(GLUE, self.mode) }.expect("handlers can be installed");
     }
 
-    /// Preempts a goroutine in `body`, which runs until that has happened: the yield's backtrace.
+    /// Runs a goroutine that waits, in `body`, to be preempted: the yield's backtrace.
     pub(crate) fn run_preempted_with_backtrace(
         &self,
-        body: impl FnOnce(&Enough) + Send + 'static,
+        body: impl FnOnce(&Wish) + Send + 'static,
     ) -> String {
-        let backtrace = Arc::new(Mutex::new(String::new()));
-        let wanted = backtrace.clone();
+        let wish = Wish::default();
         self.install();
-        let mut task = self.task(move || {
-            let taken = Enough::default();
-            want_backtrace(wanted, taken.clone());
-            body(&taken);
-        });
+        let waits = wish.clone();
+        let mut task = self.task(move || body(&waits));
         relay::run(self, &mut task, u32::MAX, |_| ());
-        Mutex::into_inner(Arc::into_inner(backtrace).expect("the goroutine has ended"))
+        Mutex::into_inner(Arc::into_inner(wish.backtrace).expect("the goroutine has ended"))
             .expect("no panic")
     }
 
@@ -274,25 +301,14 @@ fn running() -> *const Shared {
     with_words(|words| words.g.load(Ordering::Relaxed).cast::<Shared>())
 }
 
-/// The running goroutine wants to know the backtrace of its preemption.
-fn want_backtrace(wanted: Arc<Mutex<String>>, taken: Enough) {
-    // Inside: a preemption finds all of it or nothing.
-    with_words(|words| {
-        let _ = words.entry.return_inside(&Fence);
-        // SAFETY: `resume` stored it; the goroutine is its only user until it is preempted.
-        unsafe { (*running()).wanted.set(Some((wanted, taken))) };
-        words.entry.leave();
-    });
-}
-
 /// The yield of a preempted goroutine. It may have been in the middle of `malloc`, so nothing in here
 /// may allocate, not even by touching a thread-local with a destructor for the first time. Only a
-/// goroutine that wants a backtrace, and is known to be in a loop, is excepted.
+/// goroutine that made a [`Wish`], and is known to be in its loop, is excepted.
 unsafe extern "C" fn preempted() {
     // SAFETY: `resume` stored it; this is the goroutine.
-    if let Some((wanted, taken)) = unsafe { (*running()).wanted.take() } {
-        *wanted.lock().expect("no panic") = Backtrace::force_capture().to_string();
-        taken.0.store(true, Ordering::Relaxed);
+    if let Some(wish) = unsafe { (*running()).wish.take() } {
+        *wish.backtrace.lock().expect("no panic") = Backtrace::force_capture().to_string();
+        wish.granted.0.store(true, Ordering::Relaxed);
     }
     // SAFETY: called by the mechanism, on a goroutine, inside.
     unsafe { go_home() };
