@@ -27,7 +27,7 @@
 //! # Algorithm
 //!
 //! 1. Copy the workspace into scratch folders, one per core, only files that differ, so that builds stay
-//!    incremental.
+//!    incremental. The scratch folders lie in `target-loom/faults`, or in `faults` of `CARGO_TARGET_DIR`.
 //! 2. Run each named model on a clean copy: it must be green (`--skip-clean` leaves this out).
 //! 3. In each folder, for the next fault that nobody has taken: change the text, build, run the model, put the
 //!    text back.
@@ -43,7 +43,7 @@
 //! All but the first make the command fail.
 //!
 //! ```text
-//! cargo run -p loom-tests --bin faults [-- [--skip-clean] FILTER]
+//! cargo run -p loom-tests --bin faults [-- [--skip-clean] [FILTER]]
 //! ```
 
 use std::collections::BTreeSet;
@@ -63,15 +63,31 @@ const MOST_LABS: usize = 8;
 /// No model may take this long, planted fault or not.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
+/// By this file cargo, and we, mark a folder whose contents can be made again.
+const TAG: &str = "CACHEDIR.TAG";
+
+/// What the file begins with (<https://bford.info/cachedir/>).
+const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";
+
+const USAGE: &str = "\
+usage: faults [--skip-clean] [FILTER]
+
+Plants each fault whose name, MODEL/NAME, contains FILTER (all, without one), and runs its model, which must
+turn red. The models run without faults first and must be green; --skip-clean leaves that out.
+
+Exit code: 0 if every fault was found, 1 if one was not, 2 if it could not be tried.";
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let (options, filters): (Vec<_>, Vec<_>) =
-        std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+        std::env::args().skip(1).partition(|argument| argument.starts_with('-'));
+    if options.iter().any(|option| option == "--help" || option == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     if options.iter().any(|option| option != "--skip-clean") || filters.len() > 1 {
-        eprintln!(
-            "usage: faults [--skip-clean] [FILTER]\n\nPlants each fault whose name, MODEL/NAME, contains FILTER."
-        );
+        eprintln!("{USAGE}");
         return ExitCode::from(2);
     }
     let clean = options.is_empty();
@@ -96,11 +112,19 @@ fn run(filter: &str, clean: bool) -> Result<bool> {
         return Err(format!("no fault's name contains {filter:?}").into());
     }
     let cores = thread::available_parallelism()?.get().min(MOST_LABS);
+    let scratch = scratch(workspace)?;
     let labs = (0..cores.min(faults.len()))
-        .map(|number| Lab::new(workspace, number))
+        .map(|number| Lab::new(workspace, &scratch, number))
         .collect::<Result<Vec<_>>>()?;
+    let models: BTreeSet<_> = faults.iter().map(|fault| fault.model.as_str()).collect();
+    eprintln!(
+        "{} faults, {} models; {} builds at a time in {} (the first of each takes a minute)",
+        faults.len(),
+        models.len(),
+        labs.len(),
+        scratch.display()
+    );
     if clean {
-        let models: BTreeSet<_> = faults.iter().map(|fault| fault.model.as_str()).collect();
         let models = Vec::from_iter(models);
         in_turn(&labs, &models, |lab, model| match lab.test(model, "")? {
             Verdict::Unseen => {
@@ -123,7 +147,9 @@ fn run(filter: &str, clean: bool) -> Result<bool> {
         }
         Ok(())
     })?;
-    Ok(missed.into_inner() == 0)
+    let missed = missed.into_inner();
+    eprintln!("{} of {} faults found", faults.len() - missed, faults.len());
+    Ok(missed == 0)
 }
 
 /// Does `work` for each item, in whichever lab is free; stops at an error, and gives the first.
@@ -243,7 +269,16 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The scratch copy of the workspace, and where it is built.
+/// Where the labs lie: beside what cargo builds for the models.
+fn scratch(workspace: &Path) -> Result<PathBuf> {
+    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(chosen) => std::path::absolute(chosen)?,
+        None => workspace.join("target-loom"),
+    };
+    Ok(target.join("faults"))
+}
+
+/// A scratch copy of the workspace, and where it is built.
 struct Lab {
     tree: PathBuf,
     /// A folder of its own: cargo names what it builds by paths relative to the workspace, so in a
@@ -254,12 +289,11 @@ struct Lab {
 
 impl Lab {
     /// The lab of this number.
-    fn new(workspace: &Path, number: usize) -> Result<Self> {
-        let folder = match std::env::var_os("CARGO_TARGET_DIR") {
-            Some(chosen) => std::path::absolute(chosen)?,
-            None => workspace.join("target-loom"),
-        };
-        let folder = folder.join("faults").join(number.to_string());
+    fn new(workspace: &Path, scratch: &Path, number: usize) -> Result<Self> {
+        let folder = scratch.join(number.to_string());
+        fs::create_dir_all(&folder)?;
+        // Or the mirror would hold itself, where cargo has not built anything around it yet.
+        fs::write(scratch.join(TAG), TAG_TEXT)?;
         let tree = folder.join("tree");
         mirror(workspace, &tree)?;
         Ok(Self { tree, target: folder.join("target"), log: folder.join("last.log") })
@@ -328,14 +362,13 @@ impl Lab {
     }
 }
 
-/// Makes `to` a copy of `from`, and touches no file that is the same already. Left out are what cargo
-/// has built (it marks its folders by a `CACHEDIR.TAG`), the history, and `bench`, a workspace of its
-/// own.
+/// Makes `to` a copy of `from`, and touches no file that is the same already. Left out are what can be made
+/// again (what cargo has built, the labs), the history, and `bench`, a workspace of its own.
 fn mirror(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     let kept = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name != ".git" && name != "bench" && !path.join("CACHEDIR.TAG").exists()
+        name != ".git" && name != "bench" && !path.join(TAG).exists()
     };
     let sources: Vec<_> = sorted(from)?.into_iter().filter(kept).collect();
     let names: BTreeSet<_> = sources.iter().filter_map(|path| path.file_name()).collect();
@@ -391,13 +424,32 @@ mod tests {
         assert_eq!(fault().apply("one\n  two x x"), None, "x is not unique");
     }
 
+    /// A folder of the test's own.
+    fn folder(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("faults-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_lab_inside_of_the_workspace_does_not_hold_itself() {
+        let workspace = folder("lab");
+        fs::create_dir_all(&workspace).expect("the temporary folder is writable");
+        fs::write(workspace.join("source"), "1").expect("as above");
+        let scratch = workspace.join("target-loom/faults");
+        for number in [0, 1, 0] {
+            let lab = Lab::new(&workspace, &scratch, number).expect("copies");
+            assert_eq!(fs::read_to_string(lab.tree.join("source")).expect("it was copied"), "1");
+            assert!(!lab.tree.join("target-loom/faults").exists());
+        }
+        fs::remove_dir_all(&workspace).expect("it is ours");
+    }
+
     #[test]
     fn a_mirror_follows_its_source() {
-        let root = std::env::temp_dir().join(format!("mirror-{}", std::process::id()));
+        let root = folder("mirror");
         let (from, to) = (root.join("from"), root.join("to"));
         fs::create_dir_all(from.join("sub")).expect("the temporary folder is writable");
         fs::create_dir_all(from.join("target")).expect("as above");
-        fs::write(from.join("target/CACHEDIR.TAG"), "").expect("as above");
+        fs::write(from.join("target").join(TAG), "").expect("as above");
         fs::write(from.join("sub/a"), "1").expect("as above");
         mirror(&from, &to).expect("copies");
         fs::write(to.join("sub/stale"), "2").expect("as above");
