@@ -9,13 +9,18 @@
 //! explicit-state search found: `r → A → B` and a second root `C`, which the marker sees first.
 #![cfg(loom)]
 
-use gc_core::cycle::Pause;
+use core::cell::Cell;
+use gc_core::cycle::{Cycle, Pause};
+use gc_core::engine::Link;
+use gc_core::handshake::Pin;
 use gc_core::mark::{Marker, Worker};
 use gc_core::space::Space;
 use loom::sync::{Arc, Notify};
 use loom::thread;
 use loom_tests::model;
-use loom_tests::tiny::{A, B, C, Heap, Mutator, look_behind_c, mark_and_sweep, mutate, root};
+use loom_tests::tiny::{
+    A, B, C, Hands, Heap, Mutator, Tiny, look_behind_c, mark_and_sweep, mutate, root,
+};
 
 /// A whole cycle, with a script for the driver's waits.
 fn collect(heap: &Heap, script: impl FnMut(Pause)) {
@@ -24,6 +29,57 @@ fn collect(heap: &Heap, script: impl FnMut(Pause)) {
     cycle.start(false);
     cycle.shade_roots();
     mark_and_sweep(&mut cycle, heap);
+}
+
+/// A mutator that takes `B` out of `A` and forgets it.
+fn forget_b(heap: &Arc<Heap>) -> thread::JoinHandle<()> {
+    mutate(heap, 0, |me| {
+        me.guard(|_| {
+            me.swap(me.heap.cell(A), None);
+        });
+    })
+}
+
+/// A guard that comes too late to be waited for, scripted: it finds `B` behind `A`, keeps it in hand, and puts
+/// it behind `C`.
+struct Late<'a> {
+    me: Mutator<'a>,
+    came: Cell<bool>,
+    held: Cell<Option<(Pin, Link)>>,
+}
+
+impl<'a> Late<'a> {
+    fn new(heap: &'a Heap) -> Self {
+        let me = Mutator { heap, local: &heap.world.0[1] };
+        Late { me, came: Cell::new(false), held: Cell::new(None) }
+    }
+
+    /// Comes when hand 2 waits for the first time. True if that is now.
+    fn comes(&self, pause: Pause) -> bool {
+        let now = matches!(pause, Pause::Handshake(_)) && !self.came.replace(true);
+        if now {
+            let pin = self.me.enter();
+            self.held.set(Some((pin, self.me.load(self.me.heap.cell(A)))));
+        }
+        now
+    }
+
+    /// Puts `B` behind `C` and leaves, if it has come and is still there.
+    fn leaves(&self) {
+        if let Some((pin, b)) = self.held.take() {
+            self.me.set(self.me.heap.cell(C), b);
+            self.me.leave(pin);
+        }
+    }
+
+    /// Runs the driver to its end. The late one leaves, at the latest, when `C` is black.
+    fn beside(&self, mut cycle: Cycle<'_, Tiny, Hands, impl FnMut(Pause)>) {
+        cycle.start(false);
+        cycle.shade_roots();
+        cycle.mark_slice(1);
+        self.leaves();
+        mark_and_sweep(&mut cycle, self.me.heap);
+    }
 }
 
 /// The start: a mutator acts on a reading from before step 1, and moves `B` from `A` to `C`.
@@ -44,46 +100,24 @@ fn start_with_an_old_guard() {
     });
 }
 
-/// The start: one mutator acts on a reading from before step 1, the other began after it.
-///
-/// The first takes `B` out of `A` and forgets it. The second, scripted, enters while hand 2 waits, too
-/// late to be waited for; it finds `B`, and puts it behind `C` when that is black.
+/// The start: one mutator acts on a reading from before step 1 and takes `B` out of `A`; another began after
+/// it, has found `B`, and puts it behind `C` when that is black.
 #[test]
 fn start_with_an_old_and_a_new_guard() {
     model("start with an old and a new guard", 2, || {
         let heap = Heap::new(false, 0, 2);
         root(&heap);
-        let old = mutate(&heap, 0, |me| {
-            me.guard(|_| {
-                me.swap(me.heap.cell(A), None);
-            });
-        });
-        let new = Mutator { heap: &heap, local: &heap.world.0[1] };
-        let held = std::cell::Cell::new(None);
+        let old = forget_b(&heap);
+        let late = Late::new(&heap);
         let mut marker = Marker::default();
-        let mut cycle = heap.cycle(&mut marker, |pause| {
-            if matches!(pause, Pause::Handshake(_)) && held.get().is_none() {
-                let pin = new.enter();
-                held.set(Some((pin, new.load(heap.cell(A)))));
-            }
-        });
-        cycle.start(false);
-        cycle.shade_roots();
-        cycle.mark_slice(1);
-        if let Some((pin, b)) = held.take() {
-            new.set(heap.cell(C), b);
-            new.leave(pin);
-        }
-        mark_and_sweep(&mut cycle, &heap);
+        late.beside(heap.cycle(&mut marker, |pause| _ = late.comes(pause)));
         old.join().unwrap();
         look_behind_c(&heap);
     });
 }
 
 /// The start of a second cycle: whoever reads *on* sees that sweep has cleared the marks of the first, or
-/// it would not log what it takes out. It does so by the fence of its operation, not by the reading. One with an
-/// old guard takes `B` out of `A`; one that is too new to be waited for, scripted, has found it, and puts it behind
-/// `C` when that is black.
+/// it would not log what it takes out. It does so by the fence of its operation, not by the reading.
 #[test]
 fn start_after_a_sweep() {
     model("start after a sweep", 2, || {
@@ -97,28 +131,11 @@ fn start_after_a_sweep() {
         first.open(number);
         first.end();
         drop(first);
-        let old = mutate(&heap, 0, |me| {
-            me.guard(|_| {
-                me.swap(me.heap.cell(A), None);
-            });
-        });
-        let new = Mutator { heap: &heap, local: &heap.world.0[1] };
-        let held = std::cell::Cell::new(None);
-        let mut second = heap.cycle(&mut marker, |pause| {
-            if matches!(pause, Pause::Handshake(_)) && held.get().is_none() {
-                let pin = new.enter();
-                held.set(Some((pin, new.load(heap.cell(A)))));
-            }
-        });
+        let old = forget_b(&heap);
+        let late = Late::new(&heap);
+        let mut second = heap.cycle(&mut marker, |pause| _ = late.comes(pause));
         second.prepare();
-        second.start(false);
-        second.shade_roots();
-        second.mark_slice(1);
-        if let Some((pin, b)) = held.take() {
-            new.set(heap.cell(C), b);
-            new.leave(pin);
-        }
-        mark_and_sweep(&mut second, &heap);
+        late.beside(second);
         old.join().unwrap();
         look_behind_c(&heap);
     });
@@ -131,34 +148,15 @@ fn start_taken_back() {
     model("start taken back", 2, || {
         let heap = Heap::new(false, 0, 2);
         root(&heap);
-        let old = mutate(&heap, 0, |me| {
-            me.guard(|_| {
-                me.swap(me.heap.cell(A), None);
-            });
-        });
-        let new = Mutator { heap: &heap, local: &heap.world.0[1] };
-        let (mut came, held) = (false, std::cell::Cell::new(None));
-        let leave = || {
-            if let Some((pin, b)) = held.take() {
-                new.set(heap.cell(C), b);
-                new.leave(pin);
-            }
-        };
+        let old = forget_b(&heap);
+        let late = Late::new(&heap);
         let mut marker = Marker::default();
-        let cycle = heap.cycle(&mut marker, |pause| match pause {
-            Pause::Handshake(_) if !std::mem::replace(&mut came, true) => {
-                let pin = new.enter();
-                held.set(Some((pin, new.load(heap.cell(A)))));
+        let cycle = heap.cycle(&mut marker, |pause| {
+            if !late.comes(pause) && matches!(pause, Pause::Handshake(_)) {
+                late.leaves();
             }
-            Pause::Handshake(_) => leave(),
-            _ => {}
         });
-        let mut cycle = cycle.patient(0);
-        cycle.start(false);
-        cycle.shade_roots();
-        cycle.mark_slice(1);
-        leave();
-        mark_and_sweep(&mut cycle, &heap);
+        late.beside(cycle.patient(0));
         old.join().unwrap();
         look_behind_c(&heap);
     });
