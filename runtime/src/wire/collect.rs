@@ -16,23 +16,7 @@
 //! them. There is one driver and one destructor at a time; each looks once more after it has said
 //! that it is gone, so that no request falls between.
 //!
-//! # The share
-//!
-//! With *P* Ps there are *w* = ⌈P/4⌉ workers, each entitled to *P / 4w* of a P: Go's 25 %, of which
-//! Go gives the odd part to fractional workers. A worker marks in slices of some ten microseconds. When it
-//! has run for [`STRETCH`] and goroutines wait for a P, it sleeps for as long as makes its share true.
-//! The timer thread wakes it without regard to slices, so a machine full of computing goroutines
-//! does not hold it up; nor does it hold them up by more than a stretch. If its slice ends while it works, it
-//! stands with those that were woken ([`self_paced`](sched_core::self_paced)): behind all others, it would
-//! leave a whole cycle standing there. Once the heap has outrun its goal the workers do not rest.
-//!
-//! # Who pays, and who rests
-//!
-//! Goroutines that allocate pay for marking and for sweep, in pieces of at most some fifty microseconds; a
-//! worker on their P holds them up for a stretch. So as long as what they have to pay brings the cycle on at
-//! a speed worth [the name](ENOUGH), the worker rests on. It looks after each rest, and goes back to work when
-//! they allocate little, since else a cycle would last for ever, and when marking [lags](Progress::lag), since
-//! then there is nothing that they could get hold of: a beginning, an end, or what only the driver can do.
+//! What a worker may take, when it rests, and how a driver waits for guards: [`share`].
 //!
 //! # Idle Ps
 //!
@@ -45,55 +29,32 @@
 //! longer than a lull, and cycles shorter than a stretch wake nobody. What idle markers mark is paid for by
 //! nobody, and their time is no part of the share: [`Stats::idle`](gc_core::stats::Stats::idle).
 //!
-//! # Waiting for a handshake
-//!
-//! A few looks at once; then the driver parks between them, longer from time to time, and has
-//! goroutines that hold guards run before all others ([`Scheduler::hurry_holders`]). Such a goroutine
-//! gives its P on as soon as it has left its guard ([`released`](super::world)).
-//!
 //! # Without a runtime
 //!
 //! Threads may use the heap while there is no runtime. Then nobody collects unless
 //! [`gc::collect`](crate::gc::collect) is called, which drives the cycle where it is called. A
 //! request is kept for the runtime that comes next.
 
-use std::hint;
-use std::iter;
+mod share;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use gc_core::HeapError;
-use gc_core::cycle::Pause;
 use gc_core::mark::Helpers;
-use gc_core::pacer::Progress;
 use gc_core::world::Nesting;
 use sched_core::monitor::{Holder, Load};
-use sched_core::{Goroutine, Scheduler, SelfPaced};
+use sched_core::{Goroutine, Scheduler};
 
+pub(crate) use self::share::Share;
+use self::share::{spin, workers};
+use crate::current;
 use crate::gc::{self, Heap};
-use crate::{current, time};
-
-/// How long a worker works while others wait. Each stretch holds one operation of somebody's up: shorter
-/// ones are felt by more, longer ones for longer.
-const STRETCH: Duration = Duration::from_micros(400);
-
-/// How often as long as its share asks for a worker rests at a time, if mutators bring the cycle on.
-const RESTS: [u32; 3] = [1, 2, 4];
-
-/// That is, if they do at least this part of what the worker would do.
-const ENOUGH: u64 = 8;
 
 /// How long an idle marker waits for grey objects before it ends: until a worker has marked a slice and
 /// shared what came of it.
 const LULL: Duration = Duration::from_micros(50);
-
-/// How often one looks at once for what is probably about to happen.
-const PATIENCE: u32 = 4;
-
-/// The first sleep of one who waits; it doubles every four looks, four times: a cycle that is late
-/// by a millisecond costs megabytes, and a look costs microseconds.
-const NAP: Duration = Duration::from_micros(50);
 
 /// The runtimes of the process, and which servants of theirs are at work.
 #[derive(Debug)]
@@ -313,162 +274,9 @@ fn procs() -> usize {
     sched_core::current().map_or(1, |scheduler| scheduler.procs())
 }
 
-/// How many may mark at once.
-fn workers(procs: usize) -> usize {
-    procs.div_ceil(4).max(1)
-}
-
-/// How long one of the workers rests after a stretch.
-fn rest(procs: usize) -> Duration {
-    let (procs, entitled) = (procs as u32, 4 * workers(procs) as u32);
-    STRETCH * (entitled - procs) / procs
-}
-
-/// One worker's way to wait and to rest.
-#[derive(Debug)]
-pub(crate) struct Share {
-    /// The runtime that the worker is a goroutine of; `None` on a plain thread, which need not rest.
-    home: Option<Scheduler>,
-    begun: Instant,
-    /// How far the cycle was then.
-    stage: Stage,
-    hurrying: bool,
-    _pace: SelfPaced,
-}
-
-impl Share {
-    /// The caller begins to work.
-    pub(crate) fn begin() -> Self {
-        let (home, begun) = (sched_core::current(), Instant::now());
-        Share { home, begun, stage: Stage::now(), hurrying: false, _pace: sched_core::self_paced() }
-    }
-
-    /// Waits or rests, as the pause asks.
-    pub(crate) fn pause(&mut self, pause: Pause) {
-        match pause {
-            Pause::Slice => {
-                self.hurry(Hurry::No);
-                return self.slice();
-            }
-            Pause::Handshake(asked) => {
-                if asked >= PATIENCE {
-                    self.hurry(Hurry::Handshake);
-                }
-                return nap(asked);
-            }
-            // A mutator that assists may have been preempted. It holds a guard.
-            Pause::Starved(asked) => {
-                self.hurry(if asked >= PATIENCE { Hurry::All } else { Hurry::No });
-                return nap(asked);
-            }
-            // Whoever is in the middle of an operation has a P and runs, or soon does.
-            Pause::Busy(asked) | Pause::Operation(asked) => nap(asked),
-        }
-        self.hurry(Hurry::No);
-    }
-
-    fn slice(&mut self) {
-        let Some(home) = &self.home else { return };
-        if self.begun.elapsed() < STRETCH {
-            return;
-        }
-        let load = home.monitor().load();
-        if load.runnable != 0 && load.idle_procs == 0 && !gc::heap().is_outrun() {
-            self.rest(load.procs);
-        } else {
-            current::COLLECTORS.use_idle(home, load);
-        }
-        self.stage = Stage::now();
-        self.begun = Instant::now();
-    }
-
-    /// Rests for as long as makes the share true; and on for as long as mutators bring the cycle on, since they
-    /// pay as they allocate.
-    fn rest(&self, procs: usize) {
-        let own = self.stage.done_until(Stage::now());
-        for rests in RESTS.into_iter().chain(iter::repeat(RESTS[2])) {
-            let before = Stage::now();
-            time::sleep((rest(procs) * rests).max(NAP));
-            if !before.goes_on(Stage::now(), own, rests) || gc::heap().is_outrun() {
-                return;
-            }
-        }
-    }
-
-    fn hurry(&mut self, hurry: Hurry) {
-        // Again at each wait: a holder may have been queued since.
-        if hurry != Hurry::No || self.hurrying {
-            current::COLLECTORS.hurry(hurry);
-            self.hurrying = hurry != Hurry::No;
-        }
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.hurry(Hurry::No);
-    }
-}
-
-/// How far a cycle is.
-#[derive(Clone, Copy, Debug)]
-struct Stage {
-    marking: Progress,
-    /// Spans; none waits before marking has ended.
-    unswept: usize,
-}
-
-impl Stage {
-    fn now() -> Self {
-        let heap = gc::heap();
-        Stage { marking: heap.progress(), unswept: heap.space().unswept() }
-    }
-
-    /// What was done meanwhile: bytes marked, or spans swept.
-    fn done_until(self, now: Stage) -> u64 {
-        match self.unswept {
-            0 => now.marking.marked.saturating_sub(self.marking.marked),
-            unswept => unswept.saturating_sub(now.unswept) as u64,
-        }
-    }
-
-    /// Whether mutators have brought the cycle on while the worker, who does `own` in a stretch, has had so
-    /// many rests. Of marking it counts what they had to pay for: that they pay, the lag says.
-    fn goes_on(self, now: Stage, own: u64, rests: u32) -> bool {
-        let done = match self.unswept {
-            0 => now.marking.due.saturating_sub(self.marking.due),
-            _ => self.done_until(now),
-        };
-        done > own * u64::from(rests) / ENOUGH && now.marking.lag() <= own
-    }
-}
-
-/// Waits for what one has asked for so often.
-fn nap(asked: u32) {
-    match asked.checked_sub(PATIENCE) {
-        None => spin(),
-        Some(more) => time::sleep(NAP * (1 << (more / 4).min(4))),
-    }
-}
-
-/// A microsecond or a few.
-fn spin() {
-    (0..100).for_each(|_| hint::spin_loop());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_workers_share_is_a_quarter() {
-        for procs in 1..=64 {
-            let on = STRETCH.as_secs_f64();
-            let each = on / (on + rest(procs).as_secs_f64());
-            let share = each * workers(procs) as f64 / procs as f64;
-            assert!((share - 0.25).abs() < 0.001, "{procs} Ps: {share}");
-        }
-    }
 
     #[test]
     fn a_post_has_one_holder() {
