@@ -56,13 +56,37 @@ impl Dump {
     }
 }
 
-/// The functions at these addresses, less the scheduler's at either end.
+/// The functions at these addresses, less the scheduler's at either end and, at the outer one, those by
+/// which std catches panics.
 fn user_frames(addresses: Vec<usize>) -> Vec<Frame> {
+    let sources = sched_core::dump::sources();
+    let caller = format!("{sources}task/raw.rs");
     let frames = addresses.into_iter().flat_map(functions_at);
+    let mut frames: Vec<_> = frames
+        .skip_while(|frame| frame.is_in("sched_core::", sources))
+        .take_while(|frame| !frame.is_in("sched_core::task::raw::", &caller))
+        .collect();
+    if let Some(outermost) = frames.iter().rposition(|frame| !frame.is_std()) {
+        frames.truncate(outermost + 1);
+    }
     frames
-        .skip_while(|frame| frame.function.starts_with("sched_core::"))
-        .take_while(|frame| !frame.function.starts_with("sched_core::task::raw::"))
-        .collect()
+}
+
+impl Frame {
+    /// Whether it is a function of this module, or of a file there: where the program has lines, the names of
+    /// inlined and of generic functions are without their modules.
+    fn is_in(&self, module: &str, file: &str) -> bool {
+        let place = self.place.as_ref();
+        place.is_some_and(|place| place.contains(file)) || self.function.starts_with(module)
+    }
+
+    /// Whether it is a function of the standard library. The compiler's own, around what may panic, has no place.
+    fn is_std(&self) -> bool {
+        self.is_in("std::", "/library/std/src/")
+            || self.is_in("core::", "/library/core/src/")
+            || self.function.starts_with("<core::")
+            || self.function == "__rust_try"
+    }
 }
 
 /// The function at `address` and those that were inlined there, innermost first.

@@ -71,7 +71,36 @@ fn a_parked_goroutine_shows_its_calls_and_is_not_disturbed() {
         let waits = rt.go(move || waits_deeper(&rx, 4));
         let seen = functions(rt, |status| matches!(status, Status::Waiting { .. }));
         assert_eq!((count(&seen, "waits_here"), count(&seen, "waits_deeper")), (1, 5), "{seen:#?}");
-        assert_eq!(count(&seen, "sched_core::task::raw"), 0, "{seen:#?}");
+        let outermost = seen.last().unwrap();
+        assert!(outermost.contains("a_parked_goroutine_shows_its_calls"), "{seen:#?}");
+        tx.send(7).unwrap();
+        assert_eq!(waits.join().unwrap(), 7);
+    });
+}
+
+/// Its state, what it waits for and for how long, who started it and where, and its calls.
+#[test]
+fn the_text_says_what_a_goroutine_does_and_where_it_comes_from() {
+    in_both_modes(2, |rt| {
+        let (tx, rx) = chan::rendezvous();
+        let (parent, line) = (rt.go(move || runtime::go(move || waits_here(&rx))), line!());
+        let creator = parent.id();
+        let waits = parent.join().unwrap();
+        let begins = format!("goroutine {} [receive, ", waits.id());
+        let text = loop {
+            let text = rt.dump().to_string();
+            if text.starts_with(&begins) && text.contains("waits_here") {
+                break text;
+            }
+            std::thread::yield_now();
+        };
+        let (head, calls) = text.split_once('\n').unwrap();
+        let (time, origin) = head[begins.len()..].split_once("] ").unwrap();
+        assert!(time.starts_with(|c: char| c.is_ascii_digit()) && time.ends_with('s'), "{text}");
+        let place = format!("started by {creator} at runtime/tests/dump.rs:{line}:");
+        assert!(origin.starts_with(&place), "{text}");
+        assert!(calls.contains("waits_here") && calls.contains("runtime/tests/dump.rs:"), "{text}");
+        assert!(!calls.contains("catch_unwind") && !calls.contains("sched-core/src"), "{text}");
         tx.send(7).unwrap();
         assert_eq!(waits.join().unwrap(), 7);
     });

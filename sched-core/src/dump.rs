@@ -113,6 +113,13 @@ impl fmt::Display for Goroutine {
     }
 }
 
+/// The folder of this crate's sources, as backtraces name it.
+#[doc(hidden)]
+pub fn sources() -> &'static str {
+    let this = file!();
+    this.strip_suffix("dump.rs").unwrap_or(this)
+}
+
 /// What an M says: the goroutine that runs on it, and whether it has a P.
 type Boarded = (*const Task, bool);
 
