@@ -1,10 +1,14 @@
 //! What the environment says reaches the runtime: the test runs itself again with variables set.
 
+mod again;
+
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use again::again;
 
 /// The program under the variables: says how many Ps it has, sleeps, and ends with its standard input.
 #[test]
@@ -64,8 +68,7 @@ fn collecting_program() {
 fn a_standard_error_that_nobody_reads_harms_nobody() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "collecting_program", "--ignored", "--nocapture"])
+    let output = again("collecting_program")
         .env("GODEBUG", "gctrace=1,schedtrace=1")
         .stderr(writer)
         .output()
@@ -116,15 +119,8 @@ fn program_with(variables: &[(&str, &str)]) -> (String, String) {
     run("program", variables)
 }
 
-fn command(program: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", program, "--ignored", "--nocapture"]);
-    command.env_remove("GOMAXPROCS").env_remove("GODEBUG");
-    command
-}
-
 fn run(program: &str, variables: &[(&str, &str)]) -> (String, String) {
-    let output = command(program).envs(variables.iter().copied()).output().unwrap();
+    let output = again(program).envs(variables.iter().copied()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let (out, err) = (text(output.stdout), text(output.stderr));
     assert!(output.status.success(), "{out}{err}");
@@ -139,7 +135,7 @@ fn gomaxprocs_is_obeyed() {
 
 #[test]
 fn schedtrace_writes_lines_also_while_nothing_runs() {
-    let mut child = command("program")
+    let mut child = again("program")
         .envs([("GOMAXPROCS", "2"), ("GODEBUG", "schedtrace=10")])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -1,10 +1,13 @@
 //! A guard that keeps a collection waiting for a second is reported, once, with its holder's name. The
 //! test runs itself again and reads what that writes.
 
+mod again;
+
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
+use again::again;
 use runtime::gc;
 
 /// A goroutine, started by another one, keeps its guard until it has been reported, and for a while longer.
@@ -33,9 +36,7 @@ fn program() {
 
 #[test]
 fn the_holder_of_an_old_guard_is_named() {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "program", "--ignored", "--nocapture"])
-        .env_remove("GODEBUG")
+    let mut child = again("program")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
