@@ -5,7 +5,9 @@ use std::ptr::null;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::driver::{hop, in_both_modes, yield_now};
+use sched_core::tls::Mode;
+
+use crate::driver::{Driver, hop, in_both_modes, own_tls, yield_now};
 
 /// A mutex of libc's, of a kind that std does not use.
 struct Mutex(Box<std::cell::UnsafeCell<libc::pthread_mutex_t>>);
@@ -108,6 +110,29 @@ fn a_signal_to_oneself_arrives() {
             }
         });
         assert_eq!(HITS.load(Ordering::Relaxed), 10);
+    });
+}
+
+/// A goroutine's number is none of the kernel's: what libc would ask the kernel by it is refused, and not
+/// answered for another thread.
+#[test]
+fn what_is_asked_of_the_kernel_by_number_is_refused() {
+    let Mode::OwnTls(_) = own_tls() else { return };
+    Driver::new(own_tls()).run_migrating(|| {
+        // SAFETY: plain data, and libc's own functions about the caller.
+        unsafe {
+            let me = libc::pthread_self();
+            let mut set = zeroed::<libc::cpu_set_t>();
+            let affinity = libc::pthread_getaffinity_np(me, size_of_val(&set), &mut set);
+            let (mut policy, mut param) = (0, zeroed::<libc::sched_param>());
+            let scheduling = libc::pthread_getschedparam(me, &mut policy, &mut param);
+            let (mut clock, mut time) = (0, zeroed::<libc::timespec>());
+            let named = libc::pthread_getcpuclockid(me, &mut clock) == 0;
+            let told = named && libc::clock_gettime(clock, &mut time) == 0;
+            let attributes = libc::pthread_getattr_np(me, &mut zeroed());
+            let refused = [affinity, scheduling, attributes].map(|error| error != 0);
+            assert_eq!((refused, told), ([true; 3], false));
+        }
     });
 }
 
