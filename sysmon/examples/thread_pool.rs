@@ -1,12 +1,12 @@
 //! Watches a plain thread pool that knows nothing of being watched.
 //!
 //! The pool runs at most two jobs at a time. Here its first two jobs wait for a message that only
-//! the third sends, so on two permits it hangs for ever. The monitor sees that two threads hold a
-//! permit and sleep in the kernel, takes one or both, and the third job runs.
+//! the third sends, so with two permits it would hang for ever. The monitor sees that two threads hold a
+//! permit and sleep in the kernel, takes one or both of the permits away, and the third job runs.
 //!
 //! ```text
 //! $ cargo run -p sysmon --example thread_pool
-//! job 2 sends
+//! the third job sends
 //! jobs done: 3, permits taken from blocked threads: 1
 //! ```
 
@@ -137,7 +137,7 @@ impl Machine for Watched {
     }
 }
 
-fn main() {
+pub(crate) fn main() {
     let pool = Arc::new(Pool::default());
     pool.state.lock().unwrap().permits = 2;
     for _ in 0..THREADS {
@@ -157,7 +157,7 @@ fn main() {
         state.jobs.push_back(Box::new(move || receive.lock().unwrap().recv().unwrap()));
     }
     state.jobs.push_back(Box::new(move || {
-        println!("job 2 sends");
+        println!("the third job sends");
         send.send(()).unwrap();
         send.send(()).unwrap();
     }));
@@ -165,6 +165,7 @@ fn main() {
     while state.done < 3 {
         state = pool.changed.wait(state).unwrap();
     }
+    assert!(state.taken > 0, "the third job got a permit from one that blocked");
     println!("jobs done: {}, permits taken from blocked threads: {}", state.done, state.taken);
     drop(state);
     pool.alarm.stop();
