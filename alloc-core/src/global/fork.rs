@@ -29,7 +29,7 @@
 //! Rejected: *null to such a handler*, which was here before. It does well for the thread's own cache, whose words
 //! say that it forks. A processor's is found by others' words.
 
-use super::{FORKS_MASK, HEAP, KEY, POOL, Place, Words, emergency, thread};
+use super::{FAULTS_BEFORE, FORKS_MASK, HEAP, KEY, POOL, Place, Words, emergency, thread};
 use crate::undisturbed::Undisturbed;
 
 /// Installs the handlers; `false` if libc has no memory for that.
@@ -45,6 +45,7 @@ unsafe extern "C" fn before<P: Place>() {
         return;
     }
     KEY.acquire();
+    FAULTS_BEFORE.acquire();
     POOL.acquire();
     emergency::lock_all();
     HEAP.lock_all();
@@ -84,6 +85,7 @@ unsafe fn end(words: &Words, then: impl FnOnce(&Words)) {
         HEAP.unlock_all();
         emergency::unlock_all();
         POOL.release();
+        FAULTS_BEFORE.release();
         KEY.release();
     }
     then(words);
