@@ -168,10 +168,9 @@ impl Builder {
     /// since nobody can refuse a page of one that is touched.
     ///
     /// Collections begin before the limit is reached, and guards help with them there, unless that takes
-    /// more than half of the CPU. At the limit free memory is given back first; then a spawn that needs another stack is an error, and
-    /// allocations fail. With [`Alloc`](crate::Alloc) as
-    /// the global allocator that ends the process where it cannot be handled, as `Vec::try_reserve`
-    /// can.
+    /// more than half of the CPU. At the limit free memory is given back first; then a spawn that needs
+    /// another stack is an error, and allocations fail. With [`Alloc`](crate::Alloc) as the global allocator
+    /// a failure ends the process, unless it is asked for, as by `Vec::try_reserve`.
     ///
     /// ```
     /// #[global_allocator]

@@ -1,6 +1,6 @@
 //! Go's runtime for Rust: goroutines, channels, a collected heap, one owner of memory.
 //!
-//! # The reader's problem
+//! # Problem
 //!
 //! A program has ten thousand things to do at once. With a thread for each it runs out of memory;
 //! with `async` every function changes colour, nothing may block, and one loop without an `await`
@@ -68,7 +68,8 @@
 //! # Environment
 //!
 //! `GOMAXPROCS=4`; `GOGC=200` or `off`; `GODEBUG=schedtrace=1000,gctrace=1,gccheckmark=1,preempt=1ms,threadmode=1`.
-//! What [`Builder`] is told in code comes before these.
+//! What [`Builder`] is told in code comes before these. `GOMEMLIMIT` is not read: Go's limit is soft, and at
+//! [`Builder::memory_limit`] allocations fail.
 //!
 //! # What to know
 //!
