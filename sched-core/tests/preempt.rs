@@ -7,16 +7,18 @@ use std::{
     collections::HashMap,
     fmt::Write,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use common::watched;
 use sched_core::{
-    Config, Preemption, current,
-    park::{WaitReason, Woken, park_until},
+    Config, JoinHandle, Preemption, Scheduler, SelfPaced, current,
+    monitor::MachineView,
+    park::{self, WaitReason, Waiter, Woken, park_until},
+    self_paced, yield_now,
 };
 
 #[test]
@@ -152,38 +154,140 @@ fn a_sleeper_is_not_kept_waiting_by_hogs() {
     });
 }
 
-/// There is one P. A sleeper takes it from a goroutine behind which another one waits that would never give it
-/// back, as nobody ends slices here: the first one has its turn again only if it stands before that one.
+/// Who had a turn, in order.
+#[derive(Clone, Default)]
+struct Turns(Arc<Mutex<Vec<&'static str>>>);
+
+impl Turns {
+    fn note(&self, who: &'static str) {
+        self.0.lock().expect("no panic").push(who);
+    }
+
+    fn all(&self) -> Vec<&'static str> {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
+/// A goroutine that has its turn when it is unparked. It has begun, so that it has a stack.
+fn turn_of(who: &'static str, turns: &Turns) -> (JoinHandle<()>, Waiter) {
+    let (turns, (tell, told)) = (turns.clone(), std::sync::mpsc::channel());
+    let home = current().expect("a goroutine");
+    let parks = home.spawn(move || {
+        tell.send(park::current()).expect("it is waited for");
+        park::park(WaitReason::Park);
+        turns.note(who);
+    });
+    let waiter = loop {
+        yield_now();
+        if let Ok(waiter) = told.try_recv() {
+            break waiter;
+        }
+    };
+    (parks.expect("open"), waiter)
+}
+
+/// Who has a turn after the only P's goroutine, behind which two others stand, was made to give way.
+fn turns_after(scheduler: &Scheduler, pace: fn() -> Option<SelfPaced>) -> Vec<&'static str> {
+    let turns = Turns::default();
+    let notes = turns.clone();
+    let gives_way = scheduler.spawn(move || {
+        let _pace = pace();
+        let others = ["last", "next"].map(|who| turn_of(who, &notes));
+        // Who is unparked last has the next turn.
+        others.iter().for_each(|(_, waiter)| waiter.unpark());
+        let (machine, _) = sched_core::stint().expect("a goroutine");
+        let home = current().expect("a goroutine");
+        home.monitor().request_preempt(machine);
+        drop(sched_core::entry::enter());
+        notes.note("itself");
+        others.into_iter().for_each(|(other, _)| other.join().expect("no panic"));
+    });
+    gives_way.expect("open").join().expect("no panic");
+    turns.all()
+}
+
 #[test]
 fn one_who_paces_himself_does_not_stand_behind_hogs() {
     for thread_mode in common::MODES {
-        let config = Config { procs: 1, thread_mode, ..Config::default() };
-        let scheduler = common::with(config);
-        let [begun, slept, stop] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
-        let paced = scheduler.spawn(move || {
-            let pace = sched_core::self_paced();
-            let [begins, wakes, ends] = [&begun, &slept, &stop].map(Arc::clone);
-            let home = current().expect("a goroutine");
-            let sleeper = home.spawn(move || {
-                // It may lose the P as well before it is done.
-                let _pace = sched_core::self_paced();
-                begins.store(true, Ordering::Relaxed);
-                let until = Instant::now() + Duration::from_millis(1);
-                while park_until(WaitReason::Sleep, until) == Woken::Unparked {}
-                wakes.store(true, Ordering::Relaxed);
-            });
-            while !begun.load(Ordering::Relaxed) {
-                sched_core::yield_now();
-            }
-            let hog = home.spawn(move || while !ends.load(Ordering::Relaxed) {});
-            while !slept.load(Ordering::Relaxed) {}
-            stop.store(true, Ordering::Relaxed);
-            drop(pace);
-            for child in [sleeper, hog] {
-                child.expect("open").join().expect("no panic");
-            }
+        let scheduler = common::with(Config {
+            procs: 1,
+            thread_mode,
+            preemption: Preemption::Cooperative,
+            ..Config::default()
         });
-        paced.expect("open").join().expect("no panic");
+        let behind = ["next", "last", "itself"];
+        assert_eq!(turns_after(&scheduler, || None), behind);
+        let no_more = || {
+            drop(self_paced());
+            None
+        };
+        assert_eq!(turns_after(&scheduler, no_more), behind);
+        let before = ["next", "itself", "last"];
+        assert_eq!(turns_after(&scheduler, || Some(self_paced())), before);
+        let again = || {
+            let pace = self_paced();
+            drop(self_paced());
+            Some(pace)
+        };
+        assert_eq!(turns_after(&scheduler, again), before, "the inner end is not the outer one");
+        assert_eq!(scheduler.shutdown(None).left, []);
+    }
+}
+
+/// Who comes first: a goroutine that holds `holds` and has had its P for long, or one that holds 1 and waits for
+/// it, after somebody was said to wait for those who hold less than `below`.
+fn turns_in_a_hurry(scheduler: &Scheduler, holds: u64, below: u64) -> Vec<&'static str> {
+    let hold = |what| {
+        sched_core::holds_or(&AtomicU64::new(0), |word| word.store(what, Ordering::Relaxed));
+    };
+    let turns = Turns::default();
+    let notes = turns.clone();
+    let runs = scheduler.spawn(move || {
+        let home = current().expect("a goroutine");
+        let (theirs, begun) = (notes.clone(), Arc::new(AtomicBool::new(false)));
+        let begins = Arc::clone(&begun);
+        let waits = home.spawn(move || {
+            hold(1);
+            begins.store(true, Ordering::Relaxed);
+            yield_now();
+            theirs.note("waiting");
+            hold(0);
+        });
+        while !begun.load(Ordering::Relaxed) {
+            yield_now();
+        }
+        hold(holds);
+        let (monitor, mut views) = (home.monitor(), Vec::new());
+        let is_old = |view: &MachineView| view.slice_age >= Duration::from_millis(1);
+        while !views.iter().any(is_old) {
+            monitor.snapshot(&mut views);
+        }
+        home.hurry_holders(below);
+        drop(sched_core::entry::enter());
+        notes.note("running");
+        hold(0);
+        home.hurry_holders(0);
+        waits.expect("open").join().expect("no panic");
+    });
+    runs.expect("open").join().expect("no panic");
+    turns.all()
+}
+
+#[test]
+fn only_slices_of_those_nobody_waits_for_end_for_holders() {
+    for thread_mode in common::MODES {
+        let scheduler = common::with(Config {
+            procs: 1,
+            thread_mode,
+            preemption: Preemption::Cooperative,
+            ..Config::default()
+        });
+        let turns = |holds, below| turns_in_a_hurry(&scheduler, holds, below);
+        let (runs_on, gives_way) = (["running", "waiting"], ["waiting", "running"]);
+        assert_eq!(turns(1, 2), runs_on, "it is waited for as well");
+        assert_eq!(turns(2, 2), gives_way, "what it holds is newer");
+        assert_eq!(turns(0, 2), gives_way, "it holds nothing");
+        assert_eq!(turns(0, 0), runs_on, "nobody waits");
         assert_eq!(scheduler.shutdown(None).left, []);
     }
 }

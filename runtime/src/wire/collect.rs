@@ -151,14 +151,7 @@ impl Collectors {
 
     /// Goroutines run first whose guards are waited for.
     fn hurry(&self, hurry: Hurry) {
-        let below = match hurry {
-            Hurry::No => 0,
-            // A guard's word begins with its epoch.
-            Hurry::Handshake => {
-                gc::heap().waiting().map_or(u64::MAX, |waiting| Nesting::after(waiting.epoch))
-            }
-            Hurry::All => u64::MAX,
-        };
+        let below = hurry.below();
         self.homes().iter().for_each(|home| home.hurry_holders(below));
     }
 }
@@ -175,6 +168,20 @@ enum Hurry {
     /// Those from before the handshake under way.
     Handshake,
     All,
+}
+
+impl Hurry {
+    /// Words of guards that are waited for are below it.
+    fn below(self) -> u64 {
+        match self {
+            Hurry::No => 0,
+            // A guard's word begins with its epoch.
+            Hurry::Handshake => {
+                gc::heap().waiting().map_or(u64::MAX, |waiting| Nesting::after(waiting.epoch))
+            }
+            Hurry::All => u64::MAX,
+        }
+    }
 }
 
 /// A place for one servant at a time.
@@ -277,6 +284,7 @@ fn procs() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chan;
 
     #[test]
     fn a_post_has_one_holder() {
@@ -284,5 +292,41 @@ mod tests {
         assert!(post.take() && !post.take());
         post.leave();
         assert!(post.take());
+    }
+
+    /// A goroutine that holds a guard until the sender is gone.
+    fn holder() -> (crate::JoinHandle<()>, chan::Sender<()>) {
+        let (enters, entered) = chan::rendezvous();
+        let (end, ends) = chan::rendezvous::<()>();
+        let holder = crate::go(move || {
+            let _guard = gc::enter();
+            enters.send(()).expect("the test waits");
+            let _ = ends.recv();
+        });
+        entered.recv().expect("the holder enters");
+        (holder, end)
+    }
+
+    #[test]
+    fn only_holders_from_before_the_handshake_are_hurried() {
+        let rt = crate::Runtime::builder().procs(2).build().expect("threads and stacks");
+        rt.run(|| {
+            let (older, end_older) = holder();
+            gc::heap().request();
+            while gc::heap().waiting().is_none() {
+                crate::yield_now();
+            }
+            let (newer, end_newer) = holder();
+            let hurried = |goroutine: &crate::JoinHandle<()>| {
+                let holders = current::COLLECTORS.holders();
+                let holder = holders.iter().find(|holder| holder.goroutine.id == goroutine.id());
+                holder.expect("it holds a guard").holds < Hurry::Handshake.below()
+            };
+            assert!(hurried(&older) && !hurried(&newer));
+            drop((end_older, end_newer));
+            for holder in [older, newer] {
+                holder.join().expect("no panic");
+            }
+        });
     }
 }
