@@ -26,7 +26,8 @@ use core::{alloc::Layout, fmt, ptr::NonNull};
 use crate::{
     Error, Heap,
     harden::Wait,
-    holdings::{Holdings, Homeward},
+    holdings::Holdings,
+    homeward::Homeward,
     kept::Kept,
     large_cache::serve,
     magazine::Magazine,
@@ -57,9 +58,11 @@ const HANDED_ON: usize = class_of(2048) + 1;
 /// // Another cache may free it.
 /// unsafe { heap.cache().free(block) };
 /// ```
+// In this order: a magazine is found at the cache's address and a multiple of its size, with no offset to add.
+#[repr(C)]
 pub struct Cache<'h, S: PageSource> {
-    heap: &'h Heap<S>,
     magazines: [Magazine; CLASSES],
+    heap: &'h Heap<S>,
     /// The heap is profiled: frees look for blocks that are samples.
     pub(crate) profiled: bool,
     holdings: Holdings,
@@ -78,8 +81,8 @@ impl<S: PageSource> fmt::Debug for Cache<'_, S> {
 impl<'h, S: PageSource> Cache<'h, S> {
     pub(crate) const fn new(heap: &'h Heap<S>, number: usize) -> Self {
         Cache {
-            heap,
             magazines: [const { Magazine::new() }; CLASSES],
+            heap,
             profiled: false,
             holdings: Holdings::new(number),
             kept: Kept::new(),

@@ -31,7 +31,9 @@ use crate::sync::Lock;
 /// Caches that stay warm.
 pub const WARM: usize = if cfg!(loom) { 1 } else { 4 };
 
-/// A cache in the pool or in the hands of an owner. Never freed.
+/// A cache in the pool or in the hands of an owner. Never freed. The cache lies first, so that its parts are found
+/// from the record's address.
+#[repr(C)]
 pub struct Pooled<C, W> {
     cache: C,
     /// It lay in the pool, warm, when that was last asked for what rests.

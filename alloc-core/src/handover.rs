@@ -85,7 +85,8 @@ impl Record {
 
     /// The owner frees a cell.
     pub fn put(self, cell: NonNull<u64>) {
-        owned::put(self.0, cell.cast());
+        let index = self.index(cell);
+        owned::put(self.0, index / 64, 1 << (index % 64));
     }
 
     /// The index of a cell.

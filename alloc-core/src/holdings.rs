@@ -1,23 +1,23 @@
 //! The spans that a cache owns, from which its magazines are filled and into which they are emptied.
 //!
-//! For each size class a cache owns the span it takes cells from (`current`), those with free cells
-//! (`partial`), and the most recent ones without (`full`).
+//! For each size class a cache owns the span it takes cells from (`current`), those with free cells and others
+//! (`partial`), some with free cells only (`empty`), and the most recent ones without (`full`).
 //!
 //! ```text
 //!        cells taken               exhausted
 //!   current ──────▶ magazine   current ────────────▶ full ── too many: let go ──▶ nobody's (FULL)
 //!      ▲                                               │ a cell comes back         │ a cell comes back
-//!      └───────── partial ◀────────────────────────────┘ ◀────────── adopt ────────┘
-//!                    │ too many: leave ──▶ central
-//!                    └ all cells free, more than EMPTY_BYTES of such: page heap
+//!      ├───────── partial ◀────────────────────────────┘ ◀────────── adopt ────────┘
+//!      │             │ ╲ too many: leave ──▶ central
+//!      └────────── empty ── more than EMPTY_BYTES: page heap
 //! ```
 //!
 //! * *Cells are needed*, in this order: the current span; cells that others freed into it; its holes; a
-//!   partial span; full spans that others freed into; the central; the page heap.
+//!   partial span; an empty one; full spans that others freed into; the central; the page heap.
 //! * *A cell comes back* to an own span: a bit is set. To a span of nobody: it is adopted, while there
 //!   are few partial spans, so that a thread that frees what it allocated long ago, or what another
-//!   did, goes on without atomics. Else, and to a span of another cache: in a [`Batch`], with
-//!   all the cells of that span that come in a row.
+//!   did, goes on without atomics. Else, and to a span of another cache: by its
+//!   [`Remote`](crate::remote). Cells of one span that come in a row go together ([`homeward`](crate::homeward)).
 //! * A span's owner is told by a number in the record. Only the owner writes it, so reading one's own
 //!   number there proves ownership with a plain load.
 //!
@@ -28,17 +28,16 @@
 //! Sources: Go's `mcache.go` (one span per class, here several, since `free` is explicit);
 //! mimalloc (Leijen, Zorn, de Moura 2019) for pages that belong to a thread.
 
-use core::{mem, ops::Range, ptr::NonNull};
+use core::mem;
 
 use crate::{
     Error, Heap,
-    harden::Wait,
-    owned::{collect, put},
+    owned::collect,
     page_cache::PageCache,
     pages::PageSource,
-    remote::{Batch, State},
+    remote::State,
     size_class::{CLASSES, PAGE, TABLE},
-    span::{Kind, SpanList, SpanPtr},
+    span::{SpanList, SpanPtr},
 };
 
 /// Full spans of a class that a cache keeps, so that its own frees find them still its own.
@@ -65,14 +64,20 @@ fn partial_limit(class: usize) -> usize {
 #[derive(Debug)]
 struct Bin {
     partial: SpanList,
+    empty: SpanList,
     full: SpanList,
+}
+
+impl Bin {
+    const EMPTY: Self =
+        Bin { partial: SpanList::EMPTY, empty: SpanList::EMPTY, full: SpanList::EMPTY };
 }
 
 /// The spans of one cache.
 pub(crate) struct Holdings {
     /// The cache's number, unique in the heap; marks the spans that are its own.
     pub(crate) number: usize,
-    /// Bytes of partial spans without a cell in use.
+    /// Bytes of empty spans.
     empty: usize,
     /// Refills that the heap's counter does not know of yet: adding there each time would be the
     /// dearest part of a refill.
@@ -94,7 +99,7 @@ impl Holdings {
             rested: 0,
             pages: PageCache::new(),
             current: [None; CLASSES],
-            bins: [const { Bin { partial: SpanList::EMPTY, full: SpanList::EMPTY } }; CLASSES],
+            bins: [const { Bin::EMPTY }; CLASSES],
         }
     }
 
@@ -125,9 +130,10 @@ impl Holdings {
     fn find_partial(&mut self, class: usize) -> Option<SpanPtr> {
         let bin = &mut self.bins[class];
         if let Some(span) = bin.partial.pop_front() {
-            if span.used.get() == 0 {
-                self.empty -= span.bytes();
-            }
+            return Some(span);
+        }
+        if let Some(span) = bin.empty.pop_front() {
+            self.empty -= span.bytes();
             return Some(span);
         }
         for _ in 0..bin.full.len().min(LOOKS) {
@@ -199,45 +205,43 @@ impl Holdings {
 
     /// Moves a span of ours to where it belongs after its first or its last cell came back.
     #[cold]
-    fn after_free<S: PageSource>(&mut self, heap: &Heap<S>, span: SpanPtr) {
-        let class = span.class();
-        if span.in_full.replace(false) {
-            self.bins[class].full.remove(span);
-            self.add_partial(heap, class, span);
+    pub(crate) fn after_free<S: PageSource>(&mut self, heap: &Heap<S>, span: SpanPtr) {
+        let bin = &mut self.bins[span.class()];
+        let list = if span.in_full.replace(false) { &mut bin.full } else { &mut bin.partial };
+        list.remove(span);
+        if span.used.get() == 0 {
+            self.keep_empty(heap, span);
         } else {
-            self.keep_empty(heap, class, span);
+            self.add_partial(heap, span);
         }
     }
 
-    /// Puts a span that has a free cell on its list, which may overflow to the central.
-    fn add_partial<S: PageSource>(&mut self, heap: &Heap<S>, class: usize, span: SpanPtr) {
+    /// Puts a span that has free cells and others on its list, which may overflow to the central.
+    fn add_partial<S: PageSource>(&mut self, heap: &Heap<S>, span: SpanPtr) {
+        let class = span.class();
         span.alarm.set(0);
-        self.bins[class].partial.push_front(span);
-        if span.used.get() == 0 {
-            self.keep_empty(heap, class, span);
-        } else if self.bins[class].partial.len() > partial_limit(class)
-            && let Some(oldest) = self.bins[class].partial.pop_back()
+        let partial = &mut self.bins[class].partial;
+        partial.push_front(span);
+        if partial.len() > partial_limit(class)
+            && let Some(oldest) = partial.pop_back()
         {
-            if oldest.used.get() == 0 {
-                self.empty -= oldest.bytes();
-            }
             self.let_go(heap, class, oldest);
         }
     }
 
-    /// Keeps a partial span that has just lost its last cell in use, or gives its pages back.
-    fn keep_empty<S: PageSource>(&mut self, heap: &Heap<S>, class: usize, span: SpanPtr) {
+    /// Keeps a span that has just lost its last cell in use, or gives its pages back.
+    fn keep_empty<S: PageSource>(&mut self, heap: &Heap<S>, span: SpanPtr) {
         if self.empty + span.bytes() <= EMPTY_BYTES {
             self.empty += span.bytes();
+            self.bins[span.class()].empty.push_front(span);
         } else {
-            self.bins[class].partial.remove(span);
             span.set_owner(0);
             heap.free_span(span);
         }
     }
 
     /// Takes hold of a full span of nobody, of which a cell comes back; `false` if it stays another's.
-    fn adopt(&mut self, span: SpanPtr) -> bool {
+    pub(crate) fn adopt(&mut self, span: SpanPtr) -> bool {
         let class = span.class();
         let room = self.bins[class].partial.len() < partial_limit(class);
         let adopted = room && span.remote.snapshot().state() == State::Full && span.remote.adopt();
@@ -270,96 +274,11 @@ impl Holdings {
             while let Some(span) = self.bins[class].partial.pop_front() {
                 self.let_go(heap, class, span);
             }
+            while let Some(span) = self.bins[class].empty.pop_front() {
+                self.let_go(heap, class, span);
+            }
         }
         self.empty = 0;
         self.report_refills(heap);
-    }
-}
-
-/// Cells on their way back to their spans, one after the other.
-///
-/// It remembers the span of the last cell, as the next one often lies in it too, and gathers cells of
-/// a span of somebody else's into a batch. [`Homeward::finish`] must end it.
-pub(crate) struct Homeward<'a, S: PageSource> {
-    heap: &'a Heap<S>,
-    holdings: &'a mut Holdings,
-    /// The addresses of that span; it stays what it is while a cell of it is on its way.
-    addresses: Range<usize>,
-    span: Option<SpanPtr>,
-    /// The span is ours.
-    own: bool,
-    /// Cells of the span, if it is not ours.
-    batch: Batch,
-}
-
-impl<'a, S: PageSource> Homeward<'a, S> {
-    pub(crate) fn new(heap: &'a Heap<S>, holdings: &'a mut Holdings) -> Self {
-        let batch = Batch::default();
-        Homeward { heap, holdings, addresses: 0..0, span: None, own: false, batch }
-    }
-
-    /// Takes one cell home.
-    ///
-    /// # Safety
-    ///
-    /// `cell` is a live cell of a small span, or a block of somebody else's that the heap knows what
-    /// to do with; the caller gives it up.
-    pub(crate) unsafe fn send(&mut self, cell: NonNull<u8>) {
-        let address = cell.as_ptr() as usize;
-        if !self.addresses.contains(&address) && !self.look_up(cell) {
-            return;
-        }
-        let Some(span) = self.span else { return };
-        if self.own {
-            let used = put(span, cell);
-            if used == span.alarm.get() {
-                self.holdings.after_free(self.heap, span);
-                // The span may be another's now.
-                self.addresses = 0..0;
-            }
-            return;
-        }
-        self.batch.add(&span.remote, span.index(address));
-    }
-
-    /// Finds the span of a cell; `false` if the cell is none of a small span's, and done with.
-    fn look_up(&mut self, cell: NonNull<u8>) -> bool {
-        self.push();
-        self.addresses = 0..0;
-        let span = match self.heap.map.get(cell.as_ptr() as usize) {
-            Some(span) if span.kind() == Kind::Small => span,
-            other => {
-                self.free_other(other, cell);
-                return false;
-            }
-        };
-        self.addresses = span.base()..span.end();
-        self.own = span.owner() == self.holdings.number || self.holdings.adopt(span);
-        self.span = Some(span);
-        true
-    }
-
-    /// Frees what is not a cell of a small span: a sample of the profile, which has its own pages, or what
-    /// comes from elsewhere.
-    fn free_other(&self, span: Option<SpanPtr>, block: NonNull<u8>) {
-        match span {
-            Some(span) if span.kind() == Kind::Large => self.heap.free_large(span),
-            _ => self.heap.free_stray(span, block, Wait::Briefly),
-        }
-    }
-
-    /// Frees the batch into its span.
-    fn push(&mut self) {
-        let Some(span) = self.span else { return };
-        // Before the free: after it the span may be another's.
-        let class = span.class();
-        if let Some(pushed) = self.batch.finish(&span.remote) {
-            self.heap.after_push(span, class, pushed);
-        }
-    }
-
-    /// All cells are on their way.
-    pub(crate) fn finish(mut self) {
-        self.push();
     }
 }

@@ -82,6 +82,7 @@ pub mod harden;
 mod heap;
 mod holdings;
 mod holes;
+mod homeward;
 mod kept;
 pub mod large_cache;
 #[doc(hidden)]

@@ -59,15 +59,14 @@ pub(crate) fn free_all(span: SpanPtr, zeroed: bool) {
 pub(crate) unsafe fn take(span: SpanPtr, count: usize, to: *mut NonNull<u8>) {
     debug_assert!(count <= free_cells(span), "{count} of {}", free_cells(span));
     let (base, size) = (span.base(), span.cell());
-    let (mut word, mut left) = (span.lowest.get() as usize, count);
-    let mut fresh = span.fresh.get() as usize;
+    let (mut word, mut left, mut end) = (span.lowest.get() as usize, count, 0);
     while left > 0 {
         let mut bits = span.free[word].get();
         while bits != 0 && left > 0 {
             let index = word * 64 + bits.trailing_zeros() as usize;
             bits &= bits - 1;
             left -= 1;
-            fresh = fresh.max(index + 1);
+            end = index + 1;
             // SAFETY: an address inside the span, which is not null; `left < count`.
             unsafe { to.add(left).write(NonNull::new_unchecked((base + index * size) as *mut u8)) };
         }
@@ -75,7 +74,7 @@ pub(crate) unsafe fn take(span: SpanPtr, count: usize, to: *mut NonNull<u8>) {
         word += usize::from(left > 0);
     }
     span.lowest.set(word as u32);
-    span.fresh.set(fresh as u32);
+    span.fresh.set(span.fresh.get().max(end as u32));
     span.used.set(span.used.get() + count as u32);
 }
 
@@ -97,10 +96,10 @@ pub(crate) fn take_fresh(span: SpanPtr) -> Option<NonNull<u8>> {
     NonNull::new(span.cell_at(index as usize) as *mut u8)
 }
 
-/// Makes a cell free; returns how many are in use now.
-pub(crate) fn put(span: SpanPtr, cell: NonNull<u8>) -> u32 {
-    set_free(span, span.index(cell.as_ptr() as usize));
-    let used = span.used.get() - 1;
+/// Makes cells of a word free; returns how many are in use now.
+pub(crate) fn put(span: SpanPtr, word: usize, cells: u64) -> u32 {
+    set_all_free(span, word, cells);
+    let used = span.used.get() - cells.count_ones();
     span.used.set(used);
     used
 }

@@ -346,33 +346,57 @@ fn lowest(bits: u64, most: u32) -> u64 {
 /// ```
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Neighbours that are not marked yet.
-    word: usize,
-    bits: u64,
+    /// Those that are not marked yet.
+    neighbours: Neighbours,
     /// All cells so far.
     count: u32,
 }
 
 impl Batch {
     /// Adds a cell of the span, always the same one until [`Batch::finish`].
+    #[inline]
     pub fn add(&mut self, remote: &Remote, cell: usize) {
-        let word = cell / 64;
-        if word != self.word && self.bits != 0 {
-            remote.mark(self.word, self.bits);
-            self.bits = 0;
+        if let Some((word, bits)) = self.neighbours.add(cell) {
+            remote.mark(word, bits);
         }
-        self.word = word;
-        self.bits |= 1 << (cell % 64);
         self.count += 1;
     }
 
     /// Frees them, and begins anew; `None` if there are none.
     pub fn finish(&mut self, remote: &Remote) -> Option<Pushed> {
-        let Batch { word, bits, count } = core::mem::take(self);
+        let (word, bits) = self.neighbours.take();
+        let count = core::mem::take(&mut self.count);
         (count > 0).then(|| {
             remote.mark(word, bits);
             remote.count(count)
         })
+    }
+}
+
+/// Cells of one span whose bits lie in one word.
+#[derive(Debug, Default)]
+pub(crate) struct Neighbours {
+    word: usize,
+    bits: u64,
+}
+
+impl Neighbours {
+    /// Adds a cell. If it is none of their neighbours, gives those that there were, as bits of a word.
+    #[inline]
+    pub(crate) fn add(&mut self, cell: usize) -> Option<(usize, u64)> {
+        let (word, bit) = (cell / 64, 1 << (cell % 64));
+        if word == self.word {
+            debug_assert_eq!(self.bits & bit, 0, "cell {cell} was freed twice");
+            self.bits |= bit;
+            return None;
+        }
+        let before = core::mem::replace(self, Neighbours { word, bits: bit });
+        (before.bits != 0).then_some((before.word, before.bits))
+    }
+
+    /// Gives those that there are, which may be none.
+    pub(crate) fn take(&mut self) -> (usize, u64) {
+        (self.word, core::mem::take(&mut self.bits))
     }
 }
 
