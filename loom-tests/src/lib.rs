@@ -50,6 +50,7 @@
 //! | `sched_future` | a future is polled after every wake, ends once, and its carrier is in one hand |
 //! | `sched_idle` | no goroutine lies in a queue while all Ms sleep; no P waits for a thread beside one that sleeps |
 //! | `sched_lull` | *all wait for ever* is said when it is so, and not before; a monitor sleeps over nobody who came to wait |
+//! | `sched_lull_search` | the same of two threads and a goroutine that do whatever they can: every interleaving, without orderings |
 //! | `sched_park` | who is made ready runs once, after its context was saved; joins; an M's sleep and what it is woken for |
 //! | `sched_queue` | each goroutine comes out of its queue once |
 //! | `sched_resize` | the queues of a P that is one too many are emptied beside a thief |
@@ -102,7 +103,7 @@
 //! | S10 | nobody is stopped. What took the place of a stop: a handshake that ends when each guard from before it is gone, and the end of a scheduler, when nobody is inside | `gc_handshake`, `sched_turnstile` | all of both |
 //! | S11 | an M's sleep keeps a wake that came before it, and the order that came with the wake; nobody wakes for nothing | `sched_park` (`a_wake_before…`, `an_order…`) | `parker_clears_after_check`, `parker_wakes_nobody`, `parker_relaxed`, `permit_before_the_order`, `order_read_before_the_sleep` |
 //! | S12 | all asleep is not said while an M is ordered | `sched_idle` (`an_ordered_machine…`) | `counted_when_started` |
-//! | | a deadlock is told of when there is one, and only then | `sched_lull` | all of it |
+//! | | a deadlock is told of when there is one, and only then | `sched_lull`, `sched_lull_search` | all of both |
 //! | | who is there is in the list of goroutines, on a record of its own | `sched_roster`, `sched_about` | all of both |
 //! | S13 | a P that waits for a thread gets one | `sched_idle` (`an_order_and_a_sleeper…`) | `rest_*`, `order_placed_without_a_look` |
 //! | | a goroutine lies in one of two policies' queues, and runs once | `sched_swap` | all of `sched_swap` |

@@ -154,6 +154,26 @@ fn a_lull_without_end_is_seen() {
     });
 }
 
+/// Who is seen asleep has woken all whom it was to wake, and that is in the counts.
+#[test]
+fn what_a_sleeper_woke_is_counted() {
+    model("what_a_sleeper_woke_is_counted", 3, || {
+        let threads = Arc::new([Sleeper::new(), Sleeper::new()]);
+        let one = {
+            let threads = threads.clone();
+            thread::spawn(move || {
+                threads[1].unpark();
+                threads[0].park();
+            })
+        };
+        if threads[0].sleeps_for_ever() {
+            assert_eq!(threads[1].wakings(), 1, "it was woken before");
+        }
+        threads[0].unpark();
+        one.join().unwrap();
+    });
+}
+
 /// A thread wakes the other one, which wakes the goroutine, which wakes the first one again.
 #[test]
 fn who_was_hidden_by_a_goroutine_is_not_taken_for_asleep() {

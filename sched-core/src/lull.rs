@@ -55,7 +55,8 @@
 //! Goroutines blocked in the kernel for ever are not asleep. A goroutine that waits for a thread that
 //! waits for it, by other means than ours, is not seen either.
 //!
-//! Model: `loom-tests/tests/sched_lull.rs`.
+//! Models: `loom-tests/tests/sched_lull.rs` has the orderings; `sched_lull_search.rs` runs the verdict in every
+//! interleaving with all that two threads and a goroutine can do, and finds a count that is read too early.
 //!
 //! # Source
 //!
