@@ -39,21 +39,9 @@
 //! takes no lock. (Go keeps three words, and takes the scheduler's lock on each ready while all Ps
 //! are busy.)
 //!
-//! # The watch
+//! # Rooms
 //!
-//! While nothing waits the monitor looks every 10 ms. A goroutine that became ready just then, while
-//! goroutines blocked in the kernel held all Ps, waited for as long. So before such a sleep the monitor
-//! sets *watch*, and looks once more whether anything is queued ([`Idle::watch`]). Whoever leaves *need*
-//! clears *watch* with the same RMW and wakes the monitor; and *need* that stands counts for nothing
-//! beside *watch*, as its P may be one of the blocked. One submission in a sleep pays for it, and none
-//! while somebody spins or a P is idle.
-//!
-//! # Ps that are not wanted
-//!
-//! When there shall be fewer Ps, idle ones are *retired*: taken off the list and kept aside. If there
-//! are not enough, the rest is the *surplus*: the next Ps that are released are retired in place of
-//! becoming idle. A spinner that retires with its P still looks once more, and without an idle P to
-//! go on with it leaves *need*. *surplus > 0 ⇒ idle = 0*, under the lock.
+//! `counts` reads the word; `watch` is the monitor's long sleep, `surplus` the Ps that are not wanted.
 //!
 //! The proof that no goroutine is left behind is in `idle.md`, printed below. Model:
 //! `loom-tests/tests/sched_idle.rs`.
@@ -66,9 +54,10 @@
 #![doc = include_str!("idle.md")]
 
 mod counts;
+mod surplus;
+mod watch;
 
 use core::fmt;
-use core::time::Duration;
 use std::collections::VecDeque;
 
 use crate::bell::Bell;
@@ -77,6 +66,7 @@ use crate::orders::Order;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, fence, now};
 
 use counts::Counts;
+pub use surplus::Recall;
 
 /// The idle Ps and Ms of one scheduler, by number, and the count of spinners.
 ///
@@ -163,18 +153,6 @@ pub enum Release {
         /// The evidence to search with.
         spinning: Spinning,
     },
-}
-
-/// Where one P more comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Recall {
-    /// One that was to be retired stays.
-    Stays,
-    /// This one was retired, and is the caller's to give.
-    Back(usize),
-    /// There is none: it must be made.
-    None,
 }
 
 /// How many there are, read at one instant.
@@ -326,17 +304,6 @@ impl Idle {
         lists.procs.push(proc);
     }
 
-    /// Keeps `proc` aside if there is a P too many.
-    fn retire_surplus(&self, lists: &mut Lists, proc: usize) -> bool {
-        let surplus = self.surplus();
-        if surplus > 0 {
-            // Relaxed: written under the lock.
-            self.surplus.store(surplus - 1, Ordering::Relaxed);
-            lists.retired.push(proc);
-        }
-        surplus > 0
-    }
-
     /// A retired spinner looks once more, since submitters relied on it until it retired.
     fn look_again(&self, any_work: impl FnOnce() -> bool) -> Release {
         // SeqCst: (SleepFence) the retirement comes before the last look. Partner: the fence in
@@ -360,38 +327,6 @@ impl Idle {
         }
     }
 
-    /// *Need* was left: `before` says whether the monitor wants to know.
-    fn tell(&self, before: Counts) {
-        if before.watch() {
-            self.bell.wake();
-        }
-    }
-
-    /// Where the monitor sleeps while all is idle.
-    pub fn bell(&self) -> &Bell {
-        &self.bell
-    }
-
-    /// The monitor, which found nothing queued, sleeps for `limit`; but not if `any_work` finds something
-    /// now, and no longer than until something is queued that nobody looks for. True if it was told so.
-    ///
-    /// `all_idle` is as in [`Bell::wait`]. One thread at a time.
-    pub fn watch(
-        &self,
-        limit: Duration,
-        any_work: impl FnOnce() -> bool,
-        all_idle: impl FnOnce() -> bool,
-    ) -> bool {
-        self.update(Counts::with_watch);
-        // SeqCst: (WatchFence) the watch comes before the look at the queues. Partner: the fence in
-        // `notify`.
-        fence(Ordering::SeqCst);
-        if !any_work() {
-            self.bell.wait(Some(limit), all_idle);
-        }
-        !self.update(Counts::without_watch).watch()
-    }
-
     /// Takes an idle P, if there is one: for an M that came back and found its P gone.
     pub fn take_proc(&self) -> Option<usize> {
         // Relaxed: a hint that saves the lock; who misses a P queues its goroutine and notifies.
@@ -402,39 +337,6 @@ impl Idle {
         let proc = lists.procs.pop()?;
         self.update(Counts::minus_idle);
         Some(proc)
-    }
-
-    /// There shall be `count` Ps fewer: retires idle ones, and of the others the next to be released.
-    pub fn retire_procs(&self, count: usize) {
-        let mut lists = self.lists.lock();
-        for _ in 0..count {
-            match lists.procs.pop() {
-                Some(proc) => {
-                    self.update(Counts::minus_idle);
-                    lists.retired.push(proc);
-                }
-                // Relaxed: written under the lock.
-                None => self.surplus.store(self.surplus() + 1, Ordering::Relaxed),
-            }
-        }
-    }
-
-    /// There shall be one P more.
-    pub fn recall_proc(&self) -> Recall {
-        let mut lists = self.lists.lock();
-        let surplus = self.surplus();
-        if surplus > 0 {
-            // Relaxed: written under the lock.
-            self.surplus.store(surplus - 1, Ordering::Relaxed);
-            return Recall::Stays;
-        }
-        lists.retired.pop().map_or(Recall::None, Recall::Back)
-    }
-
-    /// How many Ps must still be retired. A hint, but under the lock.
-    pub fn surplus(&self) -> usize {
-        // Relaxed: see above.
-        self.surplus.load(Ordering::Relaxed)
     }
 
     /// An M for a P that has work or that a spinner is to have.

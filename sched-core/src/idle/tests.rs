@@ -1,4 +1,5 @@
 use super::*;
+use core::time::Duration;
 
 fn spins(release: Release) -> (usize, Spinning) {
     match release {
