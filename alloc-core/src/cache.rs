@@ -38,6 +38,9 @@ use crate::{
     span::{Kind, SpanPtr},
 };
 
+#[cfg(feature = "global")]
+use crate::prefetch;
+
 /// Bytes of a cell from which on it is taken alone if that spares clearing it: below, that costs more.
 const FRESH: usize = 256;
 
@@ -143,6 +146,9 @@ impl<'h, S: PageSource> Cache<'h, S> {
     #[inline(always)]
     pub(crate) unsafe fn free_found(&mut self, heap: &'h Heap<S>, block: NonNull<u8>) -> bool {
         debug_assert!(core::ptr::eq(heap, self.heap), "a block's class is known to its own heap");
+        // Whoever takes the block next writes to it at once, and the stores behind would wait for that one
+        // (docs/decisions/0033).
+        prefetch::for_writing(block);
         let class = heap.map.entry(block.as_ptr() as usize).class();
         class.is_some_and(|class| self.magazines[class].push(block))
     }

@@ -96,6 +96,8 @@ mod page_cache;
 pub mod page_heap;
 mod page_map;
 pub mod pages;
+#[cfg(feature = "global")]
+mod prefetch;
 pub mod profile;
 mod realloc;
 pub mod remote;
