@@ -54,6 +54,7 @@ pub struct Guard<'h, H: Tag = crate::Plain> {
 }
 
 impl<'h, H: Tag> Guard<'h, H> {
+    #[inline]
     pub(crate) fn enter(core: &'h Arc<Core<H>>) -> Self {
         Self { core, pin: Some(core.pin()), not_send: PhantomData }
     }

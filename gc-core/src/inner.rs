@@ -147,7 +147,7 @@ impl<H: Tag> Core<H> {
         &self,
         f: impl FnOnce(&Operation<'_, H::Space>) -> R,
     ) -> Option<R> {
-        self.world.try_with(|local| {
+        self.world.try_with(|local, _| {
             // SAFETY: as in `operate`.
             let operation = unsafe { Operation::begin(local, || self.world.light()) };
             f(&operation)
@@ -157,7 +157,7 @@ impl<H: Tag> Core<H> {
     /// Counts a guard.
     #[inline]
     pub(crate) fn pin(&self) -> Pin {
-        match self.world.try_with(|local| self.pin_on(local)) {
+        match self.world.try_with(|local, nesting| self.pin_on(local, nesting)) {
             Some(pin) => pin,
             None => self.pin_slow(),
         }
@@ -166,14 +166,14 @@ impl<H: Tag> Core<H> {
     #[cold]
     #[inline(never)]
     fn pin_slow(&self) -> Pin {
-        self.with(|local| self.pin_on(local))
+        self.with(|local| self.world.nesting(|nesting| self.pin_on(local, nesting)))
     }
 
+    /// Inside the world, so that nobody is descheduled as a holder whom nobody knows.
     #[inline(always)]
-    fn pin_on(&self, local: &Local<H::Space>) -> Pin {
+    fn pin_on(&self, local: &Local<H::Space>, nesting: &Nesting) -> Pin {
         let pin = self.engine.enter(local, || self.world.light());
-        // In here, so that nobody is descheduled as a holder whom nobody knows.
-        self.world.nesting(|nesting| nesting.push(pin.epoch()));
+        nesting.push(pin.epoch());
         pin
     }
 
@@ -186,7 +186,9 @@ impl<H: Tag> Core<H> {
     #[inline]
     pub(crate) unsafe fn unpin(&self, pin: Pin) {
         // SAFETY: the caller's.
-        let left = match self.world.try_with(|local| unsafe { self.unpin_on(local, pin) }) {
+        let attempt =
+            self.world.try_with(|local, nesting| unsafe { self.unpin_on(local, nesting, pin) });
+        let left = match attempt {
             Some(left) => left,
             // SAFETY: as above; the pin was not left yet.
             None => unsafe { self.unpin_slow(pin) },
@@ -202,8 +204,10 @@ impl<H: Tag> Core<H> {
     #[cold]
     #[inline(never)]
     unsafe fn unpin_slow(&self, pin: Pin) -> u64 {
-        // SAFETY: the caller's.
-        self.with(|local| unsafe { self.unpin_on(local, pin) })
+        self.with(|local| {
+            // SAFETY: the caller's.
+            self.world.nesting(|nesting| unsafe { self.unpin_on(local, nesting, pin) })
+        })
     }
 
     /// How many guards the task still holds.
@@ -212,10 +216,10 @@ impl<H: Tag> Core<H> {
     ///
     /// As [`unpin`](Self::unpin).
     #[inline(always)]
-    unsafe fn unpin_on(&self, local: &Local<H::Space>, pin: Pin) -> u64 {
+    unsafe fn unpin_on(&self, local: &Local<H::Space>, nesting: &Nesting, pin: Pin) -> u64 {
         // SAFETY: the caller's.
         unsafe { self.engine.leave(local, pin) };
-        self.world.nesting(Nesting::pop)
+        nesting.pop()
     }
 
     /// Waits until a lock may be to be had.

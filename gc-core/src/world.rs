@@ -130,10 +130,10 @@ pub unsafe trait World<S: Space>: Send + Sync + 'static {
     /// and does not call `with` again.
     fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R;
 
-    /// As [`with`](Self::with), if the caller's local state is at hand; else `None`, and `f` is not called.
-    /// For paths of a few instructions: a world calls nothing else here.
+    /// As [`with`](Self::with), if the caller's local state is at hand, and with the guard count of its task;
+    /// else `None`, and `f` is not called. For paths of a few instructions: a world calls nothing else here.
     #[inline(always)]
-    fn try_with<R>(&self, f: impl FnOnce(&Local<S>) -> R) -> Option<R> {
+    fn try_with<R>(&self, f: impl FnOnce(&Local<S>, &Nesting) -> R) -> Option<R> {
         let _ = f;
         None
     }

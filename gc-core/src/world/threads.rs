@@ -4,8 +4,8 @@
 //! the state waits for another thread. States are never freed before the heap: guards entered on
 //! one may be counted out on another.
 //!
-//! The only thread-local of this crate lives here, because a leaf that is useful alone must know
-//! its thread. It maps worlds to local states, with the last one used in front. In a thread
+//! The only thread-locals of this crate live here, because a leaf that is useful alone must know
+//! its thread. One maps worlds to local states; the other, in front, is the last one used. In a thread
 //! whose thread-locals are gone (a destructor of another thread-local drops a root), a shared
 //! state under a lock takes over.
 
@@ -56,23 +56,23 @@ struct Membership {
 type Turn<'a, S> = MutexGuard<'a, Option<Arc<Member<S>>>>;
 
 /// All of a thread's memberships.
-struct Memberships {
-    last: Cell<(u64, *const ())>,
-    all: RefCell<Vec<Membership>>,
-}
+struct Memberships(RefCell<Vec<Membership>>);
 
 impl Drop for Memberships {
     fn drop(&mut self) {
-        for membership in self.all.get_mut() {
+        LAST.set((0, ptr::null()));
+        for membership in self.0.get_mut() {
             membership.member.release();
         }
     }
 }
 
 thread_local! {
-    static MEMBERSHIPS: Memberships = const {
-        Memberships { last: Cell::new((0, ptr::null())), all: RefCell::new(Vec::new()) }
-    };
+    static MEMBERSHIPS: Memberships = const { Memberships(RefCell::new(Vec::new())) };
+
+    /// The world whose member the thread was last, by number, and the member; 0 and null before and after.
+    /// No destructor, so that a look is a load.
+    static LAST: Cell<(u64, *const ())> = const { Cell::new((0, ptr::null())) };
 }
 
 /// How long a guard is held up at a time when the heap has outrun its collector.
@@ -144,17 +144,27 @@ impl<S: Space> Threads<S> {
     /// The calling thread's member, if it has joined and has thread-locals.
     #[inline(always)]
     fn joined(&self) -> Option<*const Member<S>> {
-        let (world, address) = MEMBERSHIPS.try_with(|mine| mine.last.get()).ok()?;
-        if world == self.number { Some(address.cast()) } else { self.search() }
+        self.last().or_else(|| self.search())
+    }
+
+    /// The same, if it is of the world that the thread used last.
+    #[inline(always)]
+    fn last(&self) -> Option<*const Member<S>> {
+        let (world, address) = LAST.get();
+        let member: *const Member<S> = address.cast();
+        // SAFETY: the thread's own member, which `members` holds a share of.
+        let is_ours = |member: *const Member<S>| unsafe { (*member).taken.load(Ordering::Relaxed) };
+        debug_assert!(world != self.number || is_ours(member), "a thread uses what it gave back");
+        (world == self.number).then_some(member)
     }
 
     #[cold]
     fn search(&self) -> Option<*const Member<S>> {
         MEMBERSHIPS
             .try_with(|mine| {
-                let all = mine.all.borrow();
+                let all = mine.0.borrow();
                 let found = all.iter().find(|membership| membership.world == self.number)?;
-                mine.last.set((found.world, found.address));
+                LAST.set((found.world, found.address));
                 Some(found.address.cast())
             })
             .ok()?
@@ -167,9 +177,9 @@ impl<S: Space> Threads<S> {
             .try_with(|mine| {
                 let member = self.join(space);
                 let address: *const Member<S> = Arc::as_ptr(&member);
-                mine.last.set((self.number, address.cast()));
                 let (world, address) = (self.number, address.cast());
-                mine.all.borrow_mut().push(Membership { world, address, member });
+                LAST.set((world, address));
+                mine.0.borrow_mut().push(Membership { world, address, member });
             })
             .ok()?;
         self.joined()
@@ -226,10 +236,10 @@ unsafe impl<S: Space> World<S> for Threads<S> {
     }
 
     #[inline(always)]
-    fn try_with<R>(&self, f: impl FnOnce(&Local<S>) -> R) -> Option<R> {
-        let (world, address) = MEMBERSHIPS.try_with(|mine| mine.last.get()).ok()?;
+    fn try_with<R>(&self, f: impl FnOnce(&Local<S>, &Nesting) -> R) -> Option<R> {
         // SAFETY: the thread's own member, which `members` holds a share of.
-        (world == self.number).then(|| f(unsafe { &(*address.cast::<Member<S>>()).local }))
+        let member = unsafe { &*self.last()? };
+        Some(f(&member.local, &member.nesting))
     }
 
     fn each(&self, f: &mut dyn FnMut(&Local<S>)) {

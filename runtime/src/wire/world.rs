@@ -182,10 +182,10 @@ unsafe impl World<Cells> for Procs {
     }
 
     #[inline(always)]
-    fn try_with<R>(&self, f: impl FnOnce(&State) -> R) -> Option<R> {
+    fn try_with<R>(&self, f: impl FnOnce(&State, &Nesting) -> R) -> Option<R> {
         let inside = entry::try_enter()?;
         let state = ProcLocal::here(&inside).and_then(ProcLocal::state)?;
-        Some(f(state))
+        Some(current::nesting(|nesting| f(state, nesting)))
     }
 
     fn each(&self, f: &mut dyn FnMut(&State)) {
