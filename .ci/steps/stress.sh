@@ -4,9 +4,11 @@
 # are preempted every millisecond. Then ten seconds of whatever threads do for each kind of
 # preemption, every 100 µs, on 64 goroutines whose results must be a thread's.
 set -euo pipefail
+# By --workspace, so that what was built for all tests serves: a package alone has other features of its
+# dependencies, and is built anew.
 export ALLOC_STRESS_SECONDS=${ALLOC_STRESS_SECONDS:-30} SOAK_SECONDS=${SOAK_SECONDS:-10}
-timeout --kill-after=10 300 cargo test --package alloc-core --test stress
-timeout --kill-after=10 300 cargo test --package runtime --test alloc_stress
-timeout --kill-after=10 300 cargo test --package sched-core --test soak
+timeout --kill-after=10 300 cargo test --workspace --test stress
+timeout --kill-after=10 300 cargo test --workspace --test alloc_stress
+timeout --kill-after=10 300 cargo test --workspace --test soak
 export GC_STRESS_SECONDS=${GC_STRESS_SECONDS:-10}
-timeout --kill-after=10 300 cargo test --package gc-core --test oracle
+timeout --kill-after=10 300 cargo test --workspace --test oracle
