@@ -7,4 +7,4 @@ export CARGO_TARGET_DIR="${LOOM_TARGET_DIR:-target-loom}"
 RUSTFLAGS='--cfg loom' cargo clippy --package loom-tests --all-targets -- -D warnings
 RUSTFLAGS='--cfg loom' cargo test --package loom-tests --tests
 # The models were green a moment ago, so the runner need not ask them again.
-cargo run --quiet --package loom-tests --bin faults -- --skip-clean
+cargo run --quiet --package faults -- --skip-clean

@@ -11,7 +11,7 @@
 //! A model is trusted after it was seen to fail: `faults/` holds faults for each, and
 //!
 //! ```text
-//! cargo run -p loom-tests --bin faults
+//! cargo run -p faults
 //! ```
 //!
 //! plants them in a copy of the source, one at a time, and fails if a model overlooks one.

@@ -43,7 +43,7 @@
 //! All but the first make the command fail.
 //!
 //! ```text
-//! cargo run -p loom-tests --bin faults [-- [--skip-clean] [FILTER]]
+//! cargo run -p faults [-- [--skip-clean] [FILTER]]
 //! ```
 
 use std::collections::BTreeSet;
@@ -103,7 +103,8 @@ fn main() -> ExitCode {
 
 /// True if every fault whose name contains `filter` was found.
 fn run(filter: &str, clean: bool) -> Result<bool> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
+    let workspace =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).ok_or("no workspace")?;
     let faults: Vec<Fault> = read_faults(&workspace.join("loom-tests/faults"))?
         .into_iter()
         .filter(|fault| fault.name.contains(filter))
