@@ -344,6 +344,8 @@ impl Lab {
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", &self.target)
             .env("RUSTFLAGS", "--cfg loom")
+            // Also where it is switched off for all else: each build differs from the last by a line.
+            .env("CARGO_INCREMENTAL", "1")
             .stdin(Stdio::null())
             .output()?;
         fs::write(&self.log, &output.stderr)?;
