@@ -66,6 +66,7 @@ impl Pace {
 
     /// Whether a cycle is under way.
     pub(crate) fn is_collecting(&self) -> bool {
+        // Relaxed: advice for one who waits and looks again; nothing is read on the strength of it.
         self.collecting.load(Ordering::Relaxed)
     }
 

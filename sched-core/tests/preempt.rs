@@ -49,8 +49,8 @@ fn a_loop_gives_way() {
     });
 }
 
-#[test]
-fn without_signals_a_goroutine_gives_way_where_it_enters() {
+/// On one P, in both modes, where only those give way who are asked to and enter the runtime.
+fn on_a_cooperative_p(check: impl Fn(&Scheduler)) {
     for thread_mode in common::MODES {
         let scheduler = common::with(Config {
             procs: 1,
@@ -58,7 +58,15 @@ fn without_signals_a_goroutine_gives_way_where_it_enters() {
             preemption: Preemption::Cooperative,
             ..Config::default()
         });
-        let watch = common::Watch::start(&scheduler, Duration::from_millis(1));
+        check(&scheduler);
+        assert_eq!(scheduler.shutdown(None).left, []);
+    }
+}
+
+#[test]
+fn without_signals_a_goroutine_gives_way_where_it_enters() {
+    on_a_cooperative_p(|scheduler| {
+        let watch = common::Watch::start(scheduler, Duration::from_millis(1));
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let hog = scheduler.spawn(move || {
@@ -70,8 +78,7 @@ fn without_signals_a_goroutine_gives_way_where_it_enters() {
         other.join().expect("no panic");
         hog.expect("open").join().expect("no panic");
         watch.stop();
-        assert_eq!(scheduler.shutdown(None).left, []);
-    }
+    });
 }
 
 thread_local! {
@@ -208,30 +215,23 @@ fn turns_after(scheduler: &Scheduler, pace: fn() -> Option<SelfPaced>) -> Vec<&'
 
 #[test]
 fn one_who_paces_himself_does_not_stand_behind_hogs() {
-    for thread_mode in common::MODES {
-        let scheduler = common::with(Config {
-            procs: 1,
-            thread_mode,
-            preemption: Preemption::Cooperative,
-            ..Config::default()
-        });
+    on_a_cooperative_p(|scheduler| {
         let behind = ["next", "last", "itself"];
-        assert_eq!(turns_after(&scheduler, || None), behind);
+        assert_eq!(turns_after(scheduler, || None), behind);
         let no_more = || {
             drop(self_paced());
             None
         };
-        assert_eq!(turns_after(&scheduler, no_more), behind);
+        assert_eq!(turns_after(scheduler, no_more), behind);
         let before = ["next", "itself", "last"];
-        assert_eq!(turns_after(&scheduler, || Some(self_paced())), before);
+        assert_eq!(turns_after(scheduler, || Some(self_paced())), before);
         let again = || {
             let pace = self_paced();
             drop(self_paced());
             Some(pace)
         };
-        assert_eq!(turns_after(&scheduler, again), before, "the inner end is not the outer one");
-        assert_eq!(scheduler.shutdown(None).left, []);
-    }
+        assert_eq!(turns_after(scheduler, again), before, "the inner end is not the outer one");
+    });
 }
 
 /// Who comes first: a goroutine that holds `holds` and has had its P for long, or one that holds 1 and waits for
@@ -275,19 +275,12 @@ fn turns_in_a_hurry(scheduler: &Scheduler, holds: u64, below: u64) -> Vec<&'stat
 
 #[test]
 fn only_slices_of_those_nobody_waits_for_end_for_holders() {
-    for thread_mode in common::MODES {
-        let scheduler = common::with(Config {
-            procs: 1,
-            thread_mode,
-            preemption: Preemption::Cooperative,
-            ..Config::default()
-        });
-        let turns = |holds, below| turns_in_a_hurry(&scheduler, holds, below);
+    on_a_cooperative_p(|scheduler| {
+        let turns = |holds, below| turns_in_a_hurry(scheduler, holds, below);
         let (runs_on, gives_way) = (["running", "waiting"], ["waiting", "running"]);
         assert_eq!(turns(1, 2), runs_on, "it is waited for as well");
         assert_eq!(turns(2, 2), gives_way, "what it holds is newer");
         assert_eq!(turns(0, 2), gives_way, "it holds nothing");
         assert_eq!(turns(0, 0), runs_on, "nobody waits");
-        assert_eq!(scheduler.shutdown(None).left, []);
-    }
+    });
 }

@@ -152,7 +152,7 @@ impl<S: Space> Threads<S> {
     fn last(&self) -> Option<*const Member<S>> {
         let (world, address) = LAST.get();
         let member: *const Member<S> = address.cast();
-        // SAFETY: the thread's own member, which `members` holds a share of.
+        // SAFETY: the thread's own member, which `members` holds a share of. Relaxed: the thread wrote it itself.
         let is_ours = |member: *const Member<S>| unsafe { (*member).taken.load(Ordering::Relaxed) };
         debug_assert!(world != self.number || is_ours(member), "a thread uses what it gave back");
         (world == self.number).then_some(member)
@@ -221,7 +221,8 @@ impl<'a, S: Space> Place<'a, S> {
 
 // SAFETY:
 // 1. A member is given to its thread alone, from `join` to the thread's end, or, the spare, to
-//    the holder of a lock; `f` does not call `with`, so a thread is in it once. `taken` and the
+//    the holder of a lock; `f` does not call `with`, so a thread is in it once. `LAST` names it no
+//    longer than that: the memberships' destructor empties it first. `taken` and the
 //    lock order one thread's use before the next one's.
 // 2. Members are pushed under the lock that `each` takes, before they are first given, and
 //    never removed.
