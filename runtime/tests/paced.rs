@@ -57,9 +57,12 @@ impl Pacer for Interrupts {
     fn next(&mut self, _: Facts) -> Target {
         // Who is unparked last has the next turn.
         self.others.iter().for_each(Waiter::unpark);
-        let home = sched_core::current().expect("a goroutine collects");
+        let monitor = sched_core::current().expect("a goroutine collects").monitor();
         let (machine, _) = sched_core::stint().expect("a goroutine collects");
-        home.monitor().request_preempt(machine);
+        let mut views = Vec::new();
+        monitor.snapshot(&mut views);
+        let own = views.iter().find(|view| view.id == machine).expect("it runs");
+        assert!(monitor.request_preempt(own), "its slice goes on");
         drop(sched_core::entry::enter());
         self.turns.note("collector");
         NEVER

@@ -160,19 +160,19 @@ fn preempt(criterion: &mut Criterion) {
     while views.is_empty() {
         monitor.snapshot(&mut views);
     }
-    let id = views[0].id;
     criterion.bench_function("preempt, signal included", |bencher| {
         bencher.iter_custom(|turns| {
             let mut sum = Duration::ZERO;
             for _ in 0..turns {
                 let before = runs.load(Ordering::Relaxed);
-                let start = Instant::now();
-                monitor.request_preempt(id);
-                monitor.signal(id);
+                monitor.snapshot(&mut views);
+                let (seen, start) = (views[0], Instant::now());
+                monitor.request_preempt(&seen);
+                monitor.signal(seen.id);
                 while runs.load(Ordering::Relaxed) == before {
                     // One that came while the hog was inside the runtime did nothing.
                     if start.elapsed() > Duration::from_millis(1) {
-                        monitor.signal(id);
+                        monitor.signal(seen.id);
                     }
                     spin_loop();
                 }

@@ -47,6 +47,7 @@ use crate::{
     entry::{Request, Take, enter},
     idle::Release,
     machine::Machine,
+    monitor::MachineView,
     orders::Order,
     proc::{Held, Proc},
     service,
@@ -153,15 +154,49 @@ pub(crate) fn hand_over(shared: &Shared, proc: &Proc) {
     }
 }
 
-/// Asks the goroutine on `m` to give way, at its next entry.
-pub(crate) fn request_preempt(shared: &Shared, m: &Machine) {
+/// A slice as somebody saw it on an M: by its P and the slices that P had begun, or without a P by the
+/// switches of the M.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    proc: Option<usize>,
+    count: u64,
+}
+
+impl Turn {
+    pub(crate) fn of(m: &Machine) -> Self {
+        match m.proc() {
+            Some(proc) => Self { proc: Some(proc.index()), count: proc.tick().into() },
+            None => Self { proc: None, count: m.switches() },
+        }
+    }
+
+    pub(crate) fn seen(view: &MachineView) -> Self {
+        let count = if view.proc.is_some() { view.tick.into() } else { view.switches };
+        Self { proc: view.proc, count }
+    }
+}
+
+/// Asks the goroutine on `m` to give way at its next entry, if its turn is still the one that was `seen`. False
+/// if it is not.
+///
+/// Whoever was chosen for its old slice may have given way by now, to the very one for whom room is made. That one
+/// would stand behind all those who have used their slices up.
+pub(crate) fn request_preempt(shared: &Shared, m: &Machine, seen: Turn) -> bool {
     let _entered = enter();
     let _taking = shared.take.lock();
     // SAFETY: words lie in slots, which stay mapped as long as the scheduler lives. A stray request
     // costs its owner one yield.
-    if let Some(words) = unsafe { m.words().as_ref() } {
-        words.entry.request(Request::PREEMPT);
+    let Some(words) = (unsafe { m.words().as_ref() }) else { return false };
+    // A slice is counted before the words of whom it belongs to are published: these are not of a later one.
+    if Turn::of(m) != seen {
+        return false;
     }
+    let stood = words.entry.request(Request::PREEMPT);
+    let same = Turn::of(m) == seen;
+    if !same && !stood.contains(Request::PREEMPT) {
+        words.entry.clear(Request::PREEMPT);
+    }
+    same
 }
 
 /// If an urgent goroutine waits and no P is idle, the oldest slice ends.
@@ -179,8 +214,9 @@ pub(crate) fn make_room(shared: &Shared) {
     // Whoever is waited for gives way to those that were woken, and not to others of his kind.
     let may_end: fn(&Shared, &Machine) -> bool =
         if shared.has_woken() { |_, _| true } else { |shared, m| !runs_hurried(shared, m) };
-    if let Some(m) = oldest_slice(shared, |m| may_end(shared, m)) {
-        request_preempt(shared, m);
+    if let Some((m, turn)) = oldest_slice(shared, |m| may_end(shared, m))
+        && request_preempt(shared, m, turn)
+    {
         crate::glue::signal(shared, m);
     }
     shared.timers.look_again(now() + PROTECTED);
@@ -202,9 +238,11 @@ pub(crate) fn escape(shared: &Shared) {
 }
 
 fn interrupt_blocked(shared: &Shared) {
-    for m in shared.machines().filter(|m| !m.task().is_null() && m.proc().is_none()) {
-        request_preempt(shared, m);
-        crate::glue::signal(shared, m);
+    for m in shared.machines().filter(|m| !m.task().is_null()) {
+        let turn = Turn::of(m);
+        if turn.proc.is_none() && request_preempt(shared, m, turn) {
+            crate::glue::signal(shared, m);
+        }
     }
 }
 
@@ -217,12 +255,18 @@ fn runs_hurried(shared: &Shared, m: &Machine) -> bool {
     task.is_some_and(|task| shared.is_hurried(task.holds().load(Ordering::Relaxed)))
 }
 
-/// The M whose goroutine has had its P longest, and long enough, of those whose slice may end.
-fn oldest_slice(shared: &Shared, may_end: impl Fn(&Machine) -> bool) -> Option<&Machine> {
+/// The M whose goroutine has had its P longest, and long enough, of those whose slice may end; and that slice.
+fn oldest_slice(shared: &Shared, may_end: impl Fn(&Machine) -> bool) -> Option<(&Machine, Turn)> {
+    let slice = |m| {
+        // First: of a slice that begins later nothing is said.
+        let turn = Turn::of(m);
+        let age = shared.clock.since(m.proc()?.slice_start());
+        Some((age, m, turn))
+    };
     let running = shared.machines().filter(|m| !m.task().is_null() && may_end(m));
     running
-        .filter_map(|m| m.proc().map(|proc| (shared.clock.since(proc.slice_start()), m)))
-        .filter(|(age, _)| *age >= PROTECTED)
-        .max_by_key(|(age, _)| *age)
-        .map(|(_, m)| m)
+        .filter_map(slice)
+        .filter(|(age, ..)| *age >= PROTECTED)
+        .max_by_key(|(age, ..)| *age)
+        .map(|(_, m, turn)| (m, turn))
 }

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use crate::{
     context::ThreadId,
     dump::Goroutine,
-    handoff,
+    handoff::{self, Turn},
     lull::{Looked, Lull},
     machine::Machine,
     preempt::{self, StatFile},
@@ -144,13 +144,15 @@ impl Monitor {
         let switches = m.switches();
         let running = !m.task().is_null();
         let proc = m.proc();
+        // Before the age: an old age shall not be told of a slice that has just begun.
+        let tick = proc.map_or(0, |proc| proc.tick());
         let age = proc.map_or(0, |proc| self.shared.clock.since(proc.slice_start()));
         MachineView {
             id: m.id(),
             proc: proc.map(|proc| proc.index()),
             running,
             switches,
-            tick: proc.map_or(0, |proc| proc.tick()),
+            tick,
             slice_age: Duration::from_nanos(age),
         }
     }
@@ -196,11 +198,11 @@ impl Monitor {
         machine.is_some_and(|m| handoff::take(&self.shared, m, seen.switches))
     }
 
-    /// Asks the goroutine on M `id` to give way when it next enters the runtime.
-    pub fn request_preempt(&self, id: usize) {
-        if let Some(machine) = self.shared.machine(id) {
-            handoff::request_preempt(&self.shared, machine);
-        }
+    /// Asks the goroutine on the M as `seen` to give way when it next enters the runtime. False if its slice is over:
+    /// whoever runs there now has begun one of his own.
+    pub fn request_preempt(&self, seen: &MachineView) -> bool {
+        let machine = self.shared.machine(seen.id);
+        machine.is_some_and(|m| handoff::request_preempt(&self.shared, m, Turn::seen(seen)))
     }
 
     /// Interrupts the thread of M `id`, so that a requested preemption happens where it stands. Does

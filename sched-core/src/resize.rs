@@ -48,7 +48,7 @@ use std::sync::PoisonError;
 use crate::{
     entry::enter,
     error::Error,
-    handoff,
+    handoff::{self, Turn},
     idle::Recall,
     proc::Proc,
     shared::Shared,
@@ -131,7 +131,7 @@ impl Shared {
         }
         let busy = self.machines().filter(|m| m.proc().is_some() && !m.task().is_null());
         for m in busy {
-            handoff::request_preempt(self, m);
+            handoff::request_preempt(self, m, Turn::of(m));
             if m.has_computed(COMPUTES) {
                 crate::glue::signal(self, m);
             } else if swaps {

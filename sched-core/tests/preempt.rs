@@ -37,12 +37,10 @@ fn a_loop_gives_way() {
             turns
         });
         told.recv().expect("the loop begins");
-        // There is one P: this runs only if the loop loses it.
-        scheduler.spawn(|| ()).expect("open").join().expect("no panic");
-        // A loop taken for blocked (its first page is a fault) computes on without a P, until the
-        // watch sees it.
+        // There is one P: these run only if the loop loses it. The first time it may be taken for blocked (its
+        // first page is a fault), and compute on without a P until the watch sees it.
         while scheduler.stats().preemptions == 0 {
-            std::thread::yield_now();
+            scheduler.spawn(|| ()).expect("open").join().expect("no panic");
         }
         stop.store(true, Ordering::Relaxed);
         assert!(hog.expect("open").join().expect("no panic") > 0);
@@ -202,9 +200,8 @@ fn turns_after(scheduler: &Scheduler, pace: fn() -> Option<SelfPaced>) -> Vec<&'
         let others = ["last", "next"].map(|who| turn_of(who, &notes));
         // Who is unparked last has the next turn.
         others.iter().for_each(|(_, waiter)| waiter.unpark());
-        let (machine, _) = sched_core::stint().expect("a goroutine");
-        let home = current().expect("a goroutine");
-        home.monitor().request_preempt(machine);
+        let monitor = current().expect("a goroutine").monitor();
+        assert!(monitor.request_preempt(&common::own_view(&monitor)), "its slice goes on");
         drop(sched_core::entry::enter());
         notes.note("itself");
         others.into_iter().for_each(|(other, _)| other.join().expect("no panic"));
@@ -231,6 +228,29 @@ fn one_who_paces_himself_does_not_stand_behind_hogs() {
             Some(pace)
         };
         assert_eq!(turns_after(scheduler, again), before, "the inner end is not the outer one");
+    });
+}
+
+#[test]
+fn a_request_is_for_the_slice_that_was_seen() {
+    on_a_cooperative_p(|scheduler| {
+        let turns = Turns::default();
+        let notes = turns.clone();
+        let asked = scheduler.spawn(move || {
+            let home = current().expect("a goroutine");
+            let monitor = home.monitor();
+            let before = common::own_view(&monitor);
+            home.spawn(|| ()).expect("open").join().expect("no panic");
+            yield_now();
+            assert!(!monitor.request_preempt(&before), "that slice is over");
+            let theirs = notes.clone();
+            let other = home.spawn(move || theirs.note("other")).expect("open");
+            drop(sched_core::entry::enter());
+            notes.note("asked");
+            other.join().expect("no panic");
+        });
+        asked.expect("open").join().expect("no panic");
+        assert_eq!(turns.all(), ["asked", "other"]);
     });
 }
 

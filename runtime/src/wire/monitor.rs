@@ -104,7 +104,9 @@ impl Machine for Watched {
     }
 
     fn request_preempt(&mut self, worker: WorkerId) {
-        self.monitor.request_preempt(number(worker));
+        if let Some(seen) = self.views.iter().find(|view| view.id == number(worker)) {
+            self.monitor.request_preempt(seen);
+        }
     }
 
     fn signal(&mut self, worker: WorkerId) {

@@ -47,6 +47,14 @@ pub(crate) fn watched(procs: usize, slice: Duration, body: impl Fn(&Scheduler)) 
     });
 }
 
+/// What a monitor sees of the calling goroutine.
+pub(crate) fn own_view(monitor: &Monitor) -> MachineView {
+    let mut views = Vec::new();
+    monitor.snapshot(&mut views);
+    let (machine, _) = sched_core::stint().expect("a goroutine");
+    *views.iter().find(|view| view.id == machine).expect("it runs")
+}
+
 /// A monitor thread with two rules: who stands still in the kernel from one look to the next loses
 /// the P; who has run for a slice is asked to give way, and signalled.
 ///
@@ -102,8 +110,9 @@ impl Sight {
             // Who computes without a P has no slice left: it was taken for blocked.
             let is_over = view.proc.is_none() || view.slice_age >= self.slice;
             if !still && is_over {
-                self.monitor.request_preempt(view.id);
-                self.monitor.signal(view.id);
+                if self.monitor.request_preempt(view) {
+                    self.monitor.signal(view.id);
+                }
             } else if still && view.proc.is_some() && self.is_blocked(view.id) {
                 self.monitor.try_take(view);
             }

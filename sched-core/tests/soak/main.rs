@@ -50,7 +50,7 @@ impl Look {
         } else if same && !std::mem::take(&mut self.signalled) {
             // Not at each pass: the handler moves the clock of one that is blocked and stays.
             self.signalled = true;
-            monitor.request_preempt(view.id);
+            monitor.request_preempt(view);
             monitor.signal(view.id);
         }
     }
