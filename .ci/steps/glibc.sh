@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
 # Goroutines are threads under three releases of glibc, and the probe refuses two doctored ones.
 set -euo pipefail
-timeout --kill-after=10 900 sched-core/tests/glibc/run
+.ci/within 900 sched-core/tests/glibc/run

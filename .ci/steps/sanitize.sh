@@ -29,5 +29,5 @@ export ASAN_OPTIONS='detect_leaks=0:detect_stack_use_after_return=0'
 export PROPTEST_CASES=${PROPTEST_CASES:-32}
 host=$(rustc -vV | sed -n 's/^host: //p')
 # The tests of what must not compile start compilers of their own and touch no memory of ours.
-timeout --kill-after=10 900 cargo test --package alloc-core --package gc-core --lib --tests \
+.ci/within 900 cargo test --package alloc-core --package gc-core --lib --tests \
     --target "$host" --target-dir target/sanitize -- --skip what_must_not_compile

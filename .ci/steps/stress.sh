@@ -7,8 +7,8 @@ set -euo pipefail
 # By --workspace, so that what was built for all tests serves: a package alone has other features of its
 # dependencies, and is built anew.
 export ALLOC_STRESS_SECONDS=${ALLOC_STRESS_SECONDS:-30} SOAK_SECONDS=${SOAK_SECONDS:-10}
-timeout --kill-after=10 300 cargo test --workspace --test stress
-timeout --kill-after=10 300 cargo test --workspace --test alloc_stress
-timeout --kill-after=10 300 cargo test --workspace --test soak
+.ci/within 300 cargo test --workspace --test stress
+.ci/within 300 cargo test --workspace --test alloc_stress
+.ci/within 300 cargo test --workspace --test soak
 export GC_STRESS_SECONDS=${GC_STRESS_SECONDS:-10}
-timeout --kill-after=10 300 cargo test --workspace --test oracle
+.ci/within 300 cargo test --workspace --test oracle

@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
 # The README's command.
 set -euo pipefail
-cargo test --workspace
+exec .ci/within 1200 cargo test --workspace
