@@ -15,11 +15,15 @@
 //!   batch of them goes back, and then once per span.
 //! * A cell in a magazine is in use as far as its span knows. So a thread may put cells of other caches'
 //!   spans into its magazine and hand them out again, and no span is given back under it.
+//!   Only a free without a size, which has to ask the page map anyway, keeps tiny cells of others apart
+//!   ([`outgoing`](crate::outgoing)).
 //! * A batch goes back from the bottom: the cells that lay longest.
 //!
 //! Rejected: to free into the span at once, as mimalloc does and this file did. Each free then reads
 //! the page map and writes the span's record, two cache misses in a program with many live blocks
 //! (docs/decisions/0010).
+
+mod large;
 
 use core::{alloc::Layout, fmt, ptr::NonNull};
 
@@ -29,12 +33,13 @@ use crate::{
     holdings::Holdings,
     homeward::Homeward,
     kept::Kept,
-    large_cache::serve,
     magazine::Magazine,
+    outgoing::Outgoing,
     owned::{free_cells, take, take_fresh},
+    page_map,
     pages::PageSource,
-    profile::{self, Meter},
-    size_class::{CLASSES, PAGE, TABLE, class_for, class_of},
+    profile::Meter,
+    size_class::{CLASSES, TABLE, class_for, class_of},
     span::{Kind, SpanPtr},
 };
 
@@ -66,9 +71,13 @@ const HANDED_ON: usize = class_of(2048) + 1;
 pub struct Cache<'h, S: PageSource> {
     magazines: [Magazine; CLASSES],
     heap: &'h Heap<S>,
+    /// By these the page map tells tiny cells of others.
+    others: usize,
     /// The heap is profiled: frees look for blocks that are samples.
     pub(crate) profiled: bool,
     holdings: Holdings,
+    /// Cells of others in lines of others.
+    outgoing: Outgoing,
     /// The large block that was freed last.
     kept: Kept,
     /// Bytes to the next sample of the profile.
@@ -86,8 +95,10 @@ impl<'h, S: PageSource> Cache<'h, S> {
         Cache {
             magazines: [const { Magazine::new() }; CLASSES],
             heap,
+            others: page_map::bits_of_others(number),
             profiled: false,
             holdings: Holdings::new(number),
+            outgoing: Outgoing::new(),
             kept: Kept::new(),
             meter: Meter::new(),
         }
@@ -149,8 +160,9 @@ impl<'h, S: PageSource> Cache<'h, S> {
         // Whoever takes the block next writes to it at once, and the stores behind would wait for that one
         // (docs/decisions/0033).
         prefetch::for_writing(block);
-        let class = heap.map.entry(block.as_ptr() as usize).class();
-        class.is_some_and(|class| self.magazines[class].push(block))
+        let entry = heap.map.entry(block.as_ptr() as usize);
+        !entry.is_others(self.others)
+            && entry.class().is_some_and(|class| self.magazines[class].push(block))
     }
 
     /// A block for `layout` that reads as zero.
@@ -174,58 +186,6 @@ impl<'h, S: PageSource> Cache<'h, S> {
             unsafe { block.write_bytes(0, layout.size()) };
         }
         Ok(block)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn alloc_large(&mut self, layout: Layout) -> Result<(NonNull<u8>, bool), Error> {
-        let large = match self.take_kept(layout) {
-            Some(block) => (block, false),
-            None => {
-                self.give_up_kept();
-                self.heap.alloc_large(layout.size(), layout.align())?
-            }
-        };
-        self.sample_large(large.0, layout.size());
-        Ok(large)
-    }
-
-    /// A large block out of a slot: our own, or the heap's.
-    fn take_kept(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        if layout.align() > PAGE || self.heap.hardened().is_some() {
-            return None;
-        }
-        let served = serve(layout.size().div_ceil(PAGE));
-        let span = self.kept.take(served).or_else(|| self.heap.take_kept(served))?;
-        self.kept.count();
-        NonNull::new(span.base() as *mut u8)
-    }
-
-    /// Frees a large block.
-    fn free_large(&mut self, span: SpanPtr) {
-        profile::leave(span);
-        if let Some(other) = self.kept.put(span) {
-            self.heap.free_large(other);
-        }
-    }
-
-    /// Leaves the large block that was freed last to the heap.
-    pub(crate) fn give_up_kept(&mut self) {
-        let takes = self.kept.report();
-        if takes > 0 {
-            self.heap.counters.slot_takes.add(takes);
-        }
-        if let Some(span) = self.kept.give_up() {
-            self.heap.free_large(span);
-        }
-    }
-
-    /// Makes a large block `size` bytes long where it lies; `false` if it must move.
-    pub(crate) fn resize_large(&mut self, span: SpanPtr, size: usize) -> bool {
-        if self.kept.is_at(span.end()) {
-            self.give_up_kept();
-        }
-        self.heap.resize_large(span, size)
     }
 
     /// An own span of the class with a free cell. If there is no memory for one, the large block that was freed last
@@ -339,7 +299,9 @@ impl<'h, S: PageSource> Cache<'h, S> {
     pub(crate) unsafe fn free_if_known(&mut self, block: NonNull<u8>) -> bool {
         let entry = self.heap.map.entry(block.as_ptr() as usize);
         if let Some(class) = entry.class() {
-            if !self.magazines[class].push(block) {
+            if entry.is_others(self.others) {
+                self.send_out(block);
+            } else if !self.magazines[class].push(block) {
                 // SAFETY: passed on.
                 unsafe { self.free_slow(class, block) }
             }
@@ -398,6 +360,21 @@ impl<'h, S: PageSource> Cache<'h, S> {
         }
     }
 
+    /// Frees a cell that shares its line with others of another cache.
+    #[inline(never)]
+    fn send_out(&mut self, cell: NonNull<u8>) {
+        if self.outgoing.put(cell) {
+            self.empty_outgoing();
+        }
+    }
+
+    fn empty_outgoing(&mut self) {
+        let mut homeward = Homeward::new(self.heap, &mut self.holdings);
+        // SAFETY: what is in there was given up by its user.
+        self.outgoing.drain(|cell| unsafe { homeward.send(cell) });
+        homeward.finish();
+    }
+
     /// Returns cells that lay longest in a magazine to their spans.
     fn send_home(&mut self, class: usize, count: usize) {
         let mut homeward = Homeward::new(self.heap, &mut self.holdings);
@@ -424,6 +401,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
         allow(dead_code, reason = "only threads' caches are handed on")
     )]
     pub(crate) fn pack(&mut self) {
+        self.empty_outgoing();
         (0..HANDED_ON).for_each(|class| self.send_home(class, self.magazines[class].len()));
         (HANDED_ON..CLASSES).for_each(|class| self.empty(class));
         self.holdings.leave_others(self.heap);
@@ -442,6 +420,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
     ///
     /// The cache stays usable, and is as empty as a new one.
     pub fn flush(&mut self) {
+        self.empty_outgoing();
         (0..CLASSES).for_each(|class| self.empty(class));
         self.holdings.leave_others(self.heap);
         self.holdings.leave_pages(self.heap);

@@ -11,7 +11,8 @@
 //!
 //! # Parts
 //!
-//! * `thread`: the words of a thread, the pool of caches, what happens when a thread ends.
+//! * `words`: what is kept for each thread, and where.
+//! * `thread`: the pool of caches, what happens when a thread ends.
 //! * `processor`: the same for a processor of a scheduler.
 //! * `emergency`: who finds no cache. A signal handler that interrupts an allocation is served from another
 //!   heap, and so is a thread after its end has begun. Frees never need a cache: [`Heap::free`] takes no lock by
@@ -26,6 +27,7 @@ mod fork;
 mod harden;
 mod processor;
 mod thread;
+mod words;
 
 use core::{
     alloc::Layout,
@@ -46,7 +48,8 @@ use crate::{
 pub use harden::unwind;
 pub use processor::ProcessorCache;
 use thread::Pool;
-pub use thread::{PerThread, Place, StdPlace, ThreadBinding, Words};
+pub use thread::{PerThread, ThreadBinding};
+pub use words::{Place, StdPlace, Words};
 
 static HEAP: Heap<Os> = Heap::new(Os::new()).within(&AROUND);
 static AROUND: Around =

@@ -15,29 +15,27 @@
 //! first is held over the system calls that give memory back (see `scavenge`): it is the lock of those who do
 //! that, and of forks.
 //!
-//! # Frees that must not wait
-//!
-//! A thread without a cache (a signal handler, a thread that is ending) frees as well. Its path takes
-//! locks only by `try_lock`; if the page heap is busy, the span goes into a lock-free set that
-//! the next holder of the lock empties.
+//! Blocks with pages of their own are in `large`, frees by who has no cache in `lone`.
+
+mod large;
+mod lone;
 
 use core::ptr::{self, NonNull};
 
 use crate::{
     Cache, Error, Stats,
     central::Central,
-    harden::{Hardened, Wait},
-    large_cache::{self, LargeCache},
+    harden::Hardened,
+    large_cache::LargeCache,
     magazine::SlotPool,
     managed::Managed,
     meta::Meta,
     owned,
     page_cache::PageCache,
     page_heap::pages::{Pages, Parts, Taken},
-    page_map::PageMap,
+    page_map::{PageMap, shares_lines},
     pages::PageSource,
     profile::{self, Profile},
-    remote::Pushed,
     size_class::{CLASSES, PAGE, TABLE},
     span::{Kind, Span, SpanPtr},
     span_set::SpanSet,
@@ -46,11 +44,6 @@ use crate::{
     sync::{AtomicPtr, AtomicUsize, Lock, LockGuard, Ordering, array_of, const_fn},
     undisturbed::Undisturbed,
 };
-
-/// Blocks of so many bytes take their pages with them when they move. To copy a megabyte takes about 50 µs
-/// if nothing is touched for the first time, and ten times as long else; to move it, 5 µs, and a mapping or
-/// two, of which the kernel gives a process some 65,000.
-const RELOCATE: usize = 4 << 20;
 
 /// What a process has around its heap: the caches of its threads, and the heap for who has none.
 #[derive(Debug)]
@@ -198,6 +191,13 @@ impl<S: PageSource> Heap<S> {
         self.map.set(first..first + span.pages(), span);
     }
 
+    /// Tells frees whose the cells of `span` are from now on, if they care. By the owner.
+    pub(crate) fn has_new_owner(&self, span: SpanPtr) {
+        if shares_lines(span.class()) {
+            self.map_all(span);
+        }
+    }
+
     /// Undoes [`Heap::map_all`] before a large span is given back, whose ends alone the page heap
     /// takes out of the map.
     pub(crate) fn unmap_all(&self, span: SpanPtr) {
@@ -209,21 +209,6 @@ impl<S: PageSource> Heap<S> {
     pub(crate) fn free_span(&self, span: SpanPtr) {
         profile::leave(span);
         self.pages().free(&self.parts(), span);
-    }
-
-    /// As [`Heap::free_span`], but never waits.
-    fn free_span_later(&self, span: SpanPtr) {
-        profile::leave(span);
-        if let Some(mut pages) = self.pages.try_lock() {
-            pages.locks += 1;
-            self.settle(&mut pages);
-            return pages.free(&self.parts(), span);
-        }
-        if let Some(element) = NonNull::new(span.as_ptr()) {
-            // SAFETY: the span was given to us to free, so nobody else stacks its record, and
-            // records stay in place.
-            unsafe { self.deferred.push(element) };
-        }
     }
 
     /// A fresh span of a class for the cache `owner`, which has these pages.
@@ -248,101 +233,6 @@ impl<S: PageSource> Heap<S> {
 
     pub(crate) fn central(&self, class: usize) -> &Central {
         &self.centrals[class]
-    }
-
-    /// A block with new pages of its own. `align` is in bytes; also tells whether it reads as zero.
-    pub(crate) fn alloc_large(
-        &self,
-        size: usize,
-        align: usize,
-    ) -> Result<(NonNull<u8>, bool), Error> {
-        if size > isize::MAX as usize {
-            return Err(Error::TooLarge);
-        }
-        let pages = size.div_ceil(PAGE).max(1);
-        if pages >= u32::MAX as usize {
-            return Err(Error::TooLarge);
-        }
-        if let Some(hardened) = self.hardened() {
-            return self.hardened_large(hardened, size, align);
-        }
-        let Taken { span, zeroed } = self.large_span(pages, align.div_ceil(PAGE))?;
-        span.set_kind(Kind::Large);
-        let at = NonNull::new(span.base() as *mut u8).ok_or(Error::OutOfMemory)?;
-        Ok((at, zeroed))
-    }
-
-    /// The span of a large block that was just freed, for so many pages, the beginning of a bucket.
-    pub(crate) fn take_kept(&self, served: usize) -> Option<SpanPtr> {
-        // SAFETY: the cache holds records of this heap.
-        let span = self.larges.take(served).map(|span| unsafe { SpanPtr::from_raw(span) });
-        span.inspect(|span| span.set_kind(Kind::Large))
-    }
-
-    /// A new span for a large block, still *dead*.
-    fn large_span(&self, pages: usize, align: usize) -> Result<Taken, Error> {
-        let served = large_cache::serve(pages);
-        let taken =
-            self.take(served, align, Kind::Large).or_else(|error| match served == pages {
-                true => Err(error),
-                false => self.take(pages, align, Kind::Large),
-            })?;
-        taken.span.set_owner(0);
-        Ok(taken)
-    }
-
-    /// Frees a large block.
-    pub(crate) fn free_large(&self, span: SpanPtr) {
-        if !self.keep_large(span) {
-            self.free_span(span);
-        }
-    }
-
-    /// Keeps the span of a large block that is freed for the next, if there is room. Never waits.
-    fn keep_large(&self, span: SpanPtr) -> bool {
-        profile::leave(span);
-        // Whoever frees the block again finds none.
-        span.set_kind(Kind::Dead);
-        let kept =
-            NonNull::new(span.as_ptr()).is_some_and(|record| self.larges.put(span.pages(), record));
-        if !kept {
-            span.set_kind(Kind::Large);
-        }
-        kept
-    }
-
-    /// Gives the spans of large blocks that were just freed back to the page heap.
-    pub(crate) fn free_kept_spans(&self) {
-        self.pages().reclaim(&self.parts());
-    }
-
-    /// Makes a large block `size` bytes long where it lies; `false` if it must move.
-    ///
-    /// It stays as it is if that leaves no more than an eighth over.
-    pub(crate) fn resize_large(&self, span: SpanPtr, size: usize) -> bool {
-        let (pages, now) = (size.div_ceil(PAGE).max(1), span.pages());
-        let fits = pages <= now && now - pages <= now / 8;
-        fits || self.pages().resize_in_place(&self.parts(), span, pages).is_ok()
-    }
-
-    /// Moves `bytes` bytes of a large block to another large block with their pages, and frees the old one;
-    /// `false`, and nothing done, if they must be copied.
-    pub(crate) fn relocate(&self, from: SpanPtr, to: NonNull<u8>, bytes: usize) -> bool {
-        let pages = bytes.div_ceil(PAGE);
-        let holds = |span: SpanPtr| span.kind() == Kind::Large && span.pages() >= pages;
-        let other = self.map.get(to.as_ptr() as usize);
-        if bytes < RELOCATE || !holds(from) || !other.is_some_and(holds) {
-            return false;
-        }
-        let Some(at) = NonNull::new(from.base() as *mut u8) else { return false };
-        // SAFETY: both blocks are the caller's, live and distinct, have so many pages each, which are
-        // committed, and begin with their spans.
-        if !unsafe { self.source.relocate(at, to, pages * PAGE) } {
-            return false;
-        }
-        profile::leave(from);
-        self.pages().free_moved(&self.parts(), from, pages);
-        true
     }
 
     /// The bytes that `block` may use, if it is a live block of this heap.
@@ -370,71 +260,6 @@ impl<S: PageSource> Heap<S> {
     /// True if this heap manages the page that `block` lies in.
     pub fn contains(&self, block: NonNull<u8>) -> bool {
         self.map.get(block.as_ptr() as usize).is_some()
-    }
-
-    /// Frees a block without a cache; never waits and may run in a signal handler.
-    ///
-    /// # Safety
-    ///
-    /// As [`Cache::free`].
-    pub unsafe fn free(&self, block: NonNull<u8>) {
-        let _undisturbed = self.undisturbed();
-        // SAFETY: passed on.
-        unsafe { self.free_undisturbed(block) }
-    }
-
-    /// As [`Heap::free`]. Of the heap of the process the caller is [`Undisturbed`].
-    ///
-    /// # Safety
-    ///
-    /// As [`Heap::free`].
-    pub(crate) unsafe fn free_undisturbed(&self, block: NonNull<u8>) {
-        let Some(span) = self.map.get(block.as_ptr() as usize) else {
-            return self.free_odd(None, block, Wait::Never);
-        };
-        match span.kind() {
-            // SAFETY: passed on; the span is the one that the block lies in.
-            Kind::Small => unsafe { self.free_remote(span, block) },
-            Kind::Large if self.keep_large(span) => {}
-            Kind::Large => self.free_span_later(span),
-            _ => self.free_odd(Some(span), block, Wait::Never),
-        }
-    }
-
-    /// Frees a cell of a span that the caller does not own; never waits.
-    ///
-    /// # Safety
-    ///
-    /// `cell` is a live cell of `span`, which is small; the caller gives it up.
-    unsafe fn free_remote(&self, span: SpanPtr, cell: NonNull<u8>) {
-        // Before the free: after it the span may be another's.
-        let class = span.class();
-        let pushed = span.remote.free(span.index(cell.as_ptr() as usize));
-        self.after_push(span, class, pushed);
-    }
-
-    /// Does what remains to be done after cells of `span`, then of `class`, were freed as remote ones; never waits.
-    pub(crate) fn after_push(&self, span: SpanPtr, class: usize, pushed: Pushed) {
-        self.counters.stirred.note();
-        if let Some(span) = self.central(class).after_push(span, class, pushed) {
-            self.free_span_later(span);
-        }
-    }
-
-    /// Frees what is no cell of a small span but was given to a cache as one: a block of a heap that
-    /// shares the caches' users with this one, or a mistake.
-    #[cold]
-    pub(crate) fn free_stray(&self, span: Option<SpanPtr>, block: NonNull<u8>, wait: Wait) {
-        let free = self.around.map(|around| around.free).filter(|_| span.is_none());
-        let known = free.is_some_and(|free| {
-            // A handler would find the caller's cache in use, and come to the heap whose locks are taken here.
-            let _undisturbed = self.undisturbed();
-            // SAFETY: the caller gives the block up, whosever it is.
-            unsafe { free(block) }
-        });
-        if !known {
-            self.free_odd(span, block, wait);
-        }
     }
 
     /// Keeps handlers of signals off this thread, which is about to take locks that allocations take: on the heap of

@@ -156,6 +156,7 @@ impl Holdings {
         self.report_refills(heap);
         while let Some(span) = heap.central(class).claim(self.number) {
             heap.counters.claims.add(1);
+            heap.has_new_owner(span);
             match heap.has_cells(span) {
                 Ok(true) => return Ok(span),
                 Ok(false) => self.retain_full(heap, class, span),
@@ -241,12 +242,13 @@ impl Holdings {
     }
 
     /// Takes hold of a full span of nobody, of which a cell comes back; `false` if it stays another's.
-    pub(crate) fn adopt(&mut self, span: SpanPtr) -> bool {
+    pub(crate) fn adopt<S: PageSource>(&mut self, heap: &Heap<S>, span: SpanPtr) -> bool {
         let class = span.class();
         let room = self.bins[class].partial.len() < partial_limit(class);
         let adopted = room && span.remote.snapshot().state() == State::Full && span.remote.adopt();
         if adopted {
             span.set_owner(self.number);
+            heap.has_new_owner(span);
             self.add_full(class, span);
         }
         adopted

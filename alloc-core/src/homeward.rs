@@ -86,7 +86,7 @@ impl<'a, S: PageSource> Homeward<'a, S> {
                 return false;
             }
         };
-        let own = span.owner() == self.holdings.number || self.holdings.adopt(span);
+        let own = span.owner() == self.holdings.number || self.holdings.adopt(self.heap, span);
         (self.base, self.bytes) = (span.base(), span.bytes());
         self.span = Some(span);
         self.gathered = match own {

@@ -91,6 +91,7 @@ mod list;
 mod magazine;
 pub mod managed;
 mod meta;
+mod outgoing;
 mod owned;
 mod page_cache;
 pub mod page_heap;

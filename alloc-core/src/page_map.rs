@@ -14,9 +14,15 @@
 //! has. So `free` without a size finds the magazine by two dependent loads and leaves the record alone,
 //! which in a program with many live blocks is in nobody's cache.
 //!
+//! And it tells whose the cells are, if several lie in one line of the processor's caches: in the low six bits, in
+//! which the address of a record has zeroes. Threads that write to neighbours in a line take it from each other all
+//! the time (*false sharing*), so who frees such a cell of another cache does not hand it out himself
+//! (`outgoing`). It is a hint: one cache in 20 is taken for the owner as well, and an entry may be
+//! older than the owner.
+//!
 //! ```text
-//!   63      57 56                                 0
-//!   class + 1 │ address of the record, or null
+//!   63      57 56                        6 5          0
+//!   class + 1 │ address of the record     │ owner, or 0
 //! ```
 //!
 //! Pages that are in no span have no entry: whoever asks for a block that was freed with its span
@@ -30,7 +36,7 @@ use crate::{
     Error,
     meta::Meta,
     pages::PageSource,
-    size_class::{CLASSES, PAGE},
+    size_class::{CLASSES, PAGE, TABLE},
     span::{Kind, Span, SpanPtr},
     sync::{AtomicPtr, AtomicUsize, Ordering, const_fn},
 };
@@ -41,6 +47,44 @@ const LEAF_PAGES: usize = WINDOW / PAGE;
 /// Where the class lies in an entry. 56 bits are all that a processor with five levels of page tables
 /// gives a program.
 const CLASS_SHIFT: u32 = 57;
+
+/// Where the owner lies in an entry: records are aligned to 64 bytes.
+const OWNER: usize = align_of::<Span>() - 1;
+
+/// The bits of the record's address.
+const ADDRESS: usize = (1 << CLASS_SHIFT) - 1 - OWNER;
+
+/// Bytes of a line of the processor's caches.
+const LINE: u32 = 64;
+
+/// What caches mark spans with whose cells share lines: three of six bits, so that no mark has all bits of another,
+/// and one instruction tells whether a mark has a bit that one's own has not.
+const MARKS: [u8; 20] = {
+    let (mut marks, mut count, mut bits) = ([0; 20], 0, 0u8);
+    while count < marks.len() {
+        if bits.count_ones() == 3 {
+            marks[count] = bits;
+            count += 1;
+        }
+        bits += 1;
+    }
+    marks
+};
+
+/// The mark of a cache, by its number.
+const fn mark(cache: usize) -> usize {
+    MARKS[cache % MARKS.len()] as usize
+}
+
+/// The bits of which every mark has one that is not this cache's.
+pub(crate) const fn bits_of_others(cache: usize) -> usize {
+    OWNER & !mark(cache)
+}
+
+/// Whether cells of a class share lines with their neighbours, several with one.
+pub(crate) fn shares_lines(class: usize) -> bool {
+    TABLE[class].size < LINE
+}
 
 struct Leaf {
     entries: [AtomicPtr<Span>; LEAF_PAGES],
@@ -55,8 +99,18 @@ impl Entry {
 
     /// That of a page of `span`: with its class, if it is small by now.
     fn of(span: SpanPtr) -> Self {
-        let class = if span.kind() == Kind::Small { span.class() + 1 } else { 0 };
-        Entry(span.as_ptr().map_addr(|address| address | class << CLASS_SHIFT))
+        if span.kind() != Kind::Small {
+            return Entry(span.as_ptr());
+        }
+        let class = span.class();
+        let owner = if shares_lines(class) { mark(span.owner()) } else { 0 };
+        Entry(span.as_ptr().map_addr(|address| address | (class + 1) << CLASS_SHIFT | owner))
+    }
+
+    /// Whether the page's cells share lines and are another cache's than that with these [`bits_of_others`].
+    #[inline(always)]
+    pub(crate) fn is_others(self, bits: usize) -> bool {
+        self.0.addr() & bits != 0
     }
 
     /// The class of the page's cells, if it is in a small span.
@@ -71,7 +125,7 @@ impl Entry {
     /// The record.
     #[inline(always)]
     pub(crate) fn span(self) -> Option<SpanPtr> {
-        let span = self.0.map_addr(|address| address & ((1 << CLASS_SHIFT) - 1));
+        let span = self.0.map_addr(|address| address & ADDRESS);
         // SAFETY: entries are null or records of this heap, which live as long as it.
         ptr::NonNull::new(span).map(|span| unsafe { SpanPtr::from_raw(span) })
     }

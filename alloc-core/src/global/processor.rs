@@ -17,7 +17,8 @@ use core::{fmt, ptr::NonNull};
 
 use super::{
     GlobalCache, POOL,
-    thread::{Words, make, use_cache},
+    thread::{make, use_cache},
+    words::Words,
 };
 use crate::{cache_pool, undisturbed::Undisturbed};
 
