@@ -147,7 +147,7 @@ pub struct Actions {
     pub refills: Times,
     /// Marking, because the collector is behind its [`Schedule`](crate::pacer::Schedule).
     pub assists: Times,
-    /// Marking or waiting before a guard, because the heap has outrun the collector.
+    /// Marking or waiting before a guard, because the heap has outrun the collector, or a cycle is about to begin.
     pub reliefs: Times,
     /// Room for what stores take out of slots.
     pub logs: Times,

@@ -39,8 +39,9 @@
 //! step 1 back, waits on with the barrier off, and begins again when the guard is gone: steps 1 to 3 once
 //! more, and this time to the end. Nothing was marked yet and nothing is swept until step 9, so what late
 //! operations of the first beginning do is right in the second one: a log entry too many leads to an object
-//! that is there. The next outermost guard waits a moment for the second beginning, if the heap has
-//! outrun its goal meanwhile (`inner::relief`).
+//! that is there. An outermost guard that comes when the one that was waited for is gone, and before the driver has
+//! seen it, waits a moment for the second beginning (`inner::relief`): else it would be waited for in its turn, and
+//! with the barrier on.
 //!
 //! Explicit-state search over three objects and two mutators finds a bad interleaving when any one
 //! of these is taken away (`loom-tests/src/search`); loom finds the missing orderings
@@ -151,6 +152,7 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
 
     /// Steps 1 to 3. `hybrid`: stores log what they put in, too.
     pub fn start(&mut self, hybrid: bool) {
+        let _clears = self.engine.awaited.in_scope();
         if !self.try_start(hybrid, self.patience) {
             self.forget_logs();
             self.try_start(hybrid, u32::MAX);
@@ -194,10 +196,12 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
     /// guard that is held, it takes step 1 back; then false.
     fn finish_guards(&mut self, patience: u32) -> bool {
         let handshake = self.engine.epoch.raise(|| self.world.heavy());
+        self.engine.awaited.clear();
         let (mut asked, mut on) = (0, true);
         while !self.is_complete(&handshake) {
             if on && asked >= patience && self.is_alone(&handshake) {
                 self.engine.phase.switch_off();
+                self.engine.awaited.set(&handshake);
                 on = false;
             }
             (self.pause)(Pause::Handshake(asked));

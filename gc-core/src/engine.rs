@@ -37,7 +37,7 @@
 
 use crate::{
     cleanup::Cleanups,
-    handshake::{Epoch, Pin},
+    handshake::{Awaited, Epoch, Pin},
     local::{Local, Operation},
     lock::report::Reports,
     phase::{Phase, PhaseWord, Reading},
@@ -133,6 +133,8 @@ impl From<Exhausted> for Refused {
 pub struct Engine<S> {
     /// Which epoch new guards belong to.
     pub epoch: Epoch,
+    /// Guards after which a cycle begins again.
+    pub awaited: Awaited,
     /// Where the cycle stands.
     pub phase: PhaseWord,
     /// Pointers into the heap from outside.
@@ -152,6 +154,7 @@ impl<S: Space> Engine<S> {
     pub fn new(space: S) -> Self {
         Self {
             epoch: Epoch::default(),
+            awaited: Awaited::default(),
             phase: PhaseWord::default(),
             roots: Roots::default(),
             weaks: Weaks::default(),

@@ -278,6 +278,60 @@ impl Handshake {
     }
 }
 
+/// What the driver waits for with the barrier off: guards of one parity, after which the cycle begins again. So that
+/// a guard that would begin in between waits for a moment, and is not waited for in its turn.
+#[derive(Debug)]
+pub struct Awaited(AtomicUsize);
+
+/// Nobody waits like that.
+const NONE: usize = 2;
+
+impl Default for Awaited {
+    fn default() -> Self {
+        Self(AtomicUsize::new(NONE))
+    }
+}
+
+// Relaxed, throughout: a hint, which orders nothing.
+impl Awaited {
+    /// The driver waits for `handshake`.
+    pub fn set(&self, handshake: &Handshake) {
+        self.0.store(handshake.parity, Ordering::Relaxed);
+    }
+
+    /// Guards are of the epoch after it from now on.
+    pub fn clear(&self) {
+        self.0.store(NONE, Ordering::Relaxed);
+    }
+
+    /// Clears it at the end of the caller's scope, if a pause unwinds as well: or each guard would wait for nothing.
+    pub(crate) fn in_scope(&self) -> Clears<'_> {
+        Clears(self)
+    }
+
+    /// Whether nobody waits like that.
+    #[inline(always)]
+    pub fn is_none(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == NONE
+    }
+
+    /// Whether what was waited for is gone, and the driver has not seen it yet. `each` is as for
+    /// [`Handshake::is_complete`].
+    pub fn is_over(&self, each: impl Fn(&mut dyn FnMut(&Counters))) -> bool {
+        let parity = self.0.load(Ordering::Relaxed);
+        parity != NONE && held(parity, each) == 0
+    }
+}
+
+/// See [`Awaited::in_scope`].
+pub(crate) struct Clears<'a>(&'a Awaited);
+
+impl Drop for Clears<'_> {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
+
 /// How many guards of a parity are held, at most, at the moment between the two sums.
 fn held(parity: usize, each: impl Fn(&mut dyn FnMut(&Counters))) -> usize {
     let mut exits = 0usize;

@@ -15,6 +15,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 macro_rules! node {
@@ -242,6 +243,48 @@ fn the_barrier_is_not_kept_on_for_the_only_guard() {
     };
     assert_eq!(marked(2), 2);
     assert_eq!(marked(1), 0);
+}
+
+/// A guard waits for a cycle to begin if the only one that held it up is gone and the driver has not looked since, but
+/// not for ever; while that one is held it does not wait.
+#[test]
+fn a_guard_waits_between_the_only_one_and_the_beginning() {
+    node!(Between);
+    let heap: Heap<Between> = Heap::builder()
+        .checkmark(true)
+        .pacer(Gogc::off())
+        .build(Blocks::poisoned(), Threads::new())
+        .unwrap();
+    let reliefs = || heap.stats().actions.reliefs.wall;
+    let ((tell, told), (go, may_go)) = (mpsc::channel(), mpsc::channel());
+    let first = heap.enter();
+    thread::scope(|scope| {
+        let heap = &heap;
+        let driver = scope.spawn(move || {
+            heap.collect_with(|pause| {
+                if pause == Pause::Handshake(1_000) {
+                    tell.send(()).unwrap();
+                    may_go.recv().unwrap();
+                }
+                thread::yield_now();
+            })
+        });
+        // The driver waits with the barrier off, and does not look.
+        told.recv().unwrap();
+        scope.spawn(|| drop(heap.enter())).join().unwrap();
+        assert_eq!(reliefs().count(), 0, "the other guard is held");
+        drop(first);
+        drop(heap.enter());
+        let waited = reliefs();
+        assert!(
+            waited.count() == 1 && waited.percentile(100.0) >= Duration::from_millis(10),
+            "{waited:?}"
+        );
+        go.send(()).unwrap();
+        driver.join().unwrap().unwrap();
+    });
+    drop(heap.enter());
+    assert_eq!(reliefs().count(), 1, "nobody waits any more");
 }
 
 /// Everything that the heap holds stays under the pacer's limit, if garbage is all there is to hold.

@@ -5,13 +5,16 @@
 //! | marking is behind its [`Schedule`](crate::pacer::Schedule) | an allocation that took a new span | marks, for [`TURN_OF_MARKING`] at most |
 //! | the heap has outrun the collector | an outermost guard, before it is entered | marks, or waits, for [`RELIEF`] at most |
 //! | the world is to stop | the same | waits for the [gate](crate::gate) |
+//! | the guard is gone that kept a cycle from beginning | the same | waits for it to begin, for [`RELIEF`] at most |
 //!
 //! Nothing here decides what is marked.
 
 use super::Core;
 use crate::{
     action::{Took, Watch},
+    handshake::Counters,
     heap::Tag,
+    local::Local,
     mark::Worker,
     pacer::Progress,
     world::World,
@@ -75,18 +78,22 @@ impl<H: Tag> Core<H> {
     /// the caller holds. A goroutine waits only if nobody else is ready: it would stand behind them.
     #[inline]
     pub(crate) fn relieve(&self) {
-        if self.pace.is_outrun() || !self.gate.is_open() {
+        if self.pace.is_outrun() || !self.gate.is_open() || !self.engine.awaited.is_none() {
             self.relieve_slow();
         }
     }
 
     #[cold]
     fn relieve_slow(&self) {
-        if self.is_inside_guard() {
+        let due = self.pace.is_outrun() || !self.gate.is_open() || self.is_about_to_begin();
+        if !due || self.is_inside_guard() {
             return;
         }
         let watch = Watch::start(&self.world);
         while self.gate.holds_up(watch.wall()) {
+            self.world.nap(TURN);
+        }
+        while self.is_about_to_begin() && watch.wall() < RELIEF {
             self.world.nap(TURN);
         }
         while self.pace.is_outrun()
@@ -97,6 +104,14 @@ impl<H: Tag> Core<H> {
         {}
         let took = watch.stop(&self.world);
         self.with(|local| local.diary().reliefs.note(took));
+    }
+
+    /// Whether a cycle begins again as soon as its driver has looked.
+    fn is_about_to_begin(&self) -> bool {
+        let each = |each: &mut dyn FnMut(&Counters)| {
+            self.world.each(&mut |local: &Local<H::Space>| each(&local.counters));
+        };
+        self.engine.awaited.is_over(each)
     }
 
     /// Marks a few objects; false if there are none to be had.
