@@ -20,7 +20,7 @@ impl<S: PageSource> Heap<S> {
     ///
     /// # Safety
     ///
-    /// As [`Cache::free`].
+    /// As [`Cache::free`](crate::Cache::free).
     pub unsafe fn free(&self, block: NonNull<u8>) {
         let _undisturbed = self.undisturbed();
         // SAFETY: passed on.
