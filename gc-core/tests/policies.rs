@@ -186,11 +186,15 @@ fn the_hybrid_barrier_logs_what_is_put_in() {
                 holds.send(()).unwrap();
                 gone.recv().unwrap();
                 node(&guard).next.set(&guard, Some(node(&guard)));
+                drop(guard);
+                holds.send(()).unwrap();
             });
             held.recv().unwrap();
             let record = heap.collect_with(|pause| {
+                // It is waited for here: after some more looks the barrier would not be kept on for it.
                 if pause == Pause::Handshake(0) {
                     go.send(()).unwrap();
+                    held.recv().unwrap();
                 }
                 thread::yield_now();
             });
