@@ -7,11 +7,13 @@ set -euo pipefail
 # By --workspace, so that what was built for all tests serves: a package alone has other features of its
 # dependencies, and is built anew.
 export ALLOC_STRESS_SECONDS=${ALLOC_STRESS_SECONDS:-30} SOAK_SECONDS=${SOAK_SECONDS:-10}
-# The first two together: they sleep nowhere, and more threads than processors make for other interleavings.
+# The first two together: more threads than processors make for other interleavings.
 .ci/within 300 cargo test --workspace --test stress &
 heap=$!
+trap 'kill "$heap" 2>/dev/null || true' EXIT
 .ci/within 300 cargo test --workspace --test alloc_stress
 wait "$heap"
+trap - EXIT
 .ci/within 300 cargo test --workspace --test soak
 export GC_STRESS_SECONDS=${GC_STRESS_SECONDS:-10}
 .ci/within 300 cargo test --workspace --test oracle

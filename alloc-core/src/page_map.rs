@@ -76,7 +76,7 @@ const fn mark(cache: usize) -> usize {
     MARKS[cache % MARKS.len()] as usize
 }
 
-/// The bits of which every mark has one that is not this cache's.
+/// Bits of which the mark of this cache has none, and every other mark at least one.
 pub(crate) const fn bits_of_others(cache: usize) -> usize {
     OWNER & !mark(cache)
 }

@@ -187,7 +187,8 @@ pub(crate) fn request_preempt(shared: &Shared, m: &Machine, seen: Turn) -> bool 
     // SAFETY: words lie in slots, which stay mapped as long as the scheduler lives. A stray request
     // costs its owner one yield.
     let Some(words) = (unsafe { m.words().as_ref() }) else { return false };
-    // A slice is counted before the words of whom it belongs to are published: these are not of a later one.
+    // A slice is counted before the words of whom it belongs to are published (Release in `switched_to`, Acquire in
+    // `words`): these are not of a later one.
     if Turn::of(m) != seen {
         return false;
     }
