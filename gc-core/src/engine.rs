@@ -35,6 +35,10 @@
 //! The functions take the operation by hand, so that a model can pass its own; everyone else
 //! gets here through [`Guard`](crate::Guard).
 
+mod slot;
+
+pub use self::slot::{Link, Slot};
+
 use crate::{
     cleanup::Cleanups,
     handshake::{Awaited, Epoch, Pin},
@@ -43,75 +47,9 @@ use crate::{
     phase::{Phase, PhaseWord, Reading},
     roots::Roots,
     space::{Exhausted, Kind, Space, Taken},
-    sync::{AtomicPtr, Ordering},
     weak::Weaks,
 };
-use core::ptr::{self, NonNull};
-
-/// The address of an object, or none.
-pub type Link = Option<NonNull<u8>>;
-
-fn raw(link: Link) -> *mut u8 {
-    link.map_or(ptr::null_mut(), NonNull::as_ptr)
-}
-
-/// An untyped place for a pointer between objects.
-#[derive(Debug)]
-pub struct Slot(AtomicPtr<u8>);
-
-impl Slot {
-    /// A slot with a first value. Initialising needs no barrier: nothing is taken out.
-    #[cfg(not(loom))]
-    pub const fn new(link: Link) -> Self {
-        match link {
-            Some(cell) => Self(AtomicPtr::new(cell.as_ptr())),
-            None => Self(AtomicPtr::new(ptr::null_mut())),
-        }
-    }
-
-    /// A slot with a first value. Initialising needs no barrier: nothing is taken out.
-    #[cfg(loom)]
-    pub fn new(link: Link) -> Self {
-        Self(AtomicPtr::new(raw(link)))
-    }
-
-    /// What the slot holds.
-    #[inline(always)]
-    pub fn load(&self) -> Link {
-        // Acquire: brings the object's contents; pairs with the stores below.
-        NonNull::new(self.0.load(Ordering::Acquire))
-    }
-
-    /// Takes the value out of a slot that is no edge, and so without the barrier.
-    pub(crate) fn empty(&self) {
-        // Relaxed: who finds nothing looks at nothing.
-        self.0.store(ptr::null_mut(), Ordering::Relaxed);
-    }
-
-    /// Exchanges the value.
-    #[inline(always)]
-    fn swap(&self, new: Link) -> Link {
-        // AcqRel: Release publishes the new object's contents, Acquire brings the old one's;
-        // pairs with `load` and with the other stores.
-        NonNull::new(self.0.swap(raw(new), Ordering::AcqRel))
-    }
-
-    /// Replaces `current`; `Err` of what is there, if that is another.
-    #[inline(always)]
-    fn compare_exchange(&self, current: Link, new: Link) -> Result<Link, Link> {
-        // AcqRel and Acquire: as in `swap`; the failure case is a load.
-        self.0
-            .compare_exchange(raw(current), raw(new), Ordering::AcqRel, Ordering::Acquire)
-            .map(NonNull::new)
-            .map_err(NonNull::new)
-    }
-
-    /// Puts a first value into an empty slot that nobody deletes from meanwhile.
-    pub fn fill(&self, link: Link) {
-        // Release: publishes the object's contents; pairs with `load`.
-        self.0.store(raw(link), Ordering::Release);
-    }
-}
+use core::ptr::NonNull;
 
 /// Why a mutator's operation did not happen; it may be tried again after the remedy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -333,7 +271,6 @@ impl<S: Space> Engine<S> {
     ///
     /// The operation is of a local state of the same world, and `pin` of a guard that the caller
     /// holds. `write` fills the cell with an object of this kind and size.
-    #[inline(always)]
     pub unsafe fn allocate(
         &self,
         operation: &Operation<'_, S>,
@@ -346,13 +283,56 @@ impl<S: Space> Engine<S> {
         let cycle = reading.cycle();
         // SAFETY: the caller is the occupant, and in one operation with the reading.
         let taken = unsafe { operation.cache(|cache| self.space.take(cache, kind, bytes, cycle)) }?;
+        // SAFETY: the cell was just taken, and the rest is the caller's.
+        unsafe { self.bear(operation, pin, reading, taken, write) };
+        Ok(taken)
+    }
+
+    /// As [`allocate`](Self::allocate), if the cache has a cell at hand and the log has room; else nothing,
+    /// and `None`.
+    ///
+    /// # Safety
+    ///
+    /// As [`allocate`](Self::allocate).
+    #[inline(always)]
+    pub unsafe fn allocate_cached(
+        &self,
+        operation: &Operation<'_, S>,
+        pin: Pin,
+        kind: &'static Kind,
+        bytes: usize,
+        write: impl FnOnce(NonNull<u8>),
+    ) -> Option<NonNull<u8>> {
+        let reading = self.read_to_store(operation).ok()?;
+        let cycle = reading.cycle();
+        // SAFETY: as in `allocate`.
+        let taken =
+            unsafe { operation.cache(|cache| self.space.take_cached(cache, kind, bytes, cycle)) }?;
+        // SAFETY: as in `allocate`.
+        unsafe { self.bear(operation, pin, reading, taken, write) };
+        Some(taken.cell)
+    }
+
+    /// Makes an object of a cell that was taken: its value, its colour, its place in the account.
+    ///
+    /// # Safety
+    ///
+    /// As [`allocate`](Self::allocate), in the operation of the reading by which the cell was taken.
+    #[inline(always)]
+    unsafe fn bear(
+        &self,
+        operation: &Operation<'_, S>,
+        pin: Pin,
+        reading: Reading,
+        taken: Taken,
+        write: impl FnOnce(NonNull<u8>),
+    ) {
         write(taken.cell);
         if reading.barrier() {
             // SAFETY: the cell was just taken and written, and the rest is the caller's.
             unsafe { self.colour(operation, pin, reading, taken.cell) };
         }
         operation.count(taken.bytes);
-        Ok(taken)
     }
 
     /// Gives a new object the colour that its reading asks for.

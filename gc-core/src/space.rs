@@ -105,9 +105,9 @@ pub struct Usage {
 ///
 /// An implementation guarantees:
 ///
-/// 1. `take` returns memory for at least `bytes` bytes, aligned for the kind, that nobody else
+/// 1. `take` and `take_cached` return memory for at least `bytes` bytes, aligned for the kind, that nobody else
 ///    has and that stays valid until a sweep finds the cell white or doomed cells are served.
-/// 2. `take` returns a cell of a span stamped with the given cycle, whose mark bit is clear.
+/// 2. They return a cell of a span stamped with the given cycle, whose mark bit is clear.
 /// 3. Between `open` and `permit` nobody sweeps. A sweep of a span happens once per `open`, after
 ///    `permit`; it frees exactly the allocated white cells, clears all marks and stamps the span.
 ///    It never calls user code: dead cells of a kind with a destructor become doomed.
@@ -139,6 +139,25 @@ pub unsafe trait Space: Send + Sync + Sized + 'static {
         bytes: usize,
         cycle: u64,
     ) -> Result<Taken, Exhausted>;
+
+    /// As [`take`](Self::take), from what the cache holds and in a few instructions; `None` if that is not
+    /// to be had so, and then nothing was done. What is in the way of every allocation; a space without
+    /// such a way leaves it as it is.
+    ///
+    /// # Safety
+    ///
+    /// As [`take`](Self::take).
+    #[inline(always)]
+    unsafe fn take_cached(
+        &self,
+        cache: &mut Self::Cache,
+        kind: &'static Kind,
+        bytes: usize,
+        cycle: u64,
+    ) -> Option<Taken> {
+        let _ = (cache, kind, bytes, cycle);
+        None
+    }
 
     /// What lies in the cell.
     ///

@@ -129,16 +129,27 @@ unsafe impl Space for Tiny {
 
     fn cache(&self) {}
 
-    unsafe fn take(
+    unsafe fn take_cached(
         &self,
         _: &mut (),
         _: &'static Kind,
         _: usize,
         cycle: u64,
-    ) -> Result<Taken, Exhausted> {
-        let free = self.cells.iter().find(|cell| cell.stamp.load(PLAIN) == 0).ok_or(Exhausted)?;
+    ) -> Option<Taken> {
+        let free = self.cells.iter().find(|cell| cell.stamp.load(PLAIN) == 0)?;
         free.stamp.store(cycle, PLAIN);
-        Ok(Taken { cell: free.address(), bytes: 8, slow: None })
+        Some(Taken { cell: free.address(), bytes: 8, slow: None })
+    }
+
+    unsafe fn take(
+        &self,
+        cache: &mut (),
+        kind: &'static Kind,
+        bytes: usize,
+        cycle: u64,
+    ) -> Result<Taken, Exhausted> {
+        // SAFETY: the caller's.
+        unsafe { self.take_cached(cache, kind, bytes, cycle) }.ok_or(Exhausted)
     }
 
     unsafe fn kind(&self, _: NonNull<u8>) -> &'static Kind {

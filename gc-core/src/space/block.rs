@@ -38,6 +38,7 @@ const fn words(cells: usize) -> usize {
 }
 
 /// The cell size for an object: rounded so that at most a quarter is waste.
+#[inline(always)]
 pub(super) fn cell_bytes(bytes: usize, align: usize) -> usize {
     let step = (bytes.next_power_of_two() / 8).max(GRAIN);
     bytes.max(1).next_multiple_of(step).next_multiple_of(align.max(GRAIN))

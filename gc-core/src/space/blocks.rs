@@ -45,6 +45,15 @@ use std::{
 /// Lines of a cache.
 const LINES: usize = 64;
 
+/// Bytes beyond which no memory could hold an object.
+const LARGEST: usize = isize::MAX as usize / 4;
+
+/// Which line a class has.
+#[inline(always)]
+fn number(kind: &'static Kind, cell: usize) -> usize {
+    ((ptr::from_ref(kind).addr() >> 4) ^ (cell >> 4)) % LINES
+}
+
 /// Where the next cell of one class comes from.
 #[derive(Clone, Copy)]
 struct Line {
@@ -187,13 +196,13 @@ impl Blocks {
     #[cold]
     fn take_slow(
         &self,
-        line: &mut Line,
-        meter: &mut Meter,
+        cache: &mut Cache,
         kind: &'static Kind,
         cell: usize,
         cycle: u64,
     ) -> Result<Taken, Exhausted> {
-        let (block, took) = meter.time(|| {
+        let line = &mut cache.lines[number(kind, cell)];
+        let (block, took) = cache.meter.time(|| {
             let mut central = self.lock();
             if let Some(block) = line.block.take() {
                 // SAFETY: the line's block was this cache's alone if its stamp is current, which is
@@ -237,7 +246,26 @@ unsafe impl Space for Blocks {
         Cache { lines: Box::new([Line::EMPTY; LINES]), meter: Meter::default() }
     }
 
-    #[inline]
+    #[inline(always)]
+    unsafe fn take_cached(
+        &self,
+        cache: &mut Cache,
+        kind: &'static Kind,
+        bytes: usize,
+        cycle: u64,
+    ) -> Option<Taken> {
+        if bytes > LARGEST {
+            return None;
+        }
+        let cell = cell_bytes(bytes, kind.align);
+        let line = &mut cache.lines[number(kind, cell)];
+        if !ptr::eq(line.kind, kind) || line.cell != cell || line.cycle != cycle {
+            return None;
+        }
+        // SAFETY: the line is fresh.
+        Some(Taken { cell: unsafe { line.take() }?, bytes: cell, slow: None })
+    }
+
     unsafe fn take(
         &self,
         cache: &mut Cache,
@@ -245,19 +273,14 @@ unsafe impl Space for Blocks {
         bytes: usize,
         cycle: u64,
     ) -> Result<Taken, Exhausted> {
-        if bytes > isize::MAX as usize / 4 {
+        if bytes > LARGEST {
             return Err(Exhausted);
         }
-        let cell = cell_bytes(bytes, kind.align);
-        let number = ((&raw const *kind).addr() >> 4) ^ (cell >> 4);
-        let line = &mut cache.lines[number % LINES];
-        if ptr::eq(line.kind, kind) && line.cell == cell && line.cycle == cycle {
-            // SAFETY: the line is fresh.
-            if let Some(taken) = unsafe { line.take() } {
-                return Ok(Taken { cell: taken, bytes: cell, slow: None });
-            }
+        // SAFETY: the caller's.
+        match unsafe { self.take_cached(cache, kind, bytes, cycle) } {
+            Some(taken) => Ok(taken),
+            None => self.take_slow(cache, kind, cell_bytes(bytes, kind.align), cycle),
         }
-        self.take_slow(line, &mut cache.meter, kind, cell, cycle)
     }
 
     #[inline]

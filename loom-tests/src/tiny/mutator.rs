@@ -1,7 +1,7 @@
 //! What a thread does with the heap: guards, loads and stores, allocations, weak pointers, locks.
 
 use core::ptr::NonNull;
-use gc_core::engine::{Engine, Link, Refused};
+use gc_core::engine::{Engine, Link};
 use gc_core::handshake::Pin;
 use gc_core::local::{Local, Operation};
 use gc_core::lock::raw::Want;
@@ -163,30 +163,33 @@ impl Mutator<'_> {
         done.expect("the logs of a model are long enough");
     }
 
-    /// Makes an object whose edge leads nowhere.
+    /// Makes an object whose edge leads nowhere, in the short way of an allocation.
     pub fn alloc(&self, pin: Pin) -> NonNull<u8> {
-        self.alloc_with(pin, |_| ())
+        self.operate(|engine, me| {
+            // SAFETY: the pin is of a guard that is held; `write` makes an object of the cell.
+            unsafe { engine.allocate_cached(me, pin, &KIND, 8, |address| write(address, |_| ())) }
+        })
+        .expect("the model has room")
     }
 
-    /// Makes a weak object, of a free cell that is for one.
+    /// Makes a weak object, of a free cell that is for one, in the long way.
     pub fn downgrade(&self, pin: Pin, target: NonNull<u8>) -> NonNull<u8> {
         self.look(target);
-        self.alloc_with(pin, |weak| weak.next.fill(Some(target)))
+        let fill = |weak: &Cell| weak.next.fill(Some(target));
+        self.operate(|engine, me| {
+            // SAFETY: as in `alloc`.
+            unsafe { engine.allocate(me, pin, &KIND, 8, |address| write(address, fill)) }
+        })
+        .expect("the model has room")
+        .cell
     }
+}
 
-    fn alloc_with(&self, pin: Pin, fill: impl Fn(&Cell)) -> NonNull<u8> {
-        let write = |address: NonNull<u8>| {
-            // SAFETY: a free cell, taken for this object.
-            let cell = unsafe { cell(address) };
-            // SAFETY: as above.
-            cell.alive.with_mut(|alive| unsafe { *alive = true });
-            fill(cell);
-        };
-        // SAFETY: the pin is of a guard that is held.
-        let taken = self.operate(|engine, me| unsafe { engine.allocate(me, pin, &KIND, 8, write) });
-        match taken {
-            Ok(taken) => taken.cell,
-            Err(Refused::LogFull | Refused::Exhausted) => unreachable!("the model has room"),
-        }
-    }
+/// Makes an object of a free cell that was taken for it.
+fn write(address: NonNull<u8>, fill: impl FnOnce(&Cell)) {
+    // SAFETY: a free cell, taken for this object.
+    let cell = unsafe { cell(address) };
+    // SAFETY: as above.
+    cell.alive.with_mut(|alive| unsafe { *alive = true });
+    fill(cell);
 }

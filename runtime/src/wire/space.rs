@@ -199,6 +199,21 @@ unsafe impl Space for Cells {
     }
 
     #[inline(always)]
+    unsafe fn take_cached(
+        &self,
+        cache: &mut Cache,
+        kind: &'static Kind,
+        bytes: usize,
+        cycle: u64,
+    ) -> Option<Taken> {
+        let owner = std::ptr::from_ref(kind).addr();
+        // SAFETY: the caller's operation, under way since it read the cycle, keeps hand 4 of the next
+        // one from ending; a kind and a size are one class.
+        let taken = unsafe { cache.cells.take_cached(owner, class_bytes(bytes), cycle_of(cycle)) }?;
+        Some(Taken { cell: taken.cell, bytes: taken.bytes, slow: None })
+    }
+
+    #[inline(always)]
     unsafe fn take(
         &self,
         cache: &mut Cache,
@@ -206,14 +221,11 @@ unsafe impl Space for Cells {
         bytes: usize,
         cycle: u64,
     ) -> Result<Taken, Exhausted> {
-        let (size, cycle) = (class_bytes(bytes), cycle_of(cycle));
-        let owner = std::ptr::from_ref(kind).addr();
-        // SAFETY: the caller's operation, under way since it read the cycle, keeps hand 4 of the next
-        // one from ending; a kind and a size are one class.
-        match unsafe { cache.cells.take_cached(owner, size, cycle) } {
-            Some(managed::Taken { cell, bytes, .. }) => Ok(Taken { cell, bytes, slow: None }),
-            // SAFETY: as above.
-            None => unsafe { self.take_slow(cache, kind, size, cycle) },
+        // SAFETY: the caller's.
+        match unsafe { self.take_cached(cache, kind, bytes, cycle) } {
+            Some(taken) => Ok(taken),
+            // SAFETY: as in `take_cached`.
+            None => unsafe { self.take_slow(cache, kind, class_bytes(bytes), cycle_of(cycle)) },
         }
     }
 

@@ -1,0 +1,87 @@
+//! Stores into objects, with the barrier.
+//!
+//! A store is tried as what it is while no cycle runs: a few instructions, in which nothing is called.
+//! Whoever writes to objects at random places waits for memory, and a processor that has few
+//! instructions before it asks for the next place meanwhile.
+
+use super::Guard;
+use crate::{
+    engine::{Link, Slot},
+    heap::Tag,
+    trace::Tracer,
+};
+
+impl<H: Tag> Guard<'_, H> {
+    /// Logs the edges that a tracer was told of, which the caller has found while the barrier was on.
+    pub(crate) fn log(&self, tracer: &mut Tracer) {
+        while let Some(cell) = tracer.pop() {
+            // SAFETY: the guard keeps what the caller found.
+            self.retry(|engine, operation| unsafe { engine.log(operation, cell) });
+        }
+    }
+
+    pub(crate) fn upgrade(&self, slot: &Slot) -> Link {
+        // SAFETY: the guard is held, and slots of weak objects are registered.
+        self.retry(|engine, operation| unsafe { engine.upgrade(operation, slot) })
+    }
+
+    /// With the hybrid barrier: logs what is about to be put into a slot. An operation of its own, for
+    /// the deletion barrier needs none of it.
+    fn log_new(&self, new: Link) {
+        let Some(new) = new.filter(|_| self.core.engine.phase.read().logs_new()) else { return };
+        // SAFETY: the guard is held, and `new` lives for a lifetime that covers the call.
+        self.retry(|engine, operation| unsafe { engine.log(operation, new) });
+    }
+
+    #[inline]
+    pub(crate) fn store(&self, slot: &Slot, new: Link) {
+        // SAFETY: the guard is held, and `new` lives for a lifetime that covers the call.
+        let done =
+            self.quickly(|engine, operation| unsafe { engine.store_off(operation, slot, new) });
+        if done.is_none() {
+            self.store_slow(slot, new);
+        }
+    }
+
+    #[inline(never)]
+    fn store_slow(&self, slot: &Slot, new: Link) {
+        self.log_new(new);
+        // SAFETY: as in `store`.
+        self.retry(|engine, operation| unsafe { engine.store(operation, slot, new) });
+    }
+
+    #[inline]
+    pub(crate) fn swap(&self, slot: &Slot, new: Link) -> Link {
+        // SAFETY: as in `store`.
+        self.quickly(|engine, operation| unsafe { engine.swap_off(operation, slot, new) })
+            .unwrap_or_else(|| self.swap_slow(slot, new))
+    }
+
+    #[inline(never)]
+    fn swap_slow(&self, slot: &Slot, new: Link) -> Link {
+        self.log_new(new);
+        // SAFETY: as in `store`.
+        self.retry(|engine, operation| unsafe { engine.swap(operation, slot, new) })
+    }
+
+    #[inline]
+    pub(crate) fn compare_exchange(
+        &self,
+        slot: &Slot,
+        current: Link,
+        new: Link,
+    ) -> Result<Link, Link> {
+        // SAFETY: as in `store`.
+        self.quickly(|engine, me| unsafe { engine.compare_exchange_off(me, slot, current, new) })
+            .unwrap_or_else(|| self.compare_exchange_slow(slot, current, new))
+    }
+
+    #[inline(never)]
+    fn compare_exchange_slow(&self, slot: &Slot, current: Link, new: Link) -> Result<Link, Link> {
+        self.log_new(new);
+        self.retry(|engine, operation| {
+            // SAFETY: as in `store`.
+            unsafe { engine.compare_exchange(operation, slot, current, new) }
+        })
+    }
+}
