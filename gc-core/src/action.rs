@@ -8,7 +8,7 @@
 //!
 //! # The price of that clock
 //!
-//! It is a system call: 0.2 to 0.5 µs. For an assist, which may take fifty microseconds, this is little. A
+//! It is a system call: 0.2 to 0.5 µs. For an assist, which may take 25 µs, this is little. A
 //! slow path of an allocation may take less than one; so of these, one in [`SAMPLE`] is measured.
 //!
 //! A task that changes threads has no clock of its own. Its [stint](World::stint) says whether two readings

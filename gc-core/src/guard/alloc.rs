@@ -50,7 +50,7 @@ impl<H: Tag> Guard<'_, H> {
     /// Moves a value into the heap, or gives it back when the space is exhausted. Never waits:
     /// the caller holds a guard, and the collector may be waiting for that. While a collector at work is
     /// behind its [`Schedule`](crate::pacer::Schedule), an allocation that takes a new span marks as well,
-    /// for 50 µs at most.
+    /// for 25 µs at most.
     ///
     /// # Errors
     ///

@@ -25,7 +25,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 const ASSIST: usize = 256;
 
 /// How long a mutator marks at once, at most.
-const TURN_OF_MARKING: Duration = Duration::from_micros(50);
+const TURN_OF_MARKING: Duration = Duration::from_micros(25);
 
 /// A lag that is worth a mutator's while, in bytes.
 const LAG: u64 = 16 << 10;

@@ -12,7 +12,7 @@
 //!
 //! # Who pays, and who rests
 //!
-//! Goroutines that allocate pay for marking and for sweep, in pieces of at most some fifty microseconds; a
+//! Goroutines that allocate pay for marking and for sweep, in pieces of at most some 25 µs; a
 //! worker on their P holds them up for a stretch. So as long as what they have to pay brings the cycle on at
 //! a speed worth [the name](ENOUGH), the worker rests on. It looks after each rest, and goes back to work when
 //! they allocate little, since else a cycle would last for ever, and when marking [lags](Progress::lag), since
