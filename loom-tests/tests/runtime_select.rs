@@ -81,6 +81,34 @@ fn a_timeout_or_a_value() {
     });
 }
 
+/// A token that another hands over is in one channel or in both, at each moment: nobody may find none.
+#[test]
+fn none_is_ready_at_one_moment() {
+    model("none_is_ready_at_one_moment", 3, || {
+        let (ta, a) = chan::bounded(1);
+        let (tb, b) = chan::bounded(1);
+        assert!(tb.send(Parcel::new(1)).is_ok());
+        let b = Arc::new(b);
+        let mover = {
+            let b = b.clone();
+            thread::spawn(move || {
+                assert!(ta.send(Parcel::new(2)).is_ok());
+                (b.try_recv().map_or(0, Parcel::open), ta)
+            })
+        };
+        let got = select! {
+            // In a model the last case is looked at first.
+            recv(&*b) -> got => open(got),
+            recv(&a) -> got => open(got),
+            default => 0,
+        };
+        assert_ne!(got, 0, "one of the two was ready all the time");
+        let (moved, _ta) = mover.join().unwrap();
+        let left = [a.try_recv(), b.try_recv()].into_iter().flatten().map(Parcel::open);
+        assert_eq!(got + moved + left.sum::<usize>(), 3);
+    });
+}
+
 /// A timer that is put forward ends a `select!` that waits for it.
 #[test]
 fn a_reset_is_seen() {

@@ -98,7 +98,15 @@ impl Place {
 
     /// The node, made at the first call with a ticket. The place does not move any more.
     pub(super) fn prepare(&self, slot: *mut (), ticket: impl FnOnce() -> Ticket) -> &Node {
-        self.node.get_or_init(|| Node::new(self.ticket.get_or_init(ticket), 0, slot))
+        if !self.is_prepared() {
+            // `set`, as `get_or_init` takes a first time for a rare one, and this is nearly always one.
+            let unset = self.ticket.set(ticket()).is_ok();
+            debug_assert!(unset, "ticket and node are made together");
+            let ticket = self.ticket.get().expect("it was just set");
+            let unset = self.node.set(Node::new(ticket, 0, slot)).is_ok();
+            debug_assert!(unset, "as above");
+        }
+        self.queued().1
     }
 
     /// The ticket and node of a place that is queued.
@@ -301,11 +309,12 @@ impl<T> Chan<T> {
             Side::Recv => unsafe { state.recv(slot) },
         };
         match (look, place) {
-            (Look::Moved(partner), _) => {
+            (Look::Moved(None), _) => Step::Moved,
+            (Look::Moved(Some(partner)), _) => {
                 drop(held);
-                let later = partner.map(|partner| partner.finish(true));
+                let later = partner.finish(true);
                 drop(inside);
-                later.into_iter().for_each(Later::wake);
+                later.wake();
                 Step::Moved
             }
             (Look::Refused, _) => Step::Refused,

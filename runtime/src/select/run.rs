@@ -1,10 +1,12 @@
 //! [`run`]: which case of a `select!` wins.
 //!
-//! # Algorithm (Go's `selectgo`)
+//! # Algorithm (Go's `selectgo`, after a glance)
 //!
-//! 1. Put the cases into a random order, and lock all channels in the order of their locks'
-//!    ranks (addresses), each once. So two selects never wait for each other's locks.
-//! 2. Look at the cases in random order. The first that is ready wins: unlock, wake its partner.
+//! 1. Put the cases into a random order, and look at each under its own lock alone. The first that is ready
+//!    wins: unlock, wake its partner. One that is always busy takes one lock in place of all, for which
+//!    others wait. With `default` there is no glance: that *none* is ready must be true of one moment.
+//! 2. Lock all channels in the order of their locks' ranks (addresses), each once. So two selects never wait
+//!    for each other's locks. Look again.
 //! 3. None: with `default` unlock and return. Else append one node per case, all for one ticket.
 //! 4. Unlock, and park until the ticket is done or the deadline has passed.
 //! 5. Take the losers' nodes out, each under its own lock. The winner's is out already.
@@ -24,14 +26,14 @@
 //! N is known at compile time, all memory lies on the stack, and nothing is allocated. The sort is
 //! `sort_unstable`, which is an insertion sort for small N.
 
-use super::case::Case;
+use super::case::{Case, Operate};
 use crate::chan;
 #[cfg(not(loom))]
 use crate::current::random;
-use crate::wait::{Later, Node, Outcome, Patience, Ticket};
+use crate::wait::{Claimed, Later, Node, Outcome, Patience, Ticket};
 use std::time::Instant;
 
-use sched_core::entry;
+use sched_core::entry::{self, Entered};
 use sched_core::lock::{Guard as LockGuard, Lock};
 use sched_core::park::WaitReason;
 
@@ -58,10 +60,14 @@ fn turn<const N: usize>(
     now: Option<Instant>,
 ) -> Option<usize> {
     let order = shuffled();
-    match look(cases, &order, now, None) {
-        Look::Won(winner) => return Some(winner),
-        Look::Wait(_) if matches!(patience, Patience::None) => return Some(DEFAULT),
-        Look::Wait(_) => {}
+    if matches!(patience, Patience::None) {
+        return match look(cases, &order, now, None) {
+            Look::Won(winner) => Some(winner),
+            Look::Wait(_) => Some(DEFAULT),
+        };
+    }
+    if let Some(winner) = glance(cases, &order, now) {
+        return Some(winner);
     }
     let ticket = Ticket::new();
     let nodes: [Node; N] =
@@ -100,7 +106,52 @@ enum Look {
     Wait(Option<Instant>),
 }
 
-/// Steps 1 to 3: locks everything, looks at each case, and appends `nodes` if none is ready.
+/// Step 1: looks at one case after the other, each under its own lock.
+fn glance(cases: &[Case<'_>], order: &[usize], now: Option<Instant>) -> Option<usize> {
+    // As in `look`.
+    let inside = entry::enter();
+    for &index in order {
+        let case = cases[index].0;
+        let Some(lock) = case.lock() else { continue };
+        let held = lock.lock_patiently();
+        // SAFETY: `held` is the lock of this case's channel; no case has moved a value yet.
+        let look = unsafe { case.look(&held, now) };
+        if let Some(ready) = Ready::of(look) {
+            drop(held);
+            ready.settle(case, inside);
+            return Some(index);
+        }
+    }
+    None
+}
+
+/// A case that was ready.
+struct Ready {
+    /// Who was served by it, and is to be woken when no lock is held any more.
+    partner: Option<Claimed>,
+    /// The value has moved; else the channel is closed.
+    ok: bool,
+}
+
+impl Ready {
+    fn of(look: chan::Look) -> Option<Self> {
+        match look {
+            chan::Look::Wait => None,
+            chan::Look::Refused => Some(Ready { partner: None, ok: false }),
+            chan::Look::Moved(partner) => Some(Ready { partner, ok: true }),
+        }
+    }
+
+    /// Ends the `select!` with this case: wakes its partner and leaves the runtime.
+    fn settle(self, case: &dyn Operate, inside: Entered<'_>) {
+        let later = self.partner.map(|partner| partner.finish(true));
+        drop(inside);
+        later.into_iter().for_each(Later::wake);
+        case.settle(self.ok);
+    }
+}
+
+/// Steps 2 and 3: locks everything, looks at each case, and appends `nodes` if none is ready.
 fn look<const N: usize>(
     cases: &[Case<'_>; N],
     order: &[usize; N],
@@ -113,17 +164,12 @@ fn look<const N: usize>(
     for &index in order {
         let Some(guard) = held.of(index) else { continue };
         // SAFETY: `guard` is the lock of this case's channel; no case has moved a value yet.
-        let (partner, ok) = match unsafe { cases[index].0.look(guard, now) } {
-            chan::Look::Wait => continue,
-            chan::Look::Refused => (None, false),
-            chan::Look::Moved(partner) => (partner, true),
-        };
-        drop(held);
-        let later = partner.map(|partner| partner.finish(true));
-        drop(inside);
-        later.into_iter().for_each(Later::wake);
-        cases[index].0.settle(ok);
-        return Look::Won(index);
+        let look = unsafe { cases[index].0.look(guard, now) };
+        if let Some(ready) = Ready::of(look) {
+            drop(held);
+            ready.settle(cases[index].0, inside);
+            return Look::Won(index);
+        }
     }
     let mut alarm = None;
     for (index, node) in nodes.into_iter().flatten().enumerate() {
