@@ -17,7 +17,7 @@
 
 use core::ptr::{self, NonNull};
 
-use super::{EMERGENCY, EMERGENCY_HEAP, GlobalCache, HEAP, Place, Words, or_null};
+use super::{EMERGENCY, EMERGENCY_HEAP, GlobalCache, HEAP, Place, Words, allocator::or_null};
 use crate::{Error, Heap, pages::os::Os, undisturbed::Undisturbed};
 
 /// Allocates from the emergency heap; null in a thread that forks, as it holds all locks for that: to a fault's

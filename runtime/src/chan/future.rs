@@ -27,8 +27,9 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::core::{Chan, Look, Place, Side, Step};
+use super::core::{Chan, Place, Side, Step};
 use super::errors::{RecvError, SendError};
+use super::state::Look;
 use crate::wait::{Later, Outcome, Renewed, Ticket};
 use sched_core::entry;
 

@@ -33,6 +33,7 @@ mod errors;
 mod future;
 mod iter;
 mod ring;
+mod state;
 
 pub use errors::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
@@ -40,7 +41,8 @@ pub use errors::{
 pub use future::{RecvFuture, SendFuture};
 pub use iter::{IntoIter, Iter, TryIter};
 
-pub(crate) use self::core::{Chan, Look, Side};
+pub(crate) use self::core::{Chan, Side};
+pub(crate) use self::state::Look;
 
 use std::fmt;
 use std::sync::Arc;
