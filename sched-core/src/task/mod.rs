@@ -30,12 +30,14 @@
 //!
 //! # Rooms
 //!
-//! [`state`] is the park word, [`about`] what dumps read, `record` the record, `raw` the closure and
-//! its result, `join` the handle, `runnable` what it has in common with a future.
+//! [`state`] is the park word, [`about`] what dumps read, `record` the record, `names` the references to it,
+//! `raw` the closure and its result, `join` the handle, `runnable` what it has in common with a future.
 
 pub mod about;
 #[cfg(not(loom))]
 pub mod join;
+#[cfg(not(loom))]
+mod names;
 #[cfg(not(loom))]
 pub(crate) mod raw;
 #[cfg(not(loom))]
@@ -45,6 +47,8 @@ pub(crate) mod runnable;
 pub mod state;
 
 #[cfg(not(loom))]
-pub use record::TaskId;
+pub(crate) use names::{Kind, Run, TaskRef};
 #[cfg(not(loom))]
-pub(crate) use record::{Kind, Run, Task, TaskRef};
+pub(crate) use record::Task;
+#[cfg(not(loom))]
+pub use record::TaskId;

@@ -1,25 +1,23 @@
-//! The record itself, and the two ways to name it. The rules are in the [parent](super)'s table.
+//! The record itself. The rules are in the [parent](super)'s table.
 
 use core::{cell::UnsafeCell, fmt, ops::Range, ptr::NonNull};
 
 use super::{
-    about::{About, Birth, Wait},
+    about::{About, Wait},
+    names::Kind,
     raw,
     runnable::Head,
-    state::{DropHandle, State},
+    state::State,
 };
 use crate::{
-    error::fatal,
     machine::Machine,
     park::{WaitReason, Waiter},
     policy::Class,
-    queue::Handle,
-    registry,
     roster::Record,
     shared::Shared,
     stack::Slot,
     supply::Order,
-    sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
 /// A goroutine's number: unique in its scheduler, never used again, from 1. Not in the order of the
@@ -51,7 +49,7 @@ pub(crate) struct Task {
     next_free: AtomicPtr<Task>,
     /// The park word.
     pub(crate) state: State,
-    references: AtomicU32,
+    pub(super) references: AtomicU32,
     pub(crate) about: About,
     /// A [`Class`]. Written before the G is first queued.
     class: AtomicU8,
@@ -67,16 +65,13 @@ pub(crate) struct Task {
     /// How often it has locked its thread. The goroutine's own.
     locks: AtomicU32,
     joiner: UnsafeCell<Option<Waiter>>,
-    packet: UnsafeCell<Option<NonNull<raw::Header>>>,
+    pub(super) packet: UnsafeCell<Option<NonNull<raw::Header>>>,
     slot: UnsafeCell<Option<Slot>>,
     /// The order of its stack. Written before the goroutine was queued, constant afterwards.
     order: AtomicU8,
     /// The place in the heap of deadlines, or `NO_PLACE`.
     timer_place: AtomicUsize,
 }
-
-/// More names of a goroutine than any program has but one that leaks them.
-const MOST_NAMES: u32 = u32::MAX / 2;
 
 /// In no heap.
 const NO_PLACE: usize = usize::MAX;
@@ -254,7 +249,7 @@ impl Task {
     }
 
     /// At birth: it holds nothing, is at home anywhere, and is of this kind.
-    fn hold_nothing(&self, kind: Kind) {
+    pub(super) fn hold_nothing(&self, kind: Kind) {
         // Relaxed, all: nobody else knows this goroutine.
         self.holds.store(0, Ordering::Relaxed);
         self.self_paced.store(false, Ordering::Relaxed);
@@ -308,162 +303,5 @@ unsafe impl Record for Task {
 impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task").field("id", &self.id()).field("state", &self.state).finish()
-    }
-}
-
-/// What a goroutine is for its whole life.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Kind {
-    /// The size of its stack.
-    pub(crate) order: Order,
-    /// How urgent it is.
-    pub(crate) class: Class,
-}
-
-/// The run reference: having it is having the G.
-///
-/// It lies in exactly one place: a queue, an M, or a commit.
-#[derive(Debug)]
-pub(crate) struct Run(NonNull<Task>);
-
-// SAFETY: the record is Sync and counted; the run reference is one of the counts.
-unsafe impl Send for Run {}
-
-impl Run {
-    /// Makes a free record into a goroutine that will run `packet`, with one reference besides.
-    ///
-    /// # Safety
-    ///
-    /// `task` is a free record that the caller took from its registry; the packet is nobody else's
-    /// to run.
-    pub(crate) unsafe fn start(
-        task: NonNull<Task>,
-        birth: Birth,
-        kind: Kind,
-        packet: NonNull<raw::Header>,
-    ) -> (Run, TaskRef) {
-        // SAFETY: records are not freed while they are out.
-        let record = unsafe { task.as_ref() };
-        record.about.begin(birth, || record.state.reset());
-        // Relaxed: nobody else counts on this record until it is queued, which publishes it.
-        record.references.store(2, Ordering::Relaxed);
-        record.hold_nothing(kind);
-        // SAFETY: nobody else knows the record.
-        unsafe { *record.packet.get() = Some(packet) };
-        (Run(task), TaskRef(task))
-    }
-
-    /// Makes a free record into a carrier: it has no packet, no handle, and no number while it polls
-    /// nothing.
-    ///
-    /// # Safety
-    ///
-    /// `task` is a free record that the caller took from its registry.
-    pub(crate) unsafe fn start_carrier(task: NonNull<Task>) -> Run {
-        // SAFETY: records are not freed while they are out.
-        let record = unsafe { task.as_ref() };
-        record.about.end();
-        record.state.reset();
-        let nothing = record.state.drop_handle();
-        debug_assert_eq!(nothing, DropHandle::Nothing, "it has just been reset");
-        // Relaxed: nobody else knows the record.
-        record.references.store(1, Ordering::Relaxed);
-        record.hold_nothing(Kind { order: Order::USUAL, class: Class::Normal });
-        // SAFETY: nobody else knows the record.
-        unsafe { *record.packet.get() = None };
-        Run(task)
-    }
-
-    /// The record.
-    pub(crate) fn task(&self) -> &Task {
-        // SAFETY: the run reference keeps the record out of the free lists.
-        unsafe { self.0.as_ref() }
-    }
-
-    /// The goroutine has ended: its run reference becomes an ordinary one, to be dropped.
-    pub(crate) fn end(self) -> TaskRef {
-        TaskRef(self.0)
-    }
-}
-
-// SAFETY: the round trip is that of the pointer; records never move, and nobody has `&mut` to one that
-// is out.
-unsafe impl Handle for Run {
-    type Target = Task;
-
-    fn into_raw(self) -> NonNull<Task> {
-        self.0
-    }
-
-    unsafe fn from_raw(raw: NonNull<Task>) -> Self {
-        Run(raw)
-    }
-}
-
-/// A counted name of a goroutine.
-#[derive(Debug)]
-pub(crate) struct TaskRef(NonNull<Task>);
-
-// SAFETY: the record is Sync and lives while it is counted.
-unsafe impl Send for TaskRef {}
-// SAFETY: as above.
-unsafe impl Sync for TaskRef {}
-
-impl TaskRef {
-    /// A further reference to a record that the caller knows to be counted.
-    pub(crate) fn of(task: &Task) -> Self {
-        // Relaxed: a new reference is made from one that exists.
-        let before = task.references.fetch_add(1, Ordering::Relaxed);
-        // As `Arc`: a count that comes round would free a record in use.
-        if before > MOST_NAMES {
-            fatal(format_args!("goroutine {} has too many waiters: they leak", task.id()));
-        }
-        TaskRef(NonNull::from(task))
-    }
-
-    pub(crate) fn same(&self, other: &TaskRef) -> bool {
-        self.0 == other.0
-    }
-
-    /// Gives the reference up for the pointer.
-    pub(crate) fn into_raw(self) -> NonNull<Task> {
-        core::mem::ManuallyDrop::new(self).0
-    }
-
-    /// # Safety
-    ///
-    /// `raw` is a record of which one reference is the caller's, who gives it away.
-    pub(crate) unsafe fn from_raw(raw: NonNull<Task>) -> Self {
-        TaskRef(raw)
-    }
-}
-
-impl core::ops::Deref for TaskRef {
-    type Target = Task;
-
-    fn deref(&self) -> &Task {
-        // SAFETY: this reference is counted, so the record is out and stays.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl Clone for TaskRef {
-    fn clone(&self) -> Self {
-        TaskRef::of(self)
-    }
-}
-
-impl Drop for TaskRef {
-    fn drop(&mut self) {
-        // Acquire: the uses of all others happen before the recycling. The only name is ours, and nobody can
-        // make another: the count need not be written.
-        let only = self.references.load(Ordering::Acquire) == 1;
-        // Release: our uses of the record happen before its recycling; pairs with the fence.
-        if only || self.references.fetch_sub(1, Ordering::Release) == 1 {
-            // Acquire: as above.
-            fence(Ordering::Acquire);
-            // SAFETY: the last reference: the record is nobody's, and out until it is back.
-            unsafe { registry::recycle(self.0) };
-        }
     }
 }
