@@ -46,6 +46,7 @@
 //! | `runtime_wait_group` | nobody sleeps beside a count of zero; what was done is seen |
 //! | `sched_about` | a dump tells of one goroutine at a time, and of each that is there |
 //! | `sched_bell` | a monitor does not sleep beside a P that is taken |
+//! | `sched_block_on` | a wake between a poll and the park is heard, and brings what was done before it |
 //! | `sched_entry` | a P has one holder, whoever takes it and wherever its goroutine goes |
 //! | `sched_future` | a future is polled after every wake, ends once, and its carrier is in one hand |
 //! | `sched_idle` | no goroutine lies in a queue while all Ms sleep; no P waits for a thread beside one that sleeps |

@@ -55,9 +55,10 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Release: what the caller did before it woke; pairs with `wait`. The store comes before the
-        // unpark, so whoever parks after it finds the permit.
-        self.woken.store(true, Ordering::Release);
-        self.waiter.unpark();
+        // Release: what the caller did before it woke; pairs with `wait`. It comes before the unpark, so
+        // whoever parks after it finds the permit. If it was said already, whoever said it unparks.
+        if !self.woken.swap(true, Ordering::Release) {
+            self.waiter.unpark();
+        }
     }
 }

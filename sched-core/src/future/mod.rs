@@ -48,7 +48,6 @@
 pub mod berth;
 pub mod state;
 
-#[cfg(not(loom))]
 mod block_on;
 #[cfg(not(loom))]
 pub(crate) mod carrier;
@@ -59,7 +58,6 @@ pub(crate) mod relay;
 #[cfg(not(loom))]
 pub(crate) mod waker;
 
-#[cfg(not(loom))]
 pub use block_on::block_on;
 
 use core::fmt;
