@@ -59,7 +59,7 @@ use crate::{
 
 pub use batch::Batch;
 pub use caller::{Caller, caller};
-pub(crate) use thread::{AllParkers, FreeParkers, Sleepers, ThreadRef};
+pub(crate) use thread::{AllParkers, FreeParkers, Sleepers, ThreadParker, ThreadRef};
 
 /// How [`park_until`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! dropped inside the runtime, where no allocator is called; and who looks for a deadlock walks over all
 //! records there ever were ([`Sleepers`]).
 
-use core::{ptr::NonNull, sync::atomic::AtomicI32};
+use core::{mem::ManuallyDrop, ptr::NonNull, sync::atomic::AtomicI32};
 
 use crate::{
     error::fatal,
@@ -113,6 +113,27 @@ impl ThreadRef {
                 Self(NonNull::from(record))
             }
         }
+    }
+
+    /// Gives the name up for the pointer.
+    pub(crate) fn into_raw(self) -> NonNull<ThreadParker> {
+        ManuallyDrop::new(self).0
+    }
+
+    /// # Safety
+    ///
+    /// The pointer came from [`into_raw`](Self::into_raw), and is used up.
+    pub(crate) unsafe fn from_raw(own: NonNull<ThreadParker>) -> Self {
+        Self(own)
+    }
+
+    /// A further name of a record that has one.
+    ///
+    /// # Safety
+    ///
+    /// The pointer came from [`into_raw`](Self::into_raw), and is not used up during the call.
+    pub(crate) unsafe fn further(own: NonNull<ThreadParker>) -> Self {
+        Self::clone(&ManuallyDrop::new(Self(own)))
     }
 
     fn record(&self) -> &ThreadParker {

@@ -32,8 +32,8 @@
 //! process-wide facts: the result of the probe (libc does not change while we run), and the counter
 //! of pseudo thread ids (two schedulers in one process must not hand out the same id).
 
-use core::cell::{Cell, OnceCell};
-use core::ptr::null_mut;
+use core::cell::Cell;
+use core::ptr::{NonNull, null_mut};
 #[cfg(own_tls)]
 use core::sync::atomic::AtomicI32;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -42,7 +42,7 @@ use std::sync::{Once, OnceLock};
 use super::Mode;
 use crate::entry::{EntryWords, ProbedBarrier};
 use crate::lock::Lock;
-use crate::park::{AllParkers, FreeParkers, ThreadRef};
+use crate::park::{AllParkers, FreeParkers, ThreadParker, ThreadRef};
 
 /// The scheduler's words in one TLS block.
 ///
@@ -101,10 +101,15 @@ thread_local! {
     /// Thread mode: what the goroutine's thread does last of all. See [`set_last_act`].
     static LAST_ACT: Cell<Option<LastAct>> = const { Cell::new(None) };
 
-    /// Where a plain thread parks; goroutines have no use for it. It has a destructor, so it is no
-    /// part of the words.
-    static PARKER: OnceCell<ThreadRef> = const { OnceCell::new() };
+    /// Where a plain thread parks, once it has; goroutines have no use for it. Without a destructor, as those of
+    /// other thread-locals may park: they have to find what a waker was told. The name is the thread's own,
+    /// which [`PARKER_KEY`] gives up.
+    static PARKER: Cell<Option<NonNull<ThreadParker>>> = const { Cell::new(None) };
 }
+
+/// The pthread key whose destructor, which libc calls after those of thread-locals, gives up the thread's record;
+/// `None` if libc had none: then the records of threads that have ended are used by nobody again.
+static PARKER_KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
 
 /// Thread mode: the pthread key whose destructor performs [`LAST_ACT`]; `None` if libc had none.
 static LAST_ACT_KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
@@ -130,10 +135,30 @@ pub(crate) fn barrier() -> &'static ProbedBarrier {
     &BARRIER
 }
 
-/// The running thread's place to park, made by `fresh` at its first use. After the thread's
-/// destructors have run it is a new one at each call.
+/// The running thread's place to park, made by `fresh` at its first use: the same to the end of the thread. Who
+/// parks in a destructor of another pthread key, after ours, gets a new one, and so another call of ours.
 pub(crate) fn thread_parker(fresh: fn() -> ThreadRef) -> ThreadRef {
-    PARKER.try_with(|parker| parker.get_or_init(fresh).clone()).unwrap_or_else(|_| fresh())
+    let own = PARKER.get().unwrap_or_else(|| {
+        let own = fresh().into_raw();
+        PARKER.set(Some(own));
+        if let Some(key) = parker_key() {
+            // A thread that is refused keeps its record when it ends.
+            let _ = renew(key);
+        }
+        own
+    });
+    // SAFETY: the thread's own name is given up at its end, and not meanwhile.
+    unsafe { ThreadRef::further(own) }
+}
+
+fn parker_key() -> Option<libc::pthread_key_t> {
+    *PARKER_KEY.get_or_init(|| new_key(end_of_parking))
+}
+
+/// The thread ends.
+unsafe extern "C" fn end_of_parking(_value: *mut libc::c_void) {
+    // SAFETY: the name that `thread_parker` kept, taken out.
+    PARKER.take().into_iter().for_each(|own| drop(unsafe { ThreadRef::from_raw(own) }));
 }
 
 /// Has goroutines not be preempted while they fork, and forked children forget their scheduler.
@@ -252,15 +277,18 @@ pub(crate) unsafe fn set_last_act(act: unsafe fn(*mut ()), argument: *mut ()) ->
 const DESTRUCTOR_ROUNDS: u32 = 4;
 
 fn last_act_key() -> Option<libc::pthread_key_t> {
-    *LAST_ACT_KEY.get_or_init(|| {
-        let mut key = 0;
-        // SAFETY: the key is ours to write; the destructor takes any value.
-        let failed = unsafe { libc::pthread_key_create(&mut key, Some(end_of_round)) };
-        (failed == 0).then_some(key)
-    })
+    *LAST_ACT_KEY.get_or_init(|| new_key(end_of_round))
 }
 
-/// Asks for one more call of [`end_of_round`].
+/// A key of ours; `None` if libc has none left. The destructor takes any value.
+fn new_key(destructor: unsafe extern "C" fn(*mut libc::c_void)) -> Option<libc::pthread_key_t> {
+    let mut key = 0;
+    // SAFETY: the key is ours to write.
+    let failed = unsafe { libc::pthread_key_create(&mut key, Some(destructor)) };
+    (failed == 0).then_some(key)
+}
+
+/// Asks for a call, or one more, of the key's destructor.
 fn renew(key: libc::pthread_key_t) -> bool {
     // SAFETY: our key; the value only has to be something.
     unsafe { libc::pthread_setspecific(key, core::ptr::dangling()) == 0 }
