@@ -6,16 +6,20 @@
 //! collector finds its [`Kind`](crate::space::Kind) by its cell, not by the pointer.
 //!
 //! Under another guard the pointer's type is another one, `dyn Shape + 'a`. A derive cannot say that of
-//! a trait; [`rebind_dyn!`](crate::rebind_dyn) does. It is sound for every trait: what differs is a
-//! lifetime, which no method table knows. Could an implementation rely on it? One for
-//! `Circle<'static>` alone could; but to make a pointer with that lifetime takes a guard that is
-//! borrowed for ever, and where that is, nothing is ever freed.
+//! a trait; [`rebind_dyn!`](crate::rebind_dyn) does: what differs is a lifetime, which no method table
+//! knows.
+//!
+//! An implementation may know it: `impl Visit<'static> for Leaf` is told by its types that what it is given
+//! lives for ever, and a `Leaf` needs no guard that does. So a pointer is coerced to the trait of the guard that
+//! it is under alone ([`Gc::coerce`]): to `dyn Visit<'g> + 'g`. For that an implementation has to hold under
+//! that guard's lifetime, whichever it is, and then it holds under others. One for `Circle<'static>` alone does
+//! if a guard is borrowed for ever, and where that is, nothing is ever freed.
 //!
 //! A pointer to a trait object is two words: it fits into an immutable field and a lock's interior,
 //! not into a [`GcCell`](crate::GcCell). For an edge that changes put it into an object of its own, or
 //! use an enum.
 
-use crate::handle::Gc;
+use crate::{handle::Gc, trace::Pointee};
 use core::{mem, ptr::NonNull};
 
 /// Coerces a pointer to an object into one to a trait object.
@@ -111,16 +115,17 @@ macro_rules! rebind_dyn {
 }
 
 impl<'g, T, H> Gc<'g, T, H> {
-    /// What [`unsize!`](crate::unsize) is made of.
+    /// What [`unsize!`](crate::unsize) is made of. To the trait under this guard alone: see the
+    /// [module](self).
     ///
     /// # Safety
     ///
     /// The closure coerces its argument, and does nothing else.
     #[doc(hidden)]
-    pub unsafe fn coerce<U: ?Sized>(
-        object: Self,
-        coercion: impl FnOnce(*mut T) -> *mut U,
-    ) -> Gc<'g, U, H> {
+    pub unsafe fn coerce<U>(object: Self, coercion: impl FnOnce(*mut T) -> *mut U) -> Gc<'g, U, H>
+    where
+        U: ?Sized + Pointee<At<'g> = U>,
+    {
         let pointer = coercion(object.pointer().as_ptr());
         // SAFETY: the caller's: it is the same address, and that of an object.
         unsafe { Gc::from_pointer(NonNull::new_unchecked(pointer)) }
