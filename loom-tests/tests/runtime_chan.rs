@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use loom::sync::Arc;
 use loom::thread;
 use loom_tests::model;
 use loom_tests::parcel::Parcel;
@@ -147,6 +148,64 @@ fn what_had_reached_a_dropped_receive_goes_back() {
         let got = [first.or_else(|| recv(&rx)), recv(&rx)];
         assert_eq!(got, [Some(1), Some(2)]);
         sender.join().unwrap();
+    });
+}
+
+/// A receive is dropped, maybe just after it was served with the last value: another hears of that before it
+/// hears of the end.
+#[test]
+fn the_end_comes_after_what_was_served() {
+    model("the_end_comes_after_what_was_served", 3, || {
+        let (tx, rx) = chan::bounded(1);
+        let sender = thread::spawn(move || send(&tx, 1));
+        let mut receive = pin!(rx.recv_async());
+        let first = match poll(receive.as_mut(), &park::current().into()) {
+            Poll::Ready(got) => got.ok().map(Parcel::open),
+            Poll::Pending => None,
+        };
+        // The future has looked once, and will not again.
+        let other = recv(&rx);
+        assert_eq!([first, other].into_iter().flatten().collect::<Vec<_>>(), [1]);
+        sender.join().unwrap();
+    });
+}
+
+/// A receive that was served looks, while another takes what is left at the end: one of them has the value.
+#[test]
+fn what_was_served_is_collected_once() {
+    model("what_was_served_is_collected_once", 2, || {
+        let (tx, rx) = chan::bounded(1);
+        let rx = Arc::new(rx);
+        let mut receive = pin!(rx.recv_async());
+        assert!(poll(receive.as_mut(), Waker::noop()).is_pending());
+        send(&tx, 1);
+        drop(tx);
+        let other = {
+            let rx = rx.clone();
+            thread::spawn(move || recv(&rx))
+        };
+        let own = match poll(receive.as_mut(), Waker::noop()) {
+            Poll::Ready(got) => got.ok().map(Parcel::open),
+            Poll::Pending => unreachable!("it was served"),
+        };
+        let got = [own, other.join().unwrap()];
+        assert!(matches!(got, [Some(1), None] | [None, Some(1)]), "{got:?}");
+    });
+}
+
+/// Two receives that were served are dropped, and a third value lies in the ring: they come in their order.
+#[test]
+fn what_goes_back_keeps_its_order() {
+    model("what_goes_back_keeps_its_order", 2, || {
+        let (tx, rx) = chan::bounded(1);
+        let mut receives = [rx.recv_async(), rx.recv_async()].map(Box::pin);
+        for receive in &mut receives {
+            assert!(poll(receive.as_mut(), Waker::noop()).is_pending());
+        }
+        (1..=3).for_each(|number| send(&tx, number));
+        // The first one first.
+        receives.into_iter().for_each(drop);
+        assert_eq!([recv(&rx), recv(&rx), recv(&rx)], [Some(1), Some(2), Some(3)]);
     });
 }
 

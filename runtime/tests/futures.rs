@@ -181,6 +181,46 @@ fn a_value_that_comes_back_is_the_oldest() {
 }
 
 #[test]
+fn what_had_reached_receives_comes_back_in_its_order() {
+    let (tx, rx) = chan::bounded(3);
+    let mut receives = [rx.recv_async(), rx.recv_async()].map(Box::pin);
+    receives.iter_mut().for_each(|receive| assert!(poll_once(receive.as_mut()).is_pending()));
+    (1..=3).for_each(|number| tx.send(number).unwrap());
+    // The first one first.
+    receives.into_iter().for_each(drop);
+    assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
+fn nobody_hears_of_the_end_before_the_last_value() {
+    let (tx, rx) = chan::rendezvous();
+    let mut receive = Box::pin(rx.recv_async());
+    assert!(poll_once(receive.as_mut()).is_pending());
+    tx.send(7).unwrap();
+    drop(tx);
+    assert_eq!(rx.recv(), Ok(7), "it had reached one who has not looked");
+    assert_eq!(rx.recv(), Err(RecvError));
+    assert_eq!(poll_once(receive.as_mut()), Poll::Ready(Err(RecvError)));
+}
+
+#[test]
+fn who_waits_gets_what_had_reached_one_who_does_not_look() {
+    on_runtime(|| {
+        let (tx, rx) = chan::rendezvous();
+        let mut receive = Box::pin(rx.recv_async());
+        assert!(poll_once(receive.as_mut()).is_pending());
+        let waiting = go({
+            let rx = rx.clone();
+            move || rx.recv()
+        });
+        tx.send(7).unwrap();
+        drop(tx);
+        assert_eq!(waiting.join().unwrap(), Ok(7));
+        assert_eq!(poll_once(receive.as_mut()), Poll::Ready(Err(RecvError)));
+    });
+}
+
+#[test]
 fn a_send_that_is_dropped_has_sent_or_not() {
     let (tx, rx) = chan::rendezvous::<Arc<()>>();
     let value = Arc::new(());

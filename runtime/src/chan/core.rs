@@ -11,7 +11,7 @@
 //!       else                       queue, with a pointer to the value
 //! recv: ring not empty?            take the oldest; a sender waits? append its value, it is done
 //!       a sender waits?            copy the value straight out of its slot (capacity 0), it is done
-//!       senders gone?              refused
+//!       senders gone?              what another was served with and has not looked at (`future`), or refused
 //!       else                       queue, with a pointer to the empty slot
 //! ```
 //!
@@ -37,7 +37,7 @@ use std::mem::MaybeUninit;
 
 use super::ring::Ring;
 use super::state::{Look, State};
-use crate::wait::{Later, Node, Patience, Ticket};
+use crate::wait::{Node, Patience, Ticket};
 use sched_core::entry;
 use sched_core::lock::{Guard as LockGuard, Lock};
 use sched_core::park::WaitReason;
@@ -69,6 +69,8 @@ pub(super) struct Place {
     for_ever: bool,
     ticket: OnceCell<Ticket>,
     node: OnceCell<Node>,
+    /// Of a future: what stands for a value that it was served with.
+    served: OnceCell<Node>,
 }
 
 impl Place {
@@ -78,7 +80,16 @@ impl Place {
 
     /// As [`prepare`](Self::prepare), with a ticket for the goroutine or thread that calls.
     fn prepare_own(&self, slot: *mut ()) -> &Node {
-        self.prepare(slot, if self.for_ever { Ticket::sole } else { Ticket::new })
+        let ticket = if self.for_ever { Ticket::sole } else { Ticket::new };
+        self.prepare(ticket, |ticket| Node::new(ticket, 0, slot))
+    }
+
+    /// As [`prepare`](Self::prepare), for a future, which may be dropped after it was served.
+    pub(super) fn prepare_future(&self, slot: *mut (), ticket: impl FnOnce() -> Ticket) -> &Node {
+        self.prepare(ticket, |ticket| {
+            let served = self.served.get_or_init(|| Node::new(ticket, 0, slot));
+            Node::new(ticket, 0, slot).collected_by(served)
+        })
     }
 
     fn is_prepared(&self) -> bool {
@@ -86,16 +97,25 @@ impl Place {
     }
 
     /// The node, made at the first call with a ticket. The place does not move any more.
-    pub(super) fn prepare(&self, slot: *mut (), ticket: impl FnOnce() -> Ticket) -> &Node {
+    fn prepare(
+        &self,
+        ticket: impl FnOnce() -> Ticket,
+        node: impl FnOnce(&Ticket) -> Node,
+    ) -> &Node {
         if !self.is_prepared() {
             // `set`, as `get_or_init` takes a first time for a rare one, and this is nearly always one.
             let unset = self.ticket.set(ticket()).is_ok();
             debug_assert!(unset, "ticket and node are made together");
             let ticket = self.ticket.get().expect("it was just set");
-            let unset = self.node.set(Node::new(ticket, 0, slot)).is_ok();
+            let unset = self.node.set(node(ticket)).is_ok();
             debug_assert!(unset, "as above");
         }
         self.queued().1
+    }
+
+    /// What stands for the value that a future was served with.
+    pub(super) fn served(&self) -> &Node {
+        self.served.get().expect("a future's place is prepared before it is served")
     }
 
     /// The ticket and node of a place that is queued.
@@ -310,17 +330,28 @@ impl<T> Chan<T> {
 
     /// `gone` will never come back: refuses all that wait on the other side, now and later.
     fn close(&self, gone: Side) {
-        // Made here, as nothing may be allocated or dropped under the lock.
+        // Made here, as nothing may be allocated or dropped under the lock. The values that nobody will receive
+        // are dropped outside the runtime: it is user code.
         let mut rest = Ring::new(0);
-        let inside = entry::enter();
-        let held = self.lock.lock();
-        // SAFETY: the lock is held, and the reference ends in this statement.
-        let refused = unsafe { self.state(&held).close(gone, &mut rest) };
-        drop(held);
-        let later = refused.map(|refused| refused.finish(false));
-        // The values that nobody will receive are dropped outside the runtime: it is user code.
-        drop(inside);
-        later.into_iter().for_each(Later::wake);
-        drop(rest);
+        loop {
+            let inside = entry::enter();
+            let held = self.lock.lock();
+            // SAFETY: the lock is held, and the reference ends with this turn.
+            let state = unsafe { self.state(&held) };
+            let told = match gone {
+                // SAFETY: the lock is held.
+                Side::Send => unsafe { state.close_senders() },
+                // SAFETY: as above.
+                Side::Recv => unsafe { state.close_receivers(&mut rest) }.map(|all| (all, false)),
+            };
+            drop(held);
+            let Some((waiting, ok)) = told else { return };
+            let later = waiting.finish(ok);
+            drop(inside);
+            later.wake();
+            if !ok {
+                return;
+            }
+        }
     }
 }

@@ -10,9 +10,14 @@
 //!
 //! A `select` of futures drops the losers, and one of them may have been served a moment ago. A send that
 //! was served has happened. A receive holds a value that nobody will look at: it goes back to where it came
-//! from, as the oldest, to the next receiver that waits or in front of the ring. The ring may be full of
-//! values that were sent since, so it can have more places than the channel's capacity says; they are made
-//! by the one that drops, in user code.
+//! from, to the next receiver that waits or in front of the ring. The ring may be full of values that were
+//! sent since, so it can have more places than the channel's capacity says; they are made by the one that
+//! drops, in user code.
+//!
+//! So what was served and not looked at still belongs to the channel: it lies in a list (`State::served`), and
+//! changes hands under the lock. Of several, the youngest value goes back first, whoever is dropped: those that
+//! were served later pass theirs on. And when all senders are gone and the ring is empty, a receiver takes the
+//! oldest of these before it is told of the end; a receive that has lost its value so is told of it.
 //!
 //! # Rejected
 //!
@@ -95,7 +100,8 @@ impl<T> Operation<'_, T> {
         for place in [None, Some(&self.place)] {
             // The ticket takes a clone of the waker, which is user code: not under the lock.
             place.into_iter().for_each(|place| {
-                place.prepare(self.slot().cast(), || Ticket::for_waker(cx.waker().clone()));
+                let ticket = || Ticket::for_waker(cx.waker().clone());
+                place.prepare_future(self.slot().cast(), ticket);
             });
             // SAFETY: the slot is as the side demands. It and the place stay, as the future is pinned, until
             // the ticket is done or `drop` has withdrawn it.
@@ -113,7 +119,7 @@ impl<T> Operation<'_, T> {
     fn ask(&self, cx: &mut Context<'_>) -> Poll<Moved> {
         let ticket = self.place.queued().0;
         if let Some(outcome) = ticket.outcome() {
-            return Poll::Ready(outcome.ok);
+            return Poll::Ready(outcome.ok && self.collect());
         }
         let mut waker = cx.waker().clone();
         let renewed = {
@@ -127,6 +133,17 @@ impl<T> Operation<'_, T> {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// It was served: whether a receive still has its value.
+    fn collect(&self) -> bool {
+        if self.side == Side::Send {
+            return true;
+        }
+        let _inside = entry::enter();
+        let held = self.chan.lock().lock();
+        // SAFETY: the lock is held, and the node is this receive's.
+        unsafe { self.chan.state(&held).collect(self.place.served()) }
     }
 
     /// Takes itself out of the list. If it has been decided: how.
@@ -152,11 +169,11 @@ impl<T> Operation<'_, T> {
         }
     }
 
-    /// Gives back the value that a dropped receive holds.
+    /// Gives back the value that a dropped receive was served with, if it still has it.
     ///
     /// # Safety
     ///
-    /// The slot holds a value, which nobody uses afterwards.
+    /// It was served and has not looked, and nobody uses the slot afterwards.
     unsafe fn put_back(&self) {
         let mut spare = Box::new_uninit_slice(0);
         loop {
@@ -166,8 +183,8 @@ impl<T> Operation<'_, T> {
             let state = unsafe { self.chan.state(&held) };
             // Freed at the end of the turn, outside.
             let _unused = state.ring().move_to(spare);
-            // SAFETY: the lock is held; the slot holds a value, which is given up if it moves.
-            let look = unsafe { state.take_back(self.slot()) };
+            // SAFETY: the lock is held, and the node is this receive's, whose value is given up.
+            let look = unsafe { state.take_back(self.place.served()) };
             let places = state.ring().places();
             drop(held);
             match look {
@@ -178,7 +195,7 @@ impl<T> Operation<'_, T> {
                 }
                 Look::Refused => {
                     drop(inside);
-                    // SAFETY: it has not moved, and nobody wants it.
+                    // SAFETY: there is one in the slot, and nobody wants it.
                     return unsafe { self.slot().drop_in_place() };
                 }
                 Look::Wait => {
@@ -203,7 +220,7 @@ impl<T> Drop for Operation<'_, T> {
             (Side::Send, None | Some(Outcome { ok: false, .. })) => unsafe {
                 self.slot().drop_in_place();
             },
-            // SAFETY: a receive that was served holds a value.
+            // SAFETY: it was served, and is dropped.
             (Side::Recv, Some(Outcome { ok: true, .. })) => unsafe { self.put_back() },
             _ => {}
         }

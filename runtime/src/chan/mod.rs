@@ -217,7 +217,9 @@ impl<T> Receiver<T> {
     /// As [`recv`](Self::recv), for a future: it waits without holding a goroutine. On any executor.
     ///
     /// It can be given up at any time: a value that had reached it when it is dropped goes to the next
-    /// receiver, before all others.
+    /// receiver, before those that were sent later. At the end of the channel it need not even be dropped: when all
+    /// senders are gone and nothing else is left, who receives gets what has reached a future that has not looked,
+    /// and that one finds the channel closed.
     ///
     /// ```
     /// let (tx, rx) = runtime::chan::bounded(1);
@@ -314,7 +316,8 @@ impl<T> Receiver<T> {
 macro_rules! side {
     ($Side:ident, $side:expr) => {
         impl<T> $Side<T> {
-            /// How many values lie in the buffer now.
+            /// How many values lie in the buffer now. More than [`capacity`](Self::capacity), also with a
+            /// rendezvous, if some came back from a [receive that was dropped](Receiver::recv_async).
             ///
             /// ```
             /// let (tx, rx) = runtime::chan::bounded(2);
@@ -335,7 +338,7 @@ macro_rules! side {
                 self.len() == 0
             }
 
-            /// How many values the buffer can hold: 0 for a rendezvous.
+            /// How many values can be sent while nobody receives: 0 for a rendezvous.
             ///
             /// ```
             /// let (tx, rx) = runtime::chan::bounded::<u8>(2);

@@ -29,6 +29,9 @@ pub(crate) struct Node {
     ticket: *const Ticket,
     case: usize,
     slot: *mut (),
+    /// The node that stands for the value in `slot` after it was served, of an owner that may be dropped before
+    /// it looks; null for others.
+    served: *const Node,
     _pinned: PhantomPinned,
 }
 
@@ -43,8 +46,20 @@ impl Node {
             ticket,
             case,
             slot,
+            served: ptr::null(),
             _pinned: PhantomPinned,
         }
+    }
+
+    /// The same, of an owner that may be dropped after it was served: `served` stays as long as this node, and is
+    /// for the list of what was served and not collected.
+    pub(crate) fn collected_by(self, served: &Node) -> Self {
+        Node { served, ..self }
+    }
+
+    /// Whether it lies in a list. Valid only under that list's lock.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.queued.get()
     }
 
     /// The place of the value.
@@ -79,6 +94,15 @@ impl List {
         // SAFETY: a queued node stays in place until it is taken out, which needs the lock that
         // our caller holds (invariant 2).
         unsafe { self.head.get().as_ref() }
+    }
+
+    /// Those behind `node`, which is in this list. Valid only under the list's lock.
+    pub(crate) fn behind<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Node> {
+        let next = |node: &Node| {
+            // SAFETY: neighbours are queued here, so they are in place; our caller holds the lock.
+            unsafe { node.next.get().as_ref() }
+        };
+        std::iter::successors(next(node), move |node| next(node))
     }
 
     /// Appends `node`.
@@ -202,6 +226,12 @@ impl Claimed {
     pub(crate) fn slot(&self) -> *mut () {
         // SAFETY: a claimed node stays in place until it is finished.
         unsafe { &*self.head }.slot
+    }
+
+    /// The node that stands for the value in that slot, if its owner may be dropped before it looks.
+    pub(crate) fn served(&self) -> Option<&Node> {
+        // SAFETY: as above, and the other stays as long.
+        unsafe { (*self.head).served.as_ref() }
     }
 
     /// Joins this claim to another chain, which takes over the duty to finish it.
