@@ -114,6 +114,22 @@ fn a_stopped_timer_wakes_nobody_and_a_reset_one_does() {
 }
 
 #[test]
+fn a_timer_beyond_the_end_of_the_clock_is_set_and_never_fires() {
+    let never = || Timer::new(Duration::MAX);
+    let timer = never();
+    assert!(timer.try_wait().is_none());
+    assert_eq!([timer.stop(), timer.stop()], [true, false]);
+    assert!(!timer.reset(Duration::MAX), "it was stopped");
+    assert!(timer.reset(Duration::MAX), "it was set");
+    assert!(timer.reset(Duration::ZERO), "likewise");
+    assert!(timer.try_wait().is_some());
+    assert!(!timer.reset(Duration::MAX), "it has fired");
+    let (never, now) = (never(), Timer::new(Duration::ZERO));
+    assert!(select! { timer(&never) -> _ => false, timer(&now) -> _ => true });
+    assert!(select! { timer(&never) -> _ => false, default => true });
+}
+
+#[test]
 fn a_select_waits_for_times_and_values() {
     on_runtime(|| {
         let (tx, rx) = chan::bounded(1);

@@ -19,7 +19,7 @@
 //! # Ticks
 //!
 //! A ticker's fire sets the next deadline a whole number of periods after the last: a receiver that is late
-//! misses ticks, and the rhythm stays (Go: `next = when + period·(1 + delay/period)`).
+//! misses ticks, all in one step, and the rhythm stays (Go: `next = when + period·(1 + delay/period)`).
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ use sched_core::lock::{Guard, Lock};
 use sched_core::park::WaitReason;
 use sched_core::sync::UnsafeCell;
 
+use super::due::Due;
 use crate::wait::{Later, List, Node, Ticket};
 
 /// A deadline, and who waits for it.
@@ -39,8 +40,7 @@ pub(crate) struct Alarm {
 }
 
 struct State {
-    /// `None`: it has fired, or was stopped.
-    deadline: Option<Instant>,
+    due: Due,
     period: Option<Duration>,
     waiters: List,
 }
@@ -51,8 +51,8 @@ unsafe impl Send for Alarm {}
 unsafe impl Sync for Alarm {}
 
 impl Alarm {
-    fn new(deadline: Option<Instant>, period: Option<Duration>) -> Self {
-        let state = State { deadline, period, waiters: List::new() };
+    fn new(due: Due, period: Option<Duration>) -> Self {
+        let state = State { due, period, waiters: List::new() };
         Alarm { lock: Lock::new(()), state: UnsafeCell::new(state) }
     }
 
@@ -74,19 +74,19 @@ impl Alarm {
     pub(crate) fn take(&self, held: &Guard<'_, ()>, now: Instant) -> Option<Instant> {
         // SAFETY: the lock is held, and the reference ends with this function.
         let state = unsafe { self.state(held) };
-        let deadline = state.deadline.filter(|deadline| *deadline <= now)?;
-        state.deadline = state.period.and_then(|period| {
-            let late = now.duration_since(deadline).as_nanos() / period.as_nanos();
-            let periods = u32::try_from(late + 1).unwrap_or(u32::MAX);
-            deadline.checked_add(period.saturating_mul(periods))
-        });
+        let deadline = state.due.deadline().filter(|deadline| *deadline <= now)?;
+        state.due = state.period.map_or(Due::Off, |period| Due::next(deadline, period, now));
         Some(deadline)
     }
 
-    /// When it fires.
+    /// When it fires, if it does.
     pub(crate) fn deadline(&self, held: &Guard<'_, ()>) -> Option<Instant> {
+        self.due(held).deadline()
+    }
+
+    fn due(&self, held: &Guard<'_, ()>) -> Due {
         // SAFETY: as in `take`.
-        unsafe { self.state(held) }.deadline
+        unsafe { self.state(held) }.due
     }
 
     /// Appends `node` to those who wait.
@@ -109,13 +109,13 @@ impl Alarm {
         unsafe { self.state(held).waiters.remove(node) };
     }
 
-    /// Gives it another deadline and period, and has all who wait look again. Returns the deadline before.
-    fn set(&self, deadline: Option<Instant>, period: Option<Duration>) -> Option<Instant> {
+    /// Sets it anew, and has all who wait look again. Returns whether it was set before, and had not fired.
+    fn set(&self, due: Due, period: Option<Duration>) -> bool {
         let inside = entry::enter();
         let held = self.lock.lock();
         // SAFETY: the lock is held; the reference ends before it is given up.
         let state = unsafe { self.state(&held) };
-        let before = std::mem::replace(&mut state.deadline, deadline);
+        let before = std::mem::replace(&mut state.due, due);
         state.period = period;
         // SAFETY: the lock is held.
         let waiters = unsafe { state.waiters.claim_all() };
@@ -123,7 +123,7 @@ impl Alarm {
         let later = waiters.map(|waiters| waiters.finish(false));
         drop(inside);
         later.into_iter().for_each(Later::wake);
-        before
+        before != Due::Off
     }
 
     /// Waits for the fire, and takes it. For ever, if it was stopped and nobody resets it.
@@ -200,7 +200,7 @@ pub struct Timer(Alarm);
 /// ```
 pub struct Ticker(Alarm);
 
-/// A timer that fires in `span` from now. One beyond the end of the clock never does.
+/// A timer that fires in `span` from now; see [`Timer::new`].
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -213,14 +213,25 @@ pub fn after(span: Duration) -> Timer {
 }
 
 impl Timer {
-    /// A timer that fires in `span` from now. One beyond the end of the clock never does.
+    /// A timer that fires in `span` from now. One
+    /// [beyond the end of the clock](crate::time#beyond-the-end-of-the-clock) is set, and never fires: who waits
+    /// for it waits for ever.
+    ///
+    /// ```
+    /// use runtime::time::Timer;
+    /// use std::time::Duration;
+    /// let timer = Timer::new(Duration::MAX);
+    /// assert!(timer.try_wait().is_none());
+    /// assert!(timer.stop(), "it was set");
+    /// assert!(!timer.stop(), "and is not any more");
+    /// ```
     pub fn new(span: Duration) -> Self {
-        Timer(Alarm::new(Instant::now().checked_add(span), None))
+        Timer(Alarm::new(Due::after(span), None))
     }
 
     /// A timer that fires at `deadline`.
     pub fn at(deadline: Instant) -> Self {
-        Timer(Alarm::new(Some(deadline), None))
+        Timer(Alarm::new(Due::At(deadline), None))
     }
 
     /// Waits until it fires, and gives the time for which it was set. Parks the goroutine, or blocks the
@@ -241,8 +252,9 @@ impl Timer {
         self.0.try_take()
     }
 
-    /// Calls it off. True if it had not fired: nobody gets a fire any more, before a reset. Nobody who
-    /// waits is told; they wait on.
+    /// Calls it off. True if it was set, and its fire had not been taken: nobody gets that one any more. False
+    /// if there was nothing to call off, as its fire had been taken, or it was stopped before, and nobody has
+    /// [reset](Self::reset) it since. Nobody who waits is told; they wait on.
     ///
     /// ```
     /// use runtime::time::Timer;
@@ -253,11 +265,12 @@ impl Timer {
     /// assert!(!timer.stop());
     /// ```
     pub fn stop(&self) -> bool {
-        self.0.set(None, None).is_some()
+        self.0.set(Due::Off, None)
     }
 
-    /// Sets it to fire in `span` from now, whether it has fired or not. True if it had not. Those who wait
-    /// wait for the new time.
+    /// Sets it to fire in `span` from now, whether it has fired or not. True if this takes the place of a
+    /// fire that had not been taken, as [`stop`](Self::stop) says it. Those who wait wait for the new time;
+    /// one beyond the end of the clock is as in [`new`](Self::new).
     ///
     /// ```
     /// use runtime::time::Timer;
@@ -269,7 +282,7 @@ impl Timer {
     /// assert!(timer.try_wait().is_some());
     /// ```
     pub fn reset(&self, span: Duration) -> bool {
-        self.0.set(Instant::now().checked_add(span), None).is_some()
+        self.0.set(Due::after(span), None)
     }
 
     pub(crate) fn alarm(&self) -> &Alarm {
@@ -284,7 +297,7 @@ impl Ticker {
     ///
     /// If the period is zero.
     pub fn new(period: Duration) -> Self {
-        let ticker = Ticker(Alarm::new(None, None));
+        let ticker = Ticker(Alarm::new(Due::Off, None));
         ticker.reset(period);
         ticker
     }
@@ -301,7 +314,7 @@ impl Ticker {
 
     /// No tick comes any more, before a reset.
     pub fn stop(&self) {
-        self.0.set(None, None);
+        self.0.set(Due::Off, None);
     }
 
     /// Ticks every `period` from now on.
@@ -311,7 +324,7 @@ impl Ticker {
     /// If the period is zero.
     pub fn reset(&self, period: Duration) {
         assert!(!period.is_zero(), "a ticker needs a period");
-        self.0.set(Instant::now().checked_add(period), Some(period));
+        self.0.set(Due::after(period), Some(period));
     }
 
     pub(crate) fn alarm(&self) -> &Alarm {
@@ -321,12 +334,12 @@ impl Ticker {
 
 impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let deadline = {
+        let due = {
             let _inside = entry::enter();
             let held = self.lock.lock();
-            self.deadline(&held)
+            self.due(&held)
         };
-        f.debug_struct("Alarm").field("deadline", &deadline).finish_non_exhaustive()
+        f.debug_struct("Alarm").field("due", &due).finish_non_exhaustive()
     }
 }
 

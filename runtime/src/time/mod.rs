@@ -11,8 +11,17 @@
 //! | a time that may be put off or called off | [`Timer`], [`after`] |
 //! | a rhythm | [`Ticker`] |
 //! | a channel operation with a deadline | `recv_timeout`, `send_deadline` and their like in [`chan`](crate::chan) |
+//!
+//! # Beyond the end of the clock
+//!
+//! A wait whose end the clock cannot name (`Instant::now() + span` does not exist, as with `Duration::MAX`) has no
+//! deadline: it waits for ever. It cannot end by itself, so the
+//! [detection of deadlocks](crate::Builder::detect_deadlocks) counts it like one without a timeout. Any other
+//! deadline, however far, is one that comes. This holds for all functions here, for `recv_timeout` and
+//! `send_timeout`, and for the `default(span)` of a `select!`.
 
 mod alarm;
+mod due;
 #[cfg(not(loom))]
 mod future;
 
@@ -28,6 +37,9 @@ use crate::wait::Patience;
 use sched_core::park::{self, WaitReason, Woken};
 
 /// Sleeps for at least `duration`. Works on goroutines and on plain threads.
+///
+/// For ever, if that is [beyond the end of the clock](crate::time#beyond-the-end-of-the-clock): then it is a
+/// deadlock if everybody else waits as well, and nobody can wake anyone.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
