@@ -237,6 +237,10 @@ impl Builder {
     /// That is certain only if every thread of the process is known: the runtime's own, and those that
     /// wait for the runtime. With any other thread, of a library or of a second runtime, nothing is said.
     ///
+    /// Who waits until a deadline will be woken, however far it is. A timeout
+    /// [beyond the end of the clock](crate::time#beyond-the-end-of-the-clock), as `Duration::MAX` is, makes none:
+    /// a goroutine in `sleep(Duration::MAX)` is one that waits for others.
+    ///
     /// ```no_run
     /// let rt = runtime::Builder::new().build().unwrap();
     /// let (tx, rx) = runtime::chan::rendezvous::<()>();

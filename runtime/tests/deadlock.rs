@@ -112,14 +112,21 @@ fn futures() {
     b.join().unwrap();
 }
 
+/// A timeout beyond the end of the clock is none.
+fn never() {
+    let (tx, rx) = chan::rendezvous::<()>();
+    let _ = runtime().run(|| rx.recv_timeout(Duration::MAX));
+    drop(tx);
+}
+
 /// A future sleeps, and nobody else does anything.
 fn sleeping_future() {
     let rt = runtime();
     rt.spawn_future(runtime::time::sleep_async(WHILE)).join().unwrap();
 }
 
-const DEADLOCKS: [(&str, fn(), usize); 3] =
-    [("cycle", cycle, 2), ("end", end, 1), ("futures", futures, 0)];
+const DEADLOCKS: [(&str, fn(), usize); 4] =
+    [("cycle", cycle, 2), ("end", end, 1), ("futures", futures, 0), ("never", never, 1)];
 const HEALTHY: [(&str, fn()); 7] = [
     ("sleeping future", sleeping_future),
     ("thread", thread),

@@ -158,7 +158,8 @@ impl<T> Sender<T> {
         self.chan.send(value, Patience::None).map_err(TrySendError::new)
     }
 
-    /// Sends `value`, waiting for at most `timeout`.
+    /// Sends `value`, waiting for at most `timeout`; for ever, if that is
+    /// [beyond the end of the clock](crate::time#beyond-the-end-of-the-clock).
     ///
     /// # Errors
     ///
@@ -248,7 +249,8 @@ impl<T> Receiver<T> {
         self.chan.recv(Patience::None).map_err(TryRecvError::new)
     }
 
-    /// Receives a value, waiting for at most `timeout`.
+    /// Receives a value, waiting for at most `timeout`; for ever, if that is
+    /// [beyond the end of the clock](crate::time#beyond-the-end-of-the-clock).
     ///
     /// # Errors
     ///

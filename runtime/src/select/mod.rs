@@ -37,7 +37,8 @@ pub fn after(timeout: Duration) -> Wait {
 /// - `timer(alarm) -> at => …` is taken when the alarm's time has come: a [`Timer`](crate::time::Timer) or a
 ///   [`Ticker`](crate::time::Ticker), by reference; `at` is the `Instant` for which it was set.
 /// - `default => …` is taken when nothing is ready now.
-/// - `default(timeout) => …` is taken when nothing gets ready in that time.
+/// - `default(timeout) => …` is taken when nothing gets ready in that time; never, if that is
+///   [beyond the end of the clock](crate::time#beyond-the-end-of-the-clock).
 ///
 /// The value is that of the arm taken. Arms may `break`, `continue`, `return` and use `?`. Without
 /// a default, and with all cases switched off, it waits for ever, as in Go.
