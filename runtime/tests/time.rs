@@ -1,16 +1,25 @@
 //! Timers and tickers: one fire each, none that is stale, whoever stops and resets them meanwhile; sleeping
 //! futures.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use runtime::time::{Ticker, Timer, after, sleep_async, sleep_until_async, timeout};
+use runtime::time::{Elapsed, Ticker, Timer, after, sleep_async, sleep_until_async, timeout};
 use runtime::{Runtime, chan, go, select, spawn_future, yield_now};
 
 const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(600);
+
+/// What one poll of `future` gives.
+async fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
 
 fn on_runtime<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     Runtime::builder().procs(2).build().unwrap().run(body)
@@ -208,6 +217,48 @@ fn ten_thousand_futures_sleep() {
             })
         };
         (0..10_000).map(one).collect::<Vec<_>>().into_iter().for_each(|one| one.join().unwrap());
+    });
+}
+
+#[test]
+fn a_sleep_counts_from_the_call_and_not_from_the_first_poll() {
+    on_runtime(|| {
+        let start = Instant::now();
+        let sleeps = spawn_future(async {
+            let (first, second) = (sleep_async(10 * MS), sleep_async(10 * MS));
+            second.await;
+            assert!(poll_once(first).await.is_ready(), "it was made before");
+        });
+        sleeps.join().unwrap();
+        assert!(Instant::now() >= start + 10 * MS);
+    });
+}
+
+#[test]
+fn a_timeout_counts_from_the_call_and_not_from_the_first_poll() {
+    on_runtime(|| {
+        let late = spawn_future(async {
+            let late = timeout(MS, std::future::pending::<()>());
+            sleep_async(MS).await;
+            poll_once(late).await
+        });
+        assert_eq!(late.join().unwrap(), Poll::Ready(Err(Elapsed)));
+        // What is ready is had, however late.
+        let ready = spawn_future(async { timeout(Duration::ZERO, async { 7 }).await });
+        assert_eq!(ready.join().unwrap(), Ok(7));
+    });
+}
+
+/// A future that nobody can wake: its waker is in no heap of deadlines, and its handle is gone.
+#[test]
+fn a_detached_sleep_beyond_the_end_of_the_clock_is_dropped() {
+    on_runtime(|| {
+        let (alive, gone) = chan::bounded::<()>(1);
+        drop(spawn_future(async move {
+            let _alive = alive;
+            sleep_async(Duration::MAX).await;
+        }));
+        assert!(gone.recv().is_err(), "it sends nothing");
     });
 }
 

@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 
 pub use sched_core::Sleep;
 
-/// A future that is ready when `span` has passed. One beyond the end of the clock never is.
+/// A future that is ready when `span` has passed since this call, whenever it is first polled.
 ///
 /// It must be polled in a runtime: by a future of one, or on a goroutine.
+///
+/// One [beyond the end of the clock](crate::time#beyond-the-end-of-the-clock) never is ready, and keeps no waker. So
+/// a spawned future that awaits only this, and whose handle is gone, is one that nobody can wake any more: it is
+/// dropped at once ([`Cancelled`](crate::future::Cancelled)).
 ///
 /// ```
 /// use runtime::{Runtime, time::sleep_async};
@@ -23,10 +27,13 @@ pub use sched_core::Sleep;
 /// rt.spawn_future(async { sleep_async(Duration::from_millis(2)).await }).join().unwrap();
 /// assert!(start.elapsed() >= Duration::from_millis(2));
 /// ```
-pub async fn sleep_async(span: Duration) {
-    match Instant::now().checked_add(span) {
-        Some(deadline) => sched_core::sleep_until(deadline).await,
-        None => std::future::pending().await,
+pub fn sleep_async(span: Duration) -> impl Future<Output = ()> + use<> {
+    let deadline = Instant::now().checked_add(span);
+    async move {
+        match deadline {
+            Some(deadline) => sched_core::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -35,7 +42,8 @@ pub fn sleep_until_async(deadline: Instant) -> Sleep {
     sched_core::sleep_until(deadline)
 }
 
-/// `future`, if it is ready within `span`. Else it is dropped. As [`sleep_async`].
+/// `future`, if it is ready within `span` from this call, or at its first poll. Else it is dropped. As
+/// [`sleep_async`].
 ///
 /// ```
 /// use runtime::{Runtime, time::timeout};
@@ -56,13 +64,19 @@ pub fn sleep_until_async(deadline: Instant) -> Sleep {
 /// # Errors
 ///
 /// [`Elapsed`] if it is not.
-pub async fn timeout<F: Future>(span: Duration, future: F) -> Result<F::Output, Elapsed> {
-    let (mut future, mut limit) = (pin!(future), pin!(sleep_async(span)));
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Ok(value)),
-        Poll::Pending => limit.as_mut().poll(cx).map(|()| Err(Elapsed)),
-    })
-    .await
+pub fn timeout<F: Future>(
+    span: Duration,
+    future: F,
+) -> impl Future<Output = Result<F::Output, Elapsed>> {
+    let limit = sleep_async(span);
+    async move {
+        let (mut future, mut limit) = (pin!(future), pin!(limit));
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending => limit.as_mut().poll(cx).map(|()| Err(Elapsed)),
+        })
+        .await
+    }
 }
 
 /// The time given to a future is over.
