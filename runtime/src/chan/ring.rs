@@ -112,21 +112,33 @@ impl<T> Ring<T> {
 
 impl<T> Drop for Ring<T> {
     fn drop(&mut self) {
-        while !self.is_empty() {
-            let mut value = MaybeUninit::<T>::uninit();
-            // SAFETY: the ring is not empty, and `value` is an empty place; then it is filled.
-            unsafe {
-                self.pop(value.as_mut_ptr());
-                value.assume_init_drop();
-            }
+        let places: *mut T = self.places.as_mut_ptr().cast();
+        let first = self.len.min(self.places.len() - self.head);
+        // SAFETY: the values lie from `head` to the end and then from the beginning; none is used again.
+        unsafe {
+            let _second = Second(ptr::slice_from_raw_parts_mut(places, self.len - first));
+            ptr::drop_in_place(ptr::slice_from_raw_parts_mut(places.add(self.head), first));
         }
+    }
+}
+
+/// The values at the beginning, dropped also if the destructor of one before them panics. (Within a slice
+/// that is the language's own doing.)
+struct Second<T>(*mut [T]);
+
+impl<T> Drop for Second<T> {
+    fn drop(&mut self) {
+        // SAFETY: the ring's destructor gives these values up.
+        unsafe { ptr::drop_in_place(self.0) };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
     use std::collections::VecDeque;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     #[test]
     fn behaves_like_a_deque() {
@@ -150,6 +162,30 @@ mod tests {
                 assert_eq!(Some(*value), model.pop_front());
             }
             assert_eq!(ring.len(), model.len());
+        }
+    }
+
+    #[test]
+    fn all_are_dropped_once_although_one_of_them_panics() {
+        struct Counted<'a>(&'a Cell<usize>, bool);
+        impl Drop for Counted<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() + 1);
+                assert!(!self.1, "a destructor that panics");
+            }
+        }
+        // The head before, at and behind the middle: with and without values at the beginning.
+        for (head, bad) in (0..4).flat_map(|head| (0..4).map(move |bad| (head, bad))) {
+            let dropped = Cell::new(0);
+            let mut ring = Ring::new(4);
+            ring.head = head;
+            for nth in 0..4 {
+                let value = MaybeUninit::new(Counted(&dropped, nth == bad));
+                // SAFETY: not full; the value is not dropped here.
+                unsafe { ring.push(value.as_ptr()) };
+            }
+            assert!(catch_unwind(AssertUnwindSafe(|| drop(ring))).is_err());
+            assert_eq!(dropped.get(), 4, "from {head}, the {bad}th panics");
         }
     }
 
