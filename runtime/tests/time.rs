@@ -166,7 +166,7 @@ fn a_select_waits_for_times_and_values() {
         let theirs = late.clone();
         go(move || theirs.reset(MS));
         select! {
-            timer(&*late) -> _ => {}
+            timer(&late) -> _ => {}
             recv(&rx) -> _ => unreachable!("nothing was sent"),
         }
         assert!(select! { timer(&*late) -> _ => false, default => true });

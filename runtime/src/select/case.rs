@@ -7,6 +7,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Deref;
 use std::ptr;
 use std::time::Instant;
 
@@ -225,7 +226,7 @@ impl<T> Operate for SendCase<'_, T> {
     }
 }
 
-/// What `timer(…)` takes: a timer or a ticker.
+/// What `timer(…)` takes, by reference: a timer or a ticker, or what points to one.
 pub trait Alarmed {
     /// The point in time behind it.
     #[doc(hidden)]
@@ -241,6 +242,12 @@ impl Alarmed for Timer {
 impl Alarmed for Ticker {
     fn case(&self) -> TimerCase<'_> {
         TimerCase { alarm: self.alarm(), fired: Cell::new(None) }
+    }
+}
+
+impl<P: Deref<Target: Alarmed>> Alarmed for P {
+    fn case(&self) -> TimerCase<'_> {
+        (**self).case()
     }
 }
 

@@ -35,7 +35,8 @@ pub fn after(timeout: Duration) -> Wait {
 ///   `Result<(), SendError<T>>`. A case that does not win leaves its value in the slot, so nothing
 ///   is lost; an empty slot switches the case off.
 /// - `timer(alarm) -> at => …` is taken when the alarm's time has come: a [`Timer`](crate::time::Timer) or a
-///   [`Ticker`](crate::time::Ticker), by reference; `at` is the `Instant` for which it was set.
+///   [`Ticker`](crate::time::Ticker), or an `Arc` or other pointer to one, by reference; `at` is the `Instant`
+///   for which it was set.
 /// - `default => …` is taken when nothing is ready now.
 /// - `default(timeout) => …` is taken when nothing gets ready in that time; never, if that is
 ///   [beyond the end of the clock](crate::time#beyond-the-end-of-the-clock).
