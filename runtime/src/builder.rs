@@ -413,8 +413,13 @@ impl Default for Builder {
 pub enum BuildError {
     /// The scheduler could not be made.
     Scheduler(sched_core::Error),
-    /// The monitor's thread, or another of the runtime's own, could not be started.
-    Thread(std::io::Error),
+    /// A thread of the runtime's own could not be started.
+    Thread {
+        /// Which: the monitor's is `sysmon`.
+        name: &'static str,
+        /// Why.
+        error: std::io::Error,
+    },
     /// The signal of [`Builder::dump_on`] is none of those, or cannot be had.
     Signal(std::io::Error),
     /// The global allocator is alloc-core, but knows nothing of this crate's Ps: goroutines would
@@ -432,11 +437,14 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BuildError::Scheduler(error) => write!(f, "the scheduler: {error}"),
-            BuildError::Thread(error) => write!(f, "the monitor's thread: {error}"),
-            BuildError::Signal(error) => write!(f, "the signal to dump on: {error}"),
-            BuildError::ForeignBinding => {
-                f.write_str("the global allocator is alloc-core, but not through runtime::Alloc")
+            BuildError::Thread { name, error } => {
+                write!(f, "the runtime's thread {name:?} cannot be started: {error}")
             }
+            BuildError::Signal(error) => write!(f, "the signal to dump on: {error}"),
+            BuildError::ForeignBinding => f.write_str(
+                "the global allocator is alloc-core, but knows nothing of the runtime: \
+                     install `runtime::Alloc` as `#[global_allocator]`",
+            ),
         }
     }
 }
@@ -445,7 +453,7 @@ impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             BuildError::Scheduler(error) => Some(error),
-            BuildError::Thread(error) | BuildError::Signal(error) => Some(error),
+            BuildError::Thread { error, .. } | BuildError::Signal(error) => Some(error),
             BuildError::ForeignBinding => None,
         }
     }

@@ -147,6 +147,7 @@ fn refused() {
     for signal in [0, -1, 65, libc::SIGKILL, libc::SIGSEGV, libc::SIGURG, libc::SIGCHLD] {
         let error = builder().dump_on(signal).build().unwrap_err();
         assert!(matches!(error, BuildError::Signal(_)), "{signal}: {error}");
+        assert!(error.to_string().ends_with("SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM"));
     }
 }
 

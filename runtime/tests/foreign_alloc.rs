@@ -10,4 +10,5 @@ static ALLOC: GlobalAlloc<ThreadBinding> = GlobalAlloc::new();
 fn a_runtime_refuses_to_start() {
     let error = runtime::Runtime::new().unwrap_err();
     assert!(matches!(error, BuildError::ForeignBinding), "{error}");
+    assert!(error.to_string().contains("install `runtime::Alloc` as `#[global_allocator]`"));
 }

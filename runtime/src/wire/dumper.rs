@@ -75,7 +75,7 @@ pub(super) struct Dumper {
 impl Dumper {
     /// For `signal`, from now on.
     pub(super) fn new(signal: c_int) -> io::Result<Self> {
-        let place = place_of(signal).ok_or(io::ErrorKind::InvalidInput)?;
+        let place = place_of(signal).ok_or_else(|| no_choice(signal))?;
         let ((_, name), bell) = (SIGNALS[place], &BELLS[place]);
         bell.before.get_or_init(|| install(signal)).map_err(io::Error::from_raw_os_error)?;
         let listener = Listener::new(&bell.rings);
@@ -149,6 +149,15 @@ impl Bell {
 
 fn place_of(signal: c_int) -> Option<usize> {
     SIGNALS.iter().position(|(known, _)| *known == signal)
+}
+
+/// What is said of a signal that is none of [`SIGNALS`].
+fn no_choice(signal: c_int) -> io::Error {
+    let names = SIGNALS.map(|(_, name)| name).join(", ");
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("{signal} is none of those that can be chosen: {names}"),
+    )
 }
 
 /// Puts our handler in the place of what was there, which is returned.

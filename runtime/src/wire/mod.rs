@@ -105,11 +105,11 @@ impl Attendants {
 
     fn spawn(
         &mut self,
-        name: &str,
+        name: &'static str,
         life: impl FnOnce() + Send + 'static,
     ) -> Result<(), BuildError> {
         let thread = thread::Builder::new().name(name.into()).spawn(life);
-        self.threads.push(thread.map_err(BuildError::Thread)?);
+        self.threads.push(thread.map_err(|error| BuildError::Thread { name, error })?);
         Ok(())
     }
 
