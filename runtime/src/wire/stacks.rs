@@ -26,6 +26,18 @@ impl<'h, S: PageSource> HeapStacks<'h, S> {
     pub(crate) fn new(heap: &'h Heap<S>) -> Self {
         HeapStacks { heap }
     }
+
+    /// The scheduler's word for it.
+    fn reason(&self, error: alloc_core::Error) -> StackError {
+        match error {
+            alloc_core::Error::Limit => {
+                StackError::Limit { bytes: with_locks(|| self.heap.limit()) }
+            }
+            alloc_core::Error::Guard => StackError::NoGuard,
+            alloc_core::Error::Mappings { limit } => StackError::TooManyMappings { limit },
+            _ => StackError::NoMemory,
+        }
+    }
 }
 
 // SAFETY: 1. a slab of a heap is fresh, zeroed, at a page, and its taker's alone. 2. its guards fault
@@ -33,12 +45,12 @@ impl<'h, S: PageSource> HeapStacks<'h, S> {
 unsafe impl<S: PageSource + Send + Sync> StackSource for HeapStacks<'_, S> {
     fn reserve(&self, bytes: usize) -> Result<NonNull<u8>, StackError> {
         // The heap's lock is taken, and the caller may be a goroutine that makes a runtime: see `space`.
-        with_locks(|| self.heap.stacks().reserve(bytes)).map_err(reason)
+        with_locks(|| self.heap.stacks().reserve(bytes)).map_err(|error| self.reason(error))
     }
 
     unsafe fn guard(&self, page: NonNull<u8>) -> Result<(), StackError> {
         // SAFETY: the caller's promise, passed on.
-        unsafe { self.heap.stacks().guard(page) }.map_err(reason)
+        unsafe { self.heap.stacks().guard(page) }.map_err(|error| self.reason(error))
     }
 
     unsafe fn discard(&self, pages: NonNull<u8>, bytes: usize) {
@@ -49,15 +61,6 @@ unsafe impl<S: PageSource + Send + Sync> StackSource for HeapStacks<'_, S> {
     unsafe fn release(&self, slab: NonNull<u8>, bytes: usize, guards: usize) {
         // SAFETY: the caller's promise, passed on.
         unsafe { self.heap.stacks().release(slab, bytes, guards) }
-    }
-}
-
-/// The scheduler's word for it.
-fn reason(error: alloc_core::Error) -> StackError {
-    match error {
-        alloc_core::Error::Guard => StackError::NoGuard,
-        alloc_core::Error::Mappings { limit } => StackError::TooManyMappings { limit },
-        _ => StackError::NoMemory,
     }
 }
 
@@ -137,6 +140,12 @@ mod tests {
     #[test]
     fn a_source_that_gives_nothing_makes_no_scheduler() {
         assert!(matches!(scheduler(heap(0), false), Err(Error::Stacks(StackError::NoMemory))));
+        let tiny = heap(usize::MAX);
+        tiny.set_limit(1);
+        let refusal = scheduler(tiny, false).expect_err("a stack has more bytes than one");
+        let text = "cannot prepare stacks: the memory limit of 1 bytes leaves no room for more stacks: \
+                    raise it, or give goroutines smaller ones";
+        assert_eq!(refusal.to_string(), text);
         // Address space and memory, but no guard.
         assert!(matches!(scheduler(heap(2), false), Err(Error::Stacks(StackError::NoGuard))));
     }
@@ -145,7 +154,8 @@ mod tests {
     fn at_the_heaps_limit_spawn_is_an_error_until_there_is_room() {
         let heap = heap(usize::MAX);
         let scheduler = scheduler(heap, false).expect("the system gives stacks");
-        heap.set_limit(heap.stats().stacks + (40 << 20));
+        let limit = heap.stats().stacks + (40 << 20);
+        heap.set_limit(limit);
         let mut all = Vec::new();
         let refusal = loop {
             match Parked::spawn(&scheduler) {
@@ -154,7 +164,7 @@ mod tests {
             }
             std::thread::yield_now();
         };
-        assert!(matches!(refusal, SpawnError::Stacks(_)), "{refusal}");
+        assert_eq!(refusal, SpawnError::Stacks(StackError::Limit { bytes: limit }));
         assert!(heap.stats().stacks <= heap.limit(), "{}", heap.stats());
         let layout = std::alloc::Layout::new::<[u8; 32 << 20]>();
         assert!(heap.cache().alloc(layout).is_err(), "blocks and stacks share the limit");

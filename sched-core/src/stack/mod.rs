@@ -98,6 +98,11 @@ pub unsafe trait StackSource: Send + Sync {
 pub enum StackError {
     /// The kernel gave no address space.
     NoMemory,
+    /// The source has a limit of memory, which leaves no room for more.
+    Limit {
+        /// The limit.
+        bytes: usize,
+    },
     /// The kernel is too old for guards inside a mapping, and one more guard by `mprotect` would
     /// come near `vm.max_map_count`, which other mappings need as well.
     TooManyMappings {
@@ -116,6 +121,11 @@ impl fmt::Display for StackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StackError::NoMemory => f.write_str("no address space for stacks"),
+            StackError::Limit { bytes } => write!(
+                f,
+                "the memory limit of {bytes} bytes leaves no room for more stacks: raise it, \
+                 or give goroutines smaller ones"
+            ),
             StackError::TooManyMappings { limit } => write!(
                 f,
                 "this kernel needs a mapping per stack guard, and vm.max_map_count is {limit}"
