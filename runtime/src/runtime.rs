@@ -1,7 +1,6 @@
 //! [`Runtime`]: a scheduler, its monitor and its collector as one value.
 
 use std::fmt;
-use std::panic;
 use std::time::Duration;
 
 use sched_core::{Config, Scheduler};
@@ -29,10 +28,11 @@ pub use sched_core::{Goroutine, OsThreadLock, Preemption, Status, lock_os_thread
 ///
 /// # End
 ///
-/// Dropping a runtime waits until all its goroutines have ended, then ends its threads and gives its
-/// memory back. Who would wait for itself does not: dropped on one of its own goroutines, or by the
+/// Dropping a runtime waits until all its goroutines and futures have ended, then ends its threads and gives
+/// its memory back. One that never ends keeps it there: [`shutdown`](Self::shutdown) waits for a limited time,
+/// and tells who is left; a future can be [aborted](JoinHandle::abort). Who would wait for itself does not: dropped on one of its own goroutines, or by the
 /// holder of a [guard](crate::gc::enter) for which a collection waits, it only asks for that, and its
-/// end comes by itself after the last goroutine. [`shutdown`](Self::shutdown) waits for a limited time.
+/// end comes by itself after the last of them.
 ///
 /// ```
 /// use runtime::{Runtime, gc};
@@ -87,29 +87,27 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// With the panic of `f`.
+    /// With the panic of `f`; or if [stacks are refused](GoError::Stacks).
     ///
     /// ```
     /// let rt = runtime::Runtime::new().unwrap();
     /// let name = String::from("borrowed");
     /// assert_eq!(rt.run(|| name.len()), 8);
     /// ```
+    #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        self.scope(|scope| match scope.go(f).join() {
-            Ok(value) => value,
-            Err(payload) => panic::resume_unwind(payload),
-        })
+        scope::run_on(self.scheduler.clone(), f)
     }
 
     /// Starts a goroutine, from wherever the caller is.
     ///
     /// # Panics
     ///
-    /// If the runtime is shutting down; see [`try_go`](Self::try_go).
+    /// If the runtime is shutting down, or [stacks are refused](GoError::Stacks); see [`try_go`](Self::try_go).
     ///
     /// ```
     /// let rt = runtime::Runtime::new().unwrap();
@@ -131,7 +129,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// If the runtime is shutting down, or no stacks can be made and goroutines wait for one.
+    /// If the runtime is shutting down, or [stacks are refused](GoError::Stacks).
     ///
     /// ```
     /// let rt = runtime::Runtime::new().unwrap();
@@ -216,7 +214,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Scheduler`] if `procs` is 0, more than 1,024, or not less than the most threads.
+    /// [`BuildError::Scheduler`] if `procs` is 0, not less than the [most threads](Builder::max_threads), or more
+    /// than there is room for: 1,024, or as many as the runtime was built with, if those are more.
     ///
     /// ```
     /// let rt = runtime::Runtime::builder().procs(1).build().unwrap();

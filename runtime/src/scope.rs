@@ -14,7 +14,8 @@
 //!    result is either in the hands of its handle or dropped. All that it borrows is used only before.
 //! 3. The handle cannot leave the scope: `'scope` is invariant and chosen by `scope`, and a handle
 //!    that is leaked is never dropped.
-//! 4. What is left after the count has fallen (the destructors of thread-locals, the end of the
+//! 4. [`run_on`], which has no closure of the user's between, waits in a destructor: also if it unwinds.
+//! 5. What is left after the count has fallen (the destructors of thread-locals, the end of the
 //!    goroutine itself) holds only `'static` things.
 //!
 //! These are the rules of `std::thread::scope`; they hold here because a goroutine's stack is never
@@ -53,6 +54,7 @@ type Payload = Box<dyn Any + Send>;
 /// assert_eq!((short, long), (3, 1));
 /// # });
 /// ```
+#[track_caller]
 pub fn scope<'env, F, T>(f: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
@@ -68,18 +70,37 @@ pub(crate) fn scope_on<'env, F, T>(scheduler: Scheduler, f: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
-    let scope = Scope {
-        scheduler,
-        shared: Arc::new(Shared { running: WaitGroup::new(), panic: Mutex::new(None) }),
-        scope: PhantomData,
-        env: PhantomData,
-    };
+    let scope = Scope::new(scheduler);
     let result = panic::catch_unwind(AssertUnwindSafe(|| f(&scope)));
     scope.shared.running.wait();
     let unjoined = scope.shared.panic.lock().take();
     match (result, unjoined) {
         (Err(payload), _) | (Ok(_), Some(payload)) => panic::resume_unwind(payload),
         (Ok(value), None) => value,
+    }
+}
+
+/// Runs `f` on a goroutine, and waits for it. Without the closure of [`scope_on`]: the goroutine is to say
+/// that our caller started it, and inside a closure that is not known.
+#[track_caller]
+pub(crate) fn run_on<F, T>(scheduler: Scheduler, f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    let scope = Scope::new(scheduler);
+    let ended = Ended(&scope.shared);
+    let result = scope.go(f).join();
+    drop(ended);
+    result.unwrap_or_else(|payload| panic::resume_unwind(payload))
+}
+
+/// Waits for all of a scope when dropped.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.running.wait();
     }
 }
 
@@ -112,11 +133,20 @@ struct Shared {
 }
 
 impl<'scope> Scope<'scope, '_> {
+    fn new(scheduler: Scheduler) -> Self {
+        Scope {
+            scheduler,
+            shared: Arc::new(Shared { running: WaitGroup::new(), panic: Mutex::new(None) }),
+            scope: PhantomData,
+            env: PhantomData,
+        }
+    }
+
     /// Starts a goroutine.
     ///
     /// # Panics
     ///
-    /// If the runtime is shutting down.
+    /// If the runtime is shutting down, or stacks are refused; see [`GoError`].
     ///
     /// ```
     /// # let rt = runtime::Runtime::new().unwrap();

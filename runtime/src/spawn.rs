@@ -15,7 +15,7 @@ pub use sched_core::{JoinHandle, Spawn};
 ///
 /// # Panics
 ///
-/// Outside a runtime, and when it is shutting down; see [`try_go`].
+/// Outside a runtime, when it is shutting down, and when [stacks are refused](GoError::Stacks); see [`try_go`].
 ///
 /// ```
 /// # let rt = runtime::Runtime::new().unwrap();
@@ -40,7 +40,7 @@ where
 ///
 /// # Errors
 ///
-/// Outside a runtime, and when it is shutting down.
+/// Outside a runtime, when it is shutting down, and when [stacks are refused](GoError::Stacks).
 ///
 /// ```
 /// // No runtime here.
@@ -120,7 +120,8 @@ pub enum GoError {
     NoRuntime,
     /// The runtime is shutting down.
     ShutDown,
-    /// Goroutines wait for a stack, and no more can be made. Others that end make room.
+    /// Goroutines wait for a stack, and no more can be made: memory is short, or
+    /// [`Builder::memory_limit`](crate::Builder::memory_limit) leaves no room. Others that end make room.
     Stacks(StackError),
     /// Stacks so large are not had here.
     StackTooLarge {
