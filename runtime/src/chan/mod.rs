@@ -52,7 +52,10 @@ use crate::wait::Patience;
 
 /// A channel that holds up to `capacity` values. With 0 it is a [`rendezvous`].
 ///
-/// The buffer is allocated here, once; sending and receiving never allocate.
+/// The buffer is allocated here, once, and sending and receiving do without, but for what is seldom: a thread
+/// that is no goroutine has a record made when it first waits for anything; the table of deadlines grows when
+/// more wait with one than ever before; the buffer does when a [`RecvFuture`] is dropped that has a value
+/// already, and there is no place for that any more. A waker of another executor may allocate when it is cloned.
 ///
 /// # Panics
 ///
