@@ -1,6 +1,7 @@
 //! [`Runtime`]: a scheduler, its monitor and its collector as one value.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use sched_core::{Config, Scheduler};
@@ -29,10 +30,12 @@ pub use sched_core::{Goroutine, OsThreadLock, Preemption, Status, lock_os_thread
 /// # End
 ///
 /// Dropping a runtime waits until all its goroutines and futures have ended, then ends its threads and gives
-/// its memory back. One that never ends keeps it there: [`shutdown`](Self::shutdown) waits for a limited time,
-/// and tells who is left; a future can be [aborted](JoinHandle::abort). Who would wait for itself does not: dropped on one of its own goroutines, or by the
-/// holder of a [guard](crate::gc::enter) for which a collection waits, it only asks for that, and its
-/// end comes by itself after the last of them.
+/// its memory back. If one never ends, so does the wait: [`shutdown`](Self::shutdown) waits for a limited time
+/// and tells who is left, and a future can be [aborted](JoinHandle::abort).
+///
+/// Who would wait for itself does not: dropped on one of its own goroutines, or by the holder of a
+/// [guard](crate::gc::enter) for which a collection waits, it only asks for that, and its end comes by itself
+/// after the last of them.
 ///
 /// ```
 /// use runtime::{Runtime, gc};
@@ -372,6 +375,10 @@ fn config(settings: &Builder) -> Config {
         ..default
     }
 }
+
+// Goroutines panic all the time, and their scheduler stays whole.
+impl UnwindSafe for Runtime {}
+impl RefUnwindSafe for Runtime {}
 
 impl Drop for Runtime {
     fn drop(&mut self) {

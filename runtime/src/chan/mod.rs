@@ -45,6 +45,7 @@ pub(crate) use self::core::{Chan, Side};
 pub(crate) use self::state::Look;
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -353,6 +354,10 @@ macro_rules! side {
                 self.chan.capacity()
             }
         }
+
+        // As std's: no code of a user's runs while a channel is changed, so a panic leaves it whole.
+        impl<T> UnwindSafe for $Side<T> {}
+        impl<T> RefUnwindSafe for $Side<T> {}
 
         impl<T> Clone for $Side<T> {
             fn clone(&self) -> Self {

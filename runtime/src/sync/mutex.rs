@@ -51,10 +51,12 @@
 //! Go's `internal/sync/mutex.go`. Unlike Go, time is looked at in `unlock`, so that the hand-over
 //! does not wait for the starving waiter to lose once more.
 //!
-//! There is no poisoning: a panic in a critical section unlocks, as in Go and in parking_lot.
+//! There is no poisoning: a panic in a critical section unlocks, as in Go and in parking_lot. So a reference to
+//! a mutex is no `UnwindSafe`.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::panic::UnwindSafe;
 
 use crate::wait::{Later, List, Node, Ticket};
 use sched_core::const_unless_loom;
@@ -76,6 +78,10 @@ const SPIN_ROUNDS: usize = scaled(4, 0);
 const SPIN_PAUSES: u32 = 30;
 
 /// A value that one goroutine or thread at a time may use.
+///
+/// A panic while it is locked unlocks it, and the value stays as it is then: nothing is poisoned. That is why
+/// a reference to one is not `UnwindSafe`, unlike std's: who catches a panic says with `AssertUnwindSafe` that
+/// the value is in order.
 ///
 /// ```
 /// use runtime::sync::Mutex;
@@ -100,6 +106,10 @@ pub struct Mutex<T: ?Sized> {
 unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
 // SAFETY: as above.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
+
+// As the value. Not by reference, as std's: without poisoning, whoever locks after a panic may find the value
+// half changed and is not told.
+impl<T: ?Sized + UnwindSafe> UnwindSafe for Mutex<T> {}
 
 impl<T> Mutex<T> {
     const_unless_loom! {

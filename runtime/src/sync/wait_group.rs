@@ -6,6 +6,7 @@
 //! race with `wait`; here they may.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::wait::{Later, List, Node, Ticket};
 use sched_core::const_unless_loom;
@@ -156,6 +157,10 @@ impl WaitGroup {
         self.state.lock().count
     }
 }
+
+// A number, which a panic leaves whole.
+impl UnwindSafe for WaitGroup {}
+impl RefUnwindSafe for WaitGroup {}
 
 impl Default for WaitGroup {
     fn default() -> Self {

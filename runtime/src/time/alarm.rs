@@ -22,6 +22,7 @@
 //! misses ticks, all in one step, and the rhythm stays (Go: `next = when + period·(1 + delay/period)`).
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use sched_core::entry;
@@ -49,6 +50,10 @@ struct State {
 unsafe impl Send for Alarm {}
 // SAFETY: as above.
 unsafe impl Sync for Alarm {}
+
+// Nobody's code runs while it is changed, so a panic leaves it whole.
+impl UnwindSafe for Alarm {}
+impl RefUnwindSafe for Alarm {}
 
 impl Alarm {
     fn new(due: Due, period: Option<Duration>) -> Self {
