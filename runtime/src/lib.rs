@@ -96,6 +96,8 @@ mod wait;
 #[cfg(not(loom))]
 mod attribute;
 #[cfg(not(loom))]
+mod build_error;
+#[cfg(not(loom))]
 mod builder;
 #[cfg(not(loom))]
 mod config;
@@ -133,7 +135,8 @@ pub use time::{sleep, sleep_until};
 pub use attribute::{main_with, test_with};
 #[cfg(not(loom))]
 pub use {
-    builder::{BuildError, Builder},
+    build_error::BuildError,
+    builder::Builder,
     future::{block_on, spawn_future},
     gc::collect as gc,
     runtime::{

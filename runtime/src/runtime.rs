@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use sched_core::{Config, Scheduler};
 
-use crate::builder::{BuildError, Builder};
+use crate::build_error::BuildError;
+use crate::builder::Builder;
 use crate::config::Preempt;
 use crate::current;
 use crate::dump::Dump;

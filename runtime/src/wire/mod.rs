@@ -41,7 +41,8 @@ use sched_core::entry;
 use sched_core::stack::StackSource;
 use sysmon::{Counters, Limits, SystemClock};
 
-use crate::builder::{BuildError, Builder};
+use crate::build_error::BuildError;
+use crate::builder::Builder;
 use crate::config::Preempt;
 use crate::current;
 use crate::gc;
