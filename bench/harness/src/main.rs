@@ -1,9 +1,10 @@
-//! `bench-run`: runs ours and the peers side by side. Started by `bench/run`, which builds first.
+//! `bench-run`: builds ours and the peers by `bench/build`, and runs them side by side. Started by `bench/run`.
 
 use std::error::Error;
 use std::fs;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
 use harness::Record;
 use harness::runner::options::{Options, USAGE};
@@ -12,26 +13,45 @@ use harness::runner::table::Results;
 use harness::runner::{execute, machine};
 use serde::Serialize;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if words.iter().any(|word| word == "--help") {
+    if words.iter().any(|word| word == "--help" || word == "-h") {
         println!("{USAGE}");
-        return Ok(());
+        return ExitCode::SUCCESS;
     }
-    let options = Options::parse(words).unwrap_or_else(|mistake| {
-        eprintln!("{mistake}\n{USAGE}");
-        std::process::exit(2);
-    });
+    let options = match Options::parse(words) {
+        Ok(options) => options,
+        Err(mistake) => {
+            eprintln!("{mistake}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let files = Files::of(options)?;
+    files.check(options)?;
+    build(&files.bench)?;
     let rows: Vec<&Row> = options.rows().collect();
-    if rows.is_empty() {
-        return Err("no row matches".into());
-    }
-    let mut report = Report::create(&options)?;
+    let mut report = Report::create(files, options)?;
     let mut results = Results::default();
     for row in &rows {
-        measure(row, &options, &mut results, &mut report)?;
+        measure(row, options, &mut results, &mut report)?;
     }
-    report.finish(&results.markdown(&rows))
+    report.finish(&results.markdown(&rows), results.is_empty())
+}
+
+/// Builds the peers' programs. Not before the command line is known to be right: it takes minutes.
+fn build(bench: &Path) -> Result<(), Box<dyn Error>> {
+    let built = Command::new(bench.join("build")).status()?;
+    if built.success() { Ok(()) } else { Err(format!("bench/build fails: {built}").into()) }
 }
 
 /// Runs the peers of one row in turn, round after round.
@@ -79,8 +99,42 @@ fn programs() -> Result<PathBuf, Box<dyn Error>> {
 }
 
 /// The two files of one run: the tables, and each number that they were made of.
-struct Report {
+struct Files {
+    bench: PathBuf,
+    label: String,
     tables: PathBuf,
+    numbers: PathBuf,
+}
+
+impl Files {
+    fn of(options: &Options) -> Result<Self, Box<dyn Error>> {
+        let label = options.label.clone().unwrap_or_else(|| {
+            let suffix = if options.quick { "-quick" } else { "" };
+            machine::today() + suffix
+        });
+        let bench = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no bench folder")?;
+        let file = |kind: &str| bench.join("results").join(format!("{label}.{kind}"));
+        let (tables, numbers) = (file("md"), file("jsonl"));
+        Ok(Self { bench: bench.into(), label, tables, numbers })
+    }
+
+    /// Refuses to overwrite a run, unless it was a quick one without a name.
+    fn check(&self, options: &Options) -> Result<(), Box<dyn Error>> {
+        let free = options.force || (options.quick && options.label.is_none());
+        match [&self.tables, &self.numbers].into_iter().find(|file| file.exists()) {
+            Some(file) if !free => Err(format!(
+                "{} is there: --label gives another name, --force overwrites it",
+                file.display()
+            )
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is written in the course of a run.
+struct Report {
+    files: Files,
     numbers: fs::File,
     head: Vec<String>,
 }
@@ -94,22 +148,17 @@ struct Line<'a> {
 }
 
 impl Report {
-    fn create(options: &Options) -> Result<Self, Box<dyn Error>> {
-        let label = options.label.clone().unwrap_or_else(|| {
-            let suffix = if options.quick { "-quick" } else { "" };
-            machine::today() + suffix
-        });
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no bench folder")?;
-        let results = folder.join("results");
-        fs::create_dir_all(&results)?;
-        let numbers = fs::File::create(results.join(format!("{label}.jsonl")))?;
-        let mut head = vec![format!("# {label}\n")];
-        head.extend(machine::describe(&folder.join(".venv/bin/go")));
+    fn create(files: Files, options: &Options) -> Result<Self, Box<dyn Error>> {
+        fs::create_dir_all(files.bench.join("results"))?;
+        files.check(options)?;
+        let numbers = fs::File::create(&files.numbers)?;
+        let mut head = vec![format!("# {}\n", files.label)];
+        head.extend(machine::describe(&files.bench.join(".venv/bin/go")));
         if options.quick {
             head.push("- A quick run: a tenth of the work, not to be quoted".into());
         }
         head.push("\nMedian (minimum–maximum) of the rounds; smaller is better everywhere.".into());
-        Ok(Self { tables: results.join(format!("{label}.md")), numbers, head })
+        Ok(Self { files, numbers, head })
     }
 
     fn keep(&mut self, round: usize, records: &[Record]) -> Result<(), Box<dyn Error>> {
@@ -120,11 +169,16 @@ impl Report {
         Ok(())
     }
 
-    fn finish(self, tables: &str) -> Result<(), Box<dyn Error>> {
+    /// Prints the tables and writes them; a run without a number leaves no files.
+    fn finish(self, tables: &str, empty: bool) -> Result<(), Box<dyn Error>> {
         let text = format!("{}\n{tables}", self.head.join("\n"));
         print!("{text}");
-        fs::write(&self.tables, text)?;
-        eprintln!("\nwritten: {}", self.tables.display());
+        if empty {
+            fs::remove_file(&self.files.numbers)?;
+            return Err("no program gave a number: nothing is written".into());
+        }
+        fs::write(&self.files.tables, text)?;
+        eprintln!("\nwritten: {}", self.files.tables.display());
         Ok(())
     }
 }

@@ -36,6 +36,11 @@ impl Results {
         self.failures.iter().any(|failure| failure.row == row && failure.peer == peer)
     }
 
+    /// Whether no program gave a number.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     /// The tables of all areas that have rows, then the list of failures.
     pub fn markdown(&self, rows: &[&Row]) -> String {
         let mut text = String::new();
@@ -243,6 +248,7 @@ mod tests {
     fn a_row_that_nobody_can_run_is_shown() {
         let mut results = Results::default();
         results.fail("yield-2", "ours", "not built".into());
+        assert!(results.is_empty());
         assert!(results.markdown(&[yield_2()]).contains("| yield-2 |"));
     }
 
