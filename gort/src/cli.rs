@@ -1,7 +1,8 @@
 //! The command line: what was asked for, or one line that says what is wrong with it.
 //!
 //! Words pass through the same tokeniser as the files, so `Foo-bar` asks for files that hold both
-//! `foo` and `bar`; a word that is named twice counts once.
+//! `foo` and `bar`; a word that is named twice counts once. One with letters beyond ASCII is refused: of
+//! `café` the files have the word `caf`, which is not what was meant.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -37,7 +38,7 @@ struct Search {
     procs: Option<u16>,
     /// Where to look
     dir: PathBuf,
-    /// What to look for: runs of letters, digits and _, in any case
+    /// What to look for: runs of ASCII letters, digits and _, in any case
     #[arg(required = true)]
     words: Vec<OsString>,
 }
@@ -68,19 +69,31 @@ pub(crate) fn parse(
 ) -> Result<Request, Refusal> {
     let Cli { command: Command::Search(search) } =
         Cli::try_parse_from(arguments).map_err(refuse)?;
+    if let Some(word) = search.words.iter().find(|word| !word.as_bytes().is_ascii()) {
+        return Err(Refusal::Usage(format!("{word:?} is no word: {LETTERS}")));
+    }
     let words = words(&search.words);
     if words.is_empty() {
-        return Err(Refusal::Usage("no word to search for: words hold letters, digits, _".into()));
+        return Err(Refusal::Usage(format!("no word to search for: {LETTERS}")));
     }
     let procs = search.procs.map(usize::from);
     Ok(Request { json: search.json, repeat: search.repeat, procs, dir: search.dir, words })
 }
 
+const LETTERS: &str = "words hold ASCII letters, digits and _";
+
 fn refuse(error: clap::Error) -> Refusal {
-    use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+    use clap::error::ErrorKind::{
+        DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
+    };
     let text = error.render().to_string();
-    if matches!(error.kind(), DisplayHelp | DisplayVersion) {
-        return Refusal::Help(text);
+    match error.kind() {
+        DisplayHelp | DisplayVersion => return Refusal::Help(text),
+        // Its text is the help.
+        DisplayHelpOnMissingArgumentOrSubcommand => {
+            return Refusal::Usage("usage: gort search DIR WORD... (try --help)".into());
+        }
+        _ => {}
     }
     // clap's first paragraph says what is wrong, the others how to do better.
     let problem = text.split("\n\n").next().unwrap_or_default();
@@ -121,10 +134,11 @@ mod tests {
 
     #[test]
     fn what_is_wrong_takes_one_line() {
-        let cases: [&[&str]; 6] = [
+        let cases: [&[&str]; 7] = [
             &[],
             &["dir"],
             &["dir", "--", "--"],
+            &["dir", "word", "café"],
             &["--procs", "0", "dir", "word"],
             &["--repeat", "0", "dir", "word"],
             &["--what", "dir", "word"],
@@ -133,6 +147,19 @@ mod tests {
             let Err(Refusal::Usage(line)) = search(case) else { panic!("{case:?} passed") };
             assert!(!line.contains('\n') && line.len() > 10, "{case:?}: {line}");
         }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let said = |answer| match answer {
+            Err(Refusal::Usage(line)) => line,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(said(parse(["gort"])), "usage: gort search DIR WORD... (try --help)");
+        let cafe = said(search(&["dir", "word", "café"]));
+        assert_eq!(cafe, "\"café\" is no word: words hold ASCII letters, digits and _");
+        let none = said(search(&["dir", "!"]));
+        assert_eq!(none, "no word to search for: words hold ASCII letters, digits and _");
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! ```
 //!
 //! Prints the files under DIR that hold all WORDs, with the sum of their counts, most first; the
-//! last line, on stderr, tells what the runtime did. With `--json` one object holds it all.
+//! last line, on stderr, tells what the runtime did. With `--json` one object holds it all. Words are runs of
+//! ASCII letters, digits and `_`. Files that are binary (a zero in the first 8 KiB), folders named `.git` and
+//! symbolic links are not searched.
 //!
 //! It is here to bring one real program through all crates: plain blocking reads on goroutines, an
 //! inverted index in the collected heap, malloc from the runtime's allocator.
@@ -14,7 +16,7 @@
 //! |---|---|
 //! | 0 | there are hits |
 //! | 1 | there are none |
-//! | 2 | bad input: no such directory, no word; or a file could not be read, was named, and the rest was searched |
+//! | 2 | bad input: no such directory, no word, one beyond ASCII; or a file could not be read, was named, and the rest was searched |
 //!
 //! The path of a word: [`walk`] finds a file, [`read`] cuts it into words by [`tokenize`], [`mod@search`]
 //! puts them into the [`index`] from many goroutines, [`query`] asks it, [`report`] writes the answer.

@@ -30,11 +30,12 @@ fn two_and_one_line_for_bad_input() {
     let file = tree.path().join("file");
     fs::write(&file, "x").unwrap();
     let missing = format!("{dir}/missing");
-    let cases: [&[&str]; 7] = [
+    let cases: [&[&str]; 8] = [
         &[&missing, "word"],
         &[file.to_str().unwrap(), "word"],
         &[dir],
         &[dir, "-- --", "!"],
+        &[dir, "word", "café"],
         &["--procs", "0", dir, "word"],
         &["--repeat", "none", dir, "word"],
         &[],
