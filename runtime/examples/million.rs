@@ -1,8 +1,8 @@
 //! A million goroutines that wait, each with a stack and thread-locals of its own: what one costs, and how
 //! many mappings the kernel keeps for them.
 //!
-//!     cargo run --release --example million            # takes about 5 GB
-//!     cargo run --release --example million 100000
+//!     cargo run --release -p runtime --example million            # takes about 5 GB
+//!     cargo run --release -p runtime --example million 100000
 
 use std::fs;
 use std::sync::Arc;
@@ -24,9 +24,20 @@ fn mappings() -> usize {
     fs::read_to_string("/proc/self/maps").expect("there is /proc").lines().count()
 }
 
+/// How many, from the command line.
+fn count() -> usize {
+    let mut words = std::env::args().skip(1);
+    match (words.next().map_or(Ok(1_000_000), |word| word.parse()), words.next()) {
+        (Ok(count @ 1..), None) => count,
+        _ => {
+            eprintln!("usage: million [NUMBER]: so many goroutines, a million without it");
+            std::process::exit(2);
+        }
+    }
+}
+
 fn main() {
-    let count: usize =
-        std::env::args().nth(1).map_or(1_000_000, |text| text.parse().expect("a number"));
+    let count = count();
     let rt = runtime::Runtime::new().expect("a runtime can be had");
     let (before, tables) = (status("VmRSS"), status("VmPTE"));
     let begin = Instant::now();

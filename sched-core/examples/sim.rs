@@ -7,7 +7,7 @@
 //!
 //! *Ideal* is one queue for all on a machine where only computing takes time.
 
-use std::{error::Error, fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use sched_core::{
@@ -69,9 +69,14 @@ struct Run {
     lines: Vec<svg::Line>,
 }
 
+/// A policy's name: the first word of what `Debug` says.
+fn name(policy: &impl Policy) -> String {
+    format!("{policy:?}").split_whitespace().next().unwrap_or_default().to_owned()
+}
+
 impl Run {
     fn policy(&mut self, policy: impl Policy, load: &impl Workload) {
-        let name = format!("{policy:?}").split_whitespace().next().unwrap_or_default().to_owned();
+        let name = name(&policy);
         if !name.contains(&self.args.policy) {
             return;
         }
@@ -86,7 +91,7 @@ impl Run {
         self.lines.push((name, points));
     }
 
-    fn load(&mut self, load: &impl Workload) -> Result<(), Box<dyn Error>> {
+    fn load(&mut self, load: &impl Workload) -> Result<(), String> {
         if !load.name().contains(&self.args.load) {
             return Ok(());
         }
@@ -97,27 +102,62 @@ impl Run {
         self.policy(Priority::new(), load);
         if let Some(folder) = &self.args.svg {
             let drawing = svg::chart(load.name(), "makespan / ideal", &self.lines);
-            fs::write(folder.join(format!("{}.svg", load.name())), drawing)?;
+            let file = folder.join(format!("{}.svg", load.name()));
+            fs::write(&file, drawing).map_err(|error| format!("{}: {error}", file.display()))?;
         }
         Ok(())
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
+const FORK_JOIN: ForkJoin = ForkJoin { depth: 15, leaf: 5_000 };
+const PING_PONG: PingPong = PingPong { rounds: 300, work: 200 };
+const BURSTY: Bursty = Bursty { bursts: 30, pieces: 10, work: 10_000, pause: 200_000 };
+const YIELDS: Yields = Yields { turns: 40, work: 500 };
+
+/// What is wrong with the arguments, if anything is.
+fn check(args: &Args) -> Result<(), String> {
     if args.procs.iter().any(|procs| !(1..=1_024).contains(procs)) {
         return Err("the number of Ps must be 1 to 1,024".into());
     }
+    let loads: [&dyn Workload; 7] =
+        [&FORK_JOIN, &PING_PONG, &BURSTY, &Hogs::TICKER, &Hogs::FLOOD, &Hogs::WOKEN, &YIELDS];
+    let loads = loads.map(|load| load.name().to_owned());
+    let policies = [name(&Gmp), name(&GlobalFifo), name(&WorkSteal), name(&Priority::new())];
+    for (what, part, names) in
+        [("load", &args.load, &loads[..]), ("policy", &args.policy, &policies[..])]
+    {
+        if !names.iter().any(|name| name.contains(&**part)) {
+            return Err(format!("no {what} has {part:?} in its name: {}", names.join(", ")));
+        }
+    }
+    match &args.svg {
+        Some(folder) if !folder.is_dir() => Err(format!("{}: no such folder", folder.display())),
+        _ => Ok(()),
+    }
+}
+
+fn run(args: Args) -> Result<(), String> {
+    check(&args)?;
     println!(
         "| load | Ps | policy | makespan ms | / ideal | idle % | lock % | steals | wakes | preempted | p99 wait / ideal µs | longest wait µs |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     let mut run = Run { args, lines: Vec::new() };
-    run.load(&ForkJoin { depth: 15, leaf: 5_000 })?;
-    run.load(&PingPong { rounds: 300, work: 200 })?;
-    run.load(&Bursty { bursts: 30, pieces: 10, work: 10_000, pause: 200_000 })?;
+    run.load(&FORK_JOIN)?;
+    run.load(&PING_PONG)?;
+    run.load(&BURSTY)?;
     run.load(&Hogs::TICKER)?;
     run.load(&Hogs::FLOOD)?;
     run.load(&Hogs::WOKEN)?;
-    run.load(&Yields { turns: 40, work: 500 })
+    run.load(&YIELDS)
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("sim: {problem}");
+            ExitCode::from(2)
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Goroutines that do whatever threads do, interrupted every 100 µs: every result must be a
 //! thread's.
 //!
-//! A second for each kind of preemption by default; `SOAK_SECONDS=60 cargo test --release --test soak`
-//! for longer. The monitor here is cruder than any real one: it interrupts whoever computes from one
+//! A second for each kind of preemption by default;
+//! `SOAK_SECONDS=60 cargo test --release -p sched-core --test soak` for longer. The monitor here is cruder than any real one: it interrupts whoever computes from one
 //! pass to the next, and takes the P of whoever sleeps in the kernel.
 
 mod work;
