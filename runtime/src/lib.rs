@@ -156,3 +156,9 @@ pub use {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The examples of the macros, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../macros/src/main.md")]
+#[doc = include_str!("../macros/src/test.md")]
+struct Macros;

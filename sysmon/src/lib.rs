@@ -43,6 +43,58 @@
 //! thread by its id, and [`Alarm`] is the place where the monitor sleeps and others wake it.
 //! `examples/thread_pool.rs` watches a plain thread pool with them.
 //!
+//! # Example
+//!
+//! Two looks see the same task on a worker that sleeps in the kernel, while another task waits: the monitor
+//! takes the worker's processor.
+//!
+//! ```
+//! use std::time::Duration;
+//! use sysmon::{
+//!     KernelState, Limits, Machine, ManualClock, Monitor, Pause, Snapshot, Wake, Worker, WorkerId,
+//! };
+//!
+//! #[derive(Default)]
+//! struct Pool {
+//!     taken: Option<WorkerId>,
+//! }
+//!
+//! impl Machine for Pool {
+//!     fn most_workers(&self) -> usize {
+//!         1
+//!     }
+//!     fn snapshot(&mut self, into: &mut Snapshot) {
+//!         let holds = self.taken.is_none();
+//!         let (id, slice_age) = (WorkerId(7), Duration::ZERO);
+//!         into.workers.push(Worker { id, holds, running: true, tick: 1, slice_age });
+//!         into.waiting = usize::from(holds);
+//!     }
+//!     fn cpu_time(&mut self, _: WorkerId) -> Option<Duration> {
+//!         Some(Duration::from_millis(3)) // stands still
+//!     }
+//!     fn kernel_state(&mut self, _: WorkerId) -> KernelState {
+//!         KernelState::Sleeping
+//!     }
+//!     fn take(&mut self, worker: &Worker) -> bool {
+//!         self.taken = Some(worker.id);
+//!         true
+//!     }
+//!     fn request_preempt(&mut self, _: WorkerId) {}
+//!     fn signal(&mut self, _: WorkerId) {}
+//!     fn wait(&mut self, _: Pause) -> Wake {
+//!         Wake::Stop
+//!     }
+//! }
+//!
+//! let clock = ManualClock::new();
+//! let mut monitor = Monitor::new(Pool::default(), clock.clone(), Limits::DEFAULT);
+//! let Pause::For(pause) = monitor.look() else { panic!("a task waits") };
+//! assert_eq!(monitor.machine().taken, None, "one look tells nothing");
+//! clock.advance(pause);
+//! monitor.look();
+//! assert_eq!(monitor.machine().taken, Some(WorkerId(7)));
+//! ```
+//!
 //! # What a look may not do
 //!
 //! The thread that the monitor is to free may hold any lock of the program, the allocator's too. So a
@@ -63,7 +115,7 @@
 //!   blocked thread as well, moves its clock, and interrupts system calls that cannot be restarted.
 //! * *Read `/proc` for each worker at each look*: 4.7 µs against 0.43 µs for the clock.
 //! * *A trait for duties with a list of boxed ones*: they ask different questions and answer with
-//!   different things; five fields of one struct say more than `Vec<Box<dyn Duty>>`.
+//!   different things; eight fields of one struct say more than `Vec<Box<dyn Duty>>`.
 
 mod alarm;
 mod backoff;

@@ -1,7 +1,8 @@
 //! `#[runtime::main]` and `#[runtime::test]`.
 //!
 //! Both put a function of the same name around the one that was written, and run that on a
-//! goroutine. Use them through the `runtime` crate.
+//! goroutine. Use them through the `runtime` crate, whose doc tests compile and run the examples: this
+//! crate cannot depend on it.
 
 use proc_macro::TokenStream;
 use quote::{quote, quote_spanned};
@@ -14,13 +15,7 @@ use syn::{Error, ItemFn, ReturnType, parse_macro_input};
 /// program ends when `main` returns, whatever other goroutines are doing. A panic in `main` is a
 /// panic of the program.
 ///
-/// ```ignore
-/// #[runtime::main]
-/// fn main() {
-///     let hello = runtime::go(|| "hello");
-///     assert_eq!(hello.join().unwrap(), "hello");
-/// }
-/// ```
+#[cfg_attr(not(doctest), doc = include_str!("main.md"))]
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
@@ -31,14 +26,7 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// The test fails if goroutines are left ten seconds after it has returned.
 ///
-/// ```ignore
-/// #[runtime::test]
-/// fn channels_deliver() {
-///     let (tx, rx) = runtime::chan::rendezvous();
-///     runtime::go(move || tx.send(1).unwrap());
-///     assert_eq!(rx.recv(), Ok(1));
-/// }
-/// ```
+#[cfg_attr(not(doctest), doc = include_str!("test.md"))]
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
