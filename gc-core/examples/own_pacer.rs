@@ -7,7 +7,13 @@
 //! GOGC says how much memory a program may waste, and lets the collector take the time that this
 //! takes. Here it is the other way round: collection shall take a share of the CPU, and the heap grows or
 //! shrinks until it does. Such a rule needs no formula for what a cycle will cost: it looks at what the
-//! last one did, and corrects the room that it leaves by as much as it was wrong.
+//! last one did, and corrects the room that it leaves by as much as it was wrong, twice or half at most.
+//!
+//! A program that stays the same gets the share that was asked for within a dozen cycles: `settles` checks
+//! that in made-up time. The work here is over after some cycles and builds its ring in the first of them, so
+//! what it prints shows the direction: a smaller share has more room, and collects less often.
+
+use std::time::Duration;
 
 use gc_core::{
     Collector, Gc, GcCell, Heap, Plain, Trace,
@@ -50,6 +56,18 @@ impl Pacer for Share {
     }
 }
 
+/// A program that allocates a gibibyte in a second, and whose cycles take 10 ms each.
+fn settles(share: f64) {
+    let (mut pacer, work) = (Share::new(share), Duration::from_millis(10));
+    let period = |room: f64| Duration::from_secs_f64(room / f64::from(1 << 30));
+    for _ in 0..12 {
+        let period = period(pacer.room);
+        pacer.next(Facts { work, period, ..Facts::default() });
+    }
+    let taken = work.as_secs_f64() / period(pacer.room).as_secs_f64();
+    assert!((taken / share - 1.0).abs() < 0.01, "{share} asked, {taken} taken");
+}
+
 #[derive(Trace)]
 struct Node<'g> {
     next: GcCell<'g, Node<'g>>,
@@ -81,6 +99,7 @@ fn work(heap: &Heap<Plain>, rounds: u64) {
 
 pub(crate) fn main() {
     for percent in [1, 4, 16] {
+        settles(f64::from(percent) / 100.0);
         let heap = Heap::<Plain>::builder()
             .pacer(Share::new(f64::from(percent) / 100.0))
             .build(Default::default(), Default::default())
