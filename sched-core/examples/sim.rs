@@ -1,7 +1,7 @@
 //! Runs the policies on machines that do not exist, and prints what became of it.
 //!
 //! ```text
-//! cargo run --release -p sched-core --example sim
+//! cargo run --release -p sched-core --example sim        # two minutes of CPU time
 //! cargo run --release -p sched-core --example sim -- --procs 1,64 --load hogs --svg /tmp
 //! ```
 //!
