@@ -249,7 +249,28 @@ impl<T: Timed> Driver<T> {
         Step::Sleep { turn, until }
     }
 
-    /// Ends [`run`](Self::run). What has not fired stays.
+    /// Takes out the item with the earliest deadline, whenever that is: for who ends those that have not fired.
+    ///
+    /// ```
+    /// use sched_core::driver::Driver;
+    /// use sched_core::timer::{Storage, Timed};
+    ///
+    /// struct Alarm(&'static str);
+    /// impl Timed for Alarm {
+    ///     fn set_place(&self, _: Option<usize>) {}
+    /// }
+    /// let driver = Driver::new(Storage::new(2));
+    /// assert!(driver.add(u64::MAX, Alarm("never")).is_ok());
+    /// assert!(driver.add(7, Alarm("early")).is_ok());
+    /// assert_eq!(driver.take().map(|alarm| alarm.0), Some("early"));
+    /// assert_eq!(driver.take().map(|alarm| alarm.0), Some("never"));
+    /// assert!(driver.take().is_none());
+    /// ```
+    pub fn take(&self) -> Option<T> {
+        self.desk.lock().timers.pop_due(u64::MAX)
+    }
+
+    /// Ends [`run`](Self::run). What has not fired stays, for [`take`](Self::take).
     pub fn stop(&self) {
         let mut desk = self.desk.lock();
         desk.stopping = true;

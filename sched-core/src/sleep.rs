@@ -4,9 +4,14 @@
 //! place of its waker, and its own place in the heap of deadlines. The alarm is shared by the future and
 //! the heap; whoever takes it out of the heap drops the heap's share outside the runtime.
 //!
-//! A poll with another waker exchanges it in the alarm. If the alarm went off in between, the old one
-//! was woken; but then the deadline has passed, which the poll sees, as it looks at the clock after the
-//! exchange.
+//! A poll exchanges the waker in the alarm, under its lock, unless it has rung: so the waker is woken, or the
+//! poll sees that it will not be.
+//!
+//! # A scheduler that ends
+//!
+//! It may end before the deadline, when the future was taken elsewhere after its first poll. Its timer thread
+//! rings all alarms that are left, as the last thing it does. A poll that finds its alarm rung before the
+//! deadline hands a new one to the timer thread of the scheduler where it is polled now.
 
 use core::{
     fmt,
@@ -68,10 +73,15 @@ impl Sleeper {
 pub(crate) struct Alarm {
     /// Where it lies in the heap. Written and read under the lock of the deadlines.
     place: AtomicUsize,
+    /// Whom to wake. `None`: it has rung.
     waker: Lock<Option<Waker>>,
 }
 
 impl Alarm {
+    fn new(waker: Waker) -> Self {
+        Self { place: AtomicUsize::new(NO_PLACE), waker: Lock::new(Some(waker)) }
+    }
+
     fn set_place(&self, place: Option<usize>) {
         // Relaxed: the lock orders.
         self.place.store(place.unwrap_or(NO_PLACE), Ordering::Relaxed);
@@ -83,14 +93,23 @@ impl Alarm {
         (place != NO_PLACE).then_some(place)
     }
 
-    /// Puts `waker` in the place of the one before, which is dropped outside the lock.
-    fn exchange(&self, waker: Option<Waker>) -> Option<Waker> {
+    /// Puts `waker` in the place of the one before, which is given back, to be dropped outside the lock. If it
+    /// has rung, `waker` is.
+    fn renew(&self, waker: Waker) -> Result<Waker, Waker> {
         let _entered = enter();
-        core::mem::replace(&mut *self.waker.lock(), waker)
+        match &mut *self.waker.lock() {
+            Some(before) => Ok(core::mem::replace(before, waker)),
+            None => Err(waker),
+        }
+    }
+
+    fn take(&self) -> Option<Waker> {
+        let _entered = enter();
+        self.waker.lock().take()
     }
 
     fn ring(&self, shared: &Shared) {
-        let Some(waker) = self.exchange(None) else { return };
+        let Some(waker) = self.take() else { return };
         match Waiter::try_from(waker) {
             Ok(waiter) => waiter.unpark_due(shared),
             // A waker of the user's: if it panics, the timers go on. What it panicked with may panic
@@ -104,15 +123,18 @@ impl Alarm {
 
 /// Ready when a point in time has passed. Made by [`sleep_until`].
 ///
-/// It is woken by the timer thread of the scheduler on which it is first polled, which must be polled by a
-/// goroutine therefore: by a future of a scheduler, or `block_on` on a goroutine.
+/// It is woken by the timer thread of the scheduler on which it is first polled, so that poll must be on a
+/// goroutine: in a future of a scheduler, or in `block_on` on a goroutine. Later ones may be anywhere. If that
+/// scheduler ends before the deadline, the sleep is polled once more, and goes on with the scheduler on which
+/// that happens.
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Sleep {
     deadline: u64,
     alarm: Option<(Arc<Alarm>, Arc<Shared>)>,
 }
 
-/// A future that is ready when `deadline` has passed.
+/// A future that is ready when `deadline` has passed. It may be taken from one scheduler to another, and sleeps
+/// on when the first one ends.
 ///
 /// ```
 /// use sched_core::{Config, NoHooks, Scheduler, sleep_until};
@@ -137,28 +159,40 @@ impl Future for Sleep {
 
     /// # Panics
     ///
-    /// If the first poll that has to wait is not on a goroutine.
+    /// If it has to wait and is polled elsewhere than on a goroutine, for the first time, or for the first time
+    /// after the end of the scheduler that was to wake it.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if now() >= self.deadline {
             return Poll::Ready(());
         }
         let waker = cx.waker().clone();
-        match &self.alarm {
-            Some((alarm, _)) => drop(alarm.exchange(Some(waker))),
-            None => {
-                let shared = goroutine::with_own(|task| task.shared().arc()).expect(
-                    "a sleep is awaited on a goroutine or in a future of a runtime: \
-                     elsewhere there is no timer thread to wake it",
-                );
-                let place = AtomicUsize::new(NO_PLACE);
-                let alarm = Arc::new(Alarm { place, waker: Lock::new(Some(waker)) });
-                let sleeper = Sleeper::Future(Arc::clone(&alarm));
-                shared.timers.add(self.deadline, sleeper);
-                self.alarm = Some((alarm, shared));
-            }
+        let waker = match &self.alarm {
+            Some((alarm, _)) => match alarm.renew(waker) {
+                Ok(_before) => return Poll::Pending,
+                Err(waker) => waker,
+            },
+            None => waker,
+        };
+        // After the look at the alarm: one that has rung did so after its deadline, or at the end of its
+        // scheduler.
+        if now() >= self.deadline {
+            return Poll::Ready(());
         }
-        // After the exchange: an alarm that went off before it has woken the waker before.
-        if now() >= self.deadline { Poll::Ready(()) } else { Poll::Pending }
+        self.set_alarm(waker);
+        Poll::Pending
+    }
+}
+
+impl Sleep {
+    /// Has `waker` woken by the scheduler on which the caller runs.
+    fn set_alarm(&mut self, waker: Waker) {
+        let shared = goroutine::with_own(|task| task.shared().arc()).expect(
+            "a sleep is awaited on a goroutine or in a future of a runtime: elsewhere there is no timer \
+             thread to wake it, nor has a runtime one that has ended since the sleep was polled there",
+        );
+        let alarm = Arc::new(Alarm::new(waker));
+        shared.timers.add(self.deadline, Sleeper::Future(Arc::clone(&alarm)));
+        self.alarm = Some((alarm, shared));
     }
 }
 

@@ -22,6 +22,12 @@
 //! What a timer wakes does not wait for slices to end: it is queued as woken, and a P is found for a batch
 //! of them. Where a P could
 //! not be had at once, the timer thread itself is to look again a little later.
+//!
+//! # The end
+//!
+//! When the scheduler has stopped, all its goroutines have ended, and none waits here any more. But a future
+//! that sleeps may have been polled here and taken elsewhere; its alarm would lie in the heap for ever. So
+//! the last thing that the timer thread does is to ring all that are left.
 
 use core::cell::Cell;
 use std::thread;
@@ -67,6 +73,7 @@ impl Timers {
             let woken = Cell::new(List::new());
             let fire = |due| ring(due, &shared, &woken);
             shared.timers.driver.run(now, fire, || settle(&shared, &woken));
+            shared.timers.ring_all(&shared);
         };
         thread::Builder::new().name("sched-timer".into()).spawn(run).map_err(Error::Threads)
     }
@@ -100,6 +107,19 @@ impl Timers {
     pub(crate) fn cancel(&self, place: impl FnOnce() -> Option<usize>) -> Option<Sleeper> {
         let _entered = enter();
         self.driver.cancel(place)
+    }
+
+    /// Rings the alarms that are left. None is added meanwhile or later: who adds is on a goroutine of this
+    /// scheduler, and all have ended.
+    fn ring_all(&self, shared: &Shared) {
+        let next = || {
+            let _entered = enter();
+            self.driver.take()
+        };
+        while let Some(sleeper) = next() {
+            let run = sleeper.wake(shared);
+            debug_assert!(run.is_none(), "a goroutine sleeps on in a scheduler that has stopped");
+        }
     }
 
     /// Has `sleeper` woken at `deadline`.
