@@ -203,10 +203,12 @@ impl Shared {
             stack_errors: self.counters.stack_errors.get(),
             ..Stats::default()
         };
+        let mut relays = 0;
         for machine in self.machines() {
             stats.add(&machine.counters);
+            relays += machine.counters.relays.get();
         }
-        stats.created = stats.finished + stats.futures + self.gate.inside() as u64;
+        stats.created = stats.finished + stats.futures + relays + self.gate.inside() as u64;
         stats
     }
 }

@@ -151,7 +151,8 @@ where
         return Err(SpawnError::ShutDown);
     }
     let birth = shared.future_birth(origin);
-    let header = cell::allocate(future, State::scheduled(), shared.arc(), birth);
+    let header =
+        cell::allocate(cell::Kind::Spawned, future, State::scheduled(), shared.arc(), birth);
     // SAFETY: a scheduled one has two references, which are ours: the handle's and the run reference.
     let (handle, run) = unsafe { (FutureRef::from_raw(header), Poller::from_raw(header)) };
     waker::ready(shared, run, &enter());

@@ -40,6 +40,8 @@ pub(crate) struct MachineCounters {
     /// Futures that were spawned on this M, and those that ended there.
     pub(crate) futures_made: Counter,
     pub(crate) futures: Counter,
+    /// Futures of the scheduler's own that ended on this M.
+    pub(crate) relays: Counter,
     /// Goroutines stolen by this M from another P.
     pub(crate) steals: Counter,
     /// Naps of this M beside Ps that hand goroutines to and fro.
@@ -75,7 +77,7 @@ pub(crate) struct SharedCounters {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Goroutines and futures created, carriers included.
+    /// Goroutines and futures created, carriers and futures of the scheduler's own included.
     pub created: u64,
     /// Goroutines that ran to their end, carriers included.
     pub finished: u64,

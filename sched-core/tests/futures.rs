@@ -380,6 +380,28 @@ fn a_shutdown_tells_of_futures_that_wait() {
     }
 }
 
+/// Between a goroutine and a waker of somebody else's stands a future of the scheduler's own.
+#[test]
+fn a_shutdown_tells_of_no_futures_that_nobody_spawned() {
+    for mode in common::MODES {
+        let scheduler = scheduler(1, mode);
+        let (go, seen) = mpsc::channel::<()>();
+        let mut goroutine = scheduler.spawn(move || seen.recv().is_err()).unwrap();
+        let waker = Waker::from(Arc::new(Foreign::default()));
+        assert!(Pin::new(&mut goroutine).poll(&mut Context::from_waker(&waker)).is_pending());
+        assert_eq!(scheduler.futures(), 0);
+        let created = scheduler.stats().created;
+        let shutdown = scheduler.shutdown(Some(Duration::ZERO));
+        assert_eq!((shutdown.left.len(), shutdown.futures), (1, 0), "{shutdown}");
+        drop(go);
+        assert!(block_on(goroutine).unwrap());
+        assert_eq!(scheduler.shutdown(None), Default::default());
+        let stats = scheduler.stats();
+        assert_eq!(stats.futures, 0);
+        assert!(stats.created >= created, "it does not run backwards");
+    }
+}
+
 /// The last handle of the scheduler goes while a carrier rests: its threads end by themselves.
 #[test]
 fn carriers_at_rest_hold_up_no_end() {

@@ -52,7 +52,7 @@
 use crate::{
     bound::home,
     entry::enter,
-    future::cell::{Polled, Poller},
+    future::cell::{Kind, Polled, Poller},
     goroutine,
     machine::{Commit, Machine},
     policy::Cause,
@@ -144,8 +144,11 @@ fn next(task: &Task, polled: Polled) -> Option<Poller> {
     let shared = m.shared();
     match polled {
         Polled::Gone => {}
-        Polled::Over => {
-            m.counters.futures.bump();
+        Polled::Over(kind) => {
+            match kind {
+                Kind::Spawned => m.counters.futures.bump(),
+                Kind::Relay => m.counters.relays.bump(),
+            }
             shared.one_less();
         }
         Polled::Again(future) => {

@@ -39,8 +39,18 @@ use crate::{
     task::{about::Birth, raw::Outcome, runnable::Head},
 };
 
-/// What the type of a future can do.
+/// Who made a future.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A spawn.
+    Spawned,
+    /// The scheduler, for its own needs: see [`relay`](super::relay).
+    Relay,
+}
+
+/// What the type of a future can do, and who made it.
 pub(crate) struct Vtable {
+    kind: Kind,
     poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> Poll<()>,
     cancel: unsafe fn(NonNull<Header>),
     take: unsafe fn(NonNull<Header>, *mut ()),
@@ -72,6 +82,7 @@ enum Stage<F: Future> {
 
 /// Allocates `future` in `state`, whose references the caller has.
 pub(crate) fn allocate<F>(
+    kind: Kind,
     future: F,
     state: State,
     shared: Arc<Shared>,
@@ -81,7 +92,10 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let head = Head::of_future(&Cell::<F>::VTABLE);
+    let head = Head::of_future(match kind {
+        Kind::Spawned => &Cell::<F>::SPAWNED,
+        Kind::Relay => &Cell::<F>::RELAY,
+    });
     let header = Header { head, state, shared, birth, joiner: UnsafeCell::new(None) };
     let cell = Box::new(Cell { header, stage: UnsafeCell::new(Stage::Pending(future)) });
     NonNull::from(Box::leak(cell)).cast()
@@ -92,13 +106,19 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    const VTABLE: Vtable = Vtable {
-        poll: Self::poll,
-        cancel: Self::cancel,
-        take: Self::take,
-        drop_result: Self::drop_result,
-        free: Self::free,
-    };
+    const SPAWNED: Vtable = Self::vtable(Kind::Spawned);
+    const RELAY: Vtable = Self::vtable(Kind::Relay);
+
+    const fn vtable(kind: Kind) -> Vtable {
+        Vtable {
+            kind,
+            poll: Self::poll,
+            cancel: Self::cancel,
+            take: Self::take,
+            drop_result: Self::drop_result,
+            free: Self::free,
+        }
+    }
 
     /// # Safety
     ///
@@ -175,6 +195,11 @@ fn drop_quietly<T>(value: T) {
 impl Header {
     fn vtable(&self) -> &'static Vtable {
         self.head.future().expect("the head of a future says what it is")
+    }
+
+    /// Who made it.
+    pub(crate) fn kind(&self) -> Kind {
+        self.vtable().kind
     }
 
     /// The scheduler that polls it.
@@ -300,8 +325,9 @@ impl Poller {
             // A waker of the user's that panics has lost nothing of ours.
             waker.into_iter().for_each(|waker| drop_quietly(WakeOnDrop(Some(waker))));
         }
+        let kind = self.header().kind();
         self.let_go();
-        Polled::Over
+        Polled::Over(kind)
     }
 
     fn let_go(self) {
@@ -325,7 +351,7 @@ impl Drop for WakeOnDrop {
 #[must_use]
 pub(crate) enum Polled {
     /// It is over: one less is inside the gate.
-    Over,
+    Over(Kind),
     /// It waits, or is nobody's any more.
     Gone,
     /// It was woken meanwhile: it stands behind the others.
