@@ -196,8 +196,7 @@ impl Ending {
         self.result.with_mut(|result| unsafe { *result = 7 });
         let detached = self.state.complete() == Complete::Detached;
         if self.state.finish() == Finish::WakeJoiner {
-            // SAFETY: after `WakeJoiner` the place is the finisher's; loom checks it.
-            let waiter = self.waiter.with_mut(|waiter| unsafe { (*waiter).take() });
+            let waiter = self.take_waiter();
             waiter.expect("the joiner stored it before it announced it").unpark();
         }
         detached
@@ -206,6 +205,11 @@ impl Ending {
     fn store_waiter(&self, parker: Option<Arc<Parker>>) {
         // SAFETY: unless announced, the place is the handle's; loom checks it.
         self.waiter.with_mut(|waiter| unsafe { *waiter = parker });
+    }
+
+    fn take_waiter(&self) -> Option<Arc<Parker>> {
+        // SAFETY: after `WakeJoiner` the place is the finisher's, taken back it is the handle's; loom checks it.
+        self.waiter.with_mut(|waiter| unsafe { (*waiter).take() })
     }
 
     fn read_result(&self) -> usize {
@@ -253,6 +257,35 @@ fn a_joiner_may_give_up() {
     });
 }
 
+/// A handle that goes takes its waiter along, unless the end has it.
+#[test]
+fn a_handle_that_goes_leaves_no_waiter() {
+    model("a_handle_that_goes_leaves_no_waiter", 3, || {
+        let ending = Ending::new();
+        let goroutine = {
+            let ending = ending.clone();
+            thread::spawn(move || ending.end())
+        };
+        let parker = Arc::new(Parker::new());
+        ending.store_waiter(Some(parker.clone()));
+        if ending.state.set_joiner() == Join::Pending {
+            let DropHandle { result, joiner } = ending.state.drop_handle();
+            if result {
+                assert_eq!(ending.read_result(), 7);
+            }
+            match joiner {
+                true => assert!(ending.take_waiter().is_some(), "the end has taken it"),
+                false => parker.park(),
+            }
+            assert!(goroutine.join().unwrap() != result, "both or neither");
+        } else {
+            drop(ending.take_waiter());
+            goroutine.join().unwrap();
+        }
+        assert!(ending.take_waiter().is_none(), "it is left");
+    });
+}
+
 #[test]
 fn a_result_is_dropped_by_one_side() {
     model("a_result_is_dropped_by_one_side", 3, || {
@@ -261,7 +294,7 @@ fn a_result_is_dropped_by_one_side() {
             let ending = ending.clone();
             thread::spawn(move || ending.end())
         };
-        let by_handle = ending.state.drop_handle() == DropHandle::DropResult;
+        let by_handle = ending.state.drop_handle().result;
         if by_handle {
             assert_eq!(ending.read_result(), 7);
         }

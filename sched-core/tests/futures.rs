@@ -19,7 +19,7 @@ use std::{
 
 use common::{in_both_modes, scheduler, watched};
 use sched_core::{
-    Scheduler,
+    JoinHandle, Scheduler,
     future::{Cancelled, block_on},
     park::{self, WaitReason, Waiter},
     yield_now,
@@ -323,6 +323,89 @@ fn other_peoples_wakers_are_called_at_the_end_of_a_goroutine() {
         }
         assert!(block_on(goroutine).is_ok());
         assert_eq!(first.0.load(Ordering::Acquire), 0, "it was replaced");
+    });
+}
+
+/// A goroutine that ends when the sender is dropped.
+fn waits(scheduler: &Scheduler) -> (JoinHandle<()>, mpsc::Sender<()>) {
+    let (go, wait) = mpsc::channel();
+    (scheduler.spawn(move || assert!(wait.recv().is_err())).unwrap(), go)
+}
+
+fn poll_with<T>(handle: &mut JoinHandle<T>, waker: &Waker) {
+    assert!(Pin::new(handle).poll(&mut Context::from_waker(waker)).is_pending());
+}
+
+#[test]
+fn a_handle_that_is_dropped_leaves_no_waker_behind() {
+    in_both_modes(2, |scheduler| {
+        let waker = Arc::new(Foreign::default());
+        let (mut goroutine, go) = waits(scheduler);
+        poll_with(&mut goroutine, &waker.clone().into());
+        assert_eq!(Arc::strong_count(&waker), 2);
+        drop(goroutine);
+        assert_eq!(Arc::strong_count(&waker), 1, "the goroutine has not ended");
+        drop(go);
+
+        let gate = Arc::new(Gate::default());
+        let mut future = scheduler.spawn_future(gate.pass()).unwrap();
+        poll_with(&mut future, &waker.clone().into());
+        drop(future);
+        assert_eq!(Arc::strong_count(&waker), 1, "the future has not ended");
+        gate.open();
+        assert_eq!(waker.0.load(Ordering::Acquire), 0);
+    });
+}
+
+#[test]
+fn a_poll_with_the_same_waker_clones_none_and_another_replaces_it() {
+    in_both_modes(2, |scheduler| {
+        let (first, second) = (Arc::new(Foreign::default()), Arc::new(Foreign::default()));
+        let wakers = [&first, &second].map(|waker| Waker::from(waker.clone()));
+        let counts = || [Arc::strong_count(&first), Arc::strong_count(&second)];
+        let (mut goroutine, go) = waits(scheduler);
+        let created = scheduler.stats().created;
+        for _ in 0..100 {
+            poll_with(&mut goroutine, &wakers[0]);
+            assert_eq!(counts(), [3, 2]);
+        }
+        // The relay, and no carrier: nothing was polled or cancelled.
+        assert_eq!(scheduler.stats().created, created + 1);
+        poll_with(&mut goroutine, &wakers[1]);
+        assert_eq!(counts(), [2, 3]);
+        // A future of ours is told without a relay, and replaces it as well.
+        let ours = scheduler.spawn_future(goroutine).unwrap();
+        while counts() != [2, 2] {
+            thread::yield_now();
+        }
+        drop(go);
+        ours.join().unwrap().unwrap();
+        assert_eq!([&first, &second].map(|waker| waker.0.load(Ordering::Acquire)), [0, 0]);
+    });
+}
+
+/// The end, a drop of the handle and polls with one of two wakers, at any moment of each other.
+#[test]
+fn wakers_come_and_go_while_the_goroutine_ends() {
+    in_both_modes(2, |scheduler| {
+        let wakers = [(); 2].map(|()| Arc::new(Foreign::default()));
+        for round in 0..2_000_usize {
+            let mut goroutine = scheduler.spawn(yield_now).unwrap();
+            for turn in 0..round % 7 {
+                let waker = Waker::from(wakers[turn / 2 % 2].clone());
+                if Pin::new(&mut goroutine).poll(&mut Context::from_waker(&waker)).is_ready() {
+                    break;
+                }
+            }
+            if round % 2 == 0 {
+                drop(goroutine);
+            } else if !goroutine.is_finished() {
+                goroutine.join().unwrap();
+            }
+        }
+        while wakers.iter().any(|waker| Arc::strong_count(waker) > 1) {
+            thread::yield_now();
+        }
     });
 }
 

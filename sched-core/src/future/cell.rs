@@ -13,7 +13,7 @@
 //! | `head` | the queue it lies in |
 //! | `state` | anyone, by its transitions ([`state`](super::state)) |
 //! | `shared`, `birth` | constant |
-//! | `joiner` | the handle or the completer, as the state says |
+//! | `joiner` | the handle or the completer, as the state says; a relay's: see [`relay`](super::relay) |
 //! | `stage` | whoever has the run reference and has started it; after the completion the handle, or the completer if there is none |
 
 use core::{

@@ -15,6 +15,8 @@
 //!   the packet. It does so in user code, where destructors may run.
 //! * `finish` against `set_joiner`: likewise, either the goroutine sees the waiter and wakes it, or
 //!   the joiner sees the end and does not wait.
+//! * `finish` against `drop_handle`: either the goroutine takes the waiter out, or the handle does: it does not
+//!   stay until the goroutine ends.
 //!
 //! `finish` is not `complete`: between the two lie the destructors of thread-locals, which may still
 //! use what the joiner thinks is free. `std::thread` promises that a join waits for them; so do we.
@@ -23,8 +25,8 @@
 //!
 //! The handle is a future itself. One of ours that awaits a goroutine is told inside the runtime, as a
 //! goroutine is. Any other waker is user code, which must not run there, and gets a
-//! relay between (`future::relay`). A future that ends tells its joiner in user code: there every
-//! waker can be called.
+//! relay between (`future::relay`), which later polls with the same waker keep. A future that ends tells its
+//! joiner in user code: there every waker can be called.
 //!
 //! # Rejected
 //!
@@ -47,7 +49,7 @@ use super::{
 };
 use crate::{
     future::{
-        relay::relay,
+        relay::{self, relay},
         state::{DropHandle as DropFuture, Join as JoinFuture},
         waker::FutureRef,
     },
@@ -201,6 +203,26 @@ impl Joiner<'_> {
         })
     }
 
+    /// `before`, if this one is told by it. Else it tells nobody any more.
+    ///
+    /// # Safety
+    ///
+    /// `before` was stored for a goroutine to tell, and was taken back.
+    unsafe fn keep(self, before: Waiter) -> Option<Waiter> {
+        let before = Waker::from(before);
+        match self {
+            // SAFETY: the caller's claim.
+            Joiner::Waker(waker) if unsafe { relay::wakes(&before, waker) } => {
+                Waiter::try_from(before).ok()
+            }
+            _ => {
+                // SAFETY: the caller's claim.
+                unsafe { relay::dismiss(before) };
+                None
+            }
+        }
+    }
+
     fn waker(self) -> Waker {
         match self {
             Joiner::Caller => park::current().into(),
@@ -221,19 +243,24 @@ impl Of {
 }
 
 fn announce_to_goroutine(task: &TaskRef, joiner: Joiner<'_>) {
+    let mut kept = None;
     if task.state.has_joiner() {
         if task.state.clear_joiner() == Join::Done {
             return;
         }
         // SAFETY: taken back before the end, so the place is the handle's again.
-        drop(unsafe { task.take_joiner() });
+        let before = unsafe { task.take_joiner() };
+        // SAFETY: it was taken back.
+        kept = before.and_then(|before| unsafe { joiner.keep(before) });
     }
-    let Some(waiter) = joiner.waiter(task) else { return };
+    let Some(waiter) = kept.or_else(|| joiner.waiter(task)) else { return };
     // SAFETY: the handle is used by one at a time, and its joiner is not announced: the place is its own.
     unsafe { task.store_joiner(waiter) };
     if task.state.set_joiner() == Join::Done {
         // SAFETY: the goroutine ended before it could see the waiter, so it leaves it alone.
-        drop(unsafe { task.take_joiner() });
+        let unseen = unsafe { task.take_joiner() };
+        // SAFETY: it was taken back.
+        unseen.into_iter().for_each(|unseen| unsafe { relay::dismiss(unseen.into()) });
     }
 }
 
@@ -270,9 +297,16 @@ impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         match &self.of {
             Of::Goroutine { task, packet } => {
-                if task.state.drop_handle() == DropHandle::DropResult {
+                let DropHandle { result, joiner } = task.state.drop_handle();
+                if result {
                     // SAFETY: the closure has returned and the goroutine leaves the packet to its handle.
                     unsafe { raw::free_packet(*packet) };
+                }
+                if joiner {
+                    // SAFETY: the state gave the place back.
+                    let before = unsafe { task.take_joiner() };
+                    // SAFETY: it was taken back.
+                    before.into_iter().for_each(|before| unsafe { relay::dismiss(before.into()) });
                 }
             }
             Of::Future(future) => match future.header().state.drop_handle() {

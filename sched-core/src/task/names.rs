@@ -69,7 +69,11 @@ impl Run {
         record.about.end();
         record.state.reset();
         let nothing = record.state.drop_handle();
-        debug_assert_eq!(nothing, DropHandle::Nothing, "it has just been reset");
+        debug_assert_eq!(
+            nothing,
+            DropHandle { result: false, joiner: false },
+            "it has just been reset"
+        );
         // Relaxed: nobody else knows the record.
         record.references.store(1, Ordering::Relaxed);
         record.hold_nothing(Kind { order: Order::USUAL, class: Class::Normal });

@@ -201,8 +201,8 @@ impl Task {
     ///
     /// # Safety
     ///
-    /// The caller was told by the state that the place is its own: [`Finish::WakeJoiner`] or
-    /// [`Join::Done`](super::state::Join::Done).
+    /// The caller was told by the state that the place is its own: [`Finish::WakeJoiner`],
+    /// [`Join::Done`](super::state::Join::Done) or [`DropHandle::joiner`](super::state::DropHandle).
     ///
     /// [`Finish::WakeJoiner`]: super::state::Finish::WakeJoiner
     pub(crate) unsafe fn take_joiner(&self) -> Option<Waiter> {

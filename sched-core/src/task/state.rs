@@ -42,6 +42,7 @@
 //! | [`unpark`](State::unpark) | anyone | schedule: queue it |
 //! | [`complete`](State::complete) | the goroutine, its result stored | detached: drop the result |
 //! | [`finish`](State::finish) | the M, after the last switch away | wake the joiner |
+//! | [`drop_handle`](State::drop_handle) | the handle | drop the result, if it is there; the waiter, unless the end has it |
 //!
 //! # Why nothing is lost and nothing runs early
 //!
@@ -197,11 +198,11 @@ pub enum Join {
 /// What [`State::drop_handle`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum DropHandle {
-    /// The result is stored and was the handle's: the caller drops it.
-    DropResult,
-    /// The goroutine will drop its result.
-    Nothing,
+pub struct DropHandle {
+    /// The result is stored and was the handle's: the caller drops it. Else the goroutine will.
+    pub result: bool,
+    /// A waiter was announced, and its place is the caller's again, who takes it out.
+    pub joiner: bool,
 }
 
 impl State {
@@ -396,12 +397,14 @@ impl State {
     pub fn drop_handle(&self) -> DropHandle {
         if self.is_done() {
             // Nobody looks at the word any more until the record's next birth.
-            return DropHandle::DropResult;
+            return DropHandle { result: true, joiner: false };
         }
         // AcqRel: Acquire: the result that the caller may have to drop.
-        let before = self.0.fetch_and(!INTEREST, Ordering::AcqRel);
+        let before = self.0.fetch_and(!(INTEREST | JOINER), Ordering::AcqRel);
         debug_assert_ne!(before & INTEREST, 0, "one handle");
-        if before & COMPLETE != 0 { DropHandle::DropResult } else { DropHandle::Nothing }
+        // An end that came first has seen the waiter, and has its place.
+        let joiner = before & JOINER != 0 && before & PHASE != DONE;
+        DropHandle { result: before & COMPLETE != 0, joiner }
     }
 
     /// Back to birth, for the record's next goroutine.

@@ -46,10 +46,10 @@ fn a_yield_keeps_the_permit() {
 fn the_result_is_dropped_by_the_handle_or_by_the_goroutine() {
     let kept = running();
     assert_eq!(kept.complete(), Complete::Kept);
-    assert_eq!(kept.drop_handle(), DropHandle::DropResult);
+    assert!(kept.drop_handle().result);
 
     let detached = running();
-    assert_eq!(detached.drop_handle(), DropHandle::Nothing);
+    assert!(!detached.drop_handle().result);
     assert_eq!(detached.complete(), Complete::Detached);
     assert_eq!(detached.finish(), Finish::Quiet);
 }
@@ -70,6 +70,27 @@ fn a_joiner_is_woken_or_is_told_at_once() {
     assert_eq!(late.complete(), Complete::Kept);
     assert_eq!(late.finish(), Finish::Quiet);
     assert_eq!(late.set_joiner(), Join::Done);
+}
+
+#[test]
+fn a_handle_that_goes_has_its_joiner_back_before_the_end() {
+    let gone = running();
+    assert_eq!(gone.set_joiner(), Join::Pending);
+    assert_eq!(gone.drop_handle(), DropHandle { result: false, joiner: true });
+    assert_eq!(gone.complete(), Complete::Detached);
+    assert_eq!(gone.finish(), Finish::Quiet);
+
+    let between = running();
+    assert_eq!(between.set_joiner(), Join::Pending);
+    assert_eq!(between.complete(), Complete::Kept);
+    assert_eq!(between.drop_handle(), DropHandle { result: true, joiner: true });
+    assert_eq!(between.finish(), Finish::Quiet);
+
+    let late = running();
+    assert_eq!(late.set_joiner(), Join::Pending);
+    assert_eq!(late.complete(), Complete::Kept);
+    assert_eq!(late.finish(), Finish::WakeJoiner);
+    assert_eq!(late.drop_handle(), DropHandle { result: true, joiner: false });
 }
 
 #[test]
