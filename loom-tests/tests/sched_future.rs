@@ -64,7 +64,13 @@ impl World {
     fn release(&self) {
         match self.state.release() {
             Release::Named => {}
-            Release::Schedule => self.queue(Wake::Schedule),
+            Release::Schedule => {
+                // Who queues it keeps it by a name: its scheduler may end with it.
+                self.state.retain();
+                self.queue(Wake::Schedule);
+                assert_eq!(self.freed.load(Ordering::Relaxed), 0, "freed before it is queued");
+                self.release();
+            }
             Release::Free => self.free(),
         }
     }

@@ -142,14 +142,18 @@ impl Drop for FutureRef {
 
 impl FutureRef {
     /// Nobody can wake it any more: a carrier drops it. It has not left the gate, so its scheduler is
-    /// there; and it is kept for the time of this, as the future's own count may go with the future.
+    /// there; and it is kept for the time of this by a name of the future. Not by a count of the scheduler:
+    /// the caller may be inside the runtime of another one, and that count the last when this one has ended
+    /// meanwhile, with all its memory. What is left of the future goes where that may be freed (`last`).
     #[cold]
     fn last_of_an_idle_one(&self) {
-        let shared = self.header().shared().clone();
+        let name = self.clone();
         let entered = enter();
         // SAFETY: the state gave the run reference to us.
-        ready(&shared, unsafe { Poller::from_raw(self.0) }, &entered);
+        ready(self.header().shared(), unsafe { Poller::from_raw(self.0) }, &entered);
         drop(entered);
+        // One that is being cancelled does not become idle again: this ends here, or in `last`.
+        drop(name);
     }
 
     /// It is over: its memory goes, here, or, inside the runtime, by the hand of the next carrier.
