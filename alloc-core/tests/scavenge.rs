@@ -147,6 +147,23 @@ fn the_limit_bounds_what_is_ready_and_gives_free_memory_back_first() {
 }
 
 #[test]
+fn a_limit_below_what_is_free_leaves_room_for_what_is_under_it() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    let blocks: Vec<_> = (0..100).map(|_| filled(&mut cache, MB)).collect();
+    for &block in blocks.iter().step_by(2) {
+        free(&mut cache, block);
+    }
+    heap.set_limit(60 * MB);
+    // None of the holes is large enough; what rests in all of them is more than the block's size.
+    let large = filled(&mut cache, 4 * MB);
+    assert_eq!(cache.alloc(layout(8 * MB)), Err(Error::Limit));
+    for block in blocks.into_iter().skip(1).step_by(2).chain([large]) {
+        free(&mut cache, block);
+    }
+}
+
+#[test]
 fn small_blocks_stop_at_the_limit_too() {
     let heap = Heap::new(Os::new());
     let mut cache = heap.cache();

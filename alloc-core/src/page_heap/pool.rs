@@ -279,6 +279,11 @@ impl<P: PageHeap> Pool<P> {
         self.committed - self.clean - self.holes / PAGE
     }
 
+    /// Pages that are ready beyond the limit.
+    pub fn excess(&self) -> usize {
+        self.ready().saturating_sub(self.limit)
+    }
+
     /// Notes that so many bytes in spans have no memory any more.
     pub fn open(&mut self, bytes: usize) {
         self.holes += bytes;

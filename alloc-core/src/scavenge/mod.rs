@@ -287,23 +287,28 @@ impl<S: PageSource> Heap<S> {
         mut take: impl FnMut() -> Result<T, Error>,
     ) -> Result<T, Error> {
         match take() {
-            Err(Error::Limit) if self.make_room(pages) => take(),
+            Err(Error::Limit) => {
+                self.make_room(pages);
+                // Also if there was nothing to give back: somebody else may have just done it.
+                take()
+            }
             result => result,
         }
     }
 
-    /// Gives at least so many pages back, if there are; `false` if none could be.
+    /// Gives back what so many pages more need, if there is as much.
     #[cold]
-    fn make_room(&self, pages: usize) -> bool {
+    fn make_room(&self, pages: usize) {
         self.free_kept_spans();
+        // A limit may have been set below what was ready already.
+        let pages = pages + self.pages().pool.excess();
         let mut done = self.release_pages(pages, 0);
         if done < pages {
             self.free_idle_spans();
             done += self.release_pages(pages - done, 0);
         }
         if done < pages {
-            done += self.release_holes((pages - done) * PAGE).div_ceil(PAGE);
+            self.release_holes((pages - done) * PAGE);
         }
-        done > 0
     }
 }
