@@ -21,6 +21,13 @@ pub enum BuildError {
         /// Why.
         error: std::io::Error,
     },
+    /// [`Builder::memory_limit`](crate::Builder::memory_limit) is too small to begin with.
+    MemoryLimit {
+        /// What was set.
+        bytes: usize,
+        /// The least that would do now.
+        least: usize,
+    },
     /// The signal of [`Builder::dump_on`](crate::Builder::dump_on) is none of those, or cannot be had.
     Signal(std::io::Error),
     /// The global allocator is alloc-core, but knows nothing of this crate's Ps: goroutines would
@@ -41,6 +48,9 @@ impl fmt::Display for BuildError {
             BuildError::Thread { name, error } => {
                 write!(f, "the runtime's thread {name:?} cannot be started: {error}")
             }
+            BuildError::MemoryLimit { bytes, least } => {
+                write!(f, "memory_limit is {bytes} bytes, and must be at least {least} here")
+            }
             BuildError::Signal(error) => write!(f, "the signal to dump on: {error}"),
             BuildError::ForeignBinding => f.write_str(
                 "the global allocator is alloc-core, but knows nothing of the runtime: \
@@ -55,7 +65,7 @@ impl Error for BuildError {
         match self {
             BuildError::Scheduler(error) => Some(error),
             BuildError::Thread { error, .. } | BuildError::Signal(error) => Some(error),
-            BuildError::ForeignBinding => None,
+            BuildError::MemoryLimit { .. } | BuildError::ForeignBinding => None,
         }
     }
 }

@@ -162,7 +162,11 @@ impl Builder {
     }
 
     /// How many bytes of memory the heap of the process may have at once; no limit if not set. Of several
-    /// runtimes the one made last decides.
+    /// runtimes the one made last decides, also if it sets none, and what it decides stays when it has ended. While
+    /// one is being made there is no limit; if that fails, the former one is back.
+    ///
+    /// Building fails with [`BuildError::MemoryLimit`] if the limit leaves less than 8 MiB beyond what the heap
+    /// has then, the first stacks included: some 40 MiB are enough for a runtime of few processors.
     ///
     /// Stacks count with their address space (256 KiB each if not set otherwise, 64 of them at a time),
     /// since nobody can refuse a page of one that is touched.

@@ -4,6 +4,7 @@
 //! thread mode the goroutine *is* a thread.)
 
 use std::cell::Cell;
+use std::sync::Mutex;
 use std::sync::Once;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,6 +20,9 @@ pub(crate) static ALLOC_IS_OURS: AtomicBool = AtomicBool::new(false);
 
 /// Whether it was said that goroutines are slow on this machine.
 pub(crate) static SLOW_MODE: Once = Once::new();
+
+/// Whoever makes a runtime holds it: see [`Limit`](crate::wire::Limit).
+pub(crate) static LIMITING: Mutex<()> = Mutex::new(());
 
 /// The numbers of all Ps of all runtimes.
 pub(crate) static NUMBERS: Numbers = Numbers::new();

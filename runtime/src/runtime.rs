@@ -17,7 +17,7 @@ use crate::shutdown::{self, Shutdown};
 use crate::spawn::{GoError, JoinHandle, Spawn};
 use crate::stats::Stats;
 use crate::trace::say;
-use crate::wire::{self, Attendants};
+use crate::wire::{self, Attendants, Limit};
 
 pub use sched_core::park::WaitReason;
 pub use sched_core::tls::Mode;
@@ -335,12 +335,18 @@ impl Runtime {
         if wire::is_foreign() {
             return Err(BuildError::ForeignBinding);
         }
+        let limit = Limit::lift();
         let scheduler = Scheduler::with_stacks(config(settings), wire::hooks(), wire::stacks())?;
         if let (Mode::Threads { why }, false) = (scheduler.mode(), settings.kernel_threads) {
             current::SLOW_MODE
                 .call_once(|| say(format_args!("runtime: a kernel thread per goroutine: {why}")));
         }
+        if let Err(error) = limit.set(settings.memory_limit) {
+            let _ = scheduler.shutdown(None);
+            return Err(error);
+        }
         let attendants = Attendants::start(&scheduler, settings)?;
+        limit.keep();
         Ok(Runtime { scheduler, attendants, ended: false })
     }
 

@@ -11,12 +11,14 @@
 //! | [`monitor`] | `Machine`, sysmon | sched-core's `Monitor` |
 //!
 //! [`desk`] is no seam, but the errands that go over it; [`collect`] is who drives the collector,
-//! [`upkeep`] is alloc-core's scavenger, [`dumper`] what a signal has written.
+//! [`upkeep`] is alloc-core's scavenger, [`dumper`] what a signal has written, [`limit`] what a new runtime
+//! does to the memory limit.
 
 mod alloc;
 mod collect;
 mod desk;
 mod dumper;
+mod limit;
 mod monitor;
 mod proc;
 mod space;
@@ -27,6 +29,7 @@ mod world;
 pub use alloc::Alloc;
 pub(crate) use alloc::is_foreign;
 pub(crate) use collect::{Collectors, Share, is_servant};
+pub(crate) use limit::Limit;
 pub(crate) use proc::Numbers;
 pub(crate) use space::Cells;
 pub(crate) use world::Procs;
@@ -37,7 +40,6 @@ use std::thread::{self, JoinHandle};
 use alloc_core::global;
 use sched_core::Hooks;
 use sched_core::Scheduler;
-use sched_core::entry;
 use sched_core::stack::StackSource;
 use sysmon::{Counters, Limits, SystemClock};
 
@@ -76,13 +78,6 @@ impl Attendants {
         let dumper = settings.dump_on.map(|signal| Dumper::new(signal).map(Arc::new));
         let dumper = dumper.transpose().map_err(BuildError::Signal)?;
         let desk = Arc::new(Desk::new(settings));
-        gc::configure(settings);
-        gc::heap().set_checkmark(settings.gccheckmark);
-        if let Some(bytes) = settings.memory_limit {
-            // The caller may be a goroutine of another runtime: see `space`.
-            let _inside = entry::enter();
-            global::heap().set_limit(bytes);
-        }
         let watched = Watched::new(scheduler.monitor(), Arc::clone(&desk));
         let monitor = sysmon::Monitor::new(watched, SystemClock::new(), limits(settings));
         let (counters, threads) = (monitor.counters(), Vec::new());
@@ -100,6 +95,9 @@ impl Attendants {
             let home = scheduler.clone();
             attendants.spawn("dumper", move || dumper.serve(&home))?;
         }
+        // Nothing can fail any more: a runtime that could not be made changes nothing for the others.
+        gc::configure(settings);
+        gc::heap().set_checkmark(settings.gccheckmark);
         current::COLLECTORS.join(scheduler);
         Ok(attendants)
     }
