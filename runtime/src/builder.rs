@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use gc_core::pacer::Pacer;
 use gc_core::policy::{Collection, WriteBarrier};
+use sched_core::Config;
 
 use crate::build_error::BuildError;
-use crate::config::{Environment, Preempt, default_procs};
+use crate::config::{self, Environment, Ignored, Preempt, default_procs};
 use crate::policy::{Chosen, Policy};
 use crate::runtime::{Preemption, Runtime};
 
 /// Settings of a [`Runtime`].
 ///
-/// It begins with what the environment says (`GOMAXPROCS`, `GOGC`, and in `GODEBUG`: `schedtrace`,
-/// `gctrace`, `preempt`, `threadmode`); what is set here in code comes before that.
+/// It begins with what the [environment](crate#environment) says; what is set here in code comes before that.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,9 +30,11 @@ use crate::runtime::{Preemption, Runtime};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Builder {
-    pub(crate) procs: Option<usize>,
+    procs: Option<usize>,
+    /// `GOMAXPROCS`
+    said_procs: Option<String>,
     pub(crate) stack_bytes: usize,
-    pub(crate) max_threads: Option<usize>,
+    max_threads: Option<usize>,
     /// The inner `None` switches collections by growth off.
     pub(crate) gogc: Option<u32>,
     pub(crate) preempt: Preempt,
@@ -44,8 +46,12 @@ pub struct Builder {
     pub(crate) policy: Chosen,
     pub(crate) collecting: Collecting,
     pub(crate) memory_limit: Option<usize>,
+    /// `GOMEMLIMIT`, for the collector alone.
+    pub(crate) soft_limit: Option<u64>,
     pub(crate) detect_deadlocks: bool,
     pub(crate) dump_on: Option<i32>,
+    /// What makes no sense in the environment, but for `said_procs`.
+    ignored: Vec<Ignored>,
 }
 
 /// How the collected heap is collected.
@@ -90,7 +96,8 @@ impl Builder {
     pub fn new() -> Self {
         let env = Environment::read();
         Builder {
-            procs: env.procs,
+            procs: None,
+            said_procs: env.procs,
             stack_bytes: STACK_BYTES,
             max_threads: None,
             gogc: env.gogc.unwrap_or(Some(GOGC)),
@@ -103,8 +110,10 @@ impl Builder {
             policy: Chosen::default(),
             collecting: Collecting::default(),
             memory_limit: None,
+            soft_limit: env.memory_limit,
             detect_deadlocks: true,
             dump_on: None,
+            ignored: env.ignored,
         }
     }
 
@@ -112,7 +121,11 @@ impl Builder {
     ///
     /// Default: the cores this process may use, by affinity mask and by the quotas of its cgroup
     /// and all cgroups above. The number then follows both while the program runs, looked at once a
-    /// second while it is busy; one that is said here or by `GOMAXPROCS` stays.
+    /// second while it is busy; one that is said here or by `GOMAXPROCS` stays. There are always fewer than
+    /// [`max_threads`](Self::max_threads), at most 65,536.
+    ///
+    /// Building fails with [`BuildError::Scheduler`] for a number that is said here and cannot be had; one of
+    /// `GOMAXPROCS` is ignored then, and a line on standard error says so.
     ///
     /// ```
     /// let rt = runtime::Builder::new().procs(3).build().unwrap();
@@ -137,8 +150,11 @@ impl Builder {
         self
     }
 
-    /// How many operating system threads may be made for goroutines that block in the kernel. At the
-    /// limit the process ends with a message, as in Go.
+    /// How many operating system threads may be made, for processors and for goroutines that block in the kernel;
+    /// 10,000 if not set. It must exceed [`procs`](Self::procs), and be at most 1,048,576.
+    ///
+    /// At the limit goroutines wait until a thread is free. If all are blocked for three seconds while a goroutine
+    /// waits for one, the process ends with a message and a list of all goroutines, as it would hang otherwise.
     ///
     /// ```
     /// assert!(runtime::Builder::new().max_threads(100).build().is_ok());
@@ -395,8 +411,32 @@ impl Builder {
         Runtime::build(&self)
     }
 
+    /// The most Ps that are fewer than the threads.
+    fn most_procs(&self) -> usize {
+        self.most_threads().saturating_sub(1).clamp(1, Config::MOST_PROCS)
+    }
+
+    pub(crate) fn most_threads(&self) -> usize {
+        self.max_threads.unwrap_or_else(|| Config::default().max_threads)
+    }
+
+    /// `GOMAXPROCS`, if it says something.
+    fn said_procs(&self) -> Option<Result<usize, Ignored>> {
+        Some(config::procs(self.said_procs.as_deref()?, self.most_procs()))
+    }
+
+    /// The number of Ps that somebody has set; `None`: the machine's.
+    pub(crate) fn fixed_procs(&self) -> Option<usize> {
+        self.procs.or_else(|| self.said_procs()?.ok())
+    }
+
     pub(crate) fn procs_or_default(&self) -> usize {
-        self.procs.unwrap_or_else(default_procs)
+        self.fixed_procs().unwrap_or_else(|| default_procs().min(self.most_procs()))
+    }
+
+    /// What the environment says and makes no sense.
+    pub(crate) fn ignored(&self) -> impl Iterator<Item = Ignored> {
+        self.said_procs().and_then(Result::err).into_iter().chain(self.ignored.iter().cloned())
     }
 }
 

@@ -21,6 +21,9 @@ pub(crate) static ALLOC_IS_OURS: AtomicBool = AtomicBool::new(false);
 /// Whether it was said that goroutines are slow on this machine.
 pub(crate) static SLOW_MODE: Once = Once::new();
 
+/// Whether it was said what of the environment is ignored.
+pub(crate) static IGNORED: Once = Once::new();
+
 /// Whoever makes a runtime holds it: see [`Limit`](crate::wire::Limit).
 pub(crate) static LIMITING: Mutex<()> = Mutex::new(());
 

@@ -128,7 +128,8 @@ pub fn stats() -> Stats {
 /// How the heap is collected, and whether each collection writes a line: the last runtime decides.
 pub(crate) fn configure(settings: &Builder) {
     let Collecting { collection, write_barrier, pacer } = &settings.collecting;
-    let limit = settings.memory_limit.map_or(u64::MAX, |bytes| bytes as u64);
+    let hard = settings.memory_limit.map(|bytes| bytes as u64);
+    let limit = hard.or(settings.soft_limit).unwrap_or(u64::MAX);
     let gogc = || settings.gogc.map_or_else(Gogc::off, Gogc::new).limit(limit);
     heap().set_pacer(pacer.as_ref().map_or_else(|| Box::new(gogc()) as _, MakePacer::make));
     heap().set_collection(*collection);

@@ -43,8 +43,8 @@
 //! * A *goroutine* is to Rust and to libc a thread: it has its own stack and its own thread-locals,
 //!   whatever operating system thread it runs on. So [`go()`] is a safe function, and the borrow
 //!   checker's rules for threads are the rules for goroutines.
-//! * A *processor* (P) is the right to run one goroutine. There are as many as cores, unless
-//!   `GOMAXPROCS` or [`Builder::procs`] says otherwise.
+//! * A *processor* (P) is the right to run one goroutine. There are as many as the process may use cores, by its
+//!   affinity mask and the quotas of its cgroups, unless `GOMAXPROCS` or [`Builder::procs`] says otherwise.
 //! * A goroutine *parks* when it waits for something of this crate: its processor runs another one,
 //!   no thread is held. It *blocks* when it waits for anything else (a file, a lock of std): then the
 //!   monitor takes its processor away, and it comes back for one when it is done.
@@ -67,9 +67,26 @@
 //!
 //! # Environment
 //!
-//! `GOMAXPROCS=4`; `GOGC=200` or `off`; `GODEBUG=schedtrace=1000,gctrace=1,gccheckmark=1,preempt=1ms,threadmode=1`.
-//! What [`Builder`] is told in code comes before these. `GOMEMLIMIT` is not read: Go's limit is soft, and at
-//! [`Builder::memory_limit`] allocations fail.
+//! What [`Builder`] is told in code comes before these.
+//!
+//! | variable | value | meaning |
+//! |---|---|---|
+//! | `GOMAXPROCS` | a number, less than [`Builder::max_threads`] | as [`Builder::procs`] |
+//! | `GOGC` | a percentage; `off` or a negative number | as [`Builder::gogc`] |
+//! | `GOMEMLIMIT` | a number of bytes, or of `KiB`, `MiB`, `GiB`, `TiB` (`512MiB`); `off` | collections begin early enough to keep the collected heap below, if they can: nothing is refused, unlike at [`Builder::memory_limit`], which comes before it |
+//! | `GODEBUG` | `name=value`, with commas between them | see below |
+//!
+//! | in `GODEBUG` | value | meaning |
+//! |---|---|---|
+//! | `schedtrace` | milliseconds; `0`: off | as [`Builder::schedtrace`] |
+//! | `gctrace` | `1`; `0`: off | as [`Builder::gctrace`] |
+//! | `gccheckmark` | `1`; `0`: off | each collection marks twice, and the program panics if the first overlooked something |
+//! | `preempt` | a number of `us`, `ms` or `s` (`100us`); `off` | as [`Builder::preempt_after`]; `off`: as [`Builder::no_preemption`] |
+//! | `asyncpreemptoff` | `1` | as `preempt=off` |
+//! | `threadmode` | `1`; `0`: off | as [`Builder::kernel_threads`] |
+//!
+//! A value that makes no sense, or cannot be had, is ignored, and when the first runtime is made a line on standard
+//! error says so. Other names in `GODEBUG` are Go's or nobody's, and are ignored silently.
 //!
 //! # What to know
 //!

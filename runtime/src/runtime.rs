@@ -335,6 +335,7 @@ impl Runtime {
         if wire::is_foreign() {
             return Err(BuildError::ForeignBinding);
         }
+        current::IGNORED.call_once(|| settings.ignored().for_each(say));
         let limit = Limit::lift();
         let scheduler = Scheduler::with_stacks(config(settings), wire::hooks(), wire::stacks())?;
         if let (Mode::Threads { why }, false) = (scheduler.mode(), settings.kernel_threads) {
@@ -368,7 +369,7 @@ fn config(settings: &Builder) -> Config {
     Config {
         procs: settings.procs_or_default(),
         stack_bytes: settings.stack_bytes,
-        max_threads: settings.max_threads.unwrap_or(default.max_threads),
+        max_threads: settings.most_threads(),
         slice: match settings.preempt {
             Preempt::After(slice) => slice,
             Preempt::Off => default.slice,

@@ -64,6 +64,31 @@ fn collecting_program() {
     println!("collected {} times", runtime::gc::stats().cycles);
 }
 
+/// The program that makes two runtimes: says how many Ps each has.
+#[test]
+#[ignore = "run by the tests below"]
+fn double_program() {
+    for _ in 0..2 {
+        println!("procs {}", runtime::Runtime::new().unwrap().procs());
+    }
+}
+
+/// The program that makes garbage, until a collection has begun by itself, or there are 32 MiB.
+#[test]
+#[ignore = "run by the tests below"]
+fn wasteful_program() {
+    let rt = runtime::Runtime::new().unwrap();
+    rt.run(|| {
+        for _ in 0..4 << 10 {
+            runtime::gc::enter().alloc_slice([0_u64; 1024]);
+            if runtime::gc::stats().cycles > 0 {
+                println!("collected");
+                return;
+            }
+        }
+    });
+}
+
 #[test]
 fn a_standard_error_that_nobody_reads_harms_nobody() {
     let (reader, writer) = std::io::pipe().unwrap();
@@ -131,6 +156,60 @@ fn run(program: &str, variables: &[(&str, &str)]) -> (String, String) {
 fn gomaxprocs_is_obeyed() {
     let (out, _) = program_with(&[("GOMAXPROCS", "3")]);
     assert!(out.contains("procs 3\n"), "{out}");
+}
+
+#[test]
+fn processors_that_cannot_be_had_are_not_made_and_one_line_says_so() {
+    for text in ["10000", "abc"] {
+        let (out, err) = run("double_program", &[("GOMAXPROCS", text)]);
+        let wanted = "it takes a number from 1 to 9999, less than there may be threads";
+        assert_eq!(err, format!("runtime: GOMAXPROCS={text} is ignored: {wanted}\n"));
+        assert_eq!(out.matches("procs ").count(), 2, "{out}");
+    }
+    let (out, err) = program_with(&[("GOMAXPROCS", "9999")]);
+    assert!(out.contains("procs 9999\n") && err.is_empty(), "{out}{err}");
+}
+
+#[test]
+fn processors_that_code_asks_for_and_cannot_be_had_are_an_error_with_the_remedy() {
+    let error = |builder: runtime::Builder| builder.build().unwrap_err().to_string();
+    let new = runtime::Builder::new;
+    let text = |procs: usize, threads: usize| {
+        format!(
+            "the scheduler: configuration: procs is {procs}, and max_threads must exceed it: \
+             it is {threads}; raise it, or lower procs"
+        )
+    };
+    assert_eq!(error(new().procs(10_000)), text(10_000, 10_000));
+    assert_eq!(error(new().procs(2).max_threads(2)), text(2, 2));
+    assert_eq!(error(new().max_threads(1)), text(1, 1));
+    assert!(error(new().procs(65_537).max_threads(1 << 20)).contains("procs must be 1 to 65,536"));
+    assert!(error(new().max_threads(1 << 21)).contains("max_threads must be 1,048,576 at most"));
+    assert_eq!(new().max_threads(2).build().unwrap().procs(), 1, "whatever the machine has");
+}
+
+#[test]
+fn what_makes_no_sense_is_named_and_does_no_harm() {
+    let variables = [("GOGC", "lots"), ("GOMEMLIMIT", "1G"), ("GODEBUG", "gctrace=true,netdns=go")];
+    let (out, err) = run("collecting_program", &variables);
+    assert!(out.contains("collected 3 times"), "{out}");
+    let lines: Vec<_> = err.lines().collect();
+    let names = ["GOGC=lots", "GOMEMLIMIT=1G", "GODEBUG=gctrace=true"];
+    assert_eq!(lines.len(), names.len(), "{err}");
+    for (line, name) in lines.iter().zip(names) {
+        assert!(line.starts_with(&format!("runtime: {name} is ignored: it takes ")), "{line}");
+    }
+}
+
+#[test]
+fn gomemlimit_begins_collections_also_without_gogc() {
+    let collects = |limit| {
+        let (out, err) = run("wasteful_program", &[("GOGC", "-1"), ("GOMEMLIMIT", limit)]);
+        assert_eq!(err, "");
+        out.contains("collected")
+    };
+    assert!(collects("8MiB"));
+    assert!(!collects("off"));
 }
 
 #[test]

@@ -18,11 +18,11 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many goroutines run at once. Default: what the process may use of the machine.
+    /// How many goroutines run at once, 65,536 at most. Default: what the process may use of the machine.
     pub procs: usize,
     /// Address space of a goroutine's stack in bytes, TLS and guard included; 256 KiB.
     pub stack_bytes: usize,
-    /// Threads at most; 10,000. When all of them are blocked and a goroutine has waited for one for three
+    /// Threads at most, more than `procs`; 10,000. When all of them are blocked and a goroutine has waited for one for three
     /// seconds, the process aborts with a list of all goroutines, as it would hang otherwise.
     pub max_threads: usize,
     /// Sleeping threads kept in reserve for goroutines that block; 2.
@@ -74,13 +74,19 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The most [`procs`](Self::procs).
+    pub const MOST_PROCS: usize = 1 << 16;
+
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let limit = 1 << 16;
-        if self.procs == 0 || self.procs > limit {
+        let &Config { procs, max_threads, .. } = self;
+        if procs == 0 || procs > Self::MOST_PROCS {
             return Err(Error::Config("procs must be 1 to 65,536"));
         }
-        if self.max_threads <= self.procs || self.max_threads > 1 << 20 {
-            return Err(Error::Config("max_threads must exceed procs, up to 1,048,576"));
+        if max_threads > 1 << 20 {
+            return Err(Error::Config("max_threads must be 1,048,576 at most"));
+        }
+        if max_threads <= procs {
+            return Err(Error::FewThreads { procs, max_threads });
         }
         Ok(())
     }

@@ -17,6 +17,13 @@ use crate::stack::StackError;
 pub enum Error {
     /// A value of the configuration is out of range; the text names it.
     Config(&'static str),
+    /// Each of the processors may need a thread, and some more are needed.
+    FewThreads {
+        /// How many processors there shall be.
+        procs: usize,
+        /// How many threads there may be.
+        max_threads: usize,
+    },
     /// The operating system refused a thread.
     Threads(std::io::Error),
     /// Not even one stack could be made.
@@ -29,6 +36,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Config(what) => write!(f, "configuration: {what}"),
+            Error::FewThreads { procs, max_threads } => {
+                write!(f, "configuration: procs is {procs}, and max_threads must exceed it")?;
+                write!(f, ": it is {max_threads}; raise it, or lower procs")
+            }
             Error::Threads(error) => write!(f, "cannot start a thread: {error}"),
             Error::Stacks(error) => write!(f, "cannot prepare stacks: {error}"),
             Error::Signals(error) => write!(f, "cannot install signal handlers: {error}"),
@@ -39,7 +50,7 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Error::Config(_) => None,
+            Error::Config(_) | Error::FewThreads { .. } => None,
             Error::Stacks(error) => Some(error),
             Error::Threads(error) | Error::Signals(error) => Some(error),
         }

@@ -11,7 +11,7 @@ use syn::{Error, ItemFn, ReturnType, parse_macro_input};
 
 /// Runs `main` on a goroutine.
 ///
-/// The runtime is built from the environment (`GOMAXPROCS`, `GOGC`, `GODEBUG`). As in Go, the
+/// The runtime is built from the environment (`GOMAXPROCS`, `GOGC`, `GOMEMLIMIT`, `GODEBUG`). As in Go, the
 /// program ends when `main` returns, whatever other goroutines are doing. A panic in `main` is a
 /// panic of the program.
 ///

@@ -3,5 +3,5 @@
 mod env;
 mod procs;
 
-pub(crate) use env::{Environment, Preempt};
-pub(crate) use procs::default_procs;
+pub(crate) use self::procs::default_procs;
+pub(crate) use env::{Environment, Ignored, Preempt, procs};

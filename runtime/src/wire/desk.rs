@@ -60,7 +60,7 @@ impl Desk {
             begin: Instant::now(),
             posted: AtomicU32::new(0),
             attendant: OnceLock::new(),
-            follows: AtomicBool::new(settings.procs.is_none()),
+            follows: AtomicBool::new(settings.fixed_procs().is_none()),
             detects: settings.detect_deadlocks,
             asleep: AtomicBool::new(false),
         }

@@ -7,7 +7,7 @@ use std::process::Command;
 pub(crate) fn again(program: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", program, "--ignored", "--nocapture"]);
-    for variable in ["GOMAXPROCS", "GOGC", "GODEBUG"] {
+    for variable in ["GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"] {
         command.env_remove(variable);
     }
     command
