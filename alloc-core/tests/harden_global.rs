@@ -96,6 +96,27 @@ fn a_call_or_the_environment_turns_it_on() {
 }
 
 #[test]
+fn nothing_and_zero_are_off_and_what_has_no_meaning_is_on_with_a_line() {
+    const LINE: &str =
+        "alloc-core: ALLOC_HARDEN takes 0 (off), 1 (on) or 2 (with stacks): taken for 1\n";
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).contains(LINE);
+    for value in ["3", "10", "01", "true", "banana", " 1"] {
+        let output = run("double free", &[("ALLOC_HARDEN", value)]);
+        expect(&output, &["alloc-core: double free at 0x"]);
+        assert!(said(&output), "{value:?}: {output:?}");
+    }
+    for value in ["", "0"] {
+        // Into the rest of the block's last page: no harm without a guard.
+        let output = run("overflow", &[("ALLOC_HARDEN", value)]);
+        assert!(output.status.success() && !said(&output), "{value:?}: {output:?}");
+    }
+    for value in ["1", "2"] {
+        let output = run("work", &[("ALLOC_HARDEN", value)]);
+        assert!(output.status.success() && !said(&output), "{value:?}: {output:?}");
+    }
+}
+
+#[test]
 fn the_other_free_comes_with_its_stack_on_request() {
     let output = run("double free", &[("ALLOC_HARDEN", "2")]);
     let text = String::from_utf8_lossy(&output.stderr);

@@ -3,8 +3,8 @@
 //! `ALLOC_HARDEN=1` is asked for once, before the first cache is made, so that every block is
 //! covered; also in a preloaded library, whose program knows nothing of it. `ALLOC_HARDEN=2` keeps
 //! the stack of each free too, which costs ten times more than all the rest: for a second run, when
-//! the first has named the mistake. A call
-//! ([`GlobalAlloc::harden`]) covers what is allocated from then on.
+//! the first has named the mistake. `0`, or nothing, is off; whatever else it is was meant to harden: it is taken for
+//! `1`, and a line on standard error says so. A call ([`GlobalAlloc::harden`]) covers what is allocated from then on.
 //!
 //! Stacks, also those of the profile, are walked by the unwinder that every Rust program has. It may call `malloc` (it never does so
 //! in a plain walk): the cache is in use then, and it is served from the emergency heap.
@@ -16,7 +16,7 @@
 //! the fault.
 
 use core::{
-    ffi::{c_int, c_void},
+    ffi::{CStr, c_int, c_void},
     ptr,
 };
 
@@ -26,17 +26,28 @@ use crate::harden::Hardening;
 /// Frames between a mistake's cause and the walk: the walk's own.
 const OWN_FRAMES: usize = 2;
 
+/// Written, without an allocation, for a value that has no meaning.
+const ODD: &str =
+    "alloc-core: ALLOC_HARDEN takes 0 (off), 1 (on) or 2 (with stacks): taken for 1\n";
+
 /// Hardens the heap if the environment asks for it.
 pub(super) fn ask_environment() {
     // SAFETY: the name ends with a zero. Whoever changes the environment beside the first allocation of
     // the process is the one thread that there is.
     let value = unsafe { libc::getenv(c"ALLOC_HARDEN".as_ptr()) };
-    // SAFETY: null, or a text that ends with a zero.
-    let wanted = unsafe { value.as_ref() }.map_or(0, |&first| first as u8);
-    let hardening = match wanted {
-        b'1' => Hardening::new(),
-        b'2' => Hardening::new().frames(unwind),
-        _ => return,
+    if value.is_null() {
+        return;
+    }
+    // SAFETY: a text that ends with a zero, and stays: see above.
+    let hardening = match unsafe { CStr::from_ptr(value) }.to_bytes() {
+        b"" | b"0" => return,
+        b"1" => Hardening::new(),
+        b"2" => Hardening::new().frames(unwind),
+        _ => {
+            // SAFETY: the text has so many bytes.
+            unsafe { libc::write(libc::STDERR_FILENO, ODD.as_ptr().cast(), ODD.len()) };
+            Hardening::new()
+        }
     };
     // Without room for the records there is none for blocks either, and somebody will say so.
     let _ = HEAP.harden(complete(hardening));
