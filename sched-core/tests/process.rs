@@ -11,7 +11,10 @@ use std::{
 };
 
 use common::{MODES, Watch, in_both_modes, scheduler};
-use sched_core::{Config, current};
+use sched_core::{
+    Config, current,
+    tls::{Surplus, probe},
+};
 
 /// Set in a child that is to abort: which mode.
 const CHILD: &str = "SCHED_TEST_CHILD";
@@ -49,6 +52,30 @@ fn an_overflow_names_who_started_the_goroutine_and_where() {
         let line = said.lines().find(|line| line.contains("overflowed")).expect("just seen");
         assert!(line.contains(file!()) && line.ends_with(" by goroutine 1"), "{said}");
     }
+}
+
+#[test]
+fn without_a_file_descriptor_for_the_probes_threads_are_used_and_the_reason_is_true() {
+    const NAME: &str =
+        "without_a_file_descriptor_for_the_probes_threads_are_used_and_the_reason_is_true";
+    if env::var_os(CHILD).is_some() {
+        // Those that are open stay so; no other is to be had.
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: a value of ours.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &none) }, 0);
+        println!("{}", probe(Surplus::Take));
+        return;
+    }
+    if !probe(Surplus::Take).is_own_tls() {
+        return;
+    }
+    let child = Command::new(env::current_exe().expect("we run"))
+        .args(["--exact", NAME, "--nocapture"])
+        .env(CHILD, "")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(said.contains("no pipe for a probe: ") && said.contains("(os error 24)"), "{said}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use core::ffi::{c_int, c_void};
 use core::mem::{MaybeUninit, zeroed};
 use core::ops::Range;
 use core::ptr::null_mut;
+use std::io;
 
 use super::arch::thread_pointer;
 use super::glibc::{Reason, debugger_offset, private, running_header};
@@ -45,7 +46,7 @@ struct Sample {
     tid: i32,
     /// Where its node in libc's list of threads should be, and whether one is there.
     list: usize,
-    linked: bool,
+    linked: Result<bool, Errno>,
     /// A key to set, and the byte that changed when it was set.
     key: libc::pthread_key_t,
     keys_used: Option<usize>,
@@ -73,7 +74,7 @@ impl Samples {
         if !own.notes_its_tid(tid) || !plain.notes_its_tid(tid) {
             return Err("a thread's id is not where libc says");
         }
-        if !own.linked || !plain.linked {
+        if !own.linked.map_err(no_pipe)? || !plain.linked.map_err(no_pipe)? {
             return Err("a thread is not in libc's list where libc says");
         }
         Ok(Samples {
@@ -175,7 +176,7 @@ impl Sample {
             first_values: 0,
             tid: 0,
             list: 0,
-            linked: false,
+            linked: Ok(false),
             key: 0,
             keys_used: None,
         }
@@ -206,35 +207,63 @@ extern "C" fn look(sample: *mut c_void) -> *mut c_void {
         sample.resolver = state.wrapping_sub(at);
         sample.tid = libc::gettid();
         // Threads that come and go change the neighbours' links under us, for moments.
-        sample.linked = (0..1000).any(|_| is_list_node(at + sample.list));
+        let mut looks = (0..1000).map(|_| is_list_node(at + sample.list));
+        sample.linked = looks.find(|look| *look != Ok(false)).unwrap_or(Ok(false));
         sample.keys_used = change_by_a_key(sample);
     }
     null_mut()
 }
 
 /// Whether a node `{ next, prev }` of a circular list lies here: its neighbours name it.
-fn is_list_node(node: usize) -> bool {
+fn is_list_node(node: usize) -> Result<bool, Errno> {
     const WORD: usize = size_of::<usize>();
-    let (next, prev) = (read_word(node), read_word(node + WORD));
-    let named_by = |at: Option<usize>, offset| at.and_then(|at| read_word(at.wrapping_add(offset)));
-    named_by(next, WORD) == Some(node) && named_by(prev, 0) == Some(node)
+    let pipe = Pipe::new()?;
+    let read = |at: usize, offset| pipe.read_word(at.wrapping_add(offset));
+    let (next, prev) = (read(node, 0), read(node, WORD));
+    let named_by = |at: Option<usize>, offset| at.and_then(|at| read(at, offset));
+    Ok(named_by(next, WORD) == Some(node) && named_by(prev, 0) == Some(node))
 }
 
-/// The word at `address`, if there is memory: what is said to be a pointer may be none. Through a
-/// pipe, as the kernel says `EFAULT` where we would die, and every sandbox has them.
-fn read_word(address: usize) -> Option<usize> {
-    const WORD: usize = size_of::<usize>();
-    let (mut ends, mut word) = ([0; 2], 0usize);
-    // SAFETY: the kernel writes to our variables, and reads what it can at `address`.
-    unsafe {
-        if libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) != 0 {
-            return None;
+/// The kernel's reason.
+type Errno = c_int;
+
+/// Why a thread could not be looked at. Leaked: once per process.
+fn no_pipe(errno: Errno) -> Reason {
+    format!("no pipe for a probe: {}", io::Error::from_raw_os_error(errno)).leak()
+}
+
+/// Words go through it where what is said to be a pointer may be none: the kernel says `EFAULT` where we would
+/// die, and every sandbox has pipes.
+struct Pipe([c_int; 2]);
+
+impl Pipe {
+    fn new() -> Result<Pipe, Errno> {
+        let mut ends = [0; 2];
+        // SAFETY: the kernel writes to our variable.
+        if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } == 0 {
+            return Ok(Pipe(ends));
         }
-        let whole = libc::write(ends[1], address as *const c_void, WORD) == WORD as isize
-            && libc::read(ends[0], (&raw mut word).cast(), WORD) == WORD as isize;
-        libc::close(ends[0]);
-        libc::close(ends[1]);
+        // SAFETY: the thread's own.
+        Err(unsafe { *libc::__errno_location() })
+    }
+
+    /// The word at `address`, if there is memory.
+    fn read_word(&self, address: usize) -> Option<usize> {
+        const WORD: usize = size_of::<usize>();
+        let mut word = 0usize;
+        // SAFETY: the kernel writes to our variable, and reads what it can at `address`.
+        let whole = unsafe {
+            libc::write(self.0[1], address as *const c_void, WORD) == WORD as isize
+                && libc::read(self.0[0], (&raw mut word).cast(), WORD) == WORD as isize
+        };
         whole.then_some(word)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        // SAFETY: ours.
+        let _ = self.0.map(|end| unsafe { libc::close(end) });
     }
 }
 
