@@ -33,8 +33,9 @@ struct Search {
     /// Build the index so many times, dropping the former one
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
-    /// Run on so many processors [default: GOMAXPROCS, or as many as there are]
-    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Run on so many processors, 1 to 9999 [default: GOMAXPROCS, or as many as there are]
+    // Fewer than the runtime may have threads.
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=9_999))]
     procs: Option<u16>,
     /// Where to look
     dir: PathBuf,
@@ -160,6 +161,16 @@ mod tests {
         assert_eq!(cafe, "\"café\" is no word: words hold ASCII letters, digits and _");
         let none = said(search(&["dir", "!"]));
         assert_eq!(none, "no word to search for: words hold ASCII letters, digits and _");
+    }
+
+    #[test]
+    fn processors_are_fewer_than_threads() {
+        let procs = |count| search(&["--procs", count, "dir", "word"]);
+        assert_eq!(procs("9999").unwrap().procs, Some(9_999));
+        for count in ["10000", "65535", "65536"] {
+            let Err(Refusal::Usage(line)) = procs(count) else { panic!("{count} passed") };
+            assert!(line.contains(count) && line.contains("--procs"), "{line}");
+        }
     }
 
     #[test]
