@@ -79,11 +79,11 @@ impl<'h, H: Tag> Guard<'h, H> {
     /// ```
     pub fn repin(&mut self) {
         self.leave();
-        self.core.relieve();
-        self.pin = Some(self.core.pin());
+        let outside = Outside(self);
+        outside.0.core.relieve();
     }
 
-    /// Counts the guard out, unless it is out already: waiting in `repin` may unwind.
+    /// Counts the guard out.
     fn leave(&mut self) {
         if let Some(pin) = self.pin.take() {
             // SAFETY: the pin came from `pin` of this core, and is taken out: it is left once.
@@ -158,6 +158,16 @@ impl<H: Tag> Core<H> {
         drop(unneeded);
         let took = watch.stop(&self.world);
         self.with(|local| local.diary().logs.note(took));
+    }
+}
+
+/// A guard that is counted out, and is counted in again, also if waiting in between unwinds: who catches that
+/// still has the guard.
+struct Outside<'a, 'h, H: Tag>(&'a mut Guard<'h, H>);
+
+impl<H: Tag> Drop for Outside<'_, '_, H> {
+    fn drop(&mut self) {
+        self.0.pin = Some(self.0.core.pin());
     }
 }
 

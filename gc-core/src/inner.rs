@@ -94,13 +94,15 @@ impl<H: Tag> Core<H> {
         world: H::World,
         options: Options,
     ) -> Result<Self, HeapError> {
+        // The user's, and may panic: before the tag is taken.
+        let pace = Pace::new(options.pacer.first());
         if !H::claim().take() {
             return Err(HeapError::TagInUse);
         }
         Ok(Self {
             engine: ManuallyDrop::new(Engine::new(space)),
             world,
-            pace: Pace::new(options.pacer.first()),
+            pace,
             driver: Mutex::new(Driver::new(options.pacer)),
             pacer: Mutex::new(None),
             gate: Gate::default(),

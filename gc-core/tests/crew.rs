@@ -1,7 +1,10 @@
 //! Several workers mark one graph: everything reachable is marked, once, and the rest is swept.
 
-use gc_core::{GcCell, Heap, Root, Slice, Trace, space::blocks::Blocks, world::threads::Threads};
+use gc_core::{
+    GcCell, Heap, Root, Slice, Trace, cycle::Pause, space::blocks::Blocks, world::threads::Threads,
+};
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -110,4 +113,46 @@ fn a_crew_marks_what_one_worker_would() {
     for helper in helpers.lock().unwrap().drain(..) {
         helper.join().unwrap();
     }
+}
+
+gc_core::tag! {
+    /// The heap of the test below.
+    struct Unwound;
+}
+
+/// A helper's pause panics: what it had in hand is marked by others, and the collection ends.
+#[test]
+fn a_helper_that_unwinds_leaves_its_work_to_others() {
+    let heap = Heap::<Unwound>::builder()
+        .slice(32)
+        .checkmark(true)
+        .build(Blocks::poisoned(), Threads::new())
+        .unwrap();
+    let root: Root<Slice<GcCell<'static, u64, Unwound>>, Unwound> = {
+        let guard = heap.enter();
+        let words = (0..20_000_u64).map(|n| GcCell::new(Some(guard.alloc(n))));
+        guard.root(guard.alloc_slice(words))
+    };
+    let unwound = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !unwound.load(Ordering::Relaxed) {
+                let pause = |pause| assert_ne!(pause, Pause::Slice, "a pause that panics");
+                let help = AssertUnwindSafe(|| heap.help(pause));
+                unwound.fetch_or(catch_unwind(help).is_err(), Ordering::Relaxed);
+            }
+        });
+        // The driver goes on when the helper has had something.
+        let pause = |pause| {
+            while pause == Pause::Slice && !unwound.load(Ordering::Relaxed) && heap.is_work_ready()
+            {
+                thread::yield_now();
+            }
+        };
+        heap.collect_with(pause).unwrap();
+        unwound.store(true, Ordering::Relaxed);
+    });
+    let guard = heap.enter();
+    let words = root.get(&guard).as_slice();
+    assert!(words.iter().zip(0_u64..).all(|(word, n)| word.load().is_some_and(|word| *word == n)));
 }

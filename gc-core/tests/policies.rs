@@ -3,7 +3,7 @@
 use gc_core::{
     Gc, GcCell, Guard, Heap, HeapError, Root, Trace,
     cycle::Pause,
-    pacer::{Every, Gogc},
+    pacer::{Every, Facts, Gogc, Pacer, Target},
     policy::{Collection, WriteBarrier},
     space::blocks::Blocks,
     world::threads::Threads,
@@ -314,4 +314,30 @@ fn a_memory_limit_alone_begins_cycles() {
     assert!(heap.stats().cycles > 0);
     assert!(most <= LIMIT, "{most} bytes were held");
     assert!(most > LIMIT / 2, "the limit is not used: {most} bytes");
+}
+
+/// A pacer that panics when it is asked for a first target.
+#[derive(Debug)]
+struct Hasty;
+
+impl Pacer for Hasty {
+    fn first(&self) -> Target {
+        panic!("no target")
+    }
+
+    fn next(&mut self, _: Facts) -> Target {
+        unreachable!("it has no first target")
+    }
+}
+
+gc_core::tag! {
+    /// The heap of the test below.
+    struct Refused;
+}
+
+#[test]
+fn a_pacer_that_panics_at_the_beginning_takes_no_tag() {
+    let build = || Heap::<Refused>::builder().pacer(Hasty).build(Blocks::new(), Threads::new());
+    assert!(std::panic::catch_unwind(build).is_err());
+    assert!(Heap::<Refused>::new().is_ok());
 }

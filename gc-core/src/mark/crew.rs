@@ -58,6 +58,9 @@ const READY: usize = 8;
 /// each: for some hundred loans at once, more than a lock that each takes twice in 5 µs can serve.
 const ROOM: usize = 256;
 
+/// Workers that may unwind in one round before a place for what they leave is made under the lock.
+const LEFT: usize = 64;
+
 /// Empty buffers that are kept, and cells that each may have room for.
 const BUFFERS: usize = 16;
 const ROOMY: usize = 1 << 10;
@@ -91,6 +94,21 @@ struct Ready {
     lent: usize,
     counts: Counts,
     buffers: Buffers,
+}
+
+impl Ready {
+    /// A busy worker goes, and leaves the rest of what it had, or an empty buffer.
+    fn put_down(&mut self, counts: Counts, rest: Result<Batch, Buffer>) -> Option<Buffer> {
+        self.counts += counts;
+        self.busy -= 1;
+        match rest {
+            Ok(rest) => {
+                self.batches.push(rest);
+                None
+            }
+            Err(buffer) => self.buffers.keep(buffer),
+        }
+    }
 }
 
 /// Empty buffers.
@@ -138,7 +156,7 @@ pub struct Crew {
 impl Default for Crew {
     fn default() -> Self {
         let buffers = Buffers(Vec::with_capacity(BUFFERS));
-        let ready = Ready { batches: Vec::with_capacity(ROOM), buffers, ..Ready::default() };
+        let ready = Ready { batches: Vec::with_capacity(ROOM + LEFT), buffers, ..Ready::default() };
         Self { ready: Mutex::new(ready), count: AtomicUsize::new(0), marked: AtomicU64::new(0) }
     }
 }
@@ -238,20 +256,21 @@ impl Crew {
         let counts = marker.take_counts();
         let rest = marker.take_all();
         self.ready(|ready| {
-            ready.counts += counts;
             ready.lent -= 1;
-            ready.busy -= 1;
-            let unneeded = match rest {
-                Ok(rest) => {
-                    ready.batches.push(rest);
-                    None
-                }
-                Err(buffer) => ready.buffers.keep(buffer),
-            };
+            let unneeded = ready.put_down(counts, rest);
             // On top: it leads to more.
             ready.batches.extend(half);
             unneeded
         })
+    }
+
+    /// A busy worker goes in the middle of its work, and leaves what it has not marked. Gives a buffer back if
+    /// there are enough. There is room for as many batches as are ever ready and [`LEFT`] more, beyond
+    /// which this allocates.
+    pub(super) fn leave(&self, marker: &mut Marker) -> Option<Buffer> {
+        let counts = marker.take_counts();
+        let rest = marker.take_all();
+        self.ready(|ready| ready.put_down(counts, rest))
     }
 
     /// A slice was marked.

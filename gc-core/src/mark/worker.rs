@@ -47,14 +47,15 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
         pause: &mut dyn FnMut(Pause),
     ) {
         self.inside(|| self.crew.open());
-        while !marker.is_empty() {
+        let mut shift = Shift { worker: self, marker, busy: true };
+        while !shift.marker.is_empty() {
             // SAFETY: the caller's.
-            unsafe { self.until_dry(marker, pause) };
-            more(marker);
+            unsafe { self.until_dry(shift.marker, pause) };
+            more(shift.marker);
         }
-        let next = self.inside(|| self.crew.refill(marker));
+        let next = shift.refill();
         // SAFETY: the caller's.
-        unsafe { self.work(marker, next, pause) };
+        unsafe { self.work(shift, next, pause) };
     }
 
     /// Helps until the round is done; at once if none is under way.
@@ -63,10 +64,11 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     ///
     /// The crew, the world and the engine belong together.
     pub unsafe fn help(&self, marker: &mut Marker, pause: &mut dyn FnMut(Pause)) {
-        let next = self.inside(|| self.crew.wait());
+        let mut shift = Shift { worker: self, marker, busy: false };
+        let next = shift.wait();
         // SAFETY: what the crew shares was shaded by a worker who is of the cycle; the cycle
         // cannot pass the round while this one is busy.
-        unsafe { self.work(marker, next, pause) };
+        unsafe { self.work(shift, next, pause) };
     }
 
     /// Marks at most so many objects of a batch that lies ready. False if none does.
@@ -114,7 +116,12 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     ///
     /// While the worker is busy, the cycle is between steps 4 and 7, and what is on its stack is as
     /// [`Marker::drain`] asks.
-    unsafe fn work(&self, marker: &mut Marker, mut next: Next, pause: &mut dyn FnMut(Pause)) {
+    unsafe fn work(
+        &self,
+        mut shift: Shift<'_, 'a, S, W>,
+        mut next: Next,
+        pause: &mut dyn FnMut(Pause),
+    ) {
         let mut asked = 0;
         loop {
             match next {
@@ -122,14 +129,14 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
                 Next::Wait => {
                     pause(Pause::Starved(asked));
                     asked = asked.saturating_add(1);
-                    next = self.inside(|| self.crew.wait());
+                    next = shift.wait();
                 }
                 Next::Work(batch) => {
                     asked = 0;
-                    self.keep(marker.take(batch));
+                    self.keep(shift.marker.take(batch));
                     // SAFETY: the caller's.
-                    unsafe { self.until_dry(marker, pause) };
-                    next = self.inside(|| self.crew.refill(marker));
+                    unsafe { self.until_dry(shift.marker, pause) };
+                    next = shift.refill();
                 }
             }
         }
@@ -185,6 +192,37 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     /// Calls `f`, which takes the crew's lock, where nobody is descheduled.
     fn inside<R>(&self, f: impl FnOnce() -> R) -> R {
         self.world.with(&self.engine.space, |_| f())
+    }
+}
+
+/// A worker at work in a round. If it unwinds, by a pause or a call for helpers of the user's, what is on its
+/// stack is for others: the round would wait for it for ever.
+struct Shift<'w, 'a, S: Space, W: World<S>> {
+    worker: &'w Worker<'a, S, W>,
+    marker: &'w mut Marker,
+    /// It is counted among the busy.
+    busy: bool,
+}
+
+impl<S: Space, W: World<S>> Shift<'_, '_, S, W> {
+    fn refill(&mut self) -> Next {
+        let next = self.worker.inside(|| self.worker.crew.refill(self.marker));
+        self.busy = matches!(next, Next::Work(_));
+        next
+    }
+
+    fn wait(&mut self) -> Next {
+        let next = self.worker.inside(|| self.worker.crew.wait());
+        self.busy = matches!(next, Next::Work(_));
+        next
+    }
+}
+
+impl<S: Space, W: World<S>> Drop for Shift<'_, '_, S, W> {
+    fn drop(&mut self) {
+        if self.busy {
+            drop(self.worker.inside(|| self.worker.crew.leave(self.marker)));
+        }
     }
 }
 
