@@ -126,10 +126,19 @@ impl<H: Tag> Core<H> {
         })
     }
 
-    /// Occupies the caller's local state.
+    /// Occupies the caller's local state. What this crate passes obeys the rules of
+    /// [`World::with`](World::with): it counts, stores, and takes cells.
     #[inline(always)]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&Local<H::Space>) -> R) -> R {
-        self.world.with(&self.engine.space, f)
+        // SAFETY: as above.
+        unsafe { self.world.with(&self.engine.space, f) }
+    }
+
+    /// As [`with`](Self::with), if the local state is at hand.
+    #[inline(always)]
+    fn try_with<R>(&self, f: impl FnOnce(&Local<H::Space>, &Nesting) -> R) -> Option<R> {
+        // SAFETY: as in `with`.
+        unsafe { self.world.try_with(f) }
     }
 
     /// Runs one operation on the caller's local state.
@@ -149,7 +158,7 @@ impl<H: Tag> Core<H> {
         &self,
         f: impl FnOnce(&Operation<'_, H::Space>) -> R,
     ) -> Option<R> {
-        self.world.try_with(|local, _| {
+        self.try_with(|local, _| {
             // SAFETY: as in `operate`.
             let operation = unsafe { Operation::begin(local, || self.world.light()) };
             f(&operation)
@@ -159,7 +168,7 @@ impl<H: Tag> Core<H> {
     /// Counts a guard.
     #[inline]
     pub(crate) fn pin(&self) -> Pin {
-        match self.world.try_with(|local, nesting| self.pin_on(local, nesting)) {
+        match self.try_with(|local, nesting| self.pin_on(local, nesting)) {
             Some(pin) => pin,
             None => self.pin_slow(),
         }
@@ -188,8 +197,7 @@ impl<H: Tag> Core<H> {
     #[inline]
     pub(crate) unsafe fn unpin(&self, pin: Pin) {
         // SAFETY: the caller's.
-        let attempt =
-            self.world.try_with(|local, nesting| unsafe { self.unpin_on(local, nesting, pin) });
+        let attempt = self.try_with(|local, nesting| unsafe { self.unpin_on(local, nesting, pin) });
         let left = match attempt {
             Some(left) => left,
             // SAFETY: as above; the pin was not left yet.

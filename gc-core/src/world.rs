@@ -126,14 +126,22 @@ pub struct Stint(pub usize, pub u64);
 ///    visible after the `light`. Two `fence(SeqCst)` are that, and are the default; a [`Barrier`]
 ///    that was probed before the first guard is that, too.
 pub unsafe trait World<S: Space>: Send + Sync + 'static {
-    /// Occupies the caller's local state during `f`. `f` runs no user code, does not unwind,
-    /// and does not call `with` again.
-    fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R;
+    /// Occupies the caller's local state during `f`.
+    ///
+    /// # Safety
+    ///
+    /// `f` runs no user code, does not unwind, waits for nobody and does not call `with` again: a task that is set
+    /// aside in there, or comes back, is no longer the one occupant.
+    unsafe fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R;
 
     /// As [`with`](Self::with), if the caller's local state is at hand, and with the guard count of its task;
     /// else `None`, and `f` is not called. For paths of a few instructions: a world calls nothing else here.
+    ///
+    /// # Safety
+    ///
+    /// As [`with`](Self::with).
     #[inline(always)]
-    fn try_with<R>(&self, f: impl FnOnce(&Local<S>, &Nesting) -> R) -> Option<R> {
+    unsafe fn try_with<R>(&self, f: impl FnOnce(&Local<S>, &Nesting) -> R) -> Option<R> {
         let _ = f;
         None
     }

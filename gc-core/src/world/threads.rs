@@ -229,7 +229,7 @@ impl<'a, S: Space> Place<'a, S> {
 // 3. The barrier was probed when the world was made.
 unsafe impl<S: Space> World<S> for Threads<S> {
     #[inline]
-    fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R {
+    unsafe fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R {
         let place = self.place(space);
         // One call, which is inlined: handed to a function of its own in the rare case, `f` would
         // keep what it captures, such as a new object's value, in memory in the common one.
@@ -237,7 +237,7 @@ unsafe impl<S: Space> World<S> for Threads<S> {
     }
 
     #[inline(always)]
-    fn try_with<R>(&self, f: impl FnOnce(&Local<S>, &Nesting) -> R) -> Option<R> {
+    unsafe fn try_with<R>(&self, f: impl FnOnce(&Local<S>, &Nesting) -> R) -> Option<R> {
         // SAFETY: the thread's own member, which `members` holds a share of.
         let member = unsafe { &*self.last()? };
         Some(f(&member.local, &member.nesting))

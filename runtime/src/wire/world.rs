@@ -171,7 +171,7 @@ impl Procs {
 // 3. The barrier was probed when the world was made, and there is one world in the process.
 unsafe impl World<Cells> for Procs {
     #[inline(always)]
-    fn with<R>(&self, space: &Cells, f: impl FnOnce(&State) -> R) -> R {
+    unsafe fn with<R>(&self, space: &Cells, f: impl FnOnce(&State) -> R) -> R {
         let inside = entry::enter();
         let seat = match ProcLocal::here(&inside).and_then(ProcLocal::state) {
             Some(state) => Seat { state, _inside: inside, _place: None },
@@ -182,7 +182,7 @@ unsafe impl World<Cells> for Procs {
     }
 
     #[inline(always)]
-    fn try_with<R>(&self, f: impl FnOnce(&State, &Nesting) -> R) -> Option<R> {
+    unsafe fn try_with<R>(&self, f: impl FnOnce(&State, &Nesting) -> R) -> Option<R> {
         let inside = entry::try_enter()?;
         let state = ProcLocal::here(&inside).and_then(ProcLocal::state)?;
         Some(current::nesting(|nesting| f(state, nesting)))
