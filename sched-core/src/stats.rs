@@ -40,7 +40,7 @@ pub(crate) struct MachineCounters {
     /// Futures that were spawned on this M, and those that ended there.
     pub(crate) futures_made: Counter,
     pub(crate) futures: Counter,
-    /// Futures of the scheduler's own that ended on this M.
+    /// Futures of the scheduler's own that ended on this M, and what was left of others that was freed here.
     pub(crate) relays: Counter,
     /// Goroutines stolen by this M from another P.
     pub(crate) steals: Counter,

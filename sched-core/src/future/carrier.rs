@@ -144,6 +144,11 @@ fn next(task: &Task, polled: Polled) -> Option<Poller> {
     let shared = m.shared();
     match polled {
         Polled::Gone => {}
+        Polled::Cleared => {
+            // One more of the scheduler's own: it came in by itself.
+            m.counters.relays.bump();
+            shared.one_less();
+        }
         Polled::Over(kind) => {
             match kind {
                 Kind::Spawned => m.counters.futures.bump(),

@@ -290,7 +290,7 @@ impl Poller {
             Start::Cancel => return self.cancel(),
             Start::Over => {
                 self.let_go();
-                return Polled::Gone;
+                return Polled::Cleared;
             }
         }
         let waker = ManuallyDrop::new(waker::borrowed(self.0));
@@ -352,6 +352,8 @@ impl Drop for WakeOnDrop {
 pub(crate) enum Polled {
     /// It is over: one less is inside the gate.
     Over(Kind),
+    /// It had been over, and what was left is freed: as [`Over`](Self::Over), of whose scheduler polled it.
+    Cleared,
     /// It waits, or is nobody's any more.
     Gone,
     /// It was woken meanwhile: it stands behind the others.

@@ -161,9 +161,14 @@ impl FutureRef {
         let entered = enter();
         let m = entered.machine().filter(|m| !entered.is_outermost() && m.held().is_some());
         if let Some(m) = m {
-            self.header().state.revive();
-            // SAFETY: the revived reference is ours to give.
-            return ready(m.shared(), unsafe { Poller::from_raw(self.0) }, &entered);
+            // Of whichever scheduler this is the M: it waits for the carrier. One with nobody inside has no carriers
+            // any more, and ends; its last Ms keep what they have no place to free.
+            if m.shared().gate.enter_to_serve() {
+                self.header().state.revive();
+                // SAFETY: the revived reference is ours to give.
+                ready(m.shared(), unsafe { Poller::from_raw(self.0) }, &entered);
+            }
+            return;
         }
         drop(entered);
         // SAFETY: so says the state; this is user code, or a plain thread, which no one preempts.
