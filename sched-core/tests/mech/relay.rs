@@ -65,6 +65,10 @@ impl Relay {
                 thread::yield_now();
                 continue;
             }
+            // Again: the turn may have come from whoever saw the end.
+            if self.is_over() {
+                return;
+            }
             let ended = driver.resume(&mut task.lock().expect("nobody panics with it"));
             if ended {
                 self.over.store(true, Ordering::Release);
