@@ -218,7 +218,7 @@ pub struct Hands(pub Vec<Local<Tiny>>);
 
 // SAFETY: the model gives each local state to one thread.
 unsafe impl World<Tiny> for Hands {
-    fn with<R>(&self, _: &Tiny, f: impl FnOnce(&Local<Tiny>) -> R) -> R {
+    unsafe fn with<R>(&self, _: &Tiny, f: impl FnOnce(&Local<Tiny>) -> R) -> R {
         f(&self.0[0])
     }
 
