@@ -43,6 +43,9 @@ use crate::{
     span::SpanPtr,
 };
 
+#[cfg(feature = "global")]
+use crate::size_class::class_at_hand;
+
 /// Bytes of a cell from which on it is taken alone if that spares clearing it: below, that costs more.
 const FRESH: usize = 256;
 
@@ -128,7 +131,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
     #[cfg(feature = "global")]
     #[inline(always)]
     pub(crate) fn alloc_cached(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        self.magazines[class_for(layout.size(), layout.align())?].pop()
+        self.magazines[class_at_hand(layout.size(), layout.align())?].pop()
     }
 
     /// A block for `layout` that reads as zero.

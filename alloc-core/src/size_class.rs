@@ -224,6 +224,13 @@ const fn looked_up<const N: usize>(table: &[u8; N], index: usize) -> usize {
 /// ```
 #[inline(always)]
 pub fn class_for(size: usize, align: usize) -> Option<usize> {
+    class_at_hand(size, align).or_else(|| aligned_class(size, align))
+}
+
+/// As [`class_for`], where a look into a table tells it: at an alignment up to 16. Makes no call, so that a caller that
+/// makes none either needs no stack frame.
+#[inline(always)]
+pub(crate) fn class_at_hand(size: usize, align: usize) -> Option<usize> {
     if size > MAX_SMALL {
         return None;
     }
@@ -231,13 +238,13 @@ pub fn class_for(size: usize, align: usize) -> Option<usize> {
         ..=8 => Some(class_of(size)),
         // `div_ceil` would mind an overflow that cannot be.
         16 => Some(looked_up(&CLASS_OF_ALIGNED, (size + 15) >> 4)),
-        _ => aligned_class(size, align),
+        _ => None,
     }
 }
 
 #[cold]
 fn aligned_class(size: usize, align: usize) -> Option<usize> {
-    if align > PAGE {
+    if align > PAGE || size > MAX_SMALL {
         return None;
     }
     (class_of(size)..CLASSES).find(|&class| (TABLE[class].size as usize).is_multiple_of(align))

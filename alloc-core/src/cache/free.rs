@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[cfg(feature = "global")]
-use crate::{Heap, prefetch};
+use crate::{Heap, prefetch, size_class::class_at_hand};
 
 impl<'h, S: PageSource> Cache<'h, S> {
     /// Frees a block into the magazine of its layout's class; `false`, and nothing done, if that cannot
@@ -24,7 +24,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
     #[cfg(feature = "global")]
     #[inline(always)]
     pub(crate) unsafe fn free_cached(&mut self, block: NonNull<u8>, layout: Layout) -> bool {
-        let class = class_for(layout.size(), layout.align());
+        let class = class_at_hand(layout.size(), layout.align());
         !self.profiled && class.is_some_and(|class| self.magazines[class].push(block))
     }
 

@@ -107,6 +107,18 @@ impl ProcessorCache {
         // SAFETY: the cache is that of these words and was in the slot; the caller is its only user.
         Some(unsafe { use_cache(&self.words, pooled, f) })
     }
+
+    /// As [`with`](Self::with), for an `f` that makes no call: nor does this.
+    ///
+    /// # Safety
+    ///
+    /// As [`with`](Self::with).
+    #[inline(always)]
+    pub unsafe fn with_bound<R>(&self, f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
+        let pooled = self.words.slot.enter()?;
+        // SAFETY: as in `with`.
+        Some(unsafe { use_cache(&self.words, pooled, f) })
+    }
 }
 
 impl Drop for ProcessorCache {

@@ -129,6 +129,17 @@ unsafe impl Binding for ProcBinding {
         // SAFETY: who holds the P is its cache's only user, until the entry ends: see above.
         unsafe { local.cache().with(f) }
     }
+
+    #[inline(always)]
+    fn with_bound<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
+        let entered = entry::try_enter()?;
+        let Some(local) = ProcLocal::here(&entered) else {
+            drop(entered);
+            return PerThread::<Around>::with_bound(f);
+        };
+        // SAFETY: as in `with`.
+        unsafe { local.cache().with_bound(f) }
+    }
 }
 
 /// The words of a thread or a goroutine, where std keeps such; and the cache of its P.
@@ -169,7 +180,7 @@ pub(super) fn with_locks<R>(f: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Notes that an allocation came this way.
+/// Notes that an allocation came this way: each but those that a cache serves at once.
 #[inline]
 fn note_use() {
     // Relaxed, both: one flag that is only ever set; `is_foreign` asks on a thread that set it.
@@ -181,8 +192,9 @@ fn note_use() {
 /// Whether the global allocator is alloc-core, but not through [`Alloc`]: makes one allocation and
 /// looks where it came from.
 pub(crate) fn is_foreign() -> bool {
-    let probe = Box::new(0_u64);
-    let from_core = global::heap().contains(NonNull::from(&*probe).cast());
+    // Of zeros, as no cache serves that without `note_use`.
+    let probe: Box<[u64]> = vec![0; 1].into();
+    let from_core = global::heap().contains(NonNull::from(&probe[..]).cast());
     // Relaxed: this thread has just been through `note_use`, if anyone has.
     from_core && !current::ALLOC_IS_OURS.load(Ordering::Relaxed)
 }
