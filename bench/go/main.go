@@ -79,6 +79,13 @@ func count(full int) int {
 	return full
 }
 
+// timed returns how long work takes.
+func timed(work func()) time.Duration {
+	began := time.Now()
+	work()
+	return time.Since(began)
+}
+
 // medianTime warms up with one pass and returns the median time of several.
 func medianTime(work func()) time.Duration {
 	passes := 5

@@ -88,13 +88,22 @@ func pingPong(workers int) {
 }
 
 // parked measures the memory of goroutines that wait at one gate, and what it takes to create and
-// to wake, run and join them. No warm-up: the first touch of every page counts.
+// to wake, run and join them: with the first touch of every page, and once more on what the first ones left.
 func parked(tasks int) {
-	var arrived atomic.Int64
-	gate := make(chan struct{})
-	var all sync.WaitGroup
 	runtime.GC()
 	before := statusBytes("VmRSS:")
+	open := parkAtGate("create", tasks)
+	report("resident each", "bytes", (statusBytes("VmRSS:")-before)/float64(tasks))
+	reportEach("wake and join", timed(open), tasks)
+	open = parkAtGate("create again", tasks)
+	reportEach("wake and join again", timed(open), tasks)
+}
+
+// parkAtGate creates goroutines and returns when all wait. What it returns opens the gate and joins them.
+func parkAtGate(metric string, tasks int) func() {
+	var arrived atomic.Int64
+	var all sync.WaitGroup
+	gate := make(chan struct{})
 	began := time.Now()
 	for range tasks {
 		all.Go(func() {
@@ -105,13 +114,11 @@ func parked(tasks int) {
 	for arrived.Load() < int64(tasks) {
 		time.Sleep(200 * time.Microsecond)
 	}
-	created := time.Since(began)
-	report("resident each", "bytes", (statusBytes("VmRSS:")-before)/float64(tasks))
-	reportEach("create", created, tasks)
-	began = time.Now()
-	close(gate)
-	all.Wait()
-	reportEach("wake and join", time.Since(began), tasks)
+	reportEach(metric, time.Since(began), tasks)
+	return func() {
+		close(gate)
+		all.Wait()
+	}
 }
 
 // blocking: how long it takes until 64 goroutines have been blocked in the kernel for 20 ms each.

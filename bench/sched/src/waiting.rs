@@ -31,8 +31,8 @@ pub trait Announce: Scheduler {
     fn block_announced(&self, tasks: usize, each: Duration);
 }
 
-/// Memory, and what it takes to create the tasks and to wake, run and join them. Both times
-/// include the first touch of every page: this row has no warm-up.
+/// Memory, and what it takes to create the tasks and to wake, run and join them: with the first touch of every
+/// page, as this row has no warm-up, and once more on what the first ones left.
 pub(crate) fn parked<S: Scheduler>(request: &Request, tasks: usize) {
     let scheduler = S::start(WORKERS);
     scheduler.spawn_join(BATCH, 1);
@@ -49,11 +49,27 @@ pub fn parked_futures<S: Futures>(request: &Request) {
 fn at_a_gate<F: FnOnce()>(
     request: &Request,
     tasks: usize,
-    park: impl FnOnce(usize, Arc<AtomicUsize>) -> F,
+    park: impl Fn(usize, Arc<AtomicUsize>) -> F,
 ) {
     let tasks = request.count(tasks);
-    let arrived = Arc::new(AtomicUsize::new(0));
     let before = memory::resident_bytes();
+    let open = created(request, "create", tasks, &park);
+    let resident = memory::resident_bytes().saturating_sub(before);
+    request.report("resident each", "bytes", resident as f64 / tasks as f64);
+    woken(request, "wake and join", tasks, open);
+    let open = created(request, "create again", tasks, &park);
+    woken(request, "wake and join again", tasks, open);
+    process::exit(0);
+}
+
+/// Creates the tasks, and returns when all have arrived at the gate.
+fn created<F>(
+    request: &Request,
+    metric: &str,
+    tasks: usize,
+    park: impl Fn(usize, Arc<AtomicUsize>) -> F,
+) -> F {
+    let arrived = Arc::new(AtomicUsize::new(0));
     let began = Instant::now();
     let open = park(tasks, arrived.clone());
     // Acquire: all that the tasks touched before they arrived is resident; pairs with the
@@ -61,14 +77,14 @@ fn at_a_gate<F: FnOnce()>(
     while arrived.load(Ordering::Acquire) < tasks {
         thread::sleep(Duration::from_micros(200));
     }
-    let created = began.elapsed();
-    let resident = memory::resident_bytes().saturating_sub(before);
-    request.report("resident each", "bytes", resident as f64 / tasks as f64);
-    request.report_each("create", created, tasks);
-    let began = Instant::now();
-    open();
-    request.report_each("wake and join", began.elapsed(), tasks);
-    process::exit(0);
+    request.report_each(metric, began.elapsed(), tasks);
+    open
+}
+
+/// Opens the gate and joins them.
+fn woken(request: &Request, metric: &str, tasks: usize, open: impl FnOnce()) {
+    let time = clock::timed(open);
+    request.report_each(metric, time, tasks);
 }
 
 /// One task spawns empty futures and joins them.

@@ -4,6 +4,7 @@
 //! of them. A program is started anew each time. One that fails is not started again for that
 //! row; the table says why it failed.
 
+pub mod aims;
 pub mod execute;
 pub mod machine;
 pub mod options;

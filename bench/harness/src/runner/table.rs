@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::aims::aim;
 use super::plan::{Area, Row};
 use crate::Record;
 use crate::stats::Summary;
@@ -101,6 +102,7 @@ impl Results {
         let mut line = vec!["**geometric mean**".to_owned(), metric.to_owned()];
         line.extend(area.peers().iter().map(|_| String::new()));
         line.extend(others(area).map(mean));
+        line.push(String::new());
         line
     }
 
@@ -126,6 +128,7 @@ impl Results {
         let mut line = vec![row.to_owned(), label];
         line.extend(peers.iter().map(|peer| self.cell(row, metric, peer)));
         line.extend(others(area).map(|peer| ratio(ours, self.summary(row, metric, peer))));
+        line.push(verdict(ours, aim(row, metric)));
         line
     }
 
@@ -156,6 +159,7 @@ fn header(area: Area) -> Vec<String> {
     let mut header = vec!["row".to_owned(), "metric".to_owned()];
     header.extend(area.peers().iter().map(ToString::to_string));
     header.extend(others(area).map(|peer| format!("ours ÷ {peer}")));
+    header.push("aim".into());
     header
 }
 
@@ -170,6 +174,15 @@ fn ratio(ours: Option<Summary>, theirs: Option<Summary>) -> String {
             format!("{:.2}", ours.median / theirs.median)
         }
         _ => "–".into(),
+    }
+}
+
+/// The aim, and whether ours missed it.
+fn verdict(ours: Option<Summary>, aim: Option<f64>) -> String {
+    match (ours, aim) {
+        (Some(ours), Some(aim)) if ours.median > aim => format!("{}, missed", number(aim)),
+        (_, Some(aim)) => number(aim),
+        (_, None) => "–".into(),
     }
 }
 
@@ -242,6 +255,19 @@ mod tests {
         assert!(text.contains("50.0 (40.0–60.0)"), "{text}");
         assert!(text.contains("| 0.53"), "{text}");
         assert!(text.contains("- may fails: signal 11 (yield-2)"), "{text}");
+    }
+
+    #[test]
+    fn an_aim_is_shown_and_whether_it_was_missed() {
+        let aim = aim("yield-2", "per switch").expect("it has one");
+        for (ours, verdict) in [(aim, format!("| {} |", number(aim))), (aim + 1.0, "missed".into())]
+        {
+            let mut results = Results::default();
+            let metric = "per switch".into();
+            results.add(vec![Record { metric, ..record("ours", ours) }]);
+            let text = results.markdown(&[yield_2()]);
+            assert!(text.contains(&verdict), "{text}");
+        }
     }
 
     #[test]
