@@ -209,6 +209,29 @@ fn what_goes_back_keeps_its_order() {
     });
 }
 
+/// Two receives are served at once, and lie behind each other from then on: each is told by who served it, once.
+#[test]
+fn who_serves_tells_his_own() {
+    model("who_serves_tells_his_own", 2, || {
+        let (tx, rx) = chan::bounded(1);
+        let mut receives = [rx.recv_async(), rx.recv_async()].map(Box::pin);
+        for receive in &mut receives {
+            assert!(poll(receive.as_mut(), Waker::noop()).is_pending());
+        }
+        let other = {
+            let tx = tx.clone();
+            thread::spawn(move || send(&tx, 1))
+        };
+        send(&tx, 2);
+        other.join().unwrap();
+        let got = receives.map(|mut receive| match poll(receive.as_mut(), Waker::noop()) {
+            Poll::Ready(got) => got.ok().map(Parcel::open),
+            Poll::Pending => None,
+        });
+        assert!(matches!(got, [Some(1), Some(2)] | [Some(2), Some(1)]), "{got:?}");
+    });
+}
+
 /// A future goes from one executor's hands to another's while it is served: the one of today is woken.
 #[test]
 fn the_waker_of_today_is_woken() {

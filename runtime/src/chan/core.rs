@@ -69,8 +69,6 @@ pub(super) struct Place {
     for_ever: bool,
     ticket: OnceCell<Ticket>,
     node: OnceCell<Node>,
-    /// Of a future: what stands for a value that it was served with.
-    served: OnceCell<Node>,
 }
 
 impl Place {
@@ -86,10 +84,7 @@ impl Place {
 
     /// As [`prepare`](Self::prepare), for a future, which may be dropped after it was served.
     pub(super) fn prepare_future(&self, slot: *mut (), ticket: impl FnOnce() -> Ticket) -> &Node {
-        self.prepare(ticket, |ticket| {
-            let served = self.served.get_or_init(|| Node::new(ticket, 0, slot));
-            Node::new(ticket, 0, slot).collected_by(served)
-        })
+        self.prepare(ticket, |ticket| Node::new(ticket, 0, slot).droppable())
     }
 
     fn is_prepared(&self) -> bool {
@@ -111,11 +106,6 @@ impl Place {
             debug_assert!(unset, "as above");
         }
         self.queued().1
-    }
-
-    /// What stands for the value that a future was served with.
-    pub(super) fn served(&self) -> &Node {
-        self.served.get().expect("a future's place is prepared before it is served")
     }
 
     /// The ticket and node of a place that is queued.

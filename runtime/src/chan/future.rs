@@ -143,7 +143,7 @@ impl<T> Operation<'_, T> {
         let _inside = entry::enter();
         let held = self.chan.lock().lock();
         // SAFETY: the lock is held, and the node is this receive's.
-        unsafe { self.chan.state(&held).collect(self.place.served()) }
+        unsafe { self.chan.state(&held).collect(self.place.queued().1) }
     }
 
     /// Takes itself out of the list. If it has been decided: how.
@@ -153,8 +153,10 @@ impl<T> Operation<'_, T> {
             let _inside = entry::enter();
             let held = self.chan.lock().lock();
             let withdrawn = ticket.claim();
-            // SAFETY: the lock is held; the node was queued in this list and no other.
-            unsafe { self.chan.state(&held).list(self.side).remove(node) };
+            if withdrawn {
+                // SAFETY: the lock is held. Who claims a node otherwise takes it out of this list; now it is there.
+                unsafe { self.chan.state(&held).list(self.side).remove(node) };
+            }
             withdrawn
         };
         if withdrawn {
@@ -184,7 +186,7 @@ impl<T> Operation<'_, T> {
             // Freed at the end of the turn, outside.
             let _unused = state.ring().move_to(spare);
             // SAFETY: the lock is held, and the node is this receive's, whose value is given up.
-            let look = unsafe { state.take_back(self.place.served()) };
+            let look = unsafe { state.take_back(self.place.queued().1) };
             let places = state.ring().places();
             drop(held);
             match look {

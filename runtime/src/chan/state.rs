@@ -75,7 +75,7 @@ impl<T> State<T> {
         // SAFETY: a node in `receivers` has an empty place for a `T` as its slot (see `queue`),
         // it stays in place until finished, and nobody else has it: we hold the claim.
         unsafe { ptr::copy_nonoverlapping(from, receiver.slot().cast(), 1) };
-        if let Some(served) = receiver.served() {
+        if let Some(served) = receiver.droppable() {
             // SAFETY: the lock is held; its owner takes it out before it ends (`collect`, `take_back`).
             unsafe { self.served.push_back(served) };
         }

@@ -21,17 +21,16 @@ use super::ticket::{Outcome, Ticket};
 #[derive(Debug)]
 pub(crate) struct Node {
     /// Neighbours and membership, guarded by the list's lock. In a [`Claimed`] chain `next` belongs
-    /// to whoever holds the chain.
+    /// to whoever holds the chain, but for the last one's, which a list may have again.
     prev: Cell<*const Node>,
     next: Cell<*const Node>,
     queued: Cell<bool>,
-    /// Set once, before the node is queued.
+    /// Set once, before the node is queued, as all below: the owner may be dropped after it was served and before
+    /// it looks, so that from then on the node stands for the value in `slot`.
+    droppable: bool,
     ticket: *const Ticket,
     case: usize,
     slot: *mut (),
-    /// The node that stands for the value in `slot` after it was served, of an owner that may be dropped before
-    /// it looks; null for others.
-    served: *const Node,
     _pinned: PhantomPinned,
 }
 
@@ -43,18 +42,18 @@ impl Node {
             prev: Cell::new(ptr::null()),
             next: Cell::new(ptr::null()),
             queued: Cell::new(false),
+            droppable: false,
             ticket,
             case,
             slot,
-            served: ptr::null(),
             _pinned: PhantomPinned,
         }
     }
 
-    /// The same, of an owner that may be dropped after it was served: `served` stays as long as this node, and is
-    /// for the list of what was served and not collected.
-    pub(crate) fn collected_by(self, served: &Node) -> Self {
-        Node { served, ..self }
+    /// The same, of an owner that may be dropped after it was served: the node is then for the list of what was served
+    /// and not collected.
+    pub(crate) fn droppable(self) -> Self {
+        Node { droppable: true, ..self }
     }
 
     /// Whether it lies in a list. Valid only under that list's lock.
@@ -177,8 +176,7 @@ impl List {
             unsafe { self.remove(node) };
             // SAFETY: a queued node's ticket is in place (invariant 2).
             if unsafe { &*node.ticket }.claim() {
-                node.next.set(ptr::null());
-                return Some(Claimed { head: node });
+                return Some(Claimed { head: node, last: node });
             }
         }
     }
@@ -189,9 +187,9 @@ impl List {
     ///
     /// The caller holds the list's lock; each ticket was made by [`Ticket::sole`].
     pub(crate) unsafe fn take_all(&self) -> Option<Claimed> {
-        self.tail.set(ptr::null());
+        let last = self.tail.replace(ptr::null());
         let head = self.head.replace(ptr::null());
-        (!head.is_null()).then(|| Claimed { head })
+        (!head.is_null()).then(|| Claimed { head, last })
     }
 
     /// Empties the list and claims what can be claimed, in order. For closing.
@@ -201,15 +199,12 @@ impl List {
     /// The caller holds the list's lock.
     pub(crate) unsafe fn claim_all(&self) -> Option<Claimed> {
         // SAFETY: the caller holds the lock, here and for each call below.
-        let first = unsafe { self.claim_front() }?;
-        let mut last = first.head;
+        let mut all = unsafe { self.claim_front() }?;
         // SAFETY: as above.
         while let Some(more) = unsafe { self.claim_front() } {
-            // SAFETY: claimed nodes stay in place until they are finished, and we hold them all.
-            unsafe { &*last }.next.set(more.head);
-            last = more.release();
+            all.join(more);
         }
-        Some(first)
+        Some(all)
     }
 }
 
@@ -219,6 +214,7 @@ impl List {
 #[derive(Debug)]
 pub(crate) struct Claimed {
     head: *const Node,
+    last: *const Node,
 }
 
 impl Claimed {
@@ -228,40 +224,44 @@ impl Claimed {
         unsafe { &*self.head }.slot
     }
 
-    /// The node that stands for the value in that slot, if its owner may be dropped before it looks.
-    pub(crate) fn served(&self) -> Option<&Node> {
-        // SAFETY: as above, and the other stays as long.
-        unsafe { (*self.head).served.as_ref() }
+    /// The first node, if it stands for the value in its slot from now on.
+    pub(crate) fn droppable(&self) -> Option<&Node> {
+        // SAFETY: as above.
+        let node = unsafe { &*self.head };
+        node.droppable.then_some(node)
     }
 
-    /// Joins this claim to another chain, which takes over the duty to finish it.
-    fn release(self) -> *const Node {
-        let head = self.head;
-        mem::forget(self);
-        head
+    /// Puts `more` behind those that are here. None of them is droppable and served.
+    fn join(&mut self, more: Claimed) {
+        // SAFETY: claimed nodes stay in place until they are finished, and we hold them all.
+        unsafe { &*self.last }.next.set(more.head);
+        self.last = more.last;
+        mem::forget(more);
     }
 
     /// Wakes all owners in order, up to one whose waker is user code: it and what comes behind it is
     /// [`Later`]. `ok` is what their outcome says.
     pub(crate) fn finish(self, ok: bool) -> Later {
-        let (mut next, mut batch) = (self.release(), Batch::new());
-        // SAFETY: a claimed node is in place until its ticket is finished; `next`, `ticket` and
-        // `case` are read before that.
-        while let Some(node) = unsafe { next.as_ref() } {
-            let (ticket, case) = (node.ticket, node.case);
-            next = node.next.get();
+        let Claimed { head: mut node, last } = self;
+        mem::forget(self);
+        let mut batch = Batch::new();
+        loop {
+            // SAFETY: a claimed node is in place until its ticket is finished.
+            let (ticket, case, link) = unsafe { ((*node).ticket, (*node).case, &(*node).next) };
+            // The last one's link is not the chain's.
+            let next = if ptr::eq(node, last) { ptr::null() } else { link.get() };
             if !next.is_null() {
                 // One that has waited for long is in no cache, and who comes behind it is known only by it.
                 prefetch(next.addr());
             }
             // SAFETY: this chain is the evidence of the claim, and each node is visited once.
             let waker = unsafe { Ticket::finish(ticket, Outcome { case, ok }, &mut batch) };
-            if waker.is_some() {
-                let rest = (!next.is_null()).then(|| Claimed { head: next });
+            if waker.is_some() || next.is_null() {
+                let rest = (!next.is_null()).then(|| Claimed { head: next, last });
                 return Later { waker, rest, ok };
             }
+            node = next;
         }
-        Later { waker: None, rest: None, ok }
     }
 }
 
