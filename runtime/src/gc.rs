@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use gc_core::pacer::Gogc;
+use gc_core::pacer::{Gogc, Pacer};
 use gc_core::stats::Waiting;
 use gc_core::{Claim, HeapError, Tag};
 
@@ -125,13 +125,18 @@ pub fn stats() -> Stats {
     heap().stats()
 }
 
-/// How the heap is collected, and whether each collection writes a line: the last runtime decides.
-pub(crate) fn configure(settings: &Builder) {
-    let Collecting { collection, write_barrier, pacer } = &settings.collecting;
+/// The pacer of a new runtime. Calls user code.
+pub(crate) fn make_pacer(settings: &Builder) -> Box<dyn Pacer> {
     let hard = settings.memory_limit.map(|bytes| bytes as u64);
     let limit = hard.or(settings.soft_limit).unwrap_or(u64::MAX);
     let gogc = || settings.gogc.map_or_else(Gogc::off, Gogc::new).limit(limit);
-    heap().set_pacer(pacer.as_ref().map_or_else(|| Box::new(gogc()) as _, MakePacer::make));
+    settings.collecting.pacer.as_ref().map_or_else(|| Box::new(gogc()) as _, MakePacer::make)
+}
+
+/// How the heap is collected, and whether each collection writes a line: the last runtime decides.
+pub(crate) fn configure(settings: &Builder, pacer: Box<dyn Pacer>) {
+    let Collecting { collection, write_barrier, .. } = &settings.collecting;
+    heap().set_pacer(pacer);
     heap().set_collection(*collection);
     heap().set_write_barrier(*write_barrier);
     // Relaxed: a switch for a diagnostic line.

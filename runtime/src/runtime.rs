@@ -11,6 +11,7 @@ use crate::builder::Builder;
 use crate::config::Preempt;
 use crate::current;
 use crate::dump::Dump;
+use crate::gc;
 use crate::policy::{Chosen, Policy};
 use crate::scope::{self, Scope};
 use crate::shutdown::{self, Shutdown};
@@ -336,6 +337,8 @@ impl Runtime {
             return Err(BuildError::ForeignBinding);
         }
         current::IGNORED.call_once(|| settings.ignored().for_each(say));
+        // User code, which may make a runtime itself: before the lock that is held while one is made.
+        let pacer = gc::make_pacer(settings);
         let limit = Limit::lift();
         let scheduler = Scheduler::with_stacks(config(settings), wire::hooks(), wire::stacks())?;
         if let (Mode::Threads { why }, false) = (scheduler.mode(), settings.kernel_threads) {
@@ -346,7 +349,7 @@ impl Runtime {
             let _ = scheduler.shutdown(None);
             return Err(error);
         }
-        let attendants = Attendants::start(&scheduler, settings)?;
+        let attendants = Attendants::start(&scheduler, settings, pacer)?;
         limit.keep();
         Ok(Runtime { scheduler, attendants, ended: false })
     }

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use runtime::{BuildError, Builder};
+use runtime::{BuildError, Builder, Runtime, gc::pacer::Every};
 
 #[global_allocator]
 static ALLOCATOR: runtime::Alloc = runtime::Alloc::new();
@@ -84,4 +84,15 @@ fn a_runtime_that_cannot_be_made_leaves_the_limit_as_it_was() {
     let limited = Builder::new().memory_limit(LIMIT).build().unwrap();
     refused(2 * LARGE);
     assert!(!limited.run(|| fits(LARGE)), "the limit of the one that was made");
+}
+
+#[test]
+fn who_makes_a_pacer_may_make_a_runtime() {
+    let _alone = alone();
+    let make = || {
+        drop(Runtime::new().unwrap());
+        Every(64 << 20)
+    };
+    let rt = Builder::new().pacer(make).memory_limit(LIMIT).build().unwrap();
+    assert!(!rt.run(|| fits(LARGE)), "its own limit came last");
 }

@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use alloc_core::global;
+use gc_core::pacer::Pacer;
 use sched_core::Hooks;
 use sched_core::Scheduler;
 use sched_core::stack::StackSource;
@@ -73,8 +74,12 @@ pub(crate) struct Attendants {
 }
 
 impl Attendants {
-    /// Starts them for `scheduler`.
-    pub(crate) fn start(scheduler: &Scheduler, settings: &Builder) -> Result<Self, BuildError> {
+    /// Starts them for `scheduler`, and hands the collected heap over to `pacer`.
+    pub(crate) fn start(
+        scheduler: &Scheduler,
+        settings: &Builder,
+        pacer: Box<dyn Pacer>,
+    ) -> Result<Self, BuildError> {
         let dumper = settings.dump_on.map(|signal| Dumper::new(signal).map(Arc::new));
         let dumper = dumper.transpose().map_err(BuildError::Signal)?;
         let desk = Arc::new(Desk::new(settings));
@@ -96,7 +101,7 @@ impl Attendants {
             attendants.spawn("dumper", move || dumper.serve(&home))?;
         }
         // Nothing can fail any more: a runtime that could not be made changes nothing for the others.
-        gc::configure(settings);
+        gc::configure(settings, pacer);
         gc::heap().set_checkmark(settings.gccheckmark);
         current::COLLECTORS.join(scheduler);
         Ok(attendants)
