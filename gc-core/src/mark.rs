@@ -30,6 +30,8 @@ use std::time::Instant;
 pub struct Marker {
     stack: Tracer,
     counts: Counts,
+    /// Of one who has nothing else to do.
+    idle: bool,
 }
 
 /// What was marked, and how long it took.
@@ -59,11 +61,16 @@ impl AddAssign for Counts {
 
 impl Default for Marker {
     fn default() -> Self {
-        Self { stack: Tracer::cutting(), counts: Counts::default() }
+        Self { stack: Tracer::cutting(), counts: Counts::default(), idle: false }
     }
 }
 
 impl Marker {
+    /// The marker of one who has nothing else to do: its time is counted as such.
+    fn idle() -> Self {
+        Self { idle: true, ..Self::default() }
+    }
+
     /// Makes a cell grey. It is marked when the marker gets to it.
     #[inline]
     pub fn shade(&mut self, cell: NonNull<u8>) {
@@ -100,7 +107,7 @@ impl Marker {
         if let Some(weaks) = self.stack.take_weaks() {
             engine.weaks.meet(weaks);
         }
-        self.counts.time += begun.elapsed();
+        self.note(begun.elapsed());
         if self.counts.objects != before {
             engine.phase.set_dirty();
         }
@@ -147,10 +154,14 @@ impl Marker {
         self.stack.put(batch.cells, batch.pieces)
     }
 
-    /// What was marked since the last call was marked by one who had nothing else to do.
-    fn was_idle(&mut self) {
-        self.counts.idle += core::mem::take(&mut self.counts.time);
-        self.counts.idle_slices += 1;
+    /// A slice took so long.
+    fn note(&mut self, time: Duration) {
+        if self.idle {
+            self.counts.idle += time;
+            self.counts.idle_slices += 1;
+        } else {
+            self.counts.time += time;
+        }
     }
 
     /// What was marked since the last call.

@@ -19,6 +19,8 @@ pub(crate) struct Pace {
     /// Beyond this, guards are held up.
     outrun: AtomicU64,
     line: Line,
+    /// Nobody is to be held up for now, nor to pay.
+    relents: AtomicBool,
     requested: AtomicBool,
     /// From a cycle's begin until there are new numbers: the old ones are no reason for another cycle.
     collecting: AtomicBool,
@@ -32,6 +34,7 @@ impl Pace {
             goal: AtomicU64::new(0),
             outrun: AtomicU64::new(0),
             line: Line::default(),
+            relents: AtomicBool::new(false),
             requested: AtomicBool::new(false),
             collecting: AtomicBool::new(false),
         };
@@ -61,7 +64,16 @@ impl Pace {
 
     #[inline]
     pub(crate) fn is_outrun(&self) -> bool {
-        self.live() >= self.outrun.load(Ordering::Relaxed)
+        self.live() >= self.outrun.load(Ordering::Relaxed) && !self.relents()
+    }
+
+    /// What the pacer says about that.
+    pub(crate) fn relent(&self, relents: bool) {
+        self.relents.store(relents, Ordering::Relaxed);
+    }
+
+    fn relents(&self) -> bool {
+        self.relents.load(Ordering::Relaxed)
     }
 
     /// Whether a cycle is under way.
@@ -72,8 +84,8 @@ impl Pace {
 
     /// Marking begins, of a heap of so many bytes; the cycle before marked `expected`.
     pub(crate) fn begin_mark(&self, live: u64, expected: u64) {
-        let limiting = self.outrun.load(Ordering::Relaxed) == u64::MAX;
-        let goal = if limiting { u64::MAX } else { self.goal.load(Ordering::Relaxed) };
+        let hurries = self.outrun.load(Ordering::Relaxed) != u64::MAX;
+        let goal = if hurries { self.goal.load(Ordering::Relaxed) } else { u64::MAX };
         self.line.set(Schedule::new(live, goal, expected));
     }
 
@@ -82,9 +94,10 @@ impl Pace {
         self.line.set(Schedule::NONE);
     }
 
-    /// How far marking is if so much is marked. Nothing is due while nothing is marked.
+    /// How far marking is if so much is marked. Nothing is due while nothing is marked, or the pacer relents.
     pub(crate) fn progress(&self, marked: u64) -> Progress {
-        Progress { due: self.line.get().due(self.live(), marked), marked }
+        let due = if self.relents() { 0 } else { self.line.get().due(self.live(), marked) };
+        Progress { due, marked }
     }
 
     /// True for the first to ask since the last cycle began.
@@ -105,6 +118,7 @@ impl Pace {
     /// The cycle has ended, and this is its target.
     pub(crate) fn ended(&self, target: Target) {
         self.set(target);
+        self.relent(false);
         // Release: the numbers are there; pairs with `allocated`.
         self.collecting.store(false, Ordering::Release);
     }
@@ -184,6 +198,24 @@ mod tests {
         pace.ended(Target { trigger: 50, goal: 60, assist: 75 });
         assert!(!pace.allocated(1));
         assert!(pace.allocated(10));
+    }
+
+    #[test]
+    fn a_pacer_that_relents_spares_everybody_until_it_does_not() {
+        let pace = Pace::new(Target { trigger: 10 << 20, goal: 20 << 20, assist: 22 << 20 });
+        pace.allocated(15 << 20);
+        pace.begin();
+        pace.begin_mark(pace.live(), 0);
+        pace.allocated(10 << 20);
+        let is_hard = || (pace.is_outrun(), pace.progress(0).lag() > 0);
+        assert_eq!(is_hard(), (true, true));
+        pace.relent(true);
+        assert_eq!(is_hard(), (false, false));
+        pace.relent(false);
+        assert_eq!(is_hard(), (true, true));
+        pace.relent(true);
+        pace.ended(Target { trigger: 10 << 20, goal: 20 << 20, assist: 22 << 20 });
+        assert!(pace.is_outrun(), "the answer was for one cycle");
     }
 
     #[test]

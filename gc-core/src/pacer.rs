@@ -7,8 +7,9 @@
 //! are held up before they are entered.
 //!
 //! A [`Pacer`] is asked once per cycle, at its end, for the three numbers; what it may know are the
-//! [`Facts`] of the cycle. So it can be tested by simulation (`tests/pacing.rs`), and anybody can bring
-//! one (`examples/own_pacer.rs`).
+//! [`Facts`] of the cycle. While the cycle runs it is asked every [`LOOK`] whether that takes too much of the
+//! CPU. So it can be tested by simulation (`tests/pacing.rs`), and anybody can bring one
+//! (`examples/own_pacer.rs`).
 //!
 //! | pacer | rule |
 //! |---|---|
@@ -28,6 +29,9 @@ pub use self::{
 };
 
 use core::time::Duration;
+
+/// How long a cycle runs before its pacer is asked again whether it [relents](Pacer::relents).
+pub const LOOK: Duration = Duration::from_millis(10);
 
 /// What a cycle did, as far as pacing is concerned.
 ///
@@ -137,6 +141,45 @@ pub trait Pacer: Send {
 
     /// The target after a cycle.
     fn next(&mut self, facts: Facts) -> Target;
+
+    /// Whether collection takes so much of the CPU that only its workers should collect: nobody pays for
+    /// what he allocates, and no guard is held up, until the next answer or the cycle's end. Asked when a
+    /// cycle begins, and every [`LOOK`] or so while it runs. What is known by then is `work`, `period` and
+    /// `processors`.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, pacer::{Every, Facts, Pacer, Target}};
+    /// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+    ///
+    /// /// Never asks anybody to pay.
+    /// struct Mild(Every, Arc<AtomicUsize>);
+    ///
+    /// impl Pacer for Mild {
+    ///     fn first(&self) -> Target {
+    ///         self.0.first()
+    ///     }
+    ///
+    ///     fn next(&mut self, facts: Facts) -> Target {
+    ///         self.0.next(facts)
+    ///     }
+    ///
+    ///     fn relents(&mut self, so_far: Facts) -> bool {
+    ///         self.1.fetch_add(1, Ordering::Relaxed);
+    ///         so_far.processors > 0
+    ///     }
+    /// }
+    ///
+    /// let asked = Arc::new(AtomicUsize::new(0));
+    /// let heap = Heap::<Plain>::builder()
+    ///     .pacer(Mild(Every(1 << 20), asked.clone()))
+    ///     .build(Default::default(), Default::default())
+    ///     .unwrap();
+    /// heap.collect().unwrap();
+    /// assert!(asked.load(Ordering::Relaxed) > 0);
+    /// ```
+    fn relents(&mut self, _so_far: Facts) -> bool {
+        false
+    }
 }
 
 impl Pacer for Box<dyn Pacer> {
@@ -146,6 +189,10 @@ impl Pacer for Box<dyn Pacer> {
 
     fn next(&mut self, facts: Facts) -> Target {
         (**self).next(facts)
+    }
+
+    fn relents(&mut self, so_far: Facts) -> bool {
+        (**self).relents(so_far)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The pacers under synthetic workloads: a heap, its mutators and its collector in numbers, in virtual
 //! time.
 
-use gc_core::pacer::{Every, Facts, Gogc, Pacer, Schedule, Target};
+use gc_core::pacer::{Every, Facts, Gogc, LOOK, Pacer, Schedule, Target};
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
@@ -33,7 +33,7 @@ impl Machine {
         let (mut target, mut live) = (pacer.first(), 0);
         (0..cycles)
             .map(|cycle| {
-                let seen = self.cycle(target, live, keep(cycle));
+                let seen = self.cycle(pacer, target, live, keep(cycle));
                 live = seen.facts.live;
                 target = pacer.next(seen.facts);
                 seen
@@ -42,21 +42,31 @@ impl Machine {
     }
 
     /// Mutators run to the trigger, then beside a collector that has a quarter of the processors. While
-    /// marking is behind the line to the goal, they mark and do not allocate.
-    fn cycle(&self, target: Target, live: u64, kept: u64) -> Seen {
+    /// marking is behind the line to the goal, they mark and do not allocate, unless the pacer relents.
+    fn cycle(&self, pacer: &mut dyn Pacer, target: Target, live: u64, kept: u64) -> Seen {
         const STEP: f64 = 1e-5;
+        const STEPS: u32 = LOOK.as_micros() as u32 / 10;
         let processors = f64::from(Self::PROCESSORS);
         let begun = target.trigger.max(live);
         let alone = (begun - live) as f64 / (self.allocates * processors);
-        let limiting = target.assist == u64::MAX;
-        let goal = if limiting { u64::MAX } else { target.goal };
-        let line = Schedule::new(begun, goal, kept);
+        let line = Schedule::new(begun, target.goal, kept);
         let (workers, mutators) = (processors / 4.0, processors * 3.0 / 4.0);
         let (mut grown, mut marked, mut assisted, mut steps) = (0.0, 0.0, 0.0, 0);
+        let mut relents = false;
+        let spent = |steps: u32, assisted: f64| {
+            let cycle = f64::from(steps) * STEP;
+            let time = Duration::from_secs_f64;
+            let (work, period) = (time(cycle * workers + assisted), time(alone + cycle));
+            Facts { work, period, processors: Self::PROCESSORS, ..Facts::default() }
+        };
         while marked < kept as f64 {
+            if steps % STEPS == 0 {
+                relents = pacer.relents(spent(steps, assisted));
+            }
             steps += 1;
             marked += self.marks * workers * STEP;
-            if marked < line.due(begun + grown as u64, marked as u64) as f64 {
+            let due = line.due(begun + grown as u64, marked as u64);
+            if !relents && marked < due as f64 {
                 marked += self.marks * mutators * STEP;
                 assisted += mutators * STEP;
             } else {
@@ -68,12 +78,8 @@ impl Machine {
             live: kept + grown,
             scanned: kept,
             grown,
-            overhead: 0,
-            work: Duration::from_secs_f64(cycle * workers + assisted),
-            idle: Duration::ZERO,
             cycle: Duration::from_secs_f64(cycle),
-            period: Duration::from_secs_f64(alone + cycle),
-            processors: Self::PROCESSORS,
+            ..spent(steps, assisted)
         };
         Seen { goal: target.goal, peak: begun + grown, facts }
     }
@@ -162,6 +168,18 @@ fn a_limit_below_what_lives_does_not_stop_the_program() {
     assert!(share(late) < 0.6, "{}", share(late));
     assert!(share(late) > 0.4, "the limit is worth something: {}", share(late));
     assert!(late.iter().all(|cycle| cycle.peak < 200 * MIB), "{:?}", late.last());
+}
+
+#[test]
+fn one_cycle_that_lasts_for_seconds_is_limited_as_well() {
+    // Mutators that would do next to nothing but mark until the end, four seconds on both processors.
+    let (torrent, live) = (Machine { allocates: 40e9, marks: 1e9 }, 8192 * MIB);
+    let mut pacer = Gogc::new(100);
+    let target = pacer.next(Facts { live, scanned: live, ..Facts::default() });
+    let Seen { facts, .. } = torrent.cycle(&mut pacer, target, live, live);
+    let share = facts.work.as_secs_f64() / facts.cycle.as_secs_f64() / 2.0;
+    // A second of it; then all and a quarter in turn, a look each.
+    assert!((0.6..0.7).contains(&share), "{share}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{
     error::HeapError,
     heap::Tag,
     mark::{Counts, Marker, Worker},
-    pacer::{Facts, Pacer},
+    pacer::{Facts, LOOK, Pacer},
     policy::Collection,
     space::{Kind, Space},
     stats::{Record, Stopwatch, Waiting},
@@ -20,7 +20,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     ptr::NonNull,
     sync::{MutexGuard, TryLockError, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What only the driver of a cycle uses.
@@ -114,6 +114,11 @@ impl<H: Tag> Core<H> {
         let mut record = Record { heap_before: self.pace.live(), ..Record::default() };
         let mut watch = Stopwatch::start();
         let Driver { pacer, marker, marked: expected } = driver;
+        let mut looked = None;
+        let pause = |why| {
+            pause(why);
+            self.ask(&mut **pacer, &mut looked);
+        };
         // SAFETY: the driver's lock makes us the only one, the world is the engine's, no guard is
         // held by this task, and the steps below are in order.
         let cycle = unsafe {
@@ -191,6 +196,22 @@ impl<H: Tag> Core<H> {
         };
         lock(&self.stats).add(&record);
         record
+    }
+
+    /// Asks the pacer whether mutators are to be spared, from time to time.
+    fn ask(&self, pacer: &mut dyn Pacer, looked: &mut Option<Instant>) {
+        let now = Instant::now();
+        if looked.is_some_and(|looked| now.duration_since(looked) < LOOK) {
+            return;
+        }
+        *looked = Some(now);
+        let so_far = Facts {
+            work: self.crew.spent(),
+            period: self.since_cycle(),
+            processors: self.world.processors(),
+            ..Facts::default()
+        };
+        self.pace.relent(pacer.relents(so_far));
     }
 
     /// Helps to mark, if a round is under way.

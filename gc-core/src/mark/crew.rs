@@ -48,7 +48,7 @@ use crate::{
     sync::{AtomicUsize, GREY_BATCH, Mutex, Ordering},
     trace::Piece,
 };
-use core::ptr::NonNull;
+use core::{ptr::NonNull, time::Duration};
 use std::sync::atomic::AtomicU64;
 
 /// Batches that workers put here at most.
@@ -151,13 +151,16 @@ pub struct Crew {
     /// Bytes marked since the last [`take_counts`](Self::take_counts), slice by slice. For pacing; not
     /// of `sync`, for it is no part of the protocol.
     marked: AtomicU64,
+    /// Nanoseconds that this took, but for what those did who had nothing else to do. Likewise.
+    spent: AtomicU64,
 }
 
 impl Default for Crew {
     fn default() -> Self {
         let buffers = Buffers(Vec::with_capacity(BUFFERS));
         let ready = Ready { batches: Vec::with_capacity(ROOM + LEFT), buffers, ..Ready::default() };
-        Self { ready: Mutex::new(ready), count: AtomicUsize::new(0), marked: AtomicU64::new(0) }
+        let (marked, spent) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { ready: Mutex::new(ready), count: AtomicUsize::new(0), marked, spent }
     }
 }
 
@@ -274,9 +277,10 @@ impl Crew {
     }
 
     /// A slice was marked.
-    pub(super) fn note(&self, bytes: u64) {
-        // Relaxed: a number for pacing.
+    pub(super) fn note(&self, bytes: u64, time: Duration) {
+        // Relaxed: numbers for pacing. A slice is far shorter than what a `u64` holds.
         self.marked.fetch_add(bytes, Ordering::Relaxed);
+        self.spent.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// Bytes marked since the last call of [`take_counts`](Self::take_counts); who is in the middle of a
@@ -286,10 +290,18 @@ impl Crew {
         self.marked.load(Ordering::Relaxed)
     }
 
+    /// The time of those who marked since the last call of [`take_counts`](Self::take_counts); as
+    /// [`marked`](Self::marked).
+    pub(crate) fn spent(&self) -> Duration {
+        // Relaxed: as in `note`.
+        Duration::from_nanos(self.spent.load(Ordering::Relaxed))
+    }
+
     /// What the crew marked since the last call. The driver asks when all rest.
     pub(crate) fn take_counts(&self) -> Counts {
         // Relaxed: as in `note`.
         self.marked.store(0, Ordering::Relaxed);
+        self.spent.store(0, Ordering::Relaxed);
         self.ready(|ready| core::mem::take(&mut ready.counts))
     }
 }

@@ -78,7 +78,7 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     /// The crew, the world and the engine belong together.
     pub unsafe fn assist(&self, objects: usize) -> bool {
         // SAFETY: the caller's.
-        unsafe { self.borrow(objects, |_| ()) }
+        unsafe { self.borrow(Marker::default(), objects) }
     }
 
     /// Marks a slice of a batch that lies ready, by one who has nothing else to do: the time is counted
@@ -89,22 +89,20 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     /// The crew, the world and the engine belong together.
     pub unsafe fn idle(&self) -> bool {
         // SAFETY: the caller's.
-        unsafe { self.borrow(self.slice, Marker::was_idle) }
+        unsafe { self.borrow(Marker::idle(), self.slice) }
     }
 
-    /// Takes a batch that lies ready, marks at most so many objects, calls `account` with what was
-    /// counted, and puts back the rest.
+    /// Takes a batch that lies ready onto an empty stack, marks at most so many objects, and puts back the
+    /// rest.
     ///
     /// # Safety
     ///
     /// The crew, the world and the engine belong together.
-    unsafe fn borrow(&self, objects: usize, account: impl FnOnce(&mut Marker)) -> bool {
+    unsafe fn borrow(&self, mut marker: Marker, objects: usize) -> bool {
         let Some(batch) = self.inside(|| self.crew.lend()) else { return false };
-        let mut marker = Marker::default();
         drop(marker.take(batch));
         // SAFETY: as in `help`.
         unsafe { self.drain(&mut marker, objects) };
-        account(&mut marker);
         // In two batches if there are few: else there would be one less with each that is used up, and
         // one mutator would wait for another.
         let half = if self.crew.is_short() { self.split(&mut marker, usize::MAX) } else { None };
@@ -159,10 +157,10 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     ///
     /// As [`Marker::drain`].
     unsafe fn drain(&self, marker: &mut Marker, objects: usize) -> bool {
-        let before = marker.counts.bytes;
+        let before = marker.counts;
         // SAFETY: the caller's.
         let dry = unsafe { marker.drain(self.engine, objects) };
-        self.crew.note(marker.counts.bytes - before);
+        self.crew.note(marker.counts.bytes - before.bytes, marker.counts.time - before.time);
         dry
     }
 

@@ -8,23 +8,30 @@
 //!   rate    = grown · (u + i) / (scanned · (1 − u)), the most of the last five cycles;
 //!             u: the share of the CPU that marking took, i: what idle processors gave to it
 //!   runway  = rate · scanned · (1 − ¼) / ¼
-//!   trigger = goal − runway, between live + 45/64 and live + 61/64 of (goal − live)
+//!   trigger = goal − runway, at least live + 45/64 of (goal − live),
+//!             at most live + 61/64 of it or goal − 4 MiB, whichever is later
 //! ```
 //!
 //! *Rate* is bytes allocated per byte scanned, if the mutators' and the collector's CPU were the same;
 //! with the quarter that the workers are entitled to it gives the growth to expect, whatever assists
-//! did in the cycles that it was taken from. The formulas, the bounds and the memory of five are those
-//! of Go's `mgcpacer.go`.
+//! did in the cycles that it was taken from. Runway, both bounds of the trigger and the memory of five are
+//! those of Go's `mgcpacer.go`; so is the limit's margin, but that Go leaves a heap a megabyte below the
+//! smallest limits.
 //!
 //! # Where we differ
 //!
-//! Go's base is all that is live. Much of what was allocated during a cycle is dead by then, and a span costs
-//! us more around its objects: with a quarter of it off, a process peaks where Go's does.
+//! Go's base is all that is live, and what its stacks and globals hold. Here roots are few. Much of what was
+//! allocated during a cycle is dead by its end, and a span costs us more around its objects: with a quarter
+//! of it off, a process peaks where Go's does.
 //!
 //! In Go each goroutine has an account of bytes that it owes, and waits in a queue when there is nothing
 //! to mark. Here all have one account, the [`Schedule`](super::Schedule), and nobody waits who holds a
 //! guard; a tenth beyond the goal, or at the limit, guards are held up before they are entered. The CPU
-//! [`Limiter`] takes both back when collection eats the program.
+//! [`Limiter`] takes both back while collection eats the program.
+//!
+//! Where marking begins late, Go moves a goal that the limit did not make 64 KiB beyond that point, and a
+//! goal that comes before a sweep is over a megabyte. Here the [`Schedule`](super::Schedule) moves its end by a
+//! sixteenth of the heap or 64 KiB, whoever made the goal; and a cycle begins with the sweep of the one before.
 
 use super::{Facts, Limiter, Pacer, Target};
 
@@ -117,10 +124,9 @@ impl Gogc {
     ///
     /// // Four seconds on two processors, and the collector had all of them.
     /// let time = Duration::from_secs(4);
-    /// let facts = Facts { work: 2 * time, cycle: time, period: time, processors: 2, ..Facts::default() };
+    /// let so_far = Facts { work: 2 * time, period: time, processors: 2, ..Facts::default() };
     /// let mut pacer = Gogc::new(100);
-    /// assert_eq!(pacer.next(facts).assist == u64::MAX, pacer.is_limiting());
-    /// assert!(pacer.is_limiting());
+    /// assert!(pacer.relents(so_far) && pacer.is_limiting());
     /// ```
     pub fn is_limiting(&self) -> bool {
         self.limiter.is_limiting()
@@ -137,12 +143,10 @@ impl Gogc {
         }
         let room = goal - live;
         let (low, high) = (live + room / 64 * 45, live + room / 64 * 61);
+        // A cycle that has little to do costs no more than this much growth, however large the heap is.
+        let high = high.max(goal.saturating_sub(Self::MINIMUM));
         let trigger = goal.saturating_sub(runway).clamp(low, high);
-        let assist = if self.limiter.is_limiting() {
-            u64::MAX
-        } else {
-            goal.saturating_add(goal / 10).min(limit.max(goal))
-        };
+        let assist = goal.saturating_add(goal / 10).min(limit.max(goal));
         Target { trigger, goal, assist }
     }
 
@@ -184,12 +188,17 @@ impl Pacer for Gogc {
     }
 
     fn next(&mut self, facts: Facts) -> Target {
-        let all = facts.period * facts.processors.max(1);
-        self.limiter.note(facts.work, all.saturating_sub(facts.work), facts.processors);
+        self.limiter.update(facts.work, facts.period, facts.processors);
+        self.limiter.end_period();
         let rate = self.rate(&facts);
         let runway = rate * facts.scanned as f64 * (1.0 - Self::SHARE) / Self::SHARE;
         // Saturating: a cast from a float is.
         self.target(&facts, runway as u64)
+    }
+
+    fn relents(&mut self, so_far: Facts) -> bool {
+        self.limiter.update(so_far.work, so_far.period, so_far.processors);
+        self.limiter.is_limiting()
     }
 }
 
@@ -205,6 +214,24 @@ mod tests {
         let live = 64 * MIB;
         let facts = Facts { live, scanned: live, grown: live, ..Facts::default() };
         assert_eq!(Gogc::new(100).next(facts).trigger, live + live / 64 * 45);
+    }
+
+    #[test]
+    fn a_cycle_with_nothing_to_do_begins_late_but_not_at_the_goal() {
+        let trigger = |live| {
+            let facts = Facts { live, scanned: live, ..Facts::default() };
+            Gogc::new(100).next(facts).trigger
+        };
+        assert_eq!(trigger(64 * MIB), (64 + 61) * MIB, "a share of the growth");
+        assert_eq!(trigger(1024 * MIB), (2048 - 4) * MIB, "four megabytes, where a share is more");
+    }
+
+    #[test]
+    fn a_runway_between_the_bounds_is_kept() {
+        // Three times what a quarter of the CPU allocates while a quarter marks.
+        let live = 1024 * MIB;
+        let facts = Facts { live, scanned: live, grown: 100 * MIB, ..Facts::default() };
+        assert_eq!(Gogc::new(100).next(facts).trigger, (2048 - 100) * MIB);
     }
 
     #[test]

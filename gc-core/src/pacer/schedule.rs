@@ -18,7 +18,11 @@
 //! How much there is to mark is known when it is done. The line first goes for what the cycle before
 //! marked; once that much is marked, for everything that was there when marking began. (Go's pacer makes
 //! the same two guesses.) A heap that has reached its goal before marking began, because a guard from
-//! before was held for long, may grow by a sixteenth beyond.
+//! before was held for long, may grow by a sixteenth beyond, and by [`ROOM`] in any case.
+
+/// What a heap may grow by while it is marked, at least: else a few allocations would have to pay for all of
+/// it. As much as in Go.
+const ROOM: u64 = 64 << 10;
 
 /// The line. Bytes throughout.
 ///
@@ -51,13 +55,15 @@ impl Schedule {
     /// ```
     /// use gc_core::pacer::Schedule;
     ///
-    /// let line = Schedule::new(150, 200, 80);
-    /// assert_eq!(line, Schedule { from: 150, to: 200, expected: 80, whole: 150 });
-    /// assert_eq!(Schedule::new(160, 160, 80).to, 170, "late: a sixteenth beyond");
+    /// const MIB: u64 = 1 << 20;
+    /// let line = |live, goal| Schedule::new(live * MIB, goal * MIB, 80 * MIB);
+    /// let drawn = Schedule { from: 150 * MIB, to: 200 * MIB, expected: 80 * MIB, whole: 150 * MIB };
+    /// assert_eq!(line(150, 200), drawn);
+    /// assert_eq!(line(160, 160).to, 170 * MIB, "late: a sixteenth beyond");
     /// ```
     pub fn new(live: u64, goal: u64, expected: u64) -> Self {
         let expected = if expected == 0 { live } else { expected.min(live) };
-        Self { from: live, to: goal.max(live + live / 16), expected, whole: live }
+        Self { from: live, to: goal.max(live + (live / 16).max(ROOM)), expected, whole: live }
     }
 
     /// What should be marked when so much is live and so much is marked.
@@ -65,8 +71,8 @@ impl Schedule {
     /// ```
     /// use gc_core::pacer::Schedule;
     ///
-    /// let line = Schedule::new(100, 200, 80);
-    /// let due = [100, 150, 200].map(|live| line.due(live, 0));
+    /// let line = Schedule::new(100 << 20, 200 << 20, 80 << 20);
+    /// let due = [100, 150, 200].map(|live| line.due(live << 20, 0) >> 20);
     /// assert_eq!(due, [0, 40, 80]);
     /// ```
     pub fn due(&self, live: u64, marked: u64) -> u64 {
@@ -113,14 +119,17 @@ mod tests {
 
     #[test]
     fn all_is_due_at_the_goal() {
-        let line = Schedule::new(150, 200, 80);
+        let line = Schedule { from: 150, to: 200, expected: 80, whole: 150 };
         assert_eq!((line.due(149, 0), line.due(150, 0), line.due(200, 0)), (0, 0, 80));
         assert_eq!(line.due(200, 80), 150, "what was not expected is due as well");
     }
 
     #[test]
     fn a_heap_beyond_its_goal_has_a_sixteenth() {
-        let line = Schedule::new(160, 100, 0);
-        assert_eq!((line.to, line.due(170, 0), line.due(165, 0)), (170, 160, 80));
+        let line = Schedule::new(160 << 20, 100 << 20, 0);
+        let due = |live: u64| line.due(live << 20, 0) >> 20;
+        assert_eq!((line.to >> 20, due(170), due(165)), (170, 160, 80));
+        let small = Schedule::new(160 << 10, 161 << 10, 0);
+        assert_eq!(small.to, (160 << 10) + ROOM, "and a small one has more");
     }
 }
