@@ -24,6 +24,12 @@
 //! end; registering and taking use the other, which is held for a push or a pop. So tokens are never
 //! in the driver's hands alone, and are never dropped by it: a token's destructor is user code.
 //!
+//! # Without memory
+//!
+//! Registering may fail, and says so. The driver may not: new entries that it has no room for are looked at
+//! where they are, under the other lock; and a token that has no place in the queue yet waits in its entry,
+//! or in a list of such, for the next cycle.
+//!
 //! # Who waits is woken
 //!
 //! A taker looks for a token and puts itself on the list under one lock; a token comes in, and the list
@@ -32,7 +38,7 @@
 
 use crate::{
     Plain,
-    error::HeapError,
+    error::{AllocError, HeapError},
     guard::Guard,
     handle::Gc,
     heap::{Heap, Tag},
@@ -105,6 +111,10 @@ impl<K: Send + 'static, H: Tag> CleanupQueue<K, H> {
 
     /// Ties a token to an object. An object may have many.
     ///
+    /// # Panics
+    ///
+    /// If there is no memory for an entry; [`try_register`](Self::try_register) returns that as a value.
+    ///
     /// ```
     /// use gc_core::{CleanupQueue, Heap, Plain};
     ///
@@ -121,8 +131,31 @@ impl<K: Send + 'static, H: Tag> CleanupQueue<K, H> {
     /// told.sort();
     /// assert_eq!(told, [Some("first"), Some("second")], "in no order");
     /// ```
-    pub fn register<T: ?Sized>(&self, _guard: &Guard<'_, H>, object: Gc<'_, T, H>, token: K) {
-        self.entries.add(object.cell(), token);
+    pub fn register<T: ?Sized>(&self, guard: &Guard<'_, H>, object: Gc<'_, T, H>, token: K) {
+        self.try_register(guard, object, token).unwrap_or_else(|refused| refused.panic());
+    }
+
+    /// Ties a token to an object.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] with the token, if there is no memory for an entry.
+    ///
+    /// ```
+    /// use gc_core::{CleanupQueue, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let dead = CleanupQueue::new(&heap);
+    /// let registered = dead.try_register(&heap.enter(), heap.enter().alloc(7u64), "seven");
+    /// assert!(registered.is_ok() && dead.watched() == 1);
+    /// ```
+    pub fn try_register<T: ?Sized>(
+        &self,
+        _guard: &Guard<'_, H>,
+        object: Gc<'_, T, H>,
+        token: K,
+    ) -> Result<(), AllocError<K>> {
+        self.entries.add(object.cell(), token).map_err(AllocError::new)
     }
 
     /// A token whose object has died.
@@ -195,7 +228,8 @@ impl<K: Send + 'static, H: Tag> fmt::Debug for CleanupQueue<K, H> {
 
 /// An object, by its cell, and what is to be said when it is gone.
 struct Entry<K> {
-    cell: NonNull<u8>,
+    /// `None`: the object has died, and the token has no place in the queue yet.
+    cell: Option<NonNull<u8>>,
     token: K,
 }
 
@@ -207,6 +241,11 @@ struct Known<K> {
     entries: Vec<Entry<K>>,
     /// Those before this one have been looked at in this cycle.
     next: usize,
+    /// How many new entries there was no room for; likewise.
+    new: usize,
+    new_next: usize,
+    /// Tokens on their way to the queue.
+    dead: VecDeque<K>,
 }
 
 /// Entries that are looked at between two pauses.
@@ -214,27 +253,64 @@ const PIECE: usize = 1024;
 
 impl<K> Known<K> {
     const fn new() -> Self {
-        Self { entries: Vec::new(), next: 0 }
+        Self { entries: Vec::new(), next: 0, new: 0, new_next: 0, dead: VecDeque::new() }
     }
 
     /// A cycle has ended: all are to be looked at, new ones as well.
-    fn begin(&mut self, mut fresh: Vec<Entry<K>>) {
-        self.entries.append(&mut fresh);
-        self.next = 0;
+    fn begin(&mut self, fresh: &mut Vec<Entry<K>>) {
+        if self.entries.try_reserve(fresh.len()).is_ok() {
+            self.entries.append(fresh);
+        }
+        (self.next, self.new, self.new_next) = (0, fresh.len(), 0);
     }
 
-    /// Looks at a piece of them, and takes the dead out; whether there is more.
-    fn look(&mut self, survives: &dyn Fn(NonNull<u8>) -> bool) -> (VecDeque<K>, bool) {
-        let mut dead = VecDeque::new();
-        for _ in 0..PIECE {
-            match self.entries.get(self.next) {
-                Some(entry) if survives(entry.cell) => self.next += 1,
-                Some(_) => dead.push_back(self.entries.swap_remove(self.next).token),
-                None => return (dead, false),
-            }
-        }
-        (dead, true)
+    /// Looks at a piece of them; whether there is more.
+    fn look(&mut self, survives: Survives<'_>) -> bool {
+        let end = self.entries.len();
+        look(&mut self.entries, &mut self.next, end, &mut self.dead, survives)
     }
+
+    /// Looks at a piece of the new ones that there was no room for; whether there is more. Newer ones come
+    /// behind them, and those survive.
+    fn look_at_new(&mut self, fresh: &mut Vec<Entry<K>>, survives: Survives<'_>) -> bool {
+        look(fresh, &mut self.new_next, self.new, &mut self.dead, survives)
+    }
+
+    /// Puts tokens into the queue, if there is room.
+    fn deliver(&mut self, ready: &mut VecDeque<K>) {
+        if ready.try_reserve(self.dead.len()).is_ok() {
+            ready.append(&mut self.dead);
+        }
+    }
+}
+
+/// What a cycle does not free.
+type Survives<'a> = &'a dyn Fn(NonNull<u8>) -> bool;
+
+/// Looks at a piece of the entries before `end`, and takes out the tokens of the dead; whether there is more.
+fn look<K>(
+    entries: &mut Vec<Entry<K>>,
+    next: &mut usize,
+    end: usize,
+    dead: &mut VecDeque<K>,
+    survives: Survives<'_>,
+) -> bool {
+    for _ in 0..PIECE {
+        match entries.get_mut(*next) {
+            Some(entry) if *next < end => {
+                if entry.cell.is_some_and(survives) {
+                    *next += 1;
+                } else if dead.try_reserve(1).is_ok() {
+                    dead.push_back(entries.swap_remove(*next).token);
+                } else {
+                    entry.cell = None;
+                    *next += 1;
+                }
+            }
+            _ => return false,
+        }
+    }
+    true
 }
 
 struct Desk<K, W> {
@@ -263,8 +339,18 @@ impl<K: Send, W: Send> Entries<K, W> {
     }
 
     /// Ties a token to an object that a guard keeps during the call.
-    pub fn add(&self, cell: NonNull<u8>, token: K) {
-        self.desk(|desk| desk.fresh.push(Entry { cell, token }));
+    ///
+    /// # Errors
+    ///
+    /// The token, if there is no memory for an entry.
+    pub fn add(&self, cell: NonNull<u8>, token: K) -> Result<(), K> {
+        self.desk(|desk| {
+            if desk.fresh.try_reserve(1).is_err() {
+                return Err(token);
+            }
+            desk.fresh.push(Entry { cell: Some(cell), token });
+            Ok(())
+        })
     }
 
     /// A token whose object has died.
@@ -288,26 +374,29 @@ impl<K: Send, W: Send> Entries<K, W> {
     }
 
     /// Takes everything out, for good: the queue's own end.
-    fn close(&self) -> (Vec<Entry<K>>, Vec<Entry<K>>, VecDeque<K>) {
-        let known = locked(&self.known, |known| mem::take(&mut known.entries));
-        self.desk(|desk| (known, mem::take(&mut desk.fresh), mem::take(&mut desk.ready)))
+    fn close(&self) -> [(Vec<Entry<K>>, VecDeque<K>); 2] {
+        let known = locked(&self.known, |known| {
+            (mem::take(&mut known.entries), mem::take(&mut known.dead))
+        });
+        self.desk(|desk| [known, (mem::take(&mut desk.fresh), mem::take(&mut desk.ready))])
     }
 
     /// Step 7: moves the tokens of the dead. `survives` says what this cycle does not free; `pause` is
     /// called between two pieces, and no lock is held meanwhile.
-    pub fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool, pause: &mut dyn FnMut()) {
-        locked(&self.known, |known| known.begin(self.desk(|desk| mem::take(&mut desk.fresh))));
+    pub fn bury(&self, survives: Survives<'_>, pause: &mut dyn FnMut()) {
+        locked(&self.known, |known| self.desk(|desk| known.begin(&mut desk.fresh)));
         while self.bury_piece(survives) {
             pause();
         }
     }
 
     /// The tokens of a piece of the entries; whether there is more.
-    fn bury_piece(&self, survives: &dyn Fn(NonNull<u8>) -> bool) -> bool {
+    fn bury_piece(&self, survives: Survives<'_>) -> bool {
         let (waiting, more) = locked(&self.known, |known| {
-            let (mut dead, more) = known.look(survives);
+            let more = known.look(survives)
+                || self.desk(|desk| known.look_at_new(&mut desk.fresh, survives));
             let waiting = self.desk(|desk| {
-                desk.ready.append(&mut dead);
+                known.deliver(&mut desk.ready);
                 if desk.ready.is_empty() { Vec::new() } else { mem::take(&mut desk.waiting) }
             });
             (waiting, more)
@@ -330,11 +419,11 @@ fn locked<T, R>(mutex: &Mutex<T>, f: impl FnOnce(&mut T) -> R) -> R {
 
 /// A queue as the driver sees it.
 trait Bury: Send + Sync {
-    fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool, pause: &mut dyn FnMut());
+    fn bury(&self, survives: Survives<'_>, pause: &mut dyn FnMut());
 }
 
 impl<K: Send, W: Send> Bury for Entries<K, W> {
-    fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool, pause: &mut dyn FnMut()) {
+    fn bury(&self, survives: Survives<'_>, pause: &mut dyn FnMut()) {
         Entries::bury(self, survives, pause);
     }
 }
@@ -344,17 +433,23 @@ impl<K: Send, W: Send> Bury for Entries<K, W> {
 pub struct Cleanups(sync::Mutex<Vec<sync::Weak<dyn Bury>>>);
 
 impl Cleanups {
-    fn add(&self, queue: sync::Weak<dyn Bury>) {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(queue);
+    fn all<R>(&self, f: impl FnOnce(&mut Vec<sync::Weak<dyn Bury>>) -> R) -> R {
+        // Nothing under this lock panics, so poison carries no news.
+        f(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
-    /// Step 7: tells all queues. Those that are gone are forgotten.
-    pub(crate) fn bury(&self, survives: &dyn Fn(NonNull<u8>) -> bool, pause: &mut dyn FnMut()) {
-        let mut queues = Vec::new();
-        let mut all = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        all.retain(|queue| queue.upgrade().map(|queue| queues.push(queue)).is_some());
-        drop(all);
-        queues.iter().for_each(|queue| queue.bury(survives, pause));
+    fn add(&self, queue: sync::Weak<dyn Bury>) {
+        self.all(|all| all.push(queue));
+    }
+
+    /// Step 7: tells all queues. Those that are gone are forgotten. One that comes meanwhile may be told, or
+    /// not: what it knows is newer than the cycle.
+    pub(crate) fn bury(&self, survives: Survives<'_>, pause: &mut dyn FnMut()) {
+        self.all(|all| all.retain(|queue| queue.strong_count() != 0));
+        let queue = |index| self.all(|all| all.get(index).map(sync::Weak::upgrade));
+        for queue in (0..).map_while(queue).flatten() {
+            queue.bury(survives, pause);
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     action::Watch,
     dynamic::rebound,
     engine::{Engine, Refused},
+    error::AllocError,
     handle::Gc,
     handshake::Pin,
     heap::Tag,
@@ -58,6 +59,9 @@ pub struct Guard<'h, H: Tag = crate::Plain> {
     not_send: PhantomData<*mut ()>,
 }
 
+/// What an object's root is, whichever guard the object was seen under.
+type RootOf<T, H> = Root<<T as Pointee>::At<'static>, H>;
+
 impl<'h, H: Tag> Guard<'h, H> {
     #[inline]
     pub(crate) fn enter(core: &'h Arc<Core<H>>) -> Self {
@@ -93,6 +97,10 @@ impl<'h, H: Tag> Guard<'h, H> {
 
     /// Keeps an object alive beyond the guard.
     ///
+    /// # Panics
+    ///
+    /// If there is no memory for a root; [`try_root`](Self::try_root) returns that as a value.
+    ///
     /// ```
     /// use gc_core::{Heap, Plain, Root};
     ///
@@ -104,12 +112,36 @@ impl<'h, H: Tag> Guard<'h, H> {
     /// heap.collect().unwrap();
     /// assert_eq!(*kept.get(&heap.enter()), 7);
     /// ```
-    pub fn root<'g, T>(&'g self, object: Gc<'g, T, H>) -> Root<T::At<'static>, H>
+    pub fn root<'g, T>(&'g self, object: Gc<'g, T, H>) -> RootOf<T, H>
+    where
+        T: ?Sized + Pointee,
+    {
+        self.try_root(object).unwrap_or_else(|refused| refused.panic())
+    }
+
+    /// Keeps an object alive beyond the guard.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] with the object, if there is no memory for a root.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, Root};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let kept: Root<u64> = guard.try_root(guard.alloc(7u64)).unwrap();
+    /// assert_eq!(*kept.get(&guard), 7);
+    /// ```
+    pub fn try_root<'g, T>(
+        &'g self,
+        object: Gc<'g, T, H>,
+    ) -> Result<RootOf<T, H>, AllocError<Gc<'g, T, H>>>
     where
         T: ?Sized + Pointee,
     {
         // SAFETY: the object is a `T`, which is a `T::At<'static>` under another lifetime.
-        unsafe { Root::new(self.core, rebound(object.pointer())) }
+        unsafe { Root::new(self.core, rebound(object.pointer())) }.ok_or(AllocError::new(object))
     }
 
     #[inline(always)]
@@ -131,7 +163,7 @@ impl<'h, H: Tag> Guard<'h, H> {
         self.core.try_operate(|operation| act(&self.core.engine, operation)).flatten()
     }
 
-    /// Repeats a store until the log had room for it.
+    /// Repeats a store until the log had room for it. Panics if it never will; then nothing was stored.
     #[inline]
     fn retry<R>(
         &self,
@@ -140,24 +172,26 @@ impl<'h, H: Tag> Guard<'h, H> {
         loop {
             match self.core.operate(|operation| store(&self.core.engine, operation)) {
                 Ok(value) => return value,
-                Err(_full) => self.core.extend_log(),
+                Err(_full) if self.core.extend_log() => {}
+                Err(_full) => AllocError::new(()).panic(),
             }
         }
     }
 }
 
 impl<H: Tag> Core<H> {
-    /// Gives the local log a new chunk. The chunk is made, and an unneeded one dropped, outside
-    /// `with`.
+    /// Gives the local log a new chunk; false if there is no memory for one, and none in reserve. The chunk is
+    /// made, and an unneeded one dropped, outside `with`.
     #[cold]
-    pub(crate) fn extend_log(&self) {
+    pub(crate) fn extend_log(&self) -> bool {
         let watch = Watch::start(&self.world);
-        let chunk = Chunk::boxed();
+        let Some(chunk) = Chunk::boxed().or_else(|| self.reserve.take()) else { return false };
         // SAFETY: `with` makes us the occupant, that is the writer.
         let unneeded = self.with(|local| unsafe { local.log.extend(chunk) });
         drop(unneeded);
         let took = watch.stop(&self.world);
         self.with(|local| local.diary().logs.note(took));
+        true
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{
         Lot, RawOnce,
         raw::{RawLock, Want},
     },
+    log::Reserve,
     mark::crew::Crew,
     pace::Pace,
     pacer::Pacer,
@@ -59,6 +60,8 @@ pub(crate) struct Core<H: Tag> {
     /// A pacer for the next cycle to take over.
     pacer: Mutex<Option<Box<dyn Pacer>>>,
     gate: Gate,
+    /// For stores that find no memory.
+    pub(crate) reserve: Reserve,
     collection: AtomicU8,
     /// Whether stores are to log what they put in, from the next cycle on.
     hybrid: AtomicBool,
@@ -106,6 +109,7 @@ impl<H: Tag> Core<H> {
             driver: Mutex::new(Driver::new(options.pacer)),
             pacer: Mutex::new(None),
             gate: Gate::default(),
+            reserve: Reserve::default(),
             collection: AtomicU8::new(options.collection.number()),
             hybrid: AtomicBool::new(options.write_barrier == WriteBarrier::Hybrid),
             began: Instant::now(),

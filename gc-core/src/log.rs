@@ -15,10 +15,15 @@
 //!
 //! The writer cannot allocate: it runs where calling a foreign allocator can deadlock. So a full
 //! log is a value, [`Log::has_room`] is asked *before* the deletion, and the caller makes the
-//! [`Chunk`] outside and hands it in.
+//! [`Chunk`] outside and hands it in. The end of a cycle brings memory back, and stores have nowhere to
+//! return an error to: so a cycle begins with some chunks in a [`Reserve`], for when the allocator has none.
 
-use crate::sync::{AtomicPtr, AtomicUsize, LOG_CHUNK, Ordering, UnsafeCell};
-use core::ptr::{self, NonNull};
+use crate::sync::{AtomicPtr, AtomicUsize, LOG_CHUNK, Mutex, Ordering, UnsafeCell};
+use core::{
+    alloc::Layout,
+    ptr::{self, NonNull},
+};
+use std::alloc::alloc;
 
 /// A piece of a log.
 #[derive(Debug)]
@@ -31,13 +36,46 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// An empty chunk.
-    pub fn boxed() -> Box<Chunk> {
-        Box::new(Chunk {
+    fn new() -> Self {
+        Chunk {
             length: AtomicUsize::new(0),
             next: AtomicPtr::new(ptr::null_mut()),
             slots: core::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
-        })
+        }
+    }
+
+    /// An empty chunk; `None` if the allocator has no memory.
+    pub fn boxed() -> Option<Box<Chunk>> {
+        let layout = Layout::new::<Chunk>();
+        // SAFETY: the layout is not empty.
+        let place = NonNull::new(unsafe { alloc(layout) })?.cast::<Chunk>();
+        // SAFETY: there is room for a chunk, which is ours.
+        unsafe { place.write(Self::new()) };
+        // SAFETY: the place is the global allocator's, of a chunk's layout, and holds a chunk.
+        Some(unsafe { Box::from_raw(place.as_ptr()) })
+    }
+}
+
+/// Chunks made in advance: for some thousand stores.
+#[derive(Debug, Default)]
+pub(crate) struct Reserve(Mutex<[Option<Box<Chunk>>; 4]>);
+
+impl Reserve {
+    fn places<R>(&self, f: impl FnOnce(&mut [Option<Box<Chunk>>]) -> R) -> R {
+        // Nothing under this lock panics, so poison carries no news.
+        f(&mut *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
+    /// Makes what is missing, as far as there is memory.
+    pub(crate) fn fill(&self) {
+        let empty = |place: &&mut Option<_>| place.is_none();
+        self.places(|places| {
+            places.iter_mut().filter(empty).for_each(|place| *place = Chunk::boxed())
+        });
+    }
+
+    pub(crate) fn take(&self) -> Option<Box<Chunk>> {
+        self.places(|places| places.iter_mut().find_map(Option::take))
     }
 }
 
@@ -65,7 +103,7 @@ unsafe impl Sync for Log {}
 
 impl Default for Log {
     fn default() -> Self {
-        let first = NonNull::from(Box::leak(Chunk::boxed()));
+        let first = NonNull::from(Box::leak(Box::new(Chunk::new())));
         Self {
             tail: AtomicPtr::new(first.as_ptr()),
             reader: UnsafeCell::new(Reader { chunk: first, read: 0 }),
@@ -207,7 +245,7 @@ mod tests {
         for n in 1..=3 * LOG_CHUNK {
             if !log.has_room() {
                 // SAFETY: this thread is the writer.
-                assert!(unsafe { log.extend(Chunk::boxed()) }.is_none());
+                assert!(unsafe { log.extend(Chunk::boxed().unwrap()) }.is_none());
             }
             // SAFETY: this thread is the writer and there is room.
             unsafe { log.push(address(n)) };
@@ -225,6 +263,6 @@ mod tests {
     fn a_chunk_that_is_not_needed_comes_back() {
         let log = Log::default();
         // SAFETY: this thread is the writer.
-        assert!(unsafe { log.extend(Chunk::boxed()) }.is_some());
+        assert!(unsafe { log.extend(Chunk::boxed().unwrap()) }.is_some());
     }
 }

@@ -7,8 +7,8 @@
 //! [`Heap`]: crate::Heap
 
 use crate::{
-    Plain, dynamic::rebound, engine::Refused, guard::Guard, handle::Gc, heap::Tag, inner::Core,
-    roots::RootSlot, trace::Pointee, world::World,
+    Plain, dynamic::rebound, engine::Refused, error::AllocError, guard::Guard, handle::Gc,
+    heap::Tag, inner::Core, roots::RootSlot, trace::Pointee, world::World,
 };
 use core::{fmt, marker::PhantomData, ptr::NonNull};
 use std::sync::Arc;
@@ -52,9 +52,30 @@ impl<T: ?Sized, H: Tag> Root<T, H> {
     /// # Safety
     ///
     /// The pointer is to an object of this heap, and a guard or another root keeps it during the call.
-    pub(crate) unsafe fn new(core: &Arc<Core<H>>, pointer: NonNull<T>) -> Self {
-        let slot = core.engine.roots.add(pointer.cast());
-        Self { pointer, slot: Some(slot), core: core.clone(), marker: PhantomData }
+    pub(crate) unsafe fn new(core: &Arc<Core<H>>, pointer: NonNull<T>) -> Option<Self> {
+        let slot = core.engine.roots.add(pointer.cast())?;
+        Some(Self { pointer, slot: Some(slot), core: core.clone(), marker: PhantomData })
+    }
+
+    /// Another root of the same object.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`], if there is no memory for one. `clone` panics then.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, Root};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let one: Root<u64> = heap.enter().root(heap.enter().alloc(7u64));
+    /// let other = one.try_clone().unwrap();
+    /// drop(one);
+    /// heap.collect().unwrap();
+    /// assert_eq!(*other.get(&heap.enter()), 7);
+    /// ```
+    pub fn try_clone(&self) -> Result<Self, AllocError<()>> {
+        // SAFETY: this root keeps the object.
+        unsafe { Self::new(&self.core, self.pointer) }.ok_or(AllocError::new(()))
     }
 
     /// The object, for as long as the guard is held.
@@ -82,8 +103,7 @@ impl<T: ?Sized, H: Tag> Root<T, H> {
 
 impl<T: ?Sized, H: Tag> Clone for Root<T, H> {
     fn clone(&self) -> Self {
-        // SAFETY: this root keeps the object.
-        unsafe { Self::new(&self.core, self.pointer) }
+        self.try_clone().unwrap_or_else(|refused| refused.panic())
     }
 }
 
@@ -98,7 +118,10 @@ impl<T: ?Sized, H: Tag> Drop for Root<T, H> {
             })
         };
         while let Err(Refused::LogFull) = clear() {
-            core.extend_log();
+            if !core.extend_log() {
+                // A drop has no error to return. The slot stays as it is, and the object is kept for good.
+                return;
+            }
         }
         core.engine.roots.recycle(root);
     }

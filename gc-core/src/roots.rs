@@ -10,7 +10,8 @@
 //! guard (a clone) is visible to the scan or its original is: the original's end is a guarded
 //! deletion, after the clone was filled, so a handshake orders the two.
 //!
-//! Slots are recycled and chunks stay until the end of the heap, so a slot's address is stable.
+//! Slots are recycled and chunks stay until the end of the heap, so a slot's address is stable. All memory is
+//! asked for when the table grows: emptying a slot and giving it back need none.
 
 use crate::{
     engine::Slot,
@@ -18,7 +19,8 @@ use crate::{
 };
 use core::ptr::NonNull;
 
-type Chunk = [Slot; ROOT_CHUNK];
+/// [`ROOT_CHUNK`] slots.
+type Chunk = [Slot];
 
 /// A slot of the table, owned by one root.
 #[derive(Debug)]
@@ -49,13 +51,27 @@ struct Table {
 }
 
 impl Table {
-    fn grow(&mut self) {
-        let chunk: Box<Chunk> = Box::new(core::array::from_fn(|_| Slot::new(None)));
-        let chunk = NonNull::from(Box::leak(chunk));
+    /// A slot that nobody has; `None` if there is no memory for more.
+    fn take(&mut self) -> Option<RootSlot> {
+        if self.free.is_empty() {
+            self.grow()?;
+        }
+        self.free.pop()
+    }
+
+    fn grow(&mut self) -> Option<()> {
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(ROOT_CHUNK).ok()?;
+        self.chunks.try_reserve(1).ok()?;
+        // For all slots that there are, so that each can come back.
+        self.free.try_reserve((self.chunks.len() + 1) * ROOT_CHUNK - self.free.len()).ok()?;
+        slots.extend(core::iter::repeat_with(|| Slot::new(None)).take(ROOT_CHUNK));
+        let chunk = NonNull::from(Box::leak(slots.into_boxed_slice()));
         // SAFETY: just leaked.
         let slots = unsafe { chunk.as_ref() };
         self.free.extend(slots.iter().map(|slot| RootSlot(NonNull::from(slot))));
         self.chunks.push(chunk);
+        Some(())
     }
 }
 
@@ -88,17 +104,13 @@ impl Roots {
         f(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
-    /// Makes a root of an object that a guard or another root keeps alive during the call.
-    pub fn add(&self, cell: NonNull<u8>) -> RootSlot {
-        let root = self.table(|table| {
-            if table.free.is_empty() {
-                table.grow();
-            }
-            table.free.pop().expect("a table that has grown has a free slot")
-        });
+    /// Makes a root of an object that a guard or another root keeps alive during the call. `None` if there
+    /// is no memory for it.
+    pub fn add(&self, cell: NonNull<u8>) -> Option<RootSlot> {
+        let root = self.table(Table::take)?;
         // SAFETY: the table is alive: it is `self`.
         unsafe { root.slot() }.fill(Some(cell));
-        root
+        Some(root)
     }
 
     /// Gives an emptied slot back.

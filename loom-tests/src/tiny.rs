@@ -362,8 +362,8 @@ pub fn look_behind_c(heap: &Arc<Heap>) {
 
 /// Roots `C` and `A`.
 pub fn root(heap: &Heap) {
-    heap.engine.roots.add(heap.cell(C));
-    heap.engine.roots.add(heap.cell(A));
+    heap.engine.roots.add(heap.cell(C)).unwrap();
+    heap.engine.roots.add(heap.cell(A)).unwrap();
 }
 
 /// Steps 5 to 9, from wherever marking stands.

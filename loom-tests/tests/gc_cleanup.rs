@@ -30,7 +30,7 @@ fn cell() -> NonNull<u8> {
 fn a_taker_is_woken() {
     model("a taker is woken", 3, || {
         let queue = queue();
-        queue.add(cell(), 7);
+        queue.add(cell(), 7).unwrap();
         let taker = thread::spawn({
             let queue = queue.clone();
             move || take(&queue)
@@ -44,8 +44,8 @@ fn a_taker_is_woken() {
 fn each_token_is_taken_once() {
     model("each token is taken once", 2, || {
         let queue = queue();
-        queue.add(cell(), 1);
-        queue.add(cell(), 2);
+        queue.add(cell(), 1).unwrap();
+        queue.add(cell(), 2).unwrap();
         let other = thread::spawn({
             let queue = queue.clone();
             move || take(&queue)

@@ -212,8 +212,8 @@ fn start_with_an_allocation() {
 fn start_with_a_root() {
     model("start with a root", 2, || {
         let heap = Heap::new(false, 0, 1);
-        heap.engine.roots.add(heap.cell(C));
-        let rooted = heap.engine.roots.add(heap.cell(B));
+        heap.engine.roots.add(heap.cell(C)).unwrap();
+        let rooted = heap.engine.roots.add(heap.cell(B)).unwrap();
         let mover = mutate(&heap, 0, |me| {
             me.guard(|_| {
                 let b = me.unroot(rooted);
@@ -344,7 +344,7 @@ fn marking_together() {
         // The table gives them back as `B`, `A`, `C`, and the line turns the rest round: the driver looks
         // into `C` and shares `A`, which nothing else leads to.
         for index in [A, B, C] {
-            heap.engine.roots.add(heap.cell(index));
+            heap.engine.roots.add(heap.cell(index)).unwrap();
         }
         let mut marker = Marker::default();
         let mut cycle = heap.cycle_in_slices(1, &mut marker, |_| ());
@@ -384,7 +384,7 @@ fn marking_with_an_assist() {
         let heap = Heap::new(true, 0, 1);
         // As in `marking_together`, but it shares `B`, and the end is behind that alone.
         for index in [B, A, C] {
-            heap.engine.roots.add(heap.cell(index));
+            heap.engine.roots.add(heap.cell(index)).unwrap();
         }
         let mut marker = Marker::default();
         let mut cycle = heap.cycle_in_slices(1, &mut marker, |_| ());

@@ -112,7 +112,7 @@ fn a_weak_object_that_an_assist_has_met() {
         // As in `gc_cycle`'s `marking_together`: the driver looks into `C` and shares `A`; it shares nothing
         // when it has one left, so there are two roots of `C`.
         for index in [A, C, C] {
-            heap.engine.roots.add(heap.cell(index));
+            heap.engine.roots.add(heap.cell(index)).unwrap();
         }
         let mut marker = Marker::default();
         let mut cycle = heap.cycle_in_slices(1, &mut marker, |_| ());

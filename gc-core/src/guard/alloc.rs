@@ -257,8 +257,8 @@ impl<H: Tag> Guard<'_, H> {
                     slow.into_iter().for_each(|took| self.core.after_slow_path(took));
                     return Some(cell);
                 }
-                Err(Refused::LogFull) => self.core.extend_log(),
-                Err(Refused::Exhausted) => {
+                Err(Refused::LogFull) if self.core.extend_log() => {}
+                Err(Refused::LogFull | Refused::Exhausted) => {
                     self.core.request();
                     return None;
                 }

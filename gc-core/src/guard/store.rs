@@ -3,20 +3,31 @@
 //! A store is tried as what it is while no cycle runs: a few instructions, in which nothing is called.
 //! Whoever writes to objects at random places waits for memory, and a processor that has few
 //! instructions before it asks for the next place meanwhile.
+//!
+//! A store that finds no room in the log, no memory for more and none in reserve panics before it has stored.
 
 use super::Guard;
 use crate::{
     engine::{Link, Slot},
     heap::Tag,
+    log::Chunk,
     trace::Tracer,
 };
+use core::alloc::Layout;
+use std::alloc::handle_alloc_error;
 
 impl<H: Tag> Guard<'_, H> {
-    /// Logs the edges that a tracer was told of, which the caller has found while the barrier was on.
+    /// Logs the edges that a tracer was told of, which the caller has found while the barrier was on. Half of
+    /// them are no use to anybody, and the cycle waits for all: without memory the process ends.
     pub(crate) fn log(&self, tracer: &mut Tracer) {
+        let core = self.core;
         while let Some(cell) = tracer.pop() {
             // SAFETY: the guard keeps what the caller found.
-            self.retry(|engine, operation| unsafe { engine.log(operation, cell) });
+            while core.operate(|operation| unsafe { core.engine.log(operation, cell) }).is_err() {
+                if !core.extend_log() {
+                    handle_alloc_error(Layout::new::<Chunk>());
+                }
+            }
         }
     }
 

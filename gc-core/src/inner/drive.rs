@@ -127,6 +127,7 @@ impl<H: Tag> Core<H> {
         let recruit = self.recruiter();
         let mut cycle = cycle.recruiting(&*recruit);
         cycle.prepare();
+        self.reserve.fill();
         record.sweep = watch.lap();
         let begun = self.began.elapsed();
         self.pace.begin();

@@ -24,8 +24,11 @@ use super::{
     pool::Pool,
 };
 use crate::space::{Kind, Usage};
-use core::{ptr::NonNull, sync::atomic::Ordering};
-use std::collections::HashMap;
+use core::{
+    ptr::{self, NonNull},
+    sync::atomic::Ordering,
+};
+use std::collections::{HashMap, hash_map::Entry};
 
 /// Blocks an allocator sweeps before it takes a fresh one instead.
 const TRIES: usize = 16;
@@ -72,6 +75,9 @@ pub(super) struct Central {
     /// The class that the background sweeps.
     sweeping: usize,
     queue: Vec<NonNull<Block>>,
+    /// How many blocks are in classes. All lists of blocks have room for all that may come into them, so that only a
+    /// fresh block needs memory.
+    blocks: usize,
     doomed: usize,
     pub(super) pool: Pool,
 }
@@ -89,17 +95,28 @@ impl Central {
             classes: Vec::new(),
             sweeping: 0,
             queue: Vec::new(),
+            blocks: 0,
             doomed: 0,
             pool: Pool::new(limit),
         }
     }
 
-    fn class(&mut self, kind: &'static Kind, cell: usize) -> usize {
-        let classes = &mut self.classes;
-        *self.names.entry((kind, cell)).or_insert_with(|| {
-            classes.push(Class::default());
-            classes.len() - 1
-        })
+    /// The class, made if there was none; `None` if there is no memory for it.
+    fn class(&mut self, kind: &'static Kind, cell: usize) -> Option<usize> {
+        self.names.try_reserve(1).ok()?;
+        match self.names.entry((kind, cell)) {
+            Entry::Occupied(known) => Some(*known.get()),
+            Entry::Vacant(new) => {
+                self.classes.try_reserve(1).ok()?;
+                self.classes.push(Class::default());
+                Some(*new.insert(self.classes.len() - 1))
+            }
+        }
+    }
+
+    /// The class of a block.
+    fn class_of(&self, header: &Block) -> usize {
+        self.names[&(ptr::from_ref(header.kind), header.cell)]
     }
 
     /// A block with room, stamped with `cycle`, that nobody else has.
@@ -109,7 +126,7 @@ impl Central {
         cell: usize,
         cycle: u64,
     ) -> Option<NonNull<Block>> {
-        let class = self.class(kind, cell);
+        let class = self.class(kind, cell)?;
         // A reading from before step 7, or from before `open`, must not touch the lists.
         let swept = if cycle == self.cycle { self.swept_block(class) } else { None };
         swept.or_else(|| self.fresh_block(class, kind, cell, cycle))
@@ -134,12 +151,23 @@ impl Central {
         cell: usize,
         cycle: u64,
     ) -> Option<NonNull<Block>> {
+        self.make_room(class)?;
         let plan = Block::plan(kind, cell)?;
         let start = self.pool.take(plan.layout)?;
         // SAFETY: the memory is of the plan's layout, and ours.
         let block = unsafe { Block::write(start, kind, cell, plan, cycle) };
         self.classes[class].all.push(block);
+        self.blocks += 1;
         Some(block)
+    }
+
+    /// Sees to it that one more block can be in each of the lists that a block may come into; `None` if
+    /// there is no memory for that.
+    fn make_room(&mut self, class: usize) -> Option<()> {
+        let Class { all, room, .. } = &mut self.classes[class];
+        all.try_reserve(1).ok()?;
+        room.try_reserve(all.len() + 1 - room.len()).ok()?;
+        self.queue.try_reserve(self.blocks + 1 - self.queue.len()).ok()
     }
 
     /// Takes back a block that a cache does not want any more, if the cache's line is fresh.
@@ -154,7 +182,7 @@ impl Central {
         // SAFETY: the stamp is current, so the block is in use and was the caller's.
         let header = unsafe { block.as_ref() };
         if header.has_room() {
-            let class = self.class(header.kind, header.cell);
+            let class = self.class_of(header);
             self.classes[class].room.push(block);
         }
     }
@@ -196,6 +224,7 @@ impl Central {
         match unsafe { self.sweep_block(block) } {
             Swept::Empty => {
                 self.classes[class].all.swap_remove(position);
+                self.blocks -= 1;
                 // SAFETY: nothing in it is allocated, and no fresh line has it.
                 unsafe { self.free_block(block) };
                 return false;
@@ -261,10 +290,13 @@ impl Central {
 
     /// The doomed cells of some block.
     pub(super) fn next_doomed(&mut self) -> Option<Doomed> {
-        let block = self.queue.pop()?;
+        let &block = self.queue.last()?;
         // SAFETY: a block with doomed cells is in use until `destructed`.
         let header = unsafe { block.as_ref() };
+        let doomed = |word| header.doomed(word).load(Ordering::Relaxed).count_ones() as usize;
         let mut cells = Vec::new();
+        cells.try_reserve_exact((0..header.words()).map(doomed).sum()).ok()?;
+        self.queue.pop();
         for word in 0..header.words() {
             each_bit(word, header.doomed(word).load(Ordering::Relaxed), |index| cells.push(index));
         }
@@ -290,7 +322,7 @@ impl Central {
         }
         header.queued.store(false, Ordering::Relaxed);
         if header.cycle.load(Ordering::Relaxed) == self.cycle {
-            let class = self.class(header.kind, header.cell);
+            let class = self.class_of(header);
             self.classes[class].room.push(block);
         }
     }

@@ -9,10 +9,7 @@
 
 use super::block::BLOCK;
 use core::{alloc::Layout, ptr::NonNull};
-use std::{
-    alloc::{alloc, dealloc},
-    collections::{BTreeMap, BTreeSet},
-};
+use std::alloc::{alloc, dealloc};
 
 /// Bytes asked from the allocator at a time for ordinary blocks.
 const CHUNK: usize = 1 << 20;
@@ -21,15 +18,22 @@ const BLOCKS: u32 = u32::BITS;
 
 const _: () = assert!(CHUNK == BLOCK * BLOCKS as usize);
 
+#[derive(Debug)]
+struct Chunk {
+    start: NonNull<u8>,
+    /// The bits of its spare blocks.
+    spare: u32,
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) limit: usize,
     held: usize,
-    /// Each with the bits of its spare blocks.
-    chunks: BTreeMap<NonNull<u8>, u32>,
-    /// Those with a spare block.
-    room: BTreeSet<NonNull<u8>>,
+    /// By address.
+    chunks: Vec<Chunk>,
+    /// Chunks before this one have no spare block.
+    first: usize,
     spare: usize,
 }
 
@@ -39,8 +43,7 @@ fn chunk() -> Layout {
 
 impl Pool {
     pub(super) fn new(limit: usize) -> Self {
-        let (chunks, room) = (BTreeMap::new(), BTreeSet::new());
-        Self { limit, held: 0, chunks, room, spare: 0 }
+        Self { limit, held: 0, chunks: Vec::new(), first: 0, spare: 0 }
     }
 
     /// Bytes held, spare ones included.
@@ -54,22 +57,27 @@ impl Pool {
         if layout.size() != BLOCK {
             return self.ask(layout);
         }
-        if self.room.is_empty() {
-            let start = self.ask(chunk())?;
-            self.chunks.insert(start, u32::MAX);
-            self.room.insert(start);
-            self.spare += BLOCKS as usize;
+        if self.spare == 0 {
+            self.grow()?;
         }
-        let start = *self.room.first()?;
-        let bits = self.chunks.get_mut(&start)?;
-        let block = bits.trailing_zeros() as usize;
-        *bits &= *bits - 1;
-        if *bits == 0 {
-            self.room.remove(&start);
-        }
+        self.first += self.chunks[self.first..].iter().position(|chunk| chunk.spare != 0)?;
+        let Chunk { start, spare } = &mut self.chunks[self.first];
+        let block = spare.trailing_zeros() as usize;
+        *spare &= *spare - 1;
         self.spare -= 1;
         // SAFETY: the offset is inside the chunk.
         Some(unsafe { start.add(block * BLOCK) })
+    }
+
+    /// One more chunk, all spare.
+    fn grow(&mut self) -> Option<()> {
+        self.chunks.try_reserve(1).ok()?;
+        let start = self.ask(chunk())?;
+        let place = self.chunks.partition_point(|chunk| chunk.start < start);
+        self.chunks.insert(place, Chunk { start, spare: u32::MAX });
+        self.first = place;
+        self.spare += BLOCKS as usize;
+        Some(())
     }
 
     /// Takes a block back.
@@ -82,10 +90,11 @@ impl Pool {
             // SAFETY: the caller's.
             return unsafe { self.free(block, layout) };
         }
-        let chunk = self.chunks.range_mut(..=block).next_back();
-        let (&start, bits) = chunk.expect("a block lies in its chunk");
-        *bits |= 1 << ((block.addr().get() - start.addr().get()) / BLOCK);
-        self.room.insert(start);
+        // A block lies in its chunk, so that is the last one that does not begin behind it.
+        let place = self.chunks.partition_point(|chunk| chunk.start <= block) - 1;
+        let Chunk { start, spare } = &mut self.chunks[place];
+        *spare |= 1 << ((block.addr().get() - start.addr().get()) / BLOCK);
+        self.first = self.first.min(place);
         self.spare += 1;
     }
 
@@ -98,18 +107,16 @@ impl Pool {
     }
 
     /// Gives back so many whole chunks, if there are that many: those with the highest addresses.
-    fn release(&mut self, chunks: usize) {
-        let whole = |&(_, &bits): &(_, &u32)| bits == u32::MAX;
-        let starts: Vec<_> = match chunks {
-            0 => return,
-            _ => self.chunks.iter().rev().filter(whole).take(chunks).map(|(&s, _)| s).collect(),
-        };
-        for start in starts {
-            self.chunks.remove(&start);
-            self.room.remove(&start);
+    fn release(&mut self, mut chunks: usize) {
+        let mut end = self.chunks.len();
+        while chunks > 0
+            && let Some(place) = self.chunks[..end].iter().rposition(|c| c.spare == u32::MAX)
+        {
+            let Chunk { start, .. } = self.chunks.remove(place);
             self.spare -= BLOCKS as usize;
             // SAFETY: it came from `ask` with this layout, and all its blocks are spare.
             unsafe { self.free(start, chunk()) };
+            (end, chunks) = (place, chunks - 1);
         }
     }
 
@@ -136,7 +143,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        for start in core::mem::take(&mut self.chunks).into_keys() {
+        for Chunk { start, .. } in core::mem::take(&mut self.chunks) {
             // SAFETY: it came from `ask` with this layout; the space is gone, and with it everyone who
             // used a block.
             unsafe { self.free(start, chunk()) };
