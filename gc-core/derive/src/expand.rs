@@ -10,12 +10,14 @@
 //!         }
 //!     }
 //!     unsafe impl<'g, T: Rebind> Rebind for Node<'g, T> {
-//!         type At<'__at> = Node<'__at, T::At<'__at>>;
+//!         type At<'another_guard> = Node<'another_guard, T::At<'another_guard>>;
 //!         const EDGES: bool = true;
 //!     }
-//!     fn assertions<'__at, 'g, T>() {
-//!         edge::<'__at, field's type, field's type under '__at>();   // per traced field
-//!         leaf::<field's type>();                                    // per #[leaf] field
+//!     fn assertions<'another_guard, 'g, T>() {
+//!         // Per traced field, and per #[leaf] field:
+//!         edge::<'another_guard, field's type, field's type under 'another_guard>();
+//!         leaf::<field's type>();
+//!         may_die(Death::<Node<'g, T>>::how()); // says why, if the next lines conflict
 //!     }
 //!     trait TypesWithEdgesMayNotImplementDrop {}
 //!     impl<T: Drop> TypesWithEdgesMayNotImplementDrop for T {}
@@ -24,10 +26,11 @@
 //! ```
 //!
 //! The pattern names every field without `..`, so a field that is added is traced or does not
-//! compile. Nothing here decides by the name of a type what it is: traits do.
+//! compile. Nothing here decides by the name of a type what it is: traits do. Where a message of the
+//! compiler would be about the derive, the spelling is looked at first, for a better one.
 
 use crate::rebind::{at, rebound, spelled};
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
     Data, DeriveInput, Error, Field, Fields, GenericParam, Lifetime, Path, Result, Type,
@@ -60,6 +63,7 @@ pub(crate) fn expand(input: &DeriveInput, root: Root) -> Result<TokenStream> {
             non_local_definitions,
             drop_bounds,
             private_bounds,
+            unused_imports,
             clippy::multiple_bound_locations,
             clippy::extra_unused_lifetimes,
             clippy::extra_unused_type_parameters
@@ -81,6 +85,9 @@ impl<'a> Shape<'a> {
             root.heap = heap;
         }
         let fields: Vec<_> = all_fields(input)?.into_iter().flatten().collect();
+        if let Some(lifetime) = lifetime {
+            fields.iter().try_for_each(|field| refuse_leaf_under(lifetime, field))?;
+        }
         let traced = input
             .generics
             .type_params()
@@ -197,9 +204,10 @@ impl<'a> Shape<'a> {
                 continue;
             }
             let binding = format_ident!("field_{index}");
-            let ty = spelled(self, &field.ty);
+            let (span, ty) = (field.ty.span(), spelled(self, &field.ty));
+            let library = at_span(library, span);
             patterns.push(quote!(#member: #binding));
-            bodies.push(quote_spanned! {field.ty.span()=>
+            bodies.push(quote_spanned! {span=>
                 <#ty as #library::Trace<#heap>>::trace(#binding, tracer);
             });
         }
@@ -233,6 +241,7 @@ impl<'a> Shape<'a> {
         let mut lines = Vec::new();
         for field in all_fields(self.input)?.into_iter().flatten() {
             let (span, ty) = (field.ty.span(), spelled(self, &field.ty));
+            let library = at_span(library, span);
             lines.push(if is_leaf(field) {
                 quote_spanned!(span=> #library::derive::leaf::<#ty>();)
             } else {
@@ -252,14 +261,29 @@ impl<'a> Shape<'a> {
             }
             GenericParam::Lifetime(lifetime) => lifetime.to_token_stream(),
         });
+        let dies = self.may_hold_edges().then(|| self.dies());
         Ok(quote! {
-            fn assertions<#at, #(#parameters),*>() where #(#bounds),* { #(#lines)* }
+            fn assertions<#at, #(#parameters),*>() where #(#bounds),* { #(#lines)* #dies }
         })
+    }
+
+    fn may_hold_edges(&self) -> bool {
+        self.lifetime.is_some() || !self.traced.is_empty()
+    }
+
+    /// Says what is wrong if [`no_drop`](Self::no_drop) conflicts.
+    fn dies(&self) -> TokenStream {
+        let (itself, span) = (self.itself(), self.input.ident.span());
+        let library = at_span(&self.root.library, span);
+        quote_spanned! {span=>
+            use #library::derive::Otherwise as _;
+            #library::derive::may_die(#library::derive::Death::<#itself>::how());
+        }
     }
 
     /// A type that may hold edges must not look at them when it dies: they may be gone.
     fn no_drop(&self) -> TokenStream {
-        if self.lifetime.is_none() && self.traced.is_empty() {
+        if !self.may_hold_edges() {
             return TokenStream::new();
         }
         let (generics, _, clause) = self.input.generics.split_for_impl();
@@ -271,6 +295,15 @@ impl<'a> Shape<'a> {
             impl #generics TypesWithEdgesMayNotImplementDrop for #itself #clause {}
         }
     }
+}
+
+/// A path as if it stood at `span`: so do messages about what it names.
+fn at_span(path: &Path, span: Span) -> TokenStream {
+    let moved = |mut token: TokenTree| {
+        token.set_span(span);
+        token
+    };
+    path.to_token_stream().into_iter().map(moved).collect()
 }
 
 /// All fields, by variant.
@@ -302,6 +335,28 @@ fn refuse_packed(input: &DeriveInput) -> Result<()> {
             }
             Ok(())
         })?;
+    }
+    Ok(())
+}
+
+/// What an alias hides is found by the assertion that a leaf is `'static`.
+fn refuse_leaf_under(lifetime: &Lifetime, field: &Field) -> Result<()> {
+    struct Search<'a>(&'a Lifetime, bool);
+    impl Visit<'_> for Search<'_> {
+        fn visit_lifetime(&mut self, lifetime: &Lifetime) {
+            self.1 |= lifetime == self.0;
+        }
+    }
+    let mut search = Search(lifetime, false);
+    search.visit_type(&field.ty);
+    if is_leaf(field) && search.1 {
+        return Err(Error::new_spanned(
+            &field.ty,
+            format!(
+                "a `#[leaf]` is `'static` and knows no `{lifetime}`: without `#[leaf]` it is traced, \
+                 if it is an edge or holds some; data that is borrowed must be owned"
+            ),
+        ));
     }
     Ok(())
 }

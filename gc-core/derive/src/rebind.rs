@@ -1,6 +1,6 @@
 //! Replaces the guard's lifetime in a type.
 //!
-//! `GcCell<'g, Node<'g, T>>` becomes `GcCell<'__at, Node<'__at, <T as Rebind>::At<'__at>>>`. This
+//! `GcCell<'g, Node<'g, T>>` becomes `GcCell<'another_guard, Node<'another_guard, <T as Rebind>::At<'another_guard>>>`. This
 //! is syntax, and an alias can defeat it; so the generated code never trusts the result, it
 //! asserts by trait that it is what `Rebind` says.
 
@@ -10,9 +10,9 @@ use syn::{
     visit_mut::{self, VisitMut},
 };
 
-/// The lifetime that takes the guard's place.
+/// The lifetime that takes the guard's place. Messages of the compiler name it.
 pub(crate) fn at() -> Lifetime {
-    parse_quote!('__at)
+    parse_quote!('another_guard)
 }
 
 struct Replace<'a> {
