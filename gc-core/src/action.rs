@@ -151,6 +151,8 @@ pub struct Actions {
     pub reliefs: Times,
     /// Room for what stores take out of slots.
     pub logs: Times,
+    /// Edges of a lock's interior, logged before its holder sees it: as long as the interior is.
+    pub reports: Times,
 }
 
 impl Actions {
@@ -160,6 +162,7 @@ impl Actions {
         all.add(&self.assists);
         all.add(&self.reliefs);
         all.add(&self.logs);
+        all.add(&self.reports);
         all
     }
 
@@ -171,6 +174,7 @@ impl Actions {
             assists: self.assists.since(&earlier.assists),
             reliefs: self.reliefs.since(&earlier.reliefs),
             logs: self.logs.since(&earlier.logs),
+            reports: self.reports.since(&earlier.reports),
         }
     }
 
@@ -179,6 +183,7 @@ impl Actions {
         self.assists.add(&other.assists);
         self.reliefs.add(&other.reliefs);
         self.logs.add(&other.logs);
+        self.reports.add(&other.reports);
     }
 }
 
@@ -210,13 +215,14 @@ pub(crate) struct Diary {
     pub(crate) assists: Tallies,
     pub(crate) reliefs: Tallies,
     pub(crate) logs: Tallies,
+    pub(crate) reports: Tallies,
 }
 
 impl Diary {
     pub(crate) fn read(&self) -> Actions {
-        let Self { refills, assists, reliefs, logs } = self;
-        let [refills, assists, reliefs, logs] =
-            [refills, assists, reliefs, logs].map(Tallies::read);
-        Actions { refills, assists, reliefs, logs }
+        let Self { refills, assists, reliefs, logs, reports } = self;
+        let [refills, assists, reliefs, logs, reports] =
+            [refills, assists, reliefs, logs, reports].map(Tallies::read);
+        Actions { refills, assists, reliefs, logs, reports }
     }
 }

@@ -30,8 +30,10 @@
 //! # What it costs
 //!
 //! Taking a lock is a compare-and-swap while no cycle runs. While one does, an acquisition that traces
-//! costs as much as the interior is long: keep long tables in a [`Slice`](crate::Slice) of cells.
-//! A writer waits for a marker that is in the interior; the marker is out after one pass over it.
+//! costs as much as the interior is long, some 10 ns per edge and more beyond the caches: keep long tables in a
+//! [`Slice`](crate::Slice) of cells. [`Actions::reports`](crate::stats::Actions::reports) counts how long that
+//! took. A writer waits for a marker that is in the interior; the marker is out after one pass over it, which
+//! is not cut into pieces: what it would cut may move when it is out.
 //!
 //! # A panic, a leak
 //!

@@ -4,7 +4,7 @@ mod common;
 
 use common::checked;
 use gc_core::{
-    Collector, Gc, GcMutex, GcOnce, GcRwLock, Heap, Root, Trace, pacer::Every,
+    Collector, Gc, GcMutex, GcOnce, GcRwLock, Heap, Root, Trace, cycle::Pause, pacer::Every,
     space::blocks::Blocks, world::threads::Threads,
 };
 use std::{
@@ -158,6 +158,29 @@ fn a_leaked_lock_guard_leaves_a_lock_that_nobody_gets_and_a_heap_that_works() {
 }
 
 /// Nodes whose edges lie under a lock, moved about by threads while the collector runs.
+/// It is as long as the interior is, and that is to be seen.
+#[test]
+fn the_report_of_an_interior_is_an_action() {
+    gc_core::tag! { struct Reported; }
+    let heap = checked::<Reported>();
+    type Held<'g> = GcMutex<Vec<Gc<'g, u64, Reported>>, Reported>;
+    let root: Root<Held<'static>, Reported> = {
+        let guard = heap.enter();
+        let edges: Vec<_> = (0..1_000u64).map(|n| guard.alloc(n)).collect();
+        guard.root(guard.alloc(GcMutex::new(edges)))
+    };
+    let reports = || heap.stats().actions.reports.wall.count();
+    let lock = || root.get(&heap.enter()).lock(&heap.enter()).len();
+    assert_eq!((lock(), reports()), (1_000, 0), "no cycle runs");
+    heap.collect_with(|pause| {
+        if pause == Pause::Slice && reports() == 0 {
+            lock();
+        }
+    })
+    .unwrap();
+    assert_eq!(reports(), 1);
+}
+
 #[test]
 fn no_edge_is_lost_under_a_lock() {
     const SEAL: u64 = 0x5eed_0000_5eed_0000;

@@ -6,6 +6,7 @@ use super::{
     report::{Report, Reported},
 };
 use crate::{
+    action::Watch,
     guard::Guard,
     heap::Tag,
     sync::UnsafeCell,
@@ -132,11 +133,15 @@ impl<T> Interior<T> {
     where
         T: Trace<H>,
     {
+        let core = guard.core();
+        let watch = Watch::start(&core.world);
         let mut tracer = Tracer::default();
         // SAFETY: the caller has the lock exclusively.
         unsafe { self.get() }.trace(&mut tracer);
         guard.log(&mut tracer);
-        guard.core().engine.reported(report, &self.reported);
+        core.engine.reported(report, &self.reported);
+        let took = watch.stop(&core.world);
+        core.with(|local| local.diary().reports.note(took));
     }
 
     /// Gives the lock back.
