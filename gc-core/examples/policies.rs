@@ -9,9 +9,15 @@
 //!
 //! And each keeps its word. Where there are collections, some came while the program ran, and after a last
 //! one there is what the table leads to, and nothing else. Where there are none, nothing is given back.
+//!
+//! What tells one from another is seen without a clock: a hybrid barrier logs what stores put in as well,
+//! twice as much; a collection that stops the world has swept when it is over; and a limit is kept, by
+//! collections that nothing else would have asked for.
 
 use gc_core::{
     Collector, GcCell, Heap, HeapError, Plain, Root, Slice, Trace,
+    cycle::Pause,
+    pacer::Gogc,
     policy::{Collection, WriteBarrier},
 };
 use std::{
@@ -88,7 +94,79 @@ fn check(heap: &Heap<Plain>, table: &Table, collection: Collection) {
     assert_eq!(heap.live_bytes(), last.marked_bytes);
 }
 
+/// A heap for one thread, without a collector of its own.
+fn heap(collection: Collection, barrier: WriteBarrier, pacer: Gogc) -> Heap<Plain> {
+    Heap::builder()
+        .collection(collection)
+        .write_barrier(barrier)
+        .pacer(pacer)
+        .build(Default::default(), Default::default())
+        .expect("one heap at a time")
+}
+
+/// Pieces of a log that stores fill while a cycle begins, every other one of an empty cell.
+fn pieces_logged(barrier: WriteBarrier) -> u64 {
+    let heap = heap(Collection::Concurrent, barrier, Gogc::new(100));
+    let mut stored = false;
+    let store = |pause| {
+        if stored || pause != Pause::Slice {
+            return;
+        }
+        stored = true;
+        let guard = heap.enter();
+        let old = guard.alloc(Node { next: GcCell::null(), words: [0; 6] });
+        for _ in 0..STEPS / 10 {
+            old.next.set(&guard, Some(old));
+            old.next.set(&guard, None);
+        }
+    };
+    heap.collect_with(store).expect("nobody holds a guard");
+    heap.stats().actions.logs.wall.count()
+}
+
+/// Spans of garbage that are left when a cycle is over.
+fn spans_to_sweep(collection: Collection) -> usize {
+    let heap = heap(collection, WriteBarrier::Deletion, Gogc::new(100));
+    drop(table(&heap));
+    heap.cycle(|_| thread::yield_now()).expect("nobody holds a guard");
+    heap.usage().spans
+}
+
+/// Cycles of a program that leaves only garbage behind, and the most that its heap held.
+fn under(pacer: Gogc) -> (u64, usize) {
+    let heap = heap(Collection::Concurrent, WriteBarrier::Deletion, pacer);
+    let mut most = 0;
+    for _ in 0..50 {
+        let guard = heap.enter();
+        (0..STEPS / 10).for_each(|_| _ = guard.alloc([0u64; 7]));
+        drop(guard);
+        most = most.max(heap.usage().held_bytes);
+        if heap.is_requested() {
+            heap.collect().expect("nobody holds a guard");
+        }
+    }
+    (heap.stats().cycles, most)
+}
+
+/// What a policy does and its neighbour does not.
+fn differ() {
+    let logged = [WriteBarrier::Deletion, WriteBarrier::Hybrid].map(pieces_logged);
+    println!("pieces logged: deletion {}, hybrid {}", logged[0], logged[1]);
+    assert!(logged[0] < logged[1], "the hybrid barrier logs both ends of a store");
+
+    let left = [Collection::Concurrent, Collection::StopTheWorld].map(spans_to_sweep);
+    println!("spans to sweep after a cycle: concurrent {}, stop-the-world {}", left[0], left[1]);
+    assert!(left[0] > 0 && left[1] == 0, "a stopped world begins with all that is free");
+
+    const LIMIT: u64 = 8 << 20;
+    let (free, limited) = (under(Gogc::off()), under(Gogc::off().limit(LIMIT)));
+    println!("cycles, bytes held: no limit {free:?}, {LIMIT} bytes {limited:?}");
+    assert!(free.0 == 0 && free.1 as u64 > LIMIT, "nobody asks for a collection");
+    assert!(limited.0 > 0 && limited.1 as u64 <= LIMIT, "the limit does");
+}
+
 pub(crate) fn main() {
+    differ();
     println!("{:>14} {:>10}  time, ms  wait, ms  cycles  held, MiB", "collection", "barrier");
     for (collection, barrier) in [
         (Collection::Concurrent, WriteBarrier::Deletion),
