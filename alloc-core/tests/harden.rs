@@ -249,6 +249,8 @@ fn a_program_without_mistakes_is_left_alone() {
         }
     });
     assert!(Mixer::new(&shared, Hard(heap.cache()), 9).end());
+    let (served, refused) = shared.outcomes();
+    assert!(served > 3 * 4_000 * 7 / 20 && refused == 0, "{served} served, {refused} refused");
     let stats = heap.stats();
     let parts =
         stats.small + stats.large + stats.free + stats.released + stats.metadata + stats.tables;

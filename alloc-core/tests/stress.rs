@@ -3,8 +3,8 @@
 //! More threads than cores, which come and go; blocks of every size and alignment that move
 //! between them; caches that are flushed, dropped and handed to another thread; frees without a
 //! cache; pages that go back to the system meanwhile, in every other round as soon as they are free, by a
-//! scavenger that never rests. `ALLOC_STRESS_SECONDS` sets how long (1 by
-//! default; CI takes 30).
+//! scavenger that never rests. The rounds between have a memory limit, and in these alone a request may be
+//! refused. `ALLOC_STRESS_SECONDS` sets how long (1 by default, and two rounds at least; CI takes 30).
 
 mod mixer;
 
@@ -73,6 +73,13 @@ impl Memory for Caches<'_> {
     }
 }
 
+/// Steps of a thread in a round, and the requests of all at least: of 16 steps 7 allocate.
+const STEPS: usize = 10_000;
+const REQUESTS: usize = 5 * STEPS * 7 / 20;
+
+/// The limit of every other round. Six threads want several times as much.
+const LIMIT: usize = 64 << 20;
+
 fn seconds() -> Duration {
     let seconds = std::env::var("ALLOC_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(1))
@@ -104,11 +111,13 @@ fn live_blocks_never_overlap_and_keep_their_contents() {
     let (shared, left) = (Shared::new(), Mutex::new(Vec::new()));
     let end = Instant::now() + seconds();
     let mut round = 0;
-    while round == 0 || Instant::now() < end {
+    while round < 2 || Instant::now() < end {
         round += 1;
+        let scavenged = round % 2 == 1;
+        heap.set_limit(if scavenged { usize::MAX } else { LIMIT });
         let working = AtomicUsize::new(6);
         thread::scope(|scope| {
-            if round % 2 == 1 {
+            if scavenged {
                 scope.spawn(|| scavenge(heap, &working));
             }
             for n in 0..6 {
@@ -118,7 +127,7 @@ fn live_blocks_never_overlap_and_keep_their_contents() {
                 let working = Working(&working);
                 scope.spawn(move || {
                     let _working = working;
-                    (0..20_000)
+                    (0..STEPS)
                         .for_each(|_| if n == 0 { mixer.only_receive() } else { mixer.step() });
                     mixer.end();
                 });
@@ -126,6 +135,9 @@ fn live_blocks_never_overlap_and_keep_their_contents() {
         });
         let memory = Caches { heap, cache: heap.cache(), left: &left, without: false };
         assert!(Mixer::new(&shared, memory, 1).end(), "every block that was entered was freed");
+        let (served, refused) = shared.outcomes();
+        assert!(served > REQUESTS, "{served} served, {refused} refused");
+        assert_eq!(refused == 0, scavenged, "refused by the limit, and by nothing else: {refused}");
     }
     drop(left);
     heap.release();

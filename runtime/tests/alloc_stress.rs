@@ -65,9 +65,13 @@ impl Drop for Working<'_> {
     }
 }
 
-fn live(shared: &Shared, seed: u64, steps: usize) {
+/// Steps of a goroutine and of a thread in a round, and the requests of all at least: of 16 steps 7 allocate.
+const STEPS: usize = 3_000;
+const REQUESTS: usize = 12 * STEPS * 7 / 20;
+
+fn live(shared: &Shared, seed: u64) {
     let mut mixer = Mixer::new(shared, Global, seed);
-    for _ in 0..steps {
+    for _ in 0..STEPS {
         if seed.is_multiple_of(10) { mixer.only_receive() } else { mixer.step() }
     }
     mixer.end();
@@ -96,17 +100,19 @@ fn live_blocks_never_overlap_though_goroutines_are_preempted_anywhere() {
                 }
             });
             for n in 0..2 {
-                threads.spawn(move || live(shared, round * 100 + 90 + n, 3_000));
+                threads.spawn(move || live(shared, round * 100 + 90 + n));
             }
             runtime.run(|| {
                 runtime::scope(|scope| {
                     for n in 0..12 {
-                        scope.go(move || live(shared, round * 100 + n, 3_000));
+                        scope.go(move || live(shared, round * 100 + n));
                     }
                 })
             });
             drop(at_work);
         });
         assert!(Mixer::new(&shared, Global, 1).end(), "every block that was entered was freed");
+        let (served, refused) = shared.outcomes();
+        assert!(served > REQUESTS && refused == 0, "{served} served, {refused} refused");
     }
 }

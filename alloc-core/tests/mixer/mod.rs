@@ -6,7 +6,14 @@
 
 pub(crate) mod oracle;
 
-use std::{alloc::Layout, ptr::NonNull, sync::Mutex};
+use std::{
+    alloc::Layout,
+    ptr::NonNull,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use oracle::{Block, Oracle, Random};
 
@@ -41,15 +48,36 @@ pub(crate) trait Memory {
     fn turn(&mut self, _random: &mut Random) {}
 }
 
-/// What threads share: the oracle, and blocks on their way to another thread.
+/// What threads share: the oracle, blocks on their way to another thread, and what became of their requests.
 pub(crate) struct Shared {
     pub oracle: Oracle,
     parcels: [Mutex<Vec<Block>>; 16],
+    served: AtomicUsize,
+    refused: AtomicUsize,
 }
 
 impl Shared {
     pub(crate) fn new() -> Self {
-        Shared { oracle: Oracle::new(), parcels: std::array::from_fn(|_| Mutex::default()) }
+        Shared {
+            oracle: Oracle::new(),
+            parcels: std::array::from_fn(|_| Mutex::default()),
+            served: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+        }
+    }
+
+    /// How many requests for blocks and other sizes of blocks were served, and how many refused, since the last
+    /// look. For whoever knows that memory is not short: an allocator that refuses everything makes no mistake.
+    pub(crate) fn outcomes(&self) -> (usize, usize) {
+        // Relaxed: numbers that say no more than themselves.
+        (self.served.swap(0, Ordering::Relaxed), self.refused.swap(0, Ordering::Relaxed))
+    }
+
+    fn count(&self, answer: Option<NonNull<u8>>) -> Option<NonNull<u8>> {
+        let outcome = if answer.is_some() { &self.served } else { &self.refused };
+        // Relaxed: as above.
+        outcome.fetch_add(1, Ordering::Relaxed);
+        answer
     }
 
     fn parcel(&self, n: usize) -> std::sync::MutexGuard<'_, Vec<Block>> {
@@ -130,7 +158,7 @@ impl<'a, M: Memory> Mixer<'a, M> {
 
     fn allocate(&mut self) {
         let (layout, zeroed) = (self.layout(), self.random.once_in(4));
-        let Some(at) = self.memory.alloc(layout, zeroed) else { return };
+        let Some(at) = self.shared.count(self.memory.alloc(layout, zeroed)) else { return };
         assert_eq!(at.as_ptr() as usize % layout.align(), 0, "{layout:?}");
         self.shared.oracle.enter(at, layout.size());
         if zeroed {
@@ -169,7 +197,7 @@ impl<'a, M: Memory> Mixer<'a, M> {
         self.shared.oracle.leave(block.at, old);
         // SAFETY: the block is ours and has that layout.
         let moved = unsafe { self.memory.realloc(block.at, block.layout, size) };
-        if let Some(at) = moved {
+        if let Some(at) = self.shared.count(moved) {
             block.at = at;
             self.shared.oracle.enter(at, size);
             block.check(old.min(size));
