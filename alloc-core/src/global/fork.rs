@@ -47,8 +47,9 @@ unsafe extern "C" fn before<P: Place>() {
     KEY.acquire();
     FAULTS_BEFORE.acquire();
     POOL.acquire();
-    emergency::lock_all();
     HEAP.lock_all();
+    // Last: whoever holds one of the heap's may be interrupted by a handler that waits for the emergency cache.
+    emergency::lock_all();
     *FORKS_MASK.lock() = Some(undisturbed.keep());
 }
 
@@ -82,8 +83,8 @@ unsafe fn end(words: &Words, then: impl FnOnce(&Words)) {
     let mask = FORKS_MASK.lock().take();
     // SAFETY: promised by the caller, for each lock.
     unsafe {
-        HEAP.unlock_all();
         emergency::unlock_all();
+        HEAP.unlock_all();
         POOL.release();
         FAULTS_BEFORE.release();
         KEY.release();
@@ -91,4 +92,49 @@ unsafe fn end(words: &Words, then: impl FnOnce(&Words)) {
     then(words);
     words.end_fork();
     drop(mask.map(Undisturbed::resume));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{format, fs, sync::mpsc, thread};
+
+    use super::*;
+    use crate::global::{EMERGENCY, StdPlace};
+
+    /// Whether a thread of this process sleeps.
+    fn sleeps(thread: libc::pid_t) -> bool {
+        let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with('S')
+    }
+
+    #[test]
+    fn who_forks_waits_for_no_lock_with_the_one_that_handlers_wait_for() {
+        let (to, from) = mpsc::channel();
+        // As a thread that a handler interrupts here.
+        let pages = HEAP.pages.lock();
+        let forker = thread::spawn(move || {
+            // SAFETY: the call has no preconditions.
+            to.send(unsafe { libc::gettid() }).unwrap();
+            // SAFETY: the handlers of a fork, in their order.
+            unsafe {
+                before::<StdPlace>();
+                after_in_parent::<StdPlace>();
+            }
+        });
+        let forker_id = from.recv().unwrap();
+        while !sleeps(forker_id) {
+            thread::yield_now();
+        }
+        // Other tests may have it for a moment.
+        let handler = (0..100_000).any(|_| {
+            thread::yield_now();
+            EMERGENCY.try_lock().is_some()
+        });
+        drop(pages);
+        forker.join().unwrap();
+        assert!(
+            handler,
+            "a handler would wait for who forks, and who forks for what it interrupted"
+        );
+    }
 }
