@@ -32,7 +32,11 @@ mod thread;
 mod words;
 
 use crate::{
-    Cache, Error, Heap, heap::Around, pages::os::Os, profile::Profiling, sync::Lock,
+    Cache, Error, Heap,
+    heap::Around,
+    pages::os::Os,
+    profile::Profiling,
+    sync::{AtomicUsize, Lock},
     undisturbed::Undisturbed,
 };
 pub use allocator::GlobalAlloc;
@@ -57,6 +61,8 @@ static FAULTS_BEFORE: Lock<Option<libc::sigaction>> = Lock::new(None);
 
 static EMERGENCY_HEAP: Heap<Os> = Heap::new(Os::new());
 static EMERGENCY: Lock<GlobalCache> = Lock::new(Cache::new(&EMERGENCY_HEAP, 1));
+/// Bytes that the emergency heap has at most; written with its cache's lock held.
+static EMERGENCY_HELD: AtomicUsize = AtomicUsize::new(0);
 
 std::thread_local! {
     static LOCAL: Words = const { Words::new() };

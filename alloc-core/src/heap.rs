@@ -53,7 +53,7 @@ pub(crate) struct Around {
     /// Empties caches that nobody uses, those that lay idle or all, and gives back what rests in the other heap.
     /// Returns whether there is something to be done at the next step.
     pub(crate) give_back: fn(bool) -> bool,
-    /// Bytes that the other heap holds.
+    /// Bytes that the other heap holds. Takes no lock.
     pub(crate) held: fn() -> usize,
     /// Whether something may rest there.
     pub(crate) rests: fn() -> bool,
@@ -162,7 +162,13 @@ impl<S: PageSource> Heap<S> {
             map: &self.map,
             larges: &self.larges,
             counters: &self.counters,
+            around: self.held_around(),
         }
+    }
+
+    /// Bytes that the other heap holds.
+    fn held_around(&self) -> usize {
+        self.around.map_or(0, |around| (around.held)())
     }
 
     /// The page heap, with all deferred frees done.
@@ -310,14 +316,12 @@ impl<S: PageSource> Heap<S> {
     /// What the heap holds now.
     pub fn stats(&self) -> Stats {
         let _undisturbed = self.undisturbed();
-        // First: a fork takes the locks in this order.
-        let around = self.around.map_or(0, |around| (around.held)());
         let pages = self.pages();
         // SAFETY: the cache holds records of this heap.
         let kept = self.larges.iter().map(|span| unsafe { SpanPtr::from_raw(span) }.bytes()).sum();
         // This look is not among them.
         let locks = pages.locks - 1;
-        self.counters.stats(&pages.pool, &self.meta, kept, locks).with_emergency(around)
+        self.counters.stats(&pages.pool, &self.meta, kept, locks).with_emergency(self.held_around())
     }
 
     /// Takes every lock, in order: before a fork, so that the child finds no lock held by a thread

@@ -9,7 +9,7 @@ use std::{
 };
 
 use alloc_core::{
-    Heap,
+    Error, Heap,
     managed::{ClassRef, ClassSpec, ManagedCache},
     pages::os::Os,
     size_class::SpanClass,
@@ -77,6 +77,41 @@ fn cells_taken_ahead_of_their_cycle_lie_in_spans_that_it_does_not_sweep() {
         assert!(found.is_superset(&live), "a cell of the cycle to come was swept");
         assert!(live.iter().all(|&cell| intact(cell) && mark(&heap, cell)));
         assert_eq!(heap.managed_stats().unswept, 0);
+    }
+}
+
+#[test]
+fn cells_are_refused_at_the_limit_and_served_again_after_a_cycle() {
+    let heap = Heap::new(Os::new());
+    let class = heap.class(spec(3000, false)).unwrap();
+    let mut cache = heap.managed_cache();
+    let limit = 4 << 20;
+    heap.set_limit(limit);
+    let mut taken = Vec::new();
+    for cycle in 0..3 {
+        let before = taken.len();
+        let refused = loop {
+            // SAFETY: for the current cycle.
+            match unsafe { cache.take(class, cycle) } {
+                Ok(taking) => taken.push(taking.cell.as_ptr() as usize),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused, Error::Limit);
+        let bytes = taken.len() * 3000;
+        assert!(bytes < limit && bytes > limit / 2, "{bytes}: records are the rest");
+        assert!(heap.stats().resident_at_most() <= limit, "{}", heap.stats());
+        assert!(taken.len() - before > taken.len() / 2, "cells of the last cycle came again");
+        // Each tenth lives.
+        let live: Vec<_> = taken.drain(..).step_by(10).collect();
+        // SAFETY: one thread, one cycle after the other, each swept to its end.
+        unsafe {
+            heap.begin_cycle(cycle + 1);
+            assert!(live.iter().all(|&cell| mark(&heap, cell)));
+            heap.permit_sweep();
+        }
+        while !heap.sweep(7) {}
+        taken = live;
     }
 }
 

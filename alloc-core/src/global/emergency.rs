@@ -5,6 +5,10 @@
 //! handler may have interrupted a thread that holds locks of the main heap, and would wait for itself there.
 //! The two heaps share nothing, not even the lock of the page heap. One that is never used costs no memory.
 //!
+//! *The memory limit counts what it holds*, and refuses nothing here: a handler cannot wait until others have given
+//! memory back. The main heap makes room for it at its next allocation. That looks at the account with a lock in
+//! hand, so it is one word, [`EMERGENCY_HELD`].
+//!
 //! *Nobody is interrupted here* ([`Undisturbed`]): else the next handler would wait for the lock of this heap,
 //! and a scheduler might set a task aside in the middle, with a lock that those need who hold all its
 //! processors. The same holds for frees without a cache, which take locks of the main heap, if not by waiting.
@@ -17,8 +21,15 @@
 
 use core::ptr::{self, NonNull};
 
-use super::{EMERGENCY, EMERGENCY_HEAP, GlobalCache, HEAP, Place, Words, allocator::or_null};
-use crate::{Error, Heap, pages::os::Os, undisturbed::Undisturbed};
+use super::{
+    EMERGENCY, EMERGENCY_HEAP, EMERGENCY_HELD, GlobalCache, HEAP, Place, Words, allocator::or_null,
+};
+use crate::{
+    Error, Heap,
+    pages::os::Os,
+    sync::{LockGuard, Ordering},
+    undisturbed::Undisturbed,
+};
 
 /// Allocates from the emergency heap; null in a thread that forks, as it holds all locks for that: to a fault's
 /// handler, or one of libc's for forks that came before ours.
@@ -31,7 +42,10 @@ pub(super) fn alloc<P: Place>(
     if P::with(Words::is_forking) {
         return ptr::null_mut();
     }
-    or_null(alloc(&mut EMERGENCY.lock()))
+    let mut cache = EMERGENCY.lock();
+    let block = alloc(&mut cache);
+    note_held(cache);
+    or_null(block)
 }
 
 /// The heap that gave out `block`.
@@ -62,6 +76,7 @@ pub(super) fn release() {
         EMERGENCY.lock().flush();
         // Without the cache's lock: it makes system calls.
         EMERGENCY_HEAP.release();
+        note_held(EMERGENCY.lock());
     }
 }
 
@@ -70,9 +85,16 @@ pub(super) fn rests() -> bool {
     EMERGENCY_HEAP.has_resting_memory()
 }
 
-/// Bytes that the heap has at most.
+/// Bytes that the heap has at most: one load, for those who have locks of the main heap.
 pub(super) fn held() -> usize {
-    EMERGENCY_HEAP.stats().resident_at_most()
+    // Relaxed: a number that says no more than itself.
+    EMERGENCY_HELD.load(Ordering::Relaxed)
+}
+
+/// Brings [`held`] up to date: after the heap may have grown or shrunk, one after the other.
+fn note_held(_cache: LockGuard<'_, GlobalCache>) {
+    // Relaxed: as above.
+    EMERGENCY_HELD.store(EMERGENCY_HEAP.stats().resident_at_most(), Ordering::Relaxed);
 }
 
 /// Takes every lock here.

@@ -37,6 +37,8 @@ pub(crate) struct Parts<'a, S> {
     pub(crate) map: &'a PageMap,
     pub(crate) larges: &'a LargeCache<Span>,
     pub(crate) counters: &'a Counters,
+    /// Bytes that the other heap of the process holds.
+    pub(crate) around: usize,
 }
 
 // SAFETY: the area of records gives each range once, zeroed, until the heap ends.
@@ -57,7 +59,7 @@ pub(crate) struct Pages<P> {
     end: usize,
     /// Times the lock was taken; whoever holds it counts.
     pub(crate) locks: usize,
-    /// Bytes that may be ready, records and stacks included.
+    /// Bytes that may be ready, with all that `apply_limit` counts.
     pub(crate) limit: usize,
 }
 
@@ -288,10 +290,11 @@ impl<P: PageHeap> Pages<P> {
         self.next == next && self.commit_next(parts, need).is_ok()
     }
 
-    /// Tells the pool how many pages may be ready just now, beside the heap's own records and stacks.
+    /// Tells the pool how many pages may be ready just now, beside the heap's own records and stacks and
+    /// what the process holds around it.
     fn apply_limit<S>(&mut self, parts: &Parts<'_, S>) {
         if self.limit != usize::MAX {
-            let others = parts.meta.bytes().0 + parts.counters.stacks.get();
+            let others = parts.meta.bytes().0 + parts.counters.stacks.get() + parts.around;
             self.pool.set_limit(self.limit.saturating_sub(others) / PAGE);
         }
     }

@@ -250,7 +250,8 @@ impl<S: PageSource> Heap<S> {
     }
 
     /// Bounds the memory that the heap may have at once: blocks, free pages that were not given back,
-    /// the heap's records, and the slabs of stacks with all of their address space.
+    /// the heap's records, and the slabs of stacks with all of their address space. That of the process also counts
+    /// what [`Stats::emergency`](crate::Stats::emergency) says, which itself is not refused.
     ///
     /// At the limit an allocation, or a slab, first gives free memory back to the source, and fails with
     /// [`Error::Limit`] if that does not suffice. What is in use already stays, even beyond a

@@ -146,11 +146,19 @@ fn what_emergency_heaps_served_is_in_the_account_and_goes_back() {
         let late = std::mem::take(&mut *LATE.lock().unwrap());
         let bytes: usize = late.iter().map(Vec::len).sum();
         assert!(begin.check("late").emergency >= bytes);
+        // The limit counts it.
+        let (room, large) = (1 << 20, (1 << 20) + bytes / 2);
+        assert!(bytes > 2 << 20, "{bytes}");
+        heap().set_limit(begin.check("late").resident_at_most() + room);
+        let fits = || Vec::<u8>::new().try_reserve_exact(large).is_ok();
+        assert!(!fits());
         assert!(late.iter().enumerate().all(|(n, block)| is_whole(block, n)));
         drop(late);
         assert!(heap().has_resting_memory(), "somebody should look");
         let mut scavenger = heap().scavenger(Eager).unwrap();
         scavenger.step(Duration::ZERO);
         assert!(begin.check("freed").emergency < TOLERANCE);
+        assert!(fits(), "there is room again");
+        heap().set_limit(usize::MAX);
     });
 }
