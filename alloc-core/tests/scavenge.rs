@@ -100,6 +100,37 @@ fn policies_differ_in_what_they_give_back() {
     assert_eq!(heap.stats().free, 8 * MB, "a slice of 2 MiB");
 }
 
+/// Processor time of this thread.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the place is ours.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+fn a_share_of_the_processor_is_what_the_steps_take_of_it() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    let block = filled(&mut cache, 64 * MB);
+    free(&mut cache, block);
+    let mut scavenger = heap.scavenger(CpuShare::GO).unwrap();
+    let (mut now, mut busy) = (Duration::ZERO, Duration::ZERO);
+    let last = loop {
+        let begin = processor_time();
+        let pause = scavenger.step(now);
+        let spent = processor_time() - begin;
+        busy += spent;
+        let Some(pause) = pause else { break spent };
+        now += pause;
+    };
+    assert_eq!(heap.stats().free, 0);
+    assert!(heap.stats().releases >= 32, "by slices");
+    // The last step is not paid yet; what is measured around a step is a little more than inside.
+    assert!(now >= 80 * (busy - last), "{busy:?} of {now:?}");
+    assert!(now <= 100 * busy + 33 * Duration::from_millis(1), "{busy:?} of {now:?}");
+}
+
 #[test]
 fn a_heap_has_one_scavenger_at_a_time() {
     let heap = Heap::new(Os::new());

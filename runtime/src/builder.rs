@@ -12,6 +12,7 @@ use crate::build_error::BuildError;
 use crate::config::{self, Environment, Ignored, Preempt, default_procs};
 use crate::policy::{Chosen, Policy};
 use crate::runtime::{Preemption, Runtime};
+use crate::scavenge;
 
 /// Settings of a [`Runtime`].
 ///
@@ -45,6 +46,7 @@ pub struct Builder {
     pub(crate) kernel_threads: bool,
     pub(crate) policy: Chosen,
     pub(crate) collecting: Collecting,
+    pub(crate) scavenge: scavenge::Make,
     pub(crate) memory_limit: Option<usize>,
     /// `GOMEMLIMIT`, for the collector alone.
     pub(crate) soft_limit: Option<u64>,
@@ -109,6 +111,7 @@ impl Builder {
             kernel_threads: env.kernel_threads,
             policy: Chosen::default(),
             collecting: Collecting::default(),
+            scavenge: scavenge::Make::default(),
             memory_limit: None,
             soft_limit: env.memory_limit,
             detect_deadlocks: true,

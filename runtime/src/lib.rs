@@ -133,6 +133,8 @@ pub mod profile;
 #[cfg(not(loom))]
 mod runtime;
 #[cfg(not(loom))]
+pub mod scavenge;
+#[cfg(not(loom))]
 mod scope;
 #[cfg(not(loom))]
 mod shutdown;

@@ -112,8 +112,9 @@ pub fn release_next<P: PageHeap, T: AsMut<Pool<P>>>(
 pub struct Scavenger<'h, S: PageSource, P> {
     heap: &'h Heap<S>,
     policy: P,
-    /// Bytes that the last step gave back.
+    /// Bytes that the last step gave back, and the processor time that it took.
     released: usize,
+    spent: Duration,
     /// Size class where the next walk over listed spans begins.
     class: usize,
 }
@@ -125,6 +126,11 @@ impl<S: PageSource, P: fmt::Debug> fmt::Debug for Scavenger<'_, S, P> {
 }
 
 impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
+    /// The policy, for what it keeps for its maker.
+    pub fn policy(&self) -> &P {
+        &self.policy
+    }
+
     /// Does what the policy finds right at `now`, the time since any moment that stays the same.
     /// Returns how long to wait for the next step; `None` if no free page has memory, so that
     /// there is nothing to do until one is freed.
@@ -132,6 +138,7 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
     /// Takes time proportional to the free pages, and to the memory that it gives back; of spans with live blocks
     /// it looks at 16,384 at most.
     pub fn step(&mut self, now: Duration) -> Option<Duration> {
+        let begin = processor_time();
         let _undisturbed = self.heap.undisturbed();
         self.heap.free_kept_spans();
         let plan = self.policy.plan(&self.sight(now));
@@ -145,6 +152,7 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
         self.released = pages + walk.bytes;
         let rest = self.sight(now).free / PAGE;
         self.heap.counters.resting.set(rest);
+        self.spent = processor_time().saturating_sub(begin);
         plan.again.filter(|_| rest > 0 || walk.ripening > 0 || waits)
     }
 
@@ -156,8 +164,17 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
             free: pool.resting() * PAGE,
             in_use: (pool.committed() - pool.free()) * PAGE,
             released: self.released,
+            spent: self.spent,
         }
     }
+}
+
+/// What the calling thread has used of a processor.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the place is ours. Without such a clock it stays at zero.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 impl<S: PageSource, P> Drop for Scavenger<'_, S, P> {
@@ -174,7 +191,13 @@ impl<S: PageSource> Heap<S> {
     pub fn scavenger<P: ScavengePolicy>(&self, policy: P) -> Option<Scavenger<'_, S, P>> {
         // Acquire: pairs with the Release in `drop`. Relaxed on failure: nothing is read.
         let first = self.scavenged.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
-        first.is_ok().then_some(Scavenger { heap: self, policy, released: 0, class: 0 })
+        first.is_ok().then(|| Scavenger {
+            heap: self,
+            policy,
+            released: 0,
+            spent: Duration::ZERO,
+            class: 0,
+        })
     }
 
     /// Whether there may be memory to give back, as of the last time that a span was freed or left by

@@ -19,6 +19,8 @@ pub struct Sight {
     pub in_use: usize,
     /// Bytes that the last step gave back.
     pub released: usize,
+    /// Processor time that the last step took.
+    pub spent: Duration,
 }
 
 /// What a step does.
@@ -76,7 +78,8 @@ impl ScavengePolicy for ByAge {
 /// Keeps a tenth of what is in use as free memory and gives the rest back, for a share of one
 /// processor's time: Go's background scavenger without its controller.
 ///
-/// Go measures what a page costs; here it is a figure, as a policy has no clock.
+/// After each slice it rests for so many times as long as the step before took, so that over many steps the share is
+/// kept, whatever a page costs on this machine.
 ///
 /// ```
 /// use alloc_core::scavenge::{CpuShare, ScavengePolicy, Sight};
@@ -94,28 +97,23 @@ pub struct CpuShare {
     pub one_in: u32,
     /// Bytes for each step.
     pub slice: usize,
-    /// What a megabyte costs.
-    pub per_megabyte: Duration,
 }
 
 impl CpuShare {
-    /// A tenth stays; one per cent; steps of 2 MiB (0.25 ms).
-    pub const GO: Self = CpuShare {
-        keep_percent: 10,
-        one_in: 100,
-        slice: 2 << 20,
-        per_megabyte: Duration::from_micros(125),
-    };
+    /// A tenth stays; one per cent; steps of 2 MiB (some 0.25 ms).
+    pub const GO: Self = CpuShare { keep_percent: 10, one_in: 100, slice: 2 << 20 };
     /// The pause while nothing is beyond the goal.
     const QUIET: Duration = Duration::from_millis(100);
+    /// The pause at least: after the first step, and where no clock tells what it took.
+    const LEAST: Duration = Duration::from_millis(1);
 }
 
 impl ScavengePolicy for CpuShare {
     fn plan(&mut self, sight: &Sight) -> Plan {
         let keep = sight.in_use / 100 * self.keep_percent;
         let bytes = sight.free.saturating_sub(keep).min(self.slice);
-        let cost = self.per_megabyte * (bytes.div_ceil(1 << 20) as u32);
-        let again = if bytes == 0 { Self::QUIET } else { cost * self.one_in };
+        let share = (sight.spent * self.one_in).max(Self::LEAST);
+        let again = if bytes == 0 { share.max(Self::QUIET) } else { share };
         Plan { age: 0, bytes, again: Some(again) }
     }
 }
@@ -161,11 +159,15 @@ mod tests {
         let mut busy = Duration::ZERO;
         while sight.free > 0 {
             let plan = policy.plan(&sight);
-            busy += policy.per_megabyte * (plan.bytes >> 20) as u32;
+            sight.spent = Duration::from_micros(125) * (plan.bytes >> 20) as u32;
+            busy += sight.spent;
             sight.now += plan.again.unwrap();
             sight.free -= plan.bytes;
         }
-        assert_eq!((sight.now, busy), (Duration::from_secs(10), Duration::from_millis(100)));
+        assert_eq!(busy, Duration::from_millis(100));
+        // But for the last step's, which the next pause is to pay.
+        let paid = busy - sight.spent;
+        assert_eq!(sight.now, 100 * paid + CpuShare::LEAST);
     }
 
     #[test]

@@ -11,11 +11,12 @@ use std::time::Instant;
 use sched_core::Scheduler;
 use sched_core::park::{self, WaitReason, Waiter};
 
-use super::upkeep::Upkeep;
+use super::upkeep::{Told, Upkeep};
 use crate::builder::Builder;
 use crate::config::default_procs;
 use crate::dump::Dump;
 use crate::gc;
+use crate::scavenge;
 use crate::trace::{GuardLine, SchedLine, say};
 
 /// What can be asked for.
@@ -50,8 +51,10 @@ pub(crate) struct Desk {
     follows: AtomicBool,
     /// Whether a deadlock ends the process.
     detects: bool,
-    /// The attendant has no free memory to look after. See [`Upkeep`].
-    asleep: AtomicBool,
+    /// Whether the attendant looks after free memory.
+    upkeep: Told,
+    /// Makes the policy of that.
+    scavenge: scavenge::Make,
 }
 
 impl Desk {
@@ -62,7 +65,8 @@ impl Desk {
             attendant: OnceLock::new(),
             follows: AtomicBool::new(settings.fixed_procs().is_none()),
             detects: settings.detect_deadlocks,
-            asleep: AtomicBool::new(false),
+            upkeep: Told::default(),
+            scavenge: settings.scavenge.clone(),
         }
     }
 
@@ -108,7 +112,7 @@ impl Desk {
 
     /// Whether memory was freed that the attendant does not know of, or unused stacks have some.
     pub(crate) fn memory_rests(&self, stacks_rest: bool) -> bool {
-        Upkeep::rests(stacks_rest, &self.asleep)
+        self.upkeep.rests(stacks_rest)
     }
 
     /// The attendant's life.
@@ -116,7 +120,7 @@ impl Desk {
         let monitor = scheduler.monitor();
         scheduler.adopt_thread();
         self.attendant.get_or_init(park::current);
-        let mut upkeep = Upkeep::new();
+        let mut upkeep = Upkeep::new(&self.scavenge);
         loop {
             // Acquire: pairs with the Release in `post`. A post before the attendant sat down is
             // found here, a later one finds the attendant and leaves a permit.
@@ -142,7 +146,7 @@ impl Desk {
             if posted & Errand::Stop as u32 != 0 {
                 return;
             }
-            let due = upkeep.run(scheduler, &self.asleep);
+            let due = upkeep.run(scheduler, &self.upkeep);
             if posted == 0 {
                 match due {
                     Some(due) => drop(park::park_until(WaitReason::Park, due)),

@@ -3,7 +3,9 @@
 //!
 //! alloc-core's scavenger says when it wants to be called again: after a fifth of a second while
 //! free memory grows old, else not at all. Then sysmon tells when memory was freed (see
-//! [`rests`](Upkeep::rests)), as it looks anyway while anything runs.
+//! [`rests`](Told::rests)), as it looks anyway while anything runs.
+//!
+//! A policy that does not want to be asked again is not: neither it nor sysmon looks for free memory from then on.
 //!
 //! The heap is the process's, and has one scavenger at a time. The attendant of a second runtime finds
 //! it taken, and asks again each second.
@@ -27,8 +29,10 @@ use std::time::{Duration, Instant};
 
 use alloc_core::global;
 use alloc_core::pages::os::Os;
-use alloc_core::scavenge::{ByAge, Scavenger};
+use alloc_core::scavenge::Scavenger;
 use sched_core::Scheduler;
+
+use crate::scavenge::{Asked, Make};
 
 /// How soon to ask again while another runtime scavenges.
 const TAKEN: Duration = Duration::from_secs(1);
@@ -36,37 +40,66 @@ const TAKEN: Duration = Duration::from_secs(1);
 /// Between two steps of the stacks.
 const STACKS: Duration = Duration::from_secs(1);
 
+/// What sysmon must know of the upkeep.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The attendant has no free memory to look after.
+    asleep: AtomicBool,
+    /// The policy is not asked any more.
+    retired: AtomicBool,
+}
+
+impl Told {
+    /// Whether memory was freed, or unused stacks may have some, and the attendant sleeps; asked by
+    /// sysmon.
+    pub(super) fn rests(&self, stacks_rest: bool) -> bool {
+        if !self.memory_rests() && !stacks_rest {
+            return false;
+        }
+        fence(Ordering::SeqCst);
+        // Relaxed: ordered by the fence, which pairs with the one in `run`.
+        self.asleep.load(Ordering::Relaxed)
+    }
+
+    /// Whether free memory is to be looked after.
+    fn memory_rests(&self) -> bool {
+        // Relaxed: only ever set, and who does not see it yet looks once more.
+        !self.retired.load(Ordering::Relaxed) && global::heap().has_resting_memory()
+    }
+}
+
 /// The scavenger, in the attendant's hands.
-pub(super) struct Upkeep {
+pub(super) struct Upkeep<'a> {
+    policy: &'a Make,
     begin: Instant,
-    scavenger: Option<Scavenger<'static, Os, ByAge>>,
+    scavenger: Option<Scavenger<'static, Os, Asked>>,
     due: Option<Instant>,
     stacks_due: Option<Instant>,
 }
 
-impl fmt::Debug for Upkeep {
+impl fmt::Debug for Upkeep<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upkeep").field("due", &self.due).finish_non_exhaustive()
     }
 }
 
-impl Upkeep {
-    pub(super) fn new() -> Self {
-        Upkeep { begin: Instant::now(), scavenger: None, due: None, stacks_due: None }
+impl<'a> Upkeep<'a> {
+    pub(super) fn new(policy: &'a Make) -> Self {
+        Upkeep { policy, begin: Instant::now(), scavenger: None, due: None, stacks_due: None }
     }
 
     /// Does what is due. Returns when to come again; `None`: when woken.
-    pub(super) fn run(&mut self, scheduler: &Scheduler, asleep: &AtomicBool) -> Option<Instant> {
+    pub(super) fn run(&mut self, scheduler: &Scheduler, told: &Told) -> Option<Instant> {
         // Relaxed: sysmon needs to know before long, not at once.
-        asleep.store(false, Ordering::Relaxed);
+        told.asleep.store(false, Ordering::Relaxed);
         let now = Instant::now();
-        self.steps(scheduler, now);
+        self.steps(scheduler, told, now);
         if self.next().is_none() {
             // Relaxed: ordered by the fence, which pairs with the one in `rests`.
-            asleep.store(true, Ordering::Relaxed);
+            told.asleep.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
-            if global::heap().has_resting_memory() || scheduler.stacks_rest() {
-                self.steps(scheduler, now);
+            if told.memory_rests() || scheduler.stacks_rest() {
+                self.steps(scheduler, told, now);
             }
         }
         self.next()
@@ -76,9 +109,11 @@ impl Upkeep {
         self.due.into_iter().chain(self.stacks_due).min()
     }
 
-    fn steps(&mut self, scheduler: &Scheduler, now: Instant) {
-        if self.due.is_none_or(|due| due <= now) {
-            self.step(now);
+    fn steps(&mut self, scheduler: &Scheduler, told: &Told, now: Instant) {
+        // Relaxed: this thread's own word.
+        let retired = told.retired.load(Ordering::Relaxed);
+        if !retired && self.due.is_none_or(|due| due <= now) {
+            self.step(told, now);
         }
         if self.stacks_due.is_none_or(|due| due <= now) {
             let rest = scheduler.stacks_rest();
@@ -89,25 +124,19 @@ impl Upkeep {
         }
     }
 
-    fn step(&mut self, now: Instant) {
+    fn step(&mut self, told: &Told, now: Instant) {
         if self.scavenger.is_none() {
-            self.scavenger = global::heap().scavenger(ByAge::default());
+            self.scavenger = global::heap().scavenger(self.policy.make());
         }
         let pause = match &mut self.scavenger {
-            Some(scavenger) => scavenger.step(now - self.begin),
+            Some(scavenger) => {
+                let pause = scavenger.step(now - self.begin);
+                // Relaxed: see `memory_rests`.
+                told.retired.store(!scavenger.policy().again, Ordering::Relaxed);
+                pause
+            }
             None => Some(TAKEN),
         };
         self.due = pause.map(|pause| now + pause);
-    }
-
-    /// Whether memory was freed, or unused stacks may have some, and the attendant sleeps; asked by
-    /// sysmon.
-    pub(super) fn rests(stacks_rest: bool, asleep: &AtomicBool) -> bool {
-        if !global::heap().has_resting_memory() && !stacks_rest {
-            return false;
-        }
-        fence(Ordering::SeqCst);
-        // Relaxed: ordered by the fence, which pairs with the one in `run`.
-        asleep.load(Ordering::Relaxed)
     }
 }
