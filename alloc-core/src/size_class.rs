@@ -298,13 +298,21 @@ mod tests {
 
     #[test]
     fn the_rule_gives_gos_table() {
-        let sizes: [u32; 12] = [8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160];
-        for (class, size) in TABLE.iter().zip(sizes) {
-            assert_eq!(class.size, size);
-        }
-        assert_eq!(TABLE[CLASSES - 1].size as usize, MAX_SMALL);
-        assert_eq!((TABLE[59].size, TABLE[59].pages), (18432, 9));
-        assert_eq!((TABLE[65].size, TABLE[65].pages), (28672, 7));
+        let sizes: [u32; CLASSES] = [
+            8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 288,
+            320, 352, 384, 416, 448, 480, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280, 1408,
+            1536, 1792, 2048, 2304, 2688, 3072, 3200, 3456, 4096, 4864, 5376, 6144, 6528, 6784,
+            6912, 8192, 9472, 9728, 10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, 20480,
+            21760, 24576, 27264, 28672, 32768,
+        ];
+        // The first 33 have one page each.
+        let pages: [u8; CLASSES - 33] = [
+            1, 2, 1, 2, 1, 2, 1, 3, 2, 3, 1, 3, 2, 3, 4, 5, 6, 1, 7, 6, 5, 4, 3, 5, 7, 2, 9, 7, 5,
+            8, 3, 10, 7, 4,
+        ];
+        assert_eq!(TABLE.map(|class| class.size), sizes);
+        assert!(TABLE[..33].iter().all(|class| class.pages == 1));
+        assert_eq!(TABLE.map(|class| class.pages)[33..], pages);
     }
 
     #[test]
