@@ -61,7 +61,7 @@ fn replace_sizes(request: &Request, live: usize, size: impl Fn(&mut Random) -> u
     report(request, time, times);
 }
 
-/// Replaces a random one of 32 blocks of 32 KiB to 2 MiB, of which a page is written.
+/// Replaces a random one of 32 blocks of 32 KiB to 2 MiB, of which one byte is written.
 pub(crate) fn large(request: &Request) {
     let times = request.count(300_000);
     let mut random = Random::new(2);
