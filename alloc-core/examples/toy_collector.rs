@@ -33,8 +33,7 @@ struct Collector<'h> {
 
 impl<'h> Collector<'h> {
     fn new(heap: &'h Heap<Os>) -> Result<Self, Error> {
-        let spec =
-            ClassSpec { size: size_of::<Pair>(), align: 8, noscan: false, drop: false, owner: 0 };
+        let spec = ClassSpec { size: size_of::<Pair>(), align: 8, drop: false, owner: 0 };
         let class = heap.class(spec)?;
         Ok(Collector { heap, class, cache: heap.managed_cache(), cycle: 0, roots: Vec::new() })
     }

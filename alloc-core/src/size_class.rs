@@ -250,48 +250,6 @@ fn aligned_class(size: usize, align: usize) -> Option<usize> {
     (class_of(size)..CLASSES).find(|&class| (TABLE[class].size as usize).is_multiple_of(align))
 }
 
-/// A size class with the promise whether its blocks hold pointers: 134 kinds of collected span.
-///
-/// A *noscan* span is never read by a marker.
-///
-/// ```
-/// use alloc_core::size_class::SpanClass;
-/// let words = SpanClass::new(3, true);
-/// assert_eq!((words.size_class(), words.noscan(), words.index()), (3, true, 7));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SpanClass(u8);
-
-impl SpanClass {
-    /// Number of span classes.
-    pub const COUNT: usize = 2 * CLASSES;
-
-    /// The span class of a size class.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such size class.
-    pub const fn new(size_class: usize, noscan: bool) -> Self {
-        assert!(size_class < CLASSES);
-        SpanClass((size_class << 1) as u8 | noscan as u8)
-    }
-
-    /// The size class.
-    pub const fn size_class(self) -> usize {
-        (self.0 >> 1) as usize
-    }
-
-    /// True if blocks hold no pointers.
-    pub const fn noscan(self) -> bool {
-        self.0 & 1 == 1
-    }
-
-    /// Position in a table of [`SpanClass::COUNT`] entries.
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,8 +32,7 @@ fn work(heap: &Heap<Fail<Os>>) -> Result<(), Error> {
     // SAFETY: every block is ours and freed once.
     blocks.into_iter().for_each(|block| unsafe { cache.free(block) });
     result?;
-    let class =
-        heap.class(ClassSpec { size: 64, align: 8, noscan: true, drop: false, owner: 0 })?;
+    let class = heap.class(ClassSpec { size: 64, align: 8, drop: false, owner: 0 })?;
     let mut cells = heap.managed_cache();
     // SAFETY: the only cycle of this heap.
     (0..10_000).try_for_each(|_| unsafe { cells.take(class, 0) }.map(drop))

@@ -12,11 +12,10 @@ use alloc_core::{
     Error, Heap,
     managed::{ClassRef, ClassSpec, ManagedCache},
     pages::os::Os,
-    size_class::SpanClass,
 };
 
 fn spec(size: usize, drop: bool) -> ClassSpec {
-    ClassSpec { size, align: 8, noscan: false, drop, owner: size }
+    ClassSpec { size, align: 8, drop, owner: size }
 }
 
 /// Takes a cell and writes its own address into it.
@@ -145,7 +144,7 @@ fn a_cycle_frees_exactly_what_is_not_marked() {
 #[test]
 fn cells_of_a_few_bytes_live_and_die_alone() {
     let heap = Heap::new(Os::new());
-    let small = |size, align| ClassSpec { size, align, noscan: true, drop: false, owner: 0 };
+    let small = |size, align| ClassSpec { size, align, drop: false, owner: 0 };
     let classes = [(1, 1), (2, 2), (3, 1), (4, 4), (5, 1), (7, 1)];
     let classes = classes.map(|(size, align)| heap.class(small(size, align)).unwrap());
     assert_eq!(classes.map(|class| class.cell_bytes()), [2, 2, 4, 4, 6, 8]);
@@ -286,7 +285,7 @@ fn between_begin_and_permit_cells_come_from_fresh_spans() {
 #[test]
 fn takers_sweep_what_they_need() {
     let heap = Heap::new(Os::new());
-    let class = heap.class(ClassSpec::sized(SpanClass::new(9, true))).unwrap();
+    let class = heap.class(spec(128, false)).unwrap();
     let mut cache = heap.managed_cache();
     for cycle in 0..50 {
         for _ in 0..2_000 {

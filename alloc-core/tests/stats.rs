@@ -36,7 +36,7 @@ fn parts_add_up_after_every_kind_of_use() {
     assert_eq!(account(&heap).large, served);
     let slab = heap.stacks().reserve(1 << 20).unwrap();
     assert_eq!(account(&heap).stacks, 1 << 20);
-    let spec = ClassSpec { size: 64, align: 8, noscan: true, drop: false, owner: 0 };
+    let spec = ClassSpec { size: 64, align: 8, drop: false, owner: 0 };
     let class = heap.class(spec).unwrap();
     let mut managed = heap.managed_cache();
     // SAFETY: the class is the heap's, and the cycle is the current one.
@@ -179,7 +179,7 @@ fn each_step_of_the_path_is_counted_as_often_as_it_is_taken() {
 fn sweeps_and_reservations_are_counted() {
     let heap = Heap::new(Os::new());
     assert_eq!(heap.stats().reserves, 0);
-    let spec = ClassSpec { size: 64, align: 8, noscan: true, drop: false, owner: 0 };
+    let spec = ClassSpec { size: 64, align: 8, drop: false, owner: 0 };
     let class = heap.class(spec).unwrap();
     let mut managed = heap.managed_cache();
     for _ in 0..3 * PAGE / 64 {

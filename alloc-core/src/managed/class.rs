@@ -2,8 +2,14 @@
 //!
 //! A collector that keeps one type per span needs no header per object: the span tells the type. So
 //! classes are *dynamic*: whoever runs the collector makes one per type, with the cell's size and
-//! alignment, whether cells hold pointers and need a destructor, and a word of its own, for example
+//! alignment, whether cells need a destructor, and a word of its own, for example
 //! the address of a type descriptor. Classes live as long as the heap.
+//!
+//! Go doubles its classes into those with and without pointers (*noscan*), so that its marker need not read the latter.
+//! Here the type says it: gc-core marks a cell, looks at its class's descriptor, and reads it only if that has
+//! something to trace. The hint that asks memory for a cell ahead of that
+//! ([`prefetch_cell`](crate::Heap::prefetch_cell)) does not know yet what lies in it: to find out would be to wait for
+//! the records that it asks for.
 //!
 //! Cells are as large as the type asks, from two bytes on. Go has classes of 8 bytes and more, which all
 //! types share, and packs smaller objects into blocks of 16 that live as long as any of them; with cells of
@@ -28,7 +34,7 @@ use crate::{
         part::{CELLS, PartList, PartPtr, WORDS},
         sweepgen::Generation,
     },
-    size_class::{self, MAX_SMALL, PAGE, SpanClass, TABLE},
+    size_class::{self, MAX_SMALL, PAGE},
     stats::Counter,
     sync::{AtomicPtr, Lock},
 };
@@ -37,7 +43,7 @@ use crate::{
 ///
 /// ```
 /// use alloc_core::managed::ClassSpec;
-/// let spec = ClassSpec { size: 24, align: 8, noscan: false, drop: true, owner: 0 };
+/// let spec = ClassSpec { size: 24, align: 8, drop: true, owner: 0 };
 /// assert!(spec.drop);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,27 +52,10 @@ pub struct ClassSpec {
     pub size: usize,
     /// Alignment in bytes, a power of two.
     pub align: usize,
-    /// Objects hold no pointers into the heap. Not used here; for the marker.
-    pub noscan: bool,
     /// Dead objects need a destructor: sweep dooms them instead of freeing them.
     pub drop: bool,
-    /// The owner's word. Not used here.
+    /// The owner's word. Not used here. What a marker has to read in a cell it learns by it.
     pub owner: usize,
-}
-
-impl ClassSpec {
-    /// The class of untyped cells of a size class: for types that are too rare for spans of
-    /// their own, and share spans with a header in each cell.
-    ///
-    /// ```
-    /// use alloc_core::{managed::ClassSpec, size_class::SpanClass};
-    /// let spec = ClassSpec::sized(SpanClass::new(4, true));
-    /// assert_eq!((spec.size, spec.noscan), (48, true));
-    /// ```
-    pub const fn sized(class: SpanClass) -> Self {
-        let size = TABLE[class.size_class()].size as usize;
-        ClassSpec { size, align: 8, noscan: class.noscan(), drop: false, owner: 0 }
-    }
 }
 
 /// Bytes of the smallest cell. There are no cells of one byte: no multiplier makes an index of an offset.
@@ -249,7 +238,7 @@ mod tests {
     use super::*;
 
     fn geometry(size: usize, align: usize) -> Geometry {
-        Geometry::of(&ClassSpec { size, align, noscan: false, drop: false, owner: 0 }).unwrap()
+        Geometry::of(&ClassSpec { size, align, drop: false, owner: 0 }).unwrap()
     }
 
     #[test]
@@ -284,8 +273,7 @@ mod tests {
 
     #[test]
     fn absurd_sizes_are_errors() {
-        let spec =
-            ClassSpec { size: usize::MAX - 3, align: 8, noscan: true, drop: false, owner: 0 };
+        let spec = ClassSpec { size: usize::MAX - 3, align: 8, drop: false, owner: 0 };
         assert_eq!(Geometry::of(&spec), Err(Error::TooLarge));
     }
 }

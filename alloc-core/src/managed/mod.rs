@@ -115,7 +115,7 @@ impl<S: PageSource> Heap<S> {
     /// ```
     /// use alloc_core::{Heap, managed::ClassSpec, pages::os::Os};
     /// let heap = Heap::new(Os::new());
-    /// let spec = ClassSpec { size: 20, align: 4, noscan: true, drop: false, owner: 7 };
+    /// let spec = ClassSpec { size: 20, align: 4, drop: false, owner: 7 };
     /// let class = heap.class(spec).unwrap();
     /// assert_eq!((class.cell_bytes(), class.spec().owner), (20, 7));
     /// ```

@@ -98,7 +98,6 @@ impl Cells {
         let spec = ClassSpec {
             size,
             align: kind.align,
-            noscan: kind.trace.is_none(),
             drop: kind.drop.is_some(),
             owner: std::ptr::from_ref(kind).expose_provenance(),
         };
