@@ -3,7 +3,9 @@
 #
 # valgrind runs ordinary builds, std included, twenty times slower: so only tests that neither spin against
 # each other nor move hundreds of megabytes. It finds reads of what was never written and accesses to what
-# is not mapped. It is installed, as root or by sudo, where it is missing.
+# is not mapped. Not among them: managed, holes, global, foreign_frees, profile and harden take a quarter of a minute each and more; huge looks
+# at what is resident, where valgrind has its share, and stress and process at what several threads do at once; large shares
+# its name with a test of gort's, so that two would be found. It is installed, as root or by sudo, where it is missing.
 #
 # AddressSanitizer runs all of the allocator's and the collector's tests. It needs an unstable flag, hence
 # RUSTC_BOOTSTRAP, and --target, so that build scripts and macros are built without it. A target folder of its own keeps the other builds warm.
@@ -16,7 +18,7 @@ if ! command -v valgrind >/dev/null; then
 fi
 # Their names are those of the executables that cargo is about to list; by --workspace, as what was built for all
 # tests serves.
-checked='alloc_core|failing_source|fixed_region|page_heap|page_index|random|scavenge|sequences|stacks|stats|zeroed'
+checked='alloc_core|failing_source|fixed_region|lines|page_heap|page_index|random|scavenge|sequences|stacks|stats|zeroed'
 tests=$(cargo test --workspace --lib --tests --no-run 2>&1 |
     sed -nE "s/.*Executable .*\((.*\/($checked)-[0-9a-f]+)\)/\1/p")
 [ "$(wc -w <<<"$tests")" = "$(wc -w <<<"${checked//|/ }")" ] || { echo "not all of $checked are there" >&2; exit 1; }
