@@ -1,19 +1,23 @@
 //! Allocation pays for marking: a mutator that outruns the collector marks as it allocates, under its
-//! guard, and the collector need not run for it.
+//! guard, and the collector need not run for it. What it pays at once is little.
 
 use gc_core::{
-    Gc, GcCell, Guard, Heap, Root, Trace,
+    Gc, GcCell, Guard, Heap, Rebind, Root, Trace,
     cycle::Pause,
     pacer::{Every, Facts, Pacer, Target},
     space::blocks::Blocks,
+    trace::Tracer,
     world::threads::Threads,
 };
 use std::{
+    cell::Cell,
     sync::atomic::{AtomicU32, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 gc_core::tag! { struct Paying; }
+gc_core::tag! { struct Slow; }
 
 #[derive(Trace)]
 #[trace(heap = Paying)]
@@ -50,29 +54,21 @@ impl Pacer for Mild {
     }
 }
 
-#[test]
-fn a_mutator_under_a_guard_marks_while_the_driver_does_nothing() {
-    let assists = assists_beside_a_driver_that_stops(Every(STEP));
-    // Some two megabytes are 64 blocks of 32 KiB, and each that is taken is a reason.
-    assert!(assists >= 16, "{assists} assists");
-    assert_eq!(assists_beside_a_driver_that_stops(Mild(Every(STEP))), 0, "the pacer relents");
-}
-
-/// The driver marks a slice and stops. Meanwhile the heap grows to its goal: then all that could be had
-/// is marked, if anybody has to.
-fn assists_beside_a_driver_that_stops(pacer: impl Pacer + 'static) -> u64 {
-    let heap: Heap<Paying> = Heap::builder()
+/// A heap whose pacer asks for a cycle every `STEP`, and has no other reason for one.
+fn heap<H>(pacer: impl Pacer + 'static) -> Heap<H>
+where
+    H: gc_core::Tag<Space = Blocks, World = Threads>,
+{
+    Heap::builder()
         .pacer(pacer)
         .checkmark(true)
         .build(Blocks::poisoned(), Threads::new())
-        .unwrap();
-    let root: Root<Node<'static>, Paying> = {
-        let guard = heap.enter();
-        guard.root(tree(&guard, DEPTH))
-    };
-    // For the pacer to know what lives.
-    heap.collect().unwrap();
-    let before = heap.stats().assists;
+        .unwrap()
+}
+
+/// Runs a cycle whose driver marks a slice and stops until `f` is done. Returns what `f` does, and how
+/// many objects were marked.
+fn while_the_driver_stands<H: gc_core::Tag, R>(heap: &Heap<H>, f: impl FnOnce() -> R) -> (R, u64) {
     // 0: the driver is on its way; 1: it has marked a slice and waits; 2: it may go on.
     let stage = AtomicU32::new(0);
     let mut slices = 0;
@@ -92,17 +88,107 @@ fn assists_beside_a_driver_that_stops(pacer: impl Pacer + 'static) -> u64 {
         while stage.load(Ordering::Acquire) == 0 {
             thread::yield_now();
         }
+        let result = f();
+        stage.store(2, Ordering::Release);
+        (result, driver.join().unwrap().unwrap().marked_objects)
+    })
+}
+
+#[test]
+fn a_mutator_under_a_guard_marks_while_the_driver_does_nothing() {
+    let assists = assists_beside_a_driver_that_stands(Every(STEP));
+    // Some two megabytes are 64 blocks of 32 KiB, and each that is taken is a reason.
+    assert!(assists >= 16, "{assists} assists");
+    assert_eq!(assists_beside_a_driver_that_stands(Mild(Every(STEP))), 0, "the pacer relents");
+}
+
+/// The heap grows to its goal while the driver stands: then all that could be had is marked, if anybody has to.
+fn assists_beside_a_driver_that_stands(pacer: impl Pacer + 'static) -> u64 {
+    let heap = heap::<Paying>(pacer);
+    let root: Root<Node<'static>, Paying> = {
+        let guard = heap.enter();
+        guard.root(tree(&guard, DEPTH))
+    };
+    // For the pacer to know what lives.
+    heap.collect().unwrap();
+    let before = heap.stats().assists;
+    let ((), marked) = while_the_driver_stands(&heap, || {
         let guard = heap.enter();
         let begun = heap.live_bytes();
         while heap.live_bytes() < begun + 2 * STEP {
             tree(&guard, 4);
         }
-        stage.store(2, Ordering::Release);
-        drop(guard);
-        let record = driver.join().unwrap().unwrap();
-        assert!(record.marked_objects >= (2 << DEPTH) - 1, "{record}");
     });
+    assert!(marked >= (2 << DEPTH) - 1, "{marked} marked");
     let guard = heap.enter();
     assert_eq!(count(root.get(&guard).get()), (2 << DEPTH) - 1);
     heap.stats().assists - before
+}
+
+/// Objects of a piece of marking.
+const PIECE: u32 = 256;
+/// How long the marker is over an object of the next test, at least: 50 µs over a piece.
+const LOOK: Duration = Duration::from_nanos(200);
+/// Objects after which a turn of 25 µs is over, then.
+const TURN: u32 = 125;
+
+thread_local! {
+    /// Objects that the marker has looked into on this thread.
+    static LOOKS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Takes the marker a while, never a shorter one.
+struct Weight;
+
+// SAFETY: there is no edge; waiting and counting do not unwind.
+unsafe impl Trace<Slow> for Weight {
+    fn trace(&self, _: &mut Tracer) {
+        LOOKS.set(LOOKS.get() + 1);
+        let begun = Instant::now();
+        while begun.elapsed() < LOOK {}
+    }
+}
+
+// SAFETY: there is no edge and no lifetime.
+unsafe impl Rebind for Weight {
+    type At<'a> = Weight;
+    const EDGES: bool = false;
+}
+
+#[derive(Trace)]
+#[trace(heap = Slow)]
+struct Heavy<'g> {
+    weight: Weight,
+    next: Option<Gc<'g, Heavy<'g>, Slow>>,
+}
+
+/// A piece of marking takes longer than an allocation is to pay, on a machine of any speed: so whoever begins
+/// one begins no other. Those before it were short, as their batches had no more to mark.
+#[test]
+fn an_allocation_pays_for_a_turn_and_the_piece_that_ends_it() {
+    const CHAINS: usize = 64;
+    const LENGTH: usize = 100;
+    let heap = heap::<Slow>(Every(STEP));
+    let heavy = |guard, next| Guard::alloc(guard, Heavy { weight: Weight, next });
+    let roots: Vec<Root<Heavy<'static>, Slow>> = {
+        let guard = heap.enter();
+        let chain = |_| (0..LENGTH).fold(None, |next, _| Some(heavy(&guard, next)));
+        (0..CHAINS).filter_map(chain).map(|chain| guard.root(chain)).collect()
+    };
+    heap.collect().unwrap();
+    let ((all, most), _) = while_the_driver_stands(&heap, || {
+        let guard = heap.enter();
+        let (mut all, mut most) = (0, 0);
+        for _ in 0..16 {
+            let before = LOOKS.get();
+            // At once all is due that there is to mark.
+            guard.alloc_slice(vec![0u8; STEP as usize]);
+            all += LOOKS.get() - before;
+            most = most.max(LOOKS.get() - before);
+        }
+        (all, most)
+    });
+    assert!(all >= 4 * PIECE, "allocations paid for {all} objects only");
+    assert!(most <= TURN + PIECE, "an allocation paid for {most} objects");
+    drop(roots);
 }
