@@ -1,26 +1,67 @@
-//! Every shape of type that the derive takes.
+//! Every shape of type that the derive takes: what such an object has an edge to lives, and dies when
+//! the edge is gone.
 
-use gc_core::{Gc, GcCell, Heap, Plain, Rebind, Slice, Trace};
-use std::{fmt::Debug, marker::PhantomData, sync::Mutex};
+mod common;
 
-#[derive(Trace)]
-struct Unit;
+use common::checked;
+use gc_core::{Gc, GcCell, Heap, Rebind, Root, Slice, Trace};
+use std::{
+    fmt::Debug,
+    marker::PhantomData,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-#[derive(Trace)]
-struct Tuple<'g>(u64, GcCell<'g, Tuple<'g>>, #[leaf] Mutex<Vec<u8>>);
+/// What edges lead to: counted while it lives.
+#[derive(Trace, Debug)]
+struct Target(#[leaf] Arc<AtomicUsize>);
 
-#[derive(Trace)]
-enum Tree<'g> {
-    Leaf,
-    Value(u64),
-    Node { left: GcCell<'g, Tree<'g>>, right: Option<Gc<'g, Self>> },
-    Many(Vec<Tree<'g>>, Box<[GcCell<'g, Slice<u8>>]>, (u8, GcCell<'g, Slice<GcCell<'g, Self>>>)),
+impl Target {
+    fn born(living: &Arc<AtomicUsize>) -> Self {
+        living.fetch_add(1, Ordering::Relaxed);
+        Self(living.clone())
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+type Edge<'g> = Gc<'g, Target>;
+type Cell<'g> = GcCell<'g, Target>;
+
+fn cell(target: Edge<'_>) -> Cell<'_> {
+    GcCell::new(Some(target))
 }
 
 #[derive(Trace)]
-struct Boxed<'g, T: Debug, const N: usize = 2> {
+struct Named<'g> {
+    fixed: Edge<'g>,
+    cell: Cell<'g>,
+    #[leaf]
+    lock: Mutex<Vec<u8>>,
+}
+
+#[derive(Trace)]
+struct Tuple<'g>(u64, Cell<'g>, (u8, Option<Edge<'g>>));
+
+#[derive(Trace)]
+enum Variant<'g> {
+    Unit,
+    Value(u64),
+    Named { left: Cell<'g>, right: Option<Gc<'g, Self>> },
+    Tuple(Edge<'g>, GcCell<'g, Slice<Cell<'g>>>),
+    Owners(Vec<Variant<'g>>, Box<[Cell<'g>]>, Box<Tuple<'g>>, [Option<Edge<'g>>; 2]),
+}
+
+#[derive(Trace)]
+struct Generic<'g, T: Debug, const N: usize = 2> {
     values: [T; N],
-    next: GcCell<'g, Boxed<'g, T, N>>,
+    next: GcCell<'g, Generic<'g, T, N>>,
 }
 
 #[derive(Trace)]
@@ -29,6 +70,9 @@ struct Tagged<T, U> {
     #[leaf]
     tag: PhantomData<U>,
 }
+
+#[derive(Trace)]
+struct Unit;
 
 #[derive(Trace)]
 struct Dropped(String);
@@ -40,24 +84,108 @@ impl Drop for Dropped {
 #[derive(Trace)]
 enum Never {}
 
+/// The right to have a heap, for the tag is everybody's; and the heap, which goes first.
+fn alone() -> (MutexGuard<'static, ()>, Heap) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    (turn, checked())
+}
+
+/// An object of the type, with an edge to each `$new()`. All live as long as it does.
+macro_rules! keeps {
+    ($type:ty, |$guard:ident, $new:ident| $object:expr) => {{
+        let (_turn, heap) = alone();
+        let living = Arc::new(AtomicUsize::new(0));
+        let count = || living.load(Ordering::Relaxed);
+        let collect = || {
+            heap.collect().unwrap();
+            heap.run_destructors(usize::MAX);
+        };
+        let root: Root<$type> = {
+            let $guard = &heap.enter();
+            let $new = || $guard.alloc(Target::born(&living));
+            let object = $guard.alloc($object);
+            $guard.root(object)
+        };
+        let born = count();
+        collect();
+        assert_eq!(count(), born, "an edge of {} was overlooked", stringify!($type));
+        drop(root);
+        collect();
+        assert_eq!(count(), 0, "{} has kept what it led to", stringify!($type));
+    }};
+}
+
 #[test]
-fn every_shape_of_type_is_taken() {
-    let heap = Heap::<Plain>::new().unwrap();
-    let guard = heap.enter();
-    guard.alloc(Unit);
-    let tuple = guard.alloc(Tuple(1, GcCell::null(), Mutex::default()));
-    tuple.1.set(&guard, Some(tuple));
-    assert!(tuple.2.lock().unwrap().is_empty());
-    let leaf = guard.alloc(Tree::Leaf);
-    let node = guard.alloc(Tree::Node { left: GcCell::null(), right: Some(leaf) });
-    guard.alloc(Tree::Many(vec![Tree::Value(1)], Box::new([]), (1, GcCell::null())));
-    let generic = guard
-        .alloc(Boxed { values: [Some(node), None].map(|n| n.is_some()), next: GcCell::null() });
-    let _root = guard.root(generic);
-    let tagged = guard.alloc(Tagged { value: GcCell::new(Some(leaf)), tag: PhantomData::<u8> });
-    let _root = guard.root(tagged);
-    guard.alloc(Dropped(String::new()));
+fn what_a_struct_leads_to_lives_as_long() {
+    keeps!(Named<'static>, |guard, new| Named {
+        fixed: new(),
+        cell: cell(new()),
+        lock: Mutex::default(),
+    });
+    keeps!(Tuple<'static>, |guard, new| Tuple(1, cell(new()), (2, Some(new()))));
+}
+
+#[test]
+fn what_a_variant_leads_to_lives_as_long() {
+    keeps!(Variant<'static>, |guard, new| {
+        let inner = Variant::Named { left: cell(new()), right: None };
+        Variant::Named { left: cell(new()), right: Some(guard.alloc(inner)) }
+    });
+    keeps!(Variant<'static>, |guard, new| {
+        let many: Vec<_> = (0..300).map(|_| cell(new())).collect();
+        Variant::Tuple(new(), GcCell::new(Some(guard.alloc_slice(many))))
+    });
+    keeps!(Variant<'static>, |guard, new| {
+        let named = |target| Variant::Named { left: cell(target), right: None };
+        let mut listed = vec![Variant::Unit, Variant::Value(1)];
+        listed.extend((0..300).map(|_| named(new())));
+        let cells = [cell(new()), GcCell::null(), cell(new())];
+        let tuple = Tuple(1, cell(new()), (1, Some(new())));
+        Variant::Owners(listed, Box::new(cells), Box::new(tuple), [None, Some(new())])
+    });
+}
+
+#[test]
+fn what_a_type_parameter_leads_to_lives_as_long() {
+    keeps!(Generic<'static, Edge<'static>>, |guard, new| {
+        let inner = Generic { values: [new(), new()], next: GcCell::null() };
+        Generic { values: [new(), new()], next: GcCell::new(Some(guard.alloc(inner))) }
+    });
+    keeps!(Generic<'static, Option<Edge<'static>>, 1>, |guard, new| Generic {
+        values: [Some(new())],
+        next: GcCell::null(),
+    });
+    keeps!(Tagged<Cell<'static>, u8>, |guard, new| Tagged { value: cell(new()), tag: PhantomData });
+}
+
+#[test]
+fn what_leads_nowhere_is_taken_too() {
+    keeps!(Unit, |guard, _new| Unit);
+    keeps!(Dropped, |guard, _new| Dropped(String::new()));
+    keeps!(Tagged<u8, u8>, |guard, _new| Tagged { value: 1u8, tag: PhantomData });
     const {
-        assert!(!<Tagged<u8, u8>>::EDGES && <Tagged<GcCell<'_, u8>, u8>>::EDGES && !Unit::EDGES);
+        assert!(!<Tagged<u8, u8>>::EDGES && <Tagged<GcCell<'_, u8>, u8>>::EDGES);
+        assert!(!Unit::EDGES && !Never::EDGES && Named::EDGES);
     }
+}
+
+#[test]
+fn an_edge_that_is_gone_keeps_nothing() {
+    let (_turn, heap) = alone();
+    let living = Arc::new(AtomicUsize::new(0));
+    let root: Root<Named<'static>> = {
+        let guard = heap.enter();
+        let new = || guard.alloc(Target::born(&living));
+        let named = Named { fixed: new(), cell: cell(new()), lock: Mutex::default() };
+        guard.root(guard.alloc(named))
+    };
+    root.get(&heap.enter()).cell.set(&heap.enter(), None);
+    heap.collect().unwrap();
+    heap.run_destructors(usize::MAX);
+    assert_eq!(living.load(Ordering::Relaxed), 1, "one of two");
+    let guard = heap.enter();
+    let named = root.get(&guard).get();
+    assert_eq!(named.fixed.0.load(Ordering::Relaxed), 1, "the one that is left");
+    assert!(named.cell.load().is_none() && named.lock.lock().unwrap().is_empty());
 }
