@@ -233,6 +233,36 @@ fn a_root_dropped_by_a_dying_thread_local_is_counted_out() {
 }
 
 #[test]
+fn a_root_in_a_static_keeps_its_object_for_all_threads() {
+    use std::sync::Mutex;
+    graph!(Lasting);
+    static KEPT: Mutex<Option<Root<Node<'static>, Lasting>>> = Mutex::new(None);
+    let heap = checked::<Lasting>();
+    let publishes = || {
+        let guard = heap.enter();
+        let node = Node::make(&guard, None);
+        node.edges[0].set(&guard, Some(Node::make(&guard, None)));
+        *KEPT.lock().unwrap() = Some(guard.root(node));
+    };
+    thread::scope(|scope| drop(scope.spawn(publishes)));
+    heap.collect().unwrap();
+    heap.run_destructors(usize::MAX);
+    let looks = || {
+        let guard = heap.enter();
+        let kept = KEPT.lock().unwrap();
+        let node = kept.as_ref().expect("it was published").get(&guard);
+        node.check();
+        node.edges[0].load().expect("an edge").check();
+    };
+    thread::scope(|scope| drop(scope.spawn(looks)));
+    // The last handle but the static's goes; the heap and what it keeps stay for it.
+    drop(heap);
+    assert!(Heap::<Lasting>::new().is_err(), "the static's root holds the heap");
+    drop(KEPT.lock().unwrap().take());
+    assert!(Heap::<Lasting>::new().is_ok(), "and was the last to");
+}
+
+#[test]
 fn local_states_of_dead_threads_are_used_again() {
     gc_core::tag! { struct Again; }
     let heap = checked::<Again>();
