@@ -8,7 +8,7 @@
 //! algorithms", 1996. The original counts modifications in each pointer and keeps nodes on a free list
 //! for ever; here a node that somebody still looks at is not used again, and one that nobody does goes.
 
-use gc_core::{Collector, Gc, GcCell, Guard, Heap, Plain, Root, Trace};
+use gc_core::{Collector, Gc, GcCell, Guard, Heap, Plain, Root, Trace, pacer::Every};
 use std::thread;
 
 /// `head` leads to a node whose value was taken, and from there to the first; `tail` to the last node
@@ -88,7 +88,12 @@ fn consume(heap: &Heap, queue: &Root<Queue<'static>>) -> u64 {
 }
 
 pub(crate) fn main() {
-    let heap = Heap::<Plain>::new().expect("the only heap of this program");
+    // The queue is small: by the usual pacer its garbage would not be worth a collection.
+    let heap = Heap::<Plain>::builder()
+        .pacer(Every(64 << 10))
+        .checkmark(cfg!(debug_assertions))
+        .build(Default::default(), Default::default())
+        .expect("the only heap of this program");
     let collector = Collector::start(&heap).expect("a thread for the collector");
     let queue = {
         let guard = heap.enter();
@@ -112,6 +117,7 @@ pub(crate) fn main() {
     let all = PRODUCERS * EACH;
     assert_eq!(sum, all * (all - 1) / 2, "everything that was put in was taken once");
     drop(collector);
+    assert!(heap.stats().cycles > 0, "it was collected while it changed");
     println!("{all} values through the queue, {} collections", heap.stats().cycles);
     println!("held at the end: {} KiB", heap.usage().held_bytes / 1024);
 }

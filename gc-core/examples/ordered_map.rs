@@ -253,6 +253,7 @@ pub(crate) fn main() {
     // The map is small: by the usual pacer its garbage would not be worth a collection.
     let heap = Heap::<Plain>::builder()
         .pacer(Every(64 << 10))
+        .checkmark(cfg!(debug_assertions))
         .build(Default::default(), Default::default())
         .expect("the only heap of this program");
     let collector = Collector::start(&heap).expect("a thread for the collector");

@@ -8,7 +8,7 @@
 //! original are not here: nobody decides when a popped node may be freed, and there is no ABA,
 //! since a node that somebody still looks at is not used again.
 
-use gc_core::{Collector, Gc, GcCell, Guard, Heap, Plain, Root, Trace};
+use gc_core::{Collector, Gc, GcCell, Guard, Heap, Plain, Root, Trace, pacer::Every};
 use std::thread;
 
 #[derive(Trace)]
@@ -62,7 +62,12 @@ fn work(heap: &Heap, stack: &Root<Stack<'static>>, first: u64) -> u64 {
 }
 
 pub(crate) fn main() {
-    let heap = Heap::<Plain>::new().expect("the only heap of this program");
+    // The stack is small: by the usual pacer its garbage would not be worth a collection.
+    let heap = Heap::<Plain>::builder()
+        .pacer(Every(64 << 10))
+        .checkmark(cfg!(debug_assertions))
+        .build(Default::default(), Default::default())
+        .expect("the only heap of this program");
     let collector = Collector::start(&heap).expect("a thread for the collector");
     let stack = {
         let guard = heap.enter();
@@ -85,6 +90,7 @@ pub(crate) fn main() {
     assert_eq!(sum, all * (all - 1) / 2, "everything that was pushed was popped once");
     drop(collector);
     let stats = heap.stats();
+    assert!(stats.cycles > 0, "it was collected while it changed");
     println!("{all} pushes and pops by {THREADS} threads, {} collections", stats.cycles);
     println!("held at the end: {} KiB", heap.usage().held_bytes / 1024);
 }

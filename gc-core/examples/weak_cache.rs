@@ -106,7 +106,7 @@ fn read(heap: &Heap, cache: &Cache, seed: u64) {
 
 pub(crate) fn main() {
     // So often that pages die while others are read.
-    let heap = Heap::<Plain>::builder().pacer(Every(128 << 10));
+    let heap = Heap::<Plain>::builder().pacer(Every(128 << 10)).checkmark(cfg!(debug_assertions));
     let heap = heap.build(Blocks::new(), Threads::new()).expect("the only heap of this program");
     let collector = Collector::start(&heap).expect("a thread for the collector");
     let cache = Cache::new(&heap);
