@@ -17,17 +17,7 @@
 //! that it is gone, so that no request falls between.
 //!
 //! What a worker may take, when it rests, and how a driver waits for guards: [`share`].
-//!
-//! # Idle Ps
-//!
-//! A P with nothing to run costs nobody anything if it marks. So once a stretch, a worker looks whether
-//! grey objects lie ready, a P is idle and nothing waits to run; if so it starts an *idle marker* there,
-//! a servant as well, and each of those that finds work starts the next, up to all Ps but the workers'. It
-//! marks slice by slice, each a loan from the crew as an assist's, and between two slices, some 20 µs, looks
-//! for anything that waits to run; then it ends, and its P finds that. It also ends when nothing has lain
-//! ready for [`LULL`]. So a goroutine that becomes ready waits for a slice at most, no idle P spins for
-//! longer than a lull, and cycles shorter than a stretch wake nobody. What idle markers mark is paid for by
-//! nobody, and their time is no part of the share: [`Stats::idle`](gc_core::stats::Stats::idle).
+//! Ps with nothing to run mark as well: [`idle`].
 //!
 //! # Without a runtime
 //!
@@ -35,11 +25,11 @@
 //! [`gc::collect`](crate::gc::collect) is called, which drives the cycle where it is called. A
 //! request is kept for the runtime that comes next.
 
+mod idle;
 mod share;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 
 use gc_core::HeapError;
 use gc_core::mark::Helpers;
@@ -48,13 +38,9 @@ use sched_core::monitor::{Holder, Load};
 use sched_core::{Goroutine, Scheduler};
 
 pub(crate) use self::share::Share;
-use self::share::{spin, workers};
+use self::share::workers;
 use crate::current;
 use crate::gc::{self, Heap};
-
-/// How long an idle marker waits for grey objects before it ends: until a worker has marked a slice and
-/// shared what came of it.
-const LULL: Duration = Duration::from_micros(50);
 
 /// The runtimes of the process, and which servants of theirs are at work.
 #[derive(Debug)]
@@ -237,31 +223,9 @@ fn help() {
 /// The life of an idle marker.
 fn mark_idle() {
     if let Some(home) = sched_core::current() {
-        mark_while_idle(&home);
+        idle::mark(&home);
     }
     current::COLLECTORS.idle.go();
-}
-
-fn mark_while_idle(home: &Scheduler) {
-    let (heap, monitor) = (gc::heap(), home.monitor());
-    let (mut last, mut followed) = (Instant::now(), false);
-    loop {
-        let load = monitor.load();
-        if load.runnable != 0 {
-            return;
-        }
-        if heap.is_work_ready() && heap.mark_idle() {
-            last = Instant::now();
-            if !followed {
-                followed = true;
-                current::COLLECTORS.use_idle(home, load);
-            }
-        } else if last.elapsed() < LULL {
-            spin();
-        } else {
-            return;
-        }
-    }
 }
 
 /// The life of the one who runs destructors.
@@ -286,6 +250,12 @@ mod tests {
     use super::*;
     use crate::chan;
 
+    /// The heap is the process's: tests of its cycles take turns.
+    pub(super) fn alone() -> MutexGuard<'static, ()> {
+        static TURN: Mutex<()> = Mutex::new(());
+        TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     #[test]
     fn a_post_has_one_holder() {
         let post = Post::new();
@@ -309,6 +279,7 @@ mod tests {
 
     #[test]
     fn only_holders_from_before_the_handshake_are_hurried() {
+        let _alone = alone();
         let rt = crate::Runtime::builder().procs(2).build().expect("threads and stacks");
         rt.run(|| {
             let (older, end_older) = holder();

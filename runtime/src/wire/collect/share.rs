@@ -199,6 +199,9 @@ pub(super) fn spin() {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -209,5 +212,30 @@ mod tests {
             let share = each * workers(procs) as f64 / procs as f64;
             assert!((share - 0.25).abs() < 0.001, "{procs} Ps: {share}");
         }
+    }
+
+    /// On one P, where nobody else ends slices: who is ready has a turn if the worker rests, and else not.
+    #[test]
+    fn a_worker_rests_after_a_stretch_if_others_wait() {
+        let hour = Duration::from_secs(3600);
+        let rt = crate::Runtime::builder().procs(1).preempt_after(hour).build();
+        rt.expect("threads and stacks").run(|| {
+            let turn = Arc::new(AtomicBool::new(false));
+            let other = crate::go({
+                let turn = turn.clone();
+                move || turn.store(true, Ordering::Relaxed)
+            });
+            let mut share = Share::begin();
+            share.begun = Instant::now() + hour;
+            share.pause(Pause::Slice);
+            assert!(!turn.load(Ordering::Relaxed), "a stretch is not over yet");
+            let now = Instant::now();
+            share.begun = now.checked_sub(STRETCH).expect("the machine is older");
+            share.pause(Pause::Slice);
+            assert!(turn.load(Ordering::Relaxed), "the worker rests");
+            // A sleep is never shorter, and the next stretch begins after it.
+            assert!(share.begun - now >= rest(1));
+            other.join().expect("no panic");
+        });
     }
 }
