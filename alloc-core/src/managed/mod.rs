@@ -17,7 +17,7 @@
 //!
 //! The bits of a span are in `part`, how marks are set in `marks`, who may touch a span in [`sweepgen`], how far a sweep is in
 //! `sweeping`, the lists in `class`,
-//! where spans come from and go to in `supply`, the per-thread part in `cache`, what the collector sees
+//! where spans come from and go to in `supply`, poison for free cells in `poison`, the per-thread part in `cache`, what the collector sees
 //! of a cell in `cell`.
 //!
 //! # Locks
@@ -33,6 +33,7 @@ mod class;
 #[doc(hidden)]
 pub mod marks;
 pub(crate) mod part;
+mod poison;
 mod supply;
 pub mod sweepgen;
 #[doc(hidden)]
@@ -43,6 +44,7 @@ use core::{fmt, marker::PhantomData, ptr, ptr::NonNull};
 pub use cache::{ManagedCache, Taken};
 pub use cell::{CellRef, Doomed};
 pub use class::{ClassRef, ClassSpec};
+pub use poison::Spoilt;
 
 use crate::{
     Error, Heap,
@@ -73,6 +75,8 @@ pub(crate) struct Managed {
 #[derive(Debug)]
 struct Registry {
     classes: usize,
+    /// What spans that are made from now on do about writes to free cells.
+    poison: Option<poison::Report>,
     pools: [PartList; POOLS],
 }
 
@@ -80,7 +84,11 @@ impl Managed {
     const_fn! {
         pub(crate) fn new() -> Self {
             Managed {
-                registry: Lock::new(Registry { classes: 0, pools: [PartList::EMPTY; POOLS] }),
+                registry: Lock::new(Registry {
+                    classes: 0,
+                    poison: None,
+                    pools: [PartList::EMPTY; POOLS],
+                }),
                 newest: AtomicPtr::new(ptr::null_mut()),
                 sweeping: Sweeping::new(),
                 spans: Counter::new(),

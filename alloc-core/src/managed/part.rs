@@ -13,6 +13,9 @@
 //! *Sweep*: the marks become the allocation bits, and the old allocation bits, cleared, the marks: a
 //! swap. For classes with destructors the white cells are doomed instead and stay allocated.
 //!
+//! *Poison*, if the span has it ([`poison`](super::poison)): cells are filled as their allocation bits are
+//! cleared, and looked at as they are reserved; both under the lock.
+//!
 //! `alloc` and `doomed` change under `lock`; `mark` is set by anyone while the collector marks,
 //! never while it sweeps. `reserve` and `word` belong to the cache that holds the span; a sweeper
 //! that claims a stale one reads them after the collector's handshake with that cache.
@@ -24,6 +27,7 @@ use crate::{
     managed::{
         class::Class,
         marks,
+        poison::{self, Report, Spoilt},
         sweepgen::{Generation, SweepWord},
     },
     span::SpanPtr,
@@ -61,6 +65,9 @@ pub(crate) struct Part {
     /// Under that list's lock.
     pub(crate) doomed_next: Cell<Option<PartPtr>>,
     pub(crate) in_doomed: Cell<bool>,
+    /// Free cells are poisoned, and this is told of those that were written to. Far from what an allocation
+    /// touches, which is one line.
+    poison: Option<Report>,
 }
 
 // SAFETY: plain fields are touched under the lock that their comment names, or while the caller
@@ -95,6 +102,7 @@ impl Part {
         span: SpanPtr,
         class: NonNull<Class>,
         now: Generation,
+        poison: Option<Report>,
     ) -> PartPtr {
         // SAFETY: promised by the caller. Atomics are written, not left zeroed.
         unsafe {
@@ -112,6 +120,7 @@ impl Part {
                 in_partial: Cell::new(false),
                 doomed_next: Cell::new(None),
                 in_doomed: Cell::new(false),
+                poison,
             });
             let bits = at.add(1).cast::<AtomicU64>();
             for i in 0..3 * words {
@@ -122,6 +131,7 @@ impl Part {
         for word in 0..words {
             // Cells that do not exist are allocated for ever. Relaxed: nobody knows the record yet.
             part.alloc(word).store(!part.real(word), Ordering::Relaxed);
+            part.fill(word, part.real(word));
         }
         part
     }
@@ -183,6 +193,7 @@ impl Part {
         for word in self.word.load(Ordering::Relaxed)..self.words {
             let free = !self.alloc(word).load(Ordering::Relaxed);
             if free != 0 {
+                self.look(word, free);
                 self.alloc(word).store(!0, Ordering::Relaxed);
                 self.word.store(word, Ordering::Relaxed);
                 self.reserve.store(free & (free - 1), Ordering::Relaxed);
@@ -191,6 +202,43 @@ impl Part {
         }
         self.word.store(self.words, Ordering::Relaxed);
         None
+    }
+
+    /// Poisons cells of a word that are free from now on, if the span has poison.
+    fn fill(&self, word: usize, cells: u64) {
+        if self.poison.is_some() {
+            self.each(word, cells, |start, bytes| {
+                // SAFETY: the caller has the span or its lock, and nobody uses the cells.
+                unsafe { poison::fill(start, bytes) };
+            });
+        }
+    }
+
+    /// Tells of free cells of a word that were written to, if the span has poison.
+    #[inline]
+    fn look(&self, word: usize, cells: u64) {
+        if let Some(report) = self.poison {
+            self.each(word, cells, |cell, bytes| {
+                // SAFETY: the caller has the lock, and each free cell was filled when it became free.
+                if let Some((offset, found)) = unsafe { poison::spoilt(cell, bytes) } {
+                    report(&Spoilt { cell, offset, found, class: self.class().spec });
+                }
+            });
+        }
+    }
+
+    /// Calls `f` with start and bytes of cells of a word.
+    fn each(&self, word: usize, mut cells: u64, f: impl Fn(usize, usize)) {
+        let bytes = self.class().geometry.cell;
+        while cells != 0 {
+            f(self.span().cell_at(word * 64 + cells.trailing_zeros() as usize), bytes);
+            cells &= cells - 1;
+        }
+    }
+
+    fn class(&self) -> &Class {
+        // SAFETY: the class that the span was made for; classes live as long as the heap.
+        unsafe { &*self.class_ptr() }
     }
 
     /// Gives the cells back that were reserved and not handed out; true if any cell is free then.
@@ -266,6 +314,7 @@ impl Part {
             swept.doomed += dead.count_ones();
         } else {
             swept.freed += dead.count_ones();
+            self.fill(word, dead);
         }
         swept.live += kept.count_ones();
         self.mark_word(word).store(kept | !real, Ordering::Relaxed);
@@ -290,6 +339,7 @@ impl Part {
             bits.clone().any(|(word, bits)| self.doomed(word).load(Ordering::Relaxed) & !bits != 0),
         );
         for (word, bits) in bits {
+            self.fill(word, *bits);
             self.doomed(word).fetch_and(!bits, Ordering::Relaxed);
             self.alloc(word).fetch_and(!bits, Ordering::Relaxed);
         }

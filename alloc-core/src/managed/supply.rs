@@ -15,6 +15,7 @@ use core::{cmp, ptr, ptr::NonNull};
 use super::{
     class::ClassRef,
     part::{self, Part, PartPtr},
+    poison::Report,
     sweepgen::Generation,
 };
 use crate::{Error, Heap, page_heap::pages, pages::PageSource, span::Kind, sync::Ordering};
@@ -99,7 +100,7 @@ impl<S: PageSource> Heap<S> {
         let record = class.record();
         let geometry = &record.geometry;
         let words = geometry.words();
-        let at = self.part_memory(words)?;
+        let (at, poison) = self.part_memory(words)?;
         let taken = self.take(geometry.pages, geometry.align, Kind::Managed);
         let span = match taken {
             Ok(pages::Taken { span, .. }) => span,
@@ -111,7 +112,7 @@ impl<S: PageSource> Heap<S> {
         span.set_owner(0);
         span.set_cells(0, geometry.cell, geometry.magic, geometry.capacity);
         // SAFETY: `at` is memory of a record for so many words, and no live record.
-        let part = unsafe { Part::create(at, words, span, class.as_non_null(), now) };
+        let part = unsafe { Part::create(at, words, span, class.as_non_null(), now, poison) };
         // Release: publishes the record to whoever finds it by a wild pointer; pairs with `part_of`.
         span.part.store(part.as_non_null().as_ptr(), Ordering::Release);
         span.set_kind(Kind::Managed);
@@ -146,13 +147,15 @@ impl<S: PageSource> Heap<S> {
         self.free_span(span);
     }
 
-    fn part_memory(&self, words: usize) -> Result<NonNull<Part>, Error> {
+    /// Memory for a record, and what its span is to do about writes to free cells.
+    fn part_memory(&self, words: usize) -> Result<(NonNull<Part>, Option<Report>), Error> {
         let mut registry = self.managed.registry.lock();
+        let poison = registry.poison;
         if let Some(part) = registry.pools[words.trailing_zeros() as usize].pop_front() {
-            return Ok(part.as_non_null());
+            return Ok((part.as_non_null(), poison));
         }
         let at = self.meta.alloc(self.source(), part::bytes(words), align_of::<Part>());
-        at.map(NonNull::cast).ok_or(Error::OutOfMemory)
+        Ok((at.ok_or(Error::OutOfMemory)?.cast(), poison))
     }
 
     fn pool_memory(&self, at: NonNull<Part>, words: usize) {
