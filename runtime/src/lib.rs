@@ -81,6 +81,7 @@
 //! | `schedtrace` | milliseconds; `0`: off | as [`Builder::schedtrace`] |
 //! | `gctrace` | `1`; `0`: off | as [`Builder::gctrace`] |
 //! | `gccheckmark` | `1`; `0`: off | each collection marks twice, and the program panics if the first overlooked something |
+//! | `gcpoison` | `1`; `0`: off | dead objects are filled with `0xdb`; the program ends, with the type's name, if one was written to before its memory is used again |
 //! | `preempt` | a number of `us`, `ms` or `s` (`100us`); `off` | as [`Builder::preempt_after`]; `off`: as [`Builder::no_preemption`] |
 //! | `asyncpreemptoff` | `1` | as `preempt=off` |
 //! | `threadmode` | `1`; `0`: off | as [`Builder::kernel_threads`] |

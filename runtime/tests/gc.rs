@@ -99,6 +99,7 @@ fn run(procs: usize) {
         .build()
         .unwrap();
     gc::heap().set_checkmark(true);
+    gc::heap().space().set_poison(true);
     rt.run(|| {
         let table: Table = {
             let guard = gc::enter();
@@ -158,6 +159,7 @@ fn goroutines_wait_for_locks_in_the_heap() {
     let builder = runtime::Builder::new().procs(2).preempt_after(Duration::from_millis(1));
     let runtime = builder.build().unwrap();
     gc::heap().set_checkmark(true);
+    gc::heap().space().set_poison(true);
     runtime.run(|| {
         let deaths = CleanupQueue::<u64>::new(gc::heap());
         let account: Root<Account<'static>> = {

@@ -12,6 +12,7 @@
 //! | `schedtrace` | milliseconds | write a line about the scheduler this often |
 //! | `gctrace` | `1` | write a line about each collection |
 //! | `gccheckmark` | `1` | mark twice in each collection, and panic if the first overlooked something |
+//! | `gcpoison` | `1` | fill what the collector frees, and end if somebody has written there |
 //! | `preempt` | `1ms`, `100us`, `off` | how long a goroutine may run while others wait |
 //! | `asyncpreemptoff` | `1` | as `preempt=off`, Go's name |
 //! | `threadmode` | `1` | a kernel thread for each goroutine |
@@ -35,6 +36,7 @@ pub(crate) struct Environment {
     pub(crate) schedtrace: Option<Duration>,
     pub(crate) gctrace: bool,
     pub(crate) gccheckmark: bool,
+    pub(crate) gcpoison: bool,
     pub(crate) preempt: Option<Preempt>,
     pub(crate) kernel_threads: bool,
     /// What made no sense.
@@ -121,7 +123,9 @@ impl Environment {
         let number = value.parse::<i64>().ok();
         let wanted = match name {
             "schedtrace" => Wanted::Milliseconds,
-            "gctrace" | "gccheckmark" | "threadmode" | "asyncpreemptoff" => Wanted::Switch,
+            "gctrace" | "gccheckmark" | "gcpoison" | "threadmode" | "asyncpreemptoff" => {
+                Wanted::Switch
+            }
             "preempt" => Wanted::Slice,
             _ => return,
         };
@@ -140,6 +144,7 @@ impl Environment {
             }
             "gctrace" => self.gctrace = number > 0,
             "gccheckmark" => self.gccheckmark = number > 0,
+            "gcpoison" => self.gcpoison = number > 0,
             "threadmode" => self.kernel_threads = number > 0,
             _ if number != 0 => self.preempt = Some(Preempt::Off),
             _ => {}
@@ -231,7 +236,7 @@ mod tests {
             ("GOMEMLIMIT", "2GiB"),
             (
                 "GODEBUG",
-                "gctrace=1,gccheckmark=1, schedtrace=1000,preempt=100us,threadmode=1,madvdontneed=1",
+                "gctrace=1,gccheckmark=1,gcpoison=1, schedtrace=1000,preempt=100us,threadmode=1,madvdontneed=1",
             ),
         ]);
         let expected = Environment {
@@ -241,6 +246,7 @@ mod tests {
             schedtrace: Some(Duration::from_secs(1)),
             gctrace: true,
             gccheckmark: true,
+            gcpoison: true,
             preempt: Some(Preempt::After(Duration::from_micros(100))),
             kernel_threads: true,
             ignored: Vec::new(),

@@ -103,6 +103,7 @@ impl Attendants {
         // Nothing can fail any more: a runtime that could not be made changes nothing for the others.
         gc::configure(settings, pacer);
         gc::heap().set_checkmark(settings.gccheckmark);
+        gc::heap().space().set_poison(settings.gcpoison);
         current::COLLECTORS.join(scheduler);
         Ok(attendants)
     }

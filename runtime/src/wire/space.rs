@@ -22,12 +22,13 @@
 use std::fmt;
 use std::ptr::NonNull;
 
-use alloc_core::managed::{self, CellRef, ClassRef, ClassSpec, ManagedCache};
+use alloc_core::managed::{self, CellRef, ClassRef, ClassSpec, ManagedCache, Spoilt};
 use alloc_core::pages::os::Os;
 use alloc_core::{Heap, global};
 use gc_core::space::{Exhausted, Kind, Marked, Meter, Space, Taken, Usage};
 
 use super::alloc::with_locks;
+use crate::trace::say;
 
 /// Classes that a cache remembers.
 const MEMORY: usize = 256;
@@ -48,6 +49,13 @@ pub struct Cells {
 impl Cells {
     pub(crate) fn new() -> Self {
         Cells { heap: global::heap() }
+    }
+
+    /// Fills what dies with poison, from now on and in spans that are made from now on; a cell that was written
+    /// to since its death ends the process, with the type that it held. `GODEBUG=gcpoison=1` turns it on before
+    /// there is any.
+    pub fn set_poison(&self, on: bool) {
+        with_locks(|| self.heap.poison_managed(on.then_some(end as fn(&Spoilt))));
     }
 
     /// Spans that wait for their sweep.
@@ -108,12 +116,23 @@ impl Cells {
     }
 }
 
+/// Ends the process because of somebody who holds a pointer to the dead.
+fn end(spoilt: &Spoilt) {
+    say(format_args!("gc: {spoilt}, which held {}", (kind_in(&spoilt.class).name)()));
+    std::process::abort();
+}
+
 /// What lies in cells of this class.
 #[inline]
 fn kind_of(class: ClassRef<'_>) -> &'static Kind {
+    kind_in(class.spec())
+}
+
+#[inline]
+fn kind_in(class: &ClassSpec) -> &'static Kind {
     // SAFETY: all classes of the process's heap are made by `Cells::class`, from a kind that lives
     // for ever.
-    unsafe { &*std::ptr::with_exposed_provenance(class.spec().owner) }
+    unsafe { &*std::ptr::with_exposed_provenance(class.owner) }
 }
 
 /// The size of a class for objects of `bytes` bytes: exact for small ones; beyond, in steps of an
