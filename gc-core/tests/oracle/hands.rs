@@ -1,6 +1,10 @@
 //! What a thread does to the graph while it holds a guard.
 
-use crate::{Edge, Known, Link, Listed, Node, Oracle, ROOTS, SEAL, World};
+use crate::{
+    Oracle,
+    graph::{Edge, Known, Link, Listed, Node, SEAL},
+    world::{ROOTS, World},
+};
 use gc_core::{Gc, GcCell, GcMutex, GcOnce, GcRwLock, Guard};
 
 /// Random numbers, the same for the same seed.

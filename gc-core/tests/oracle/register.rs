@@ -3,33 +3,47 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
 };
 
-/// Nodes that a run may make.
-pub(crate) const NODES: usize = 1 << 22;
+/// States that are made at once, and how often: more than any run has nodes.
+const PIECE: usize = 1 << 20;
+const PIECES: usize = 1 << 12;
 
 const UNBORN: u8 = 0;
 pub(crate) const ALIVE: u8 = 1;
 pub(crate) const DEAD: u8 = 2;
 
-/// A state for each node.
+/// A state for each node. It grows as nodes are born, and looks at none again that was known to be dead.
 pub(crate) struct Register {
-    states: Box<[AtomicU8]>,
+    pieces: Box<[OnceLock<Box<[AtomicU8]>>]>,
     born: AtomicUsize,
+    settled: Mutex<Settled>,
+}
+
+/// What was known at the last comparison: of the nodes below `end`, these were alive.
+#[derive(Default)]
+struct Settled {
+    end: usize,
+    alive: BTreeSet<usize>,
 }
 
 impl Register {
     pub(crate) fn new() -> Arc<Self> {
-        let states = (0..NODES).map(|_| AtomicU8::new(UNBORN)).collect();
-        Arc::new(Self { states, born: AtomicUsize::new(0) })
+        let pieces = (0..PIECES).map(|_| OnceLock::new()).collect();
+        Arc::new(Self { pieces, born: AtomicUsize::new(0), settled: Mutex::default() })
+    }
+
+    fn state(&self, number: usize) -> &AtomicU8 {
+        let make = || (0..PIECE).map(|_| AtomicU8::new(UNBORN)).collect();
+        &self.pieces[number / PIECE].get_or_init(make)[number % PIECE]
     }
 
     pub(crate) fn birth(self: &Arc<Self>) -> Life {
         let number = self.born.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(self.states[number].swap(ALIVE, Ordering::Relaxed), UNBORN);
+        assert_eq!(self.state(number).swap(ALIVE, Ordering::Relaxed), UNBORN);
         Life { number, register: self.clone() }
     }
 
@@ -39,17 +53,24 @@ impl Register {
     }
 
     pub(crate) fn is_alive(&self, number: usize) -> bool {
-        self.states[number].load(Ordering::Relaxed) == ALIVE
+        self.state(number).load(Ordering::Relaxed) == ALIVE
     }
 
+    /// Who is in this state and was not known to be dead.
     pub(crate) fn those(&self, state: u8) -> BTreeSet<usize> {
-        let is = |&number: &usize| self.states[number].load(Ordering::Relaxed) == state;
-        (0..self.born()).filter(is).collect()
+        let is = |number: &usize| self.state(*number).load(Ordering::Relaxed) == state;
+        let settled = self.settled.lock().unwrap();
+        settled.alive.iter().copied().chain(settled.end..self.born()).filter(is).collect()
+    }
+
+    /// All others are dead for good.
+    pub(crate) fn settle(&self, alive: BTreeSet<usize>) {
+        *self.settled.lock().unwrap() = Settled { end: self.born(), alive };
     }
 
     /// Says of a node that it is dead; true if it lived.
     pub(crate) fn bury(&self, number: usize) -> bool {
-        self.states[number].swap(DEAD, Ordering::Relaxed) == ALIVE
+        self.state(number).swap(DEAD, Ordering::Relaxed) == ALIVE
     }
 }
 
