@@ -17,3 +17,6 @@ trap - EXIT
 .ci/within 300 cargo test --workspace --test soak
 export GC_STRESS_SECONDS=${GC_STRESS_SECONDS:-10}
 .ci/within 300 cargo test --workspace --test oracle
+export GODEBUG=gccheckmark=1,gcpoison=1
+.ci/within 300 cargo test --workspace --test holders --test paced --test shutdown --test contract
+.ci/within 300 cargo test --workspace --test examples interpreters

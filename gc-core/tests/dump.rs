@@ -91,7 +91,7 @@ fn the_time_of_collection_is_the_sum_of_its_parts() {
     gc_core::tag! { struct Clocked; }
     for collection in [Collection::Concurrent, Collection::StopTheWorld] {
         let began = Instant::now();
-        let heap = Heap::<Clocked>::builder().collection(collection);
+        let heap = Heap::<Clocked>::builder().collection(collection).checkmark(true);
         let heap = heap.build(Blocks::new(), Threads::new()).unwrap();
         let guard = heap.enter();
         let kept: Vec<_> = (0..10_000u64).map(|n| guard.root(guard.alloc([n; 8]))).collect();

@@ -20,7 +20,7 @@ struct Table<'g> {
 
 #[test]
 fn a_long_array_is_marked_in_many_slices_and_whole() {
-    let heap = Heap::<Long>::builder().checkmark(true).slice(16).checkmark(true);
+    let heap = Heap::<Long>::builder().checkmark(true).slice(16);
     let heap = heap.build(Blocks::poisoned(), Threads::new()).unwrap();
     let root = {
         let guard = heap.enter();
