@@ -8,7 +8,8 @@
 //! behind its back is no loss: its object was reachable from somewhere when it was made, and if
 //! that was deleted, the deletion was logged. A root that is made from another root without a
 //! guard (a clone) is visible to the scan or its original is: the original's end is a guarded
-//! deletion, after the clone was filled, so a handshake orders the two.
+//! deletion, after the clone was filled, so a handshake orders the two. Model:
+//! `loom-tests/tests/gc_roots.rs`.
 //!
 //! Slots are recycled and chunks stay until the end of the heap, so a slot's address is stable. All memory is
 //! asked for when the table grows: emptying a slot and giving it back need none.

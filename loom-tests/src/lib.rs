@@ -37,6 +37,7 @@
 //! | `gc_helpers` | no more help to mark than may |
 //! | `gc_lock` | one holder at a time; who waits is woken; no edge is lost under a lock; a once is set once, and seen whole |
 //! | `gc_marks` | an object is looked into once; no mark is lost beside another |
+//! | `gc_roots` | a clone keeps what the original kept, wherever the driver is in the table |
 //! | `gc_weak` | an upgrade gives a living object, or none, and then none to anybody |
 //! | `runtime_chan` | values come once and in order; none is lost at the end; whoever waits is told |
 //! | `runtime_mutex` | one owner at a time; nobody sleeps beside a free one; whoever has waited long is next |
@@ -79,7 +80,7 @@
 //! | 9 | no more helpers than Ps may be spared, also while that number falls | `gc_helpers` | `a_look_and_a_step`, `one_goes_twice` |
 //! | 10 | a weak pointer leads to a living object or to nobody, and all agree | `gc_weak`, [`search`] (`Start::Weak`) | `upgrade_by_reading`, `upgrade_unlogged`, `off_is_alive`, `emptied_…`, `not_met`, `sifted_the_wrong_way`, `marking_ends_unsifted`; `UpgradeByReading`, `UpgradeUnlogged` |
 //! | 11 | no token lies beside a taker that sleeps | `gc_cleanup` | `looks_and_then_waits`, `waiters_out_before_tokens_in` |
-//! | 12 | roots are shaded when everybody logs; one that is made later needs no scan | `gc_cycle` (`start_…`), [`search`] | `no_hand_1`, `no_hand_2`, `root_cleared_unlogged`; `NoHandsBeforeRoots` |
+//! | 12 | roots are shaded when everybody logs; one that is made later needs no scan | `gc_cycle` (`start_…`), `gc_roots`, [`search`] | `no_hand_1`, `no_hand_2`, `root_cleared_unlogged`; `cleared_unlogged`, `a_later_chunk_is_not_listed`; `NoHandsBeforeRoots` |
 //! | | no edge is lost under a lock, and the marker waits for none | `gc_lock` (`a_move_under_locks`), [`search`] (`Start::Locked`) | `nothing_is_reported`, `reports_are_not_waited_for`, `report_leaves_the_word_clean`; `LockReportedOnce`, `ReportsNotWaitedFor` |
 //! | | sweep comes after the last who acts on the old word | `gc_cycle` (`allocation_at_the_end`), [`search`] | `no_hand_4`; `NoHandBeforeSweep` |
 //!

@@ -118,16 +118,22 @@ impl Mutator<'_> {
     /// Takes a root away. Returns what it held, which the guard that is held keeps.
     pub fn unroot(&self, root: RootSlot) -> Link {
         // SAFETY: the table is the heap's.
-        let slot = unsafe { root.slot() };
-        let held = slot.load();
+        let held = unsafe { root.slot() }.load();
         held.into_iter().for_each(|held| self.look(held));
+        self.unroot_unguarded(root);
+        held
+    }
+
+    /// Takes a root away, as its end does.
+    pub fn unroot_unguarded(&self, root: RootSlot) {
+        // SAFETY: the table is the heap's.
+        let slot = unsafe { root.slot() };
         // SAFETY: the root is ours.
         let clear = |engine: &Engine<Tiny>, me: &Operation<'_, Tiny>| unsafe {
             engine.clear_root(me, slot, || fence(Ordering::SeqCst))
         };
         self.operate(clear).expect("the logs of a model are long enough");
         self.heap.engine.roots.recycle(root);
-        held
     }
 
     /// What lies under a lock.
