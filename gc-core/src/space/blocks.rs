@@ -24,6 +24,8 @@
 //! Large objects go back to the allocator when they are swept; blocks go back to the pool, which keeps as
 //! many as are in use and gives the rest back.
 
+#[path = "asan.rs"]
+mod asan;
 #[path = "block.rs"]
 mod block;
 #[path = "central.rs"]
@@ -106,7 +108,9 @@ impl Line {
         // Relaxed: this line is the word's only writer; the end of the guard publishes it to
         // sweep.
         word.store(word.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
-        Some(Block::cell(block, self.word * 64 + bit.trailing_zeros() as usize))
+        let cell = Block::cell(block, self.word * 64 + bit.trailing_zeros() as usize);
+        asan::show(cell, self.cell);
+        Some(cell)
     }
 }
 

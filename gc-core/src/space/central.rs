@@ -20,6 +20,7 @@
 //! has not been called, and sweep is still permitted to allocators that read the old one.
 
 use super::{
+    asan,
     block::{Block, each_bit},
     pool::Pool,
 };
@@ -282,10 +283,12 @@ impl Central {
     }
 
     fn overwrite(&self, block: NonNull<Block>, header: &Block, index: usize) {
+        let cell = Block::cell(block, index);
         if self.poison {
             // SAFETY: the cell is free: it is ours until the lock is released.
-            unsafe { Block::cell(block, index).write_bytes(POISON, header.cell) };
+            unsafe { cell.write_bytes(POISON, header.cell) };
         }
+        asan::hide(cell, header.cell);
     }
 
     /// The doomed cells of some block.
@@ -353,6 +356,7 @@ impl Central {
     unsafe fn free_block(&mut self, block: NonNull<Block>) {
         // SAFETY: the header is there until the memory goes back.
         let layout = unsafe { block.as_ref() }.layout;
+        asan::show(block.cast(), layout.size());
         // SAFETY: it came from the pool with this layout; the rest is the caller's.
         unsafe { self.pool.give(block.cast(), layout) };
     }
