@@ -265,7 +265,12 @@ fn requests(words: &Words) -> Option<(&Machine, Request)> {
     };
     // A taker that is in the middle of its decision is waited for.
     let _taking = m.shared().take.lock();
-    Some((m, words.entry.clear(all)))
+    let requests = words.entry.clear(all);
+    // It has used its P; or it is back from the kernel, by itself.
+    if m.held().is_some() == requests.contains(Request::PREEMPT) {
+        m.counters.signs.bump();
+    }
+    Some((m, requests))
 }
 
 /// Comes by a P again: an idle one, or by waiting for a turn.

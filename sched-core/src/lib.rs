@@ -85,6 +85,8 @@ pub mod context;
 #[cfg(not(loom))]
 mod crew;
 #[cfg(not(loom))]
+mod despair;
+#[cfg(not(loom))]
 pub mod dump;
 #[cfg(not(loom))]
 mod entered;

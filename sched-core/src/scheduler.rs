@@ -48,7 +48,7 @@ use crate::{
 
 /// A handle of a scheduler. See the [module](self).
 pub struct Scheduler {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// How a shutdown ended.

@@ -36,10 +36,10 @@
 //!
 //! Refusals are counted ([`Stats`](crate::Stats)) and reported once. A goroutine that waits for a
 //! stack gets the next one given back; an order goes to the next M that comes to rest; both are tried
-//! again after a moment. At [`max_threads`] an order that waits means that every thread is blocked in
-//! the kernel. Taking goroutines out of it helps if the one that they wait for is among those that wait
-//! for a thread. So it is tried; if no goroutine parks, yields or ends all the while, three seconds, the process
-//! aborts and says so, rather than hang.
+//! again after a moment. At [`max_threads`] an order that waits means that every thread is taken, mostly
+//! by a goroutine that is blocked in the kernel. Taking goroutines out of it helps if the one that they wait for is
+//! among those that wait for a thread. So it is tried; if none shows a sign of life all the while, three seconds,
+//! the process aborts and says so, rather than hang ([`despair`](crate::despair)).
 //!
 //! # The end
 //!
@@ -55,7 +55,8 @@ use std::{
 };
 
 use crate::{
-    error::{Error, fatal, say},
+    despair::Despair,
+    error::{Error, fatal},
     glue,
     machine::Machine,
     parker::Parker,
@@ -71,14 +72,6 @@ pub(crate) const STUCK: u64 = 10_000_000;
 
 /// Nanoseconds until a refusal is tried again.
 const RETRY: u64 = 2_000_000;
-
-/// Nanoseconds of refusals at the cap, with orders waiting and no goroutine parking or ending, after
-/// which there is no hope.
-const HOPELESS: u64 = 3_000_000_000;
-
-/// What the time between two refusals counts for at most: a machine that does not run this thread does not run those
-/// whom it waits for either.
-const GAP: u64 = 20_000_000;
 
 /// What is asked of the service thread.
 #[derive(Debug)]
@@ -145,30 +138,7 @@ fn serve(shared: &Shared) {
 struct Crew {
     /// The threads of all that were made.
     threads: Vec<thread::JoinHandle<()>>,
-    cap: Cap,
-}
-
-/// A row of refusals at the cap of threads.
-#[derive(Debug, Default)]
-struct Cap {
-    /// How often goroutines had parked, yielded or ended at the last one.
-    deeds: u64,
-    last: u64,
-    /// For how long none has.
-    waited: u64,
-}
-
-impl Cap {
-    /// At `now` an order could not have a thread, and goroutines have parked, yielded or ended so often.
-    /// True if that has gone on for too long.
-    fn is_hopeless(&mut self, now: u64, deeds: u64) -> bool {
-        self.waited = match deeds == self.deeds {
-            true => self.waited + (now - self.last).min(GAP),
-            false => 0,
-        };
-        (self.deeds, self.last) = (deeds, now);
-        self.waited >= HOPELESS
-    }
+    despair: Despair,
 }
 
 /// Starts threads for orders and for the reserve. False if the system refused one that is needed.
@@ -185,24 +155,10 @@ fn make_threads(shared: &Shared, crew: &mut Crew) -> bool {
             Err(_) if shared.idle.backlog().orders == 0 => return true,
             Err(Refusal::System) => return false,
             Err(Refusal::Cap) => {
-                despair(shared, &mut crew.cap);
+                crew.despair.grow(shared);
                 return false;
             }
         }
-    }
-}
-
-/// At the cap, with an order that waits: aborts if there is no hope that a thread comes to rest.
-fn despair(shared: &Shared, cap: &mut Cap) {
-    let stats = shared.stats();
-    if cap.is_hopeless(now(), stats.parks + stats.yields + stats.finished) {
-        let max = shared.config.max_threads;
-        say(format_args!(
-            "all {max} threads are blocked in the kernel and a goroutine waits; \
-             raise max_threads, or block in fewer goroutines at once"
-        ));
-        shared.show_goroutines();
-        std::process::abort();
     }
 }
 
@@ -266,28 +222,5 @@ impl Drop for NoUnwind {
         if thread::panicking() {
             fatal(format_args!("{} panicked", self.0));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hope_is_lost_after_a_row_of_refusals_in_which_nothing_happens() {
-        let mut cap = Cap::default();
-        let steps = |from: u64, to: u64| (from..to).step_by(RETRY as usize);
-        assert!(!steps(5 * HOPELESS, 6 * HOPELESS).any(|now| cap.is_hopeless(now, 7)));
-        assert!(!cap.is_hopeless(6 * HOPELESS, 8), "a goroutine ended");
-        assert!(!cap.is_hopeless(9 * HOPELESS, 8), "the machine stood still");
-        assert!(steps(9 * HOPELESS, 11 * HOPELESS).any(|now| cap.is_hopeless(now, 8)));
-    }
-
-    #[test]
-    fn hope_is_lost_also_where_the_looks_are_far_apart() {
-        let mut cap = Cap::default();
-        let mut looks = (1..).map(|look| look * 10 * GAP);
-        let lost = looks.position(|now| cap.is_hopeless(now, 7));
-        assert_eq!(lost, Some((HOPELESS / GAP) as usize));
     }
 }

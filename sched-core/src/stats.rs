@@ -56,6 +56,8 @@ pub(crate) struct MachineCounters {
     pub(crate) parks: Counter,
     /// Goroutines that came back without a P, found none idle and went to the queue.
     pub(crate) displaced: Counter,
+    /// Requests by whose answer a goroutine showed that it gets on; see [`despair`](crate::despair).
+    pub(crate) signs: Counter,
     /// Switches from context to context.
     pub(crate) switches: Counter,
 }
