@@ -2,7 +2,7 @@
 # Half a minute of every size, alignment and hand-over there is, with an oracle that reports two
 # live blocks at one address at once: the heap as a value, then as the allocator of goroutines that
 # are preempted every millisecond. Then ten seconds of whatever threads do for each kind of
-# preemption, every 100 µs, on 64 goroutines whose results must be a thread's.
+# preemption, about every 100 µs, on 64 goroutines whose results must be a thread's.
 set -euo pipefail
 # By --workspace, so that what was built for all tests serves: a package alone has other features of its
 # dependencies, and is built anew.
