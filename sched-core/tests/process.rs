@@ -1,19 +1,22 @@
-//! What concerns the whole process: a stack overflow, the cap of threads, a forked child.
+//! What concerns the whole process: a stack overflow, the cap of threads, a forked child, its output, its end.
 
 mod common;
 
 use std::{
+    collections::HashSet,
     env,
     os::unix::process::ExitStatusExt,
-    process::{Command, Stdio},
+    process::{Command, Output},
     sync::{Arc, Mutex, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::{MODES, Watch, in_both_modes, scheduler};
 use sched_core::{
     Config, current,
+    park::{WaitReason, park_until},
     tls::{Surplus, probe},
+    yield_now,
 };
 
 /// Set in a child that is to abort: which mode.
@@ -115,18 +118,131 @@ fn at_the_cap_of_threads_the_process_says_what_to_do() {
     }
 }
 
-/// Runs a test of this file again, as a child that aborts; gives what it said.
-fn abort_of(test: &str, mode: bool) -> String {
-    let child = Command::new(env::current_exe().expect("a test has a path"))
-        .args([test, "--exact", "--nocapture"])
+/// Runs a test of this file again, as a child; gives what it did.
+fn child(test: &str, mode: bool) -> Output {
+    Command::new(env::current_exe().expect("a test has a path"))
+        .args([test, "--exact", "--nocapture", "--quiet"])
         .env(CHILD, mode.to_string())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
         .output()
-        .expect("the test can be run again");
+        .expect("the test can be run again")
+}
+
+/// As [`child`], for one that aborts; gives what it said.
+fn abort_of(test: &str, mode: bool) -> String {
+    let child = child(test, mode);
     let said = String::from_utf8_lossy(&child.stderr).into_owned();
     assert_eq!(child.status.signal(), Some(libc::SIGABRT), "{said}");
     said
+}
+
+const WRITERS: usize = 24;
+const LINES: usize = 50;
+
+/// Of many pieces, each of which is a write of its own where there is no buffer.
+fn line(writer: usize, number: usize) -> String {
+    format!("<{writer} {number} {writer} {number} {writer} {number}>")
+}
+
+/// Prints numbered lines to both streams, with a park after each; gives the threads that it was on.
+fn write_lines(writer: usize) -> HashSet<i32> {
+    let mut threads = HashSet::new();
+    for number in 0..LINES {
+        println!("<{writer} {number} {writer} {number} {writer} {number}>");
+        eprintln!("<{writer} {number} {writer} {number} {writer} {number}>");
+        // SAFETY: no memory is passed.
+        threads.insert(unsafe { libc::gettid() });
+        let _ = park_until(WaitReason::Sleep, Instant::now() + Duration::from_micros(10));
+    }
+    threads
+}
+
+#[test]
+fn lines_of_goroutines_that_move_are_whole_and_all_there() {
+    const NAME: &str = "lines_of_goroutines_that_move_are_whole_and_all_there";
+    if let Some(mode) = env::var_os(CHILD) {
+        let scheduler = scheduler(2, mode == "true");
+        let watch = Watch::start(&scheduler, Duration::from_micros(100));
+        let start = |writer| scheduler.spawn(move || write_lines(writer)).expect("it is open");
+        let writers: Vec<_> = (0..WRITERS).map(start).collect();
+        let threads = writers.into_iter().map(|writer| writer.join().expect("no panic"));
+        let moved = threads.filter(|threads| threads.len() > 1).count();
+        watch.stop();
+        assert_eq!(moved > 0, scheduler.mode().is_own_tls(), "{moved} moved");
+        assert_eq!(scheduler.shutdown(None).left, []);
+        return;
+    }
+    for mode in MODES {
+        let child = child(NAME, mode);
+        let said = [&child.stdout, &child.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        assert!(child.status.success(), "{}", said[1]);
+        for text in said {
+            let mut lines: Vec<_> = text.lines().filter(|line| line.contains(['<', '>'])).collect();
+            let all =
+                (0..WRITERS).flat_map(|writer| (0..LINES).map(move |number| line(writer, number)));
+            let mut expected: Vec<_> = all.collect();
+            lines.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(lines, expected);
+        }
+    }
+}
+
+extern "C" fn at_exit() {
+    eprintln!("at exit");
+}
+
+/// A thread-local that says when it is dropped.
+struct Last;
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        eprintln!("thread-local dropped");
+    }
+}
+
+#[test]
+fn exit_in_a_goroutine_ends_the_process_as_a_thread_does() {
+    thread_local!(static LAST: Last = const { Last });
+    if let Some(mode) = env::var_os(CHILD) {
+        let scheduler = scheduler(2, mode == "true");
+        let _watch = Watch::start(&scheduler, Duration::from_micros(100));
+        let _beside = scheduler.spawn(|| {
+            loop {
+                yield_now();
+            }
+        });
+        let ends = scheduler.spawn(|| {
+            LAST.with(|_| ());
+            // SAFETY: the handler does what any code may.
+            assert_eq!(unsafe { libc::atexit(at_exit) }, 0);
+            (0..10).for_each(|_| yield_now());
+            std::process::exit(7);
+        });
+        let _ = ends.expect("it is open").join();
+        unreachable!("the process has ended");
+    }
+    for mode in MODES {
+        let child = child("exit_in_a_goroutine_ends_the_process_as_a_thread_does", mode);
+        let said = String::from_utf8_lossy(&child.stderr);
+        assert_eq!(child.status.code(), Some(7), "{said}");
+        assert_eq!(said, "thread-local dropped\nat exit\n");
+    }
+}
+
+#[test]
+fn abort_in_a_goroutine_ends_the_process() {
+    if let Some(mode) = env::var_os(CHILD) {
+        let scheduler = scheduler(2, mode == "true");
+        let aborts = scheduler.spawn(|| {
+            (0..10).for_each(|_| yield_now());
+            std::process::abort();
+        });
+        let _ = aborts.expect("it is open").join();
+        unreachable!("the process has ended");
+    }
+    for mode in MODES {
+        assert_eq!(abort_of("abort_in_a_goroutine_ends_the_process", mode), "");
+    }
 }
 
 #[test]

@@ -8,7 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, TryLockError};
 use std::thread;
 
-use crate::driver::{Task, hop, in_both_modes, yield_now};
+use crate::driver::{Driver, Task, hop, in_both_modes};
+
+/// Resumes `task` on a thread of its own: whether it has ended.
+fn step(driver: &Driver, task: &mut Task) -> bool {
+    thread::scope(|s| s.spawn(|| driver.resume(task)).join().unwrap())
+}
 
 #[test]
 fn guards_of_locks_are_held_by_the_goroutine_and_by_nobody_else() {
@@ -28,19 +33,16 @@ fn guards_of_locks_are_held_by_the_goroutine_and_by_nobody_else() {
             hop();
             assert_eq!(*mutex.lock().unwrap(), 10);
         });
-        let step = |holder: &mut Task| {
-            thread::scope(|s| s.spawn(|| driver.resume(holder)).join().unwrap())
-        };
-        assert!(!step(&mut holder));
+        assert!(!step(driver, &mut holder));
         let seen = shared.clone();
         driver.run(move || {
             assert!(matches!(seen.0.try_lock(), Err(TryLockError::WouldBlock)));
             assert!(matches!(seen.1.try_read(), Err(TryLockError::WouldBlock)));
         });
-        (0..10).for_each(|_| assert!(!step(&mut holder)));
+        (0..10).for_each(|_| assert!(!step(driver, &mut holder)));
         assert_eq!((*shared.0.lock().unwrap(), *shared.1.read().unwrap()), (10, 10));
         assert!(shared.1.try_write().is_err(), "it still reads");
-        assert!(step(&mut holder) && !holder.panicked());
+        assert!(step(driver, &mut holder) && !holder.panicked());
     });
 }
 
@@ -53,7 +55,7 @@ fn a_lock_is_poisoned_by_the_goroutine_that_panics_and_not_by_its_neighbour() {
         struct Yields<'a>(#[expect(dead_code, reason = "held")] MutexGuard<'a, ()>);
         impl Drop for Yields<'_> {
             fn drop(&mut self) {
-                yield_now();
+                hop();
             }
         }
         let mut panics = driver.task(move || {
@@ -63,10 +65,10 @@ fn a_lock_is_poisoned_by_the_goroutine_that_panics_and_not_by_its_neighbour() {
             }));
             assert!(caught.is_err());
         });
-        assert!(!driver.resume(&mut panics), "it is unwinding");
+        assert!(!step(driver, &mut panics), "it is unwinding");
         // A guard that is dropped while its own thread unwinds would poison.
         driver.run(move || drop(b.lock().unwrap()));
-        assert!(driver.resume(&mut panics) && !panics.panicked());
+        assert!(step(driver, &mut panics) && !panics.panicked());
         assert!(hers.is_poisoned() && !his.is_poisoned());
     });
 }
@@ -144,12 +146,12 @@ fn a_scoped_thread_local_is_safe_across_parks() {
                 let body = move || {
                     for round in 0..own + 3 {
                         scoped(&(own * 10), || {
-                            yield_now();
+                            hop();
                             scoped(&(own * 10 + round), || {
-                                yield_now();
+                                hop();
                                 assert_eq!(innermost(), own * 10 + round);
                             });
-                            yield_now();
+                            hop();
                             assert_eq!(innermost(), own * 10);
                         });
                     }
@@ -160,7 +162,7 @@ fn a_scoped_thread_local_is_safe_across_parks() {
             .collect::<Vec<_>>();
         while !tasks.is_empty() {
             tasks.retain_mut(|task| {
-                let ended = driver.resume(task);
+                let ended = step(driver, task);
                 assert!(!task.panicked());
                 !ended
             });

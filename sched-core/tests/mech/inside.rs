@@ -5,7 +5,9 @@
 use std::backtrace::Backtrace;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::io::ErrorKind;
 use std::net::ToSocketAddrs;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -135,6 +137,40 @@ fn children_are_started_fed_and_waited_for() {
             assert!(child.wait().unwrap().success());
             hop();
             assert!(Command::new("/nowhere/no-such-program").output().is_err());
+        });
+    });
+}
+
+/// Both keep std from `posix_spawn`: it forks, and runs code in the child before `exec`.
+#[test]
+fn children_are_started_by_fork_with_code_before_exec_and_with_a_user() {
+    in_both_modes(|driver| {
+        driver.run_migrating(|| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "umask"]);
+            // SAFETY: a system call that changes the child alone.
+            unsafe {
+                shell.pre_exec(|| {
+                    libc::umask(0o123);
+                    Ok(())
+                })
+            };
+            hop();
+            assert_eq!(shell.output().unwrap().stdout, b"0123\n");
+            hop();
+            // SAFETY: no memory is passed.
+            let (user, group) = unsafe { (libc::getuid(), libc::getgid()) };
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "id -u; id -g"]).uid(user).gid(group);
+            hop();
+            let said = String::from_utf8(shell.output().unwrap().stdout).unwrap();
+            assert_eq!(said, format!("{user}\n{group}\n"));
+            hop();
+            let mut fails = Command::new("true");
+            // SAFETY: it does nothing but fail.
+            unsafe { fails.pre_exec(|| Err(ErrorKind::Other.into())) };
+            hop();
+            assert_eq!(fails.status().unwrap_err().kind(), ErrorKind::InvalidInput);
         });
     });
 }

@@ -198,13 +198,14 @@ mod registers {
         )
     }
 
-    /// Loads what AVX-512 adds, zmm16 to zmm31 and the mask registers; waits for the byte at `flag`;
-    /// then counts what has changed.
+    /// Loads what AVX-512 adds: the upper halves of zmm0 to zmm15, with the lower ones, zmm16 to zmm31 and the
+    /// mask registers; waits for the byte at `flag`; then counts what has changed.
     #[unsafe(naked)]
     unsafe extern "C" fn hold_512(flag: *const u8, values: *const [u64; 64]) -> u64 {
         naked_asm!(
-            ".irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
-            "vmovdqu64 zmm\\n, [rsi + 8 * (\\n - 16)]",
+            ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, \
+             16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
+            "vmovdqu64 zmm\\n, [rsi + 8 * \\n]",
             ".endr",
             ".irp n, 1, 2, 3, 4, 5, 6, 7",
             "mov eax, 0x100 + \\n",
@@ -221,8 +222,9 @@ mod registers {
             "inc rax",
             "3:",
             ".endr",
-            ".irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
-            "vpcmpneqd k1, zmm\\n, [rsi + 8 * (\\n - 16)]",
+            ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, \
+             16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
+            "vpcmpneqd k1, zmm\\n, [rsi + 8 * \\n]",
             "kmovw ecx, k1",
             "test ecx, ecx",
             "je 3f",
