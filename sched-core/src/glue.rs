@@ -68,6 +68,9 @@ unsafe fn yield_here(at: Registers) {
     goroutine::preempted_here(at);
 }
 
+/// Who it was and where it came from, and no backtrace, as std gives none: finding and naming frames takes memory and
+/// the loader's lock, and the goroutine may have run out of stack in the middle of `malloc` or of `dlopen`. Then the
+/// report would hang and never be read. A debugger or a core file shows the frames.
 unsafe fn overflow(g: *mut ()) {
     use core::fmt::Write;
     // SAFETY: as in `stack`.

@@ -216,6 +216,13 @@ impl Scheduler {
     ///
     /// [`SpawnError::ShutDown`] after a shutdown has begun, [`SpawnError::Stacks`] while no stacks can
     /// be made and other goroutines wait for one already; `f` is dropped.
+    ///
+    /// # Aborts
+    ///
+    /// If the global allocator refuses. The record of a goroutine and the box of its closure and result come from
+    /// there, as those of a thread of std's do, and [`handle_alloc_error`](std::alloc::handle_alloc_error) ends the
+    /// process as it does for any `Box`. Stacks do not come from there: where memory for one is refused, nothing aborts.
+    /// The goroutine waits until others give theirs back, and from then on a spawn is an error.
     #[track_caller]
     pub fn spawn<T, F>(&self, f: F) -> Result<JoinHandle<T>, SpawnError>
     where
@@ -286,6 +293,10 @@ impl Scheduler {
     /// # Errors
     ///
     /// [`SpawnError::ShutDown`] after a shutdown has begun; `future` is dropped.
+    ///
+    /// # Aborts
+    ///
+    /// If the global allocator refuses, as with [`spawn`](Self::spawn).
     ///
     /// ```
     /// use sched_core::{Config, NoHooks, Scheduler};
