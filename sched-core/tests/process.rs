@@ -1,4 +1,5 @@
-//! What concerns the whole process: a stack overflow, the cap of threads, a forked child, its output, its end.
+//! What concerns the whole process: a stack overflow, the cap of threads, a forked child, its output, its end, its
+//! mappings.
 
 mod common;
 
@@ -7,14 +8,15 @@ use std::{
     env,
     os::unix::process::ExitStatusExt,
     process::{Command, Output},
-    sync::{Arc, Mutex, mpsc},
+    ptr::null_mut,
+    sync::{Arc, Mutex, OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
 use common::{MODES, Watch, in_both_modes, scheduler};
 use sched_core::{
-    Config, current,
-    park::{WaitReason, park_until},
+    Config, Preemption, current,
+    park::{self, WaitReason, Waiter, park_until},
     tls::{Surplus, probe},
     yield_now,
 };
@@ -269,4 +271,48 @@ fn a_forked_child_allocates_and_enters_without_a_p() {
         });
         assert_eq!(status.expect("it is open").join().expect("no panic"), 42);
     });
+}
+
+/// Whether the kernel has guards inside of a mapping (`MADV_GUARD_INSTALL`).
+fn has_light_guards() -> bool {
+    let page = || {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a fresh mapping touches nobody's memory.
+        unsafe { libc::mmap(null_mut(), 4096, libc::PROT_READ, flags, -1, 0) }
+    };
+    // SAFETY: a page of our own, or an address that is refused.
+    unsafe { libc::madvise(page(), 4096, 102) == 0 }
+}
+
+fn mappings() -> usize {
+    std::fs::read_to_string("/proc/self/maps").expect("there is a /proc").lines().count()
+}
+
+#[test]
+fn with_guards_inside_of_mappings_thousands_of_goroutines_wait_in_a_few() {
+    const GOROUTINES: usize = 20_000;
+    // Nobody watches: none may be interrupted with a lock in hand, nor share one with others.
+    let preemption = Preemption::Cooperative;
+    let scheduler = common::with(Config { procs: 2, preemption, ..Config::default() });
+    if has_light_guards() && scheduler.mode().is_own_tls() {
+        let before = mappings();
+        let start = |waiter: &Arc<OnceLock<Waiter>>| {
+            let waiter = Arc::clone(waiter);
+            let waits = move || {
+                assert!(waiter.set(park::current()).is_ok(), "told once");
+                park::park(WaitReason::Park);
+            };
+            scheduler.spawn(waits).expect("it is open")
+        };
+        let waiters: Vec<_> = (0..GOROUTINES).map(|_| Arc::default()).collect();
+        let all: Vec<_> = waiters.iter().map(start).collect();
+        while waiters.iter().any(|waiter| waiter.get().is_none()) {
+            std::thread::yield_now();
+        }
+        let more = mappings().saturating_sub(before);
+        assert!(more < GOROUTINES / 100, "{more} more mappings");
+        waiters.iter().filter_map(|waiter| waiter.get()).for_each(Waiter::unpark);
+        all.into_iter().for_each(|one| one.join().expect("no panic"));
+    }
+    assert_eq!(scheduler.shutdown(None).left, []);
 }
