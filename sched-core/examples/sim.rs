@@ -7,7 +7,12 @@
 //!
 //! *Ideal* is one queue for all on a machine where only computing takes time.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::Parser;
 use sched_core::{
@@ -20,7 +25,7 @@ use sched_core::{
 
 /// Runs scheduling policies on virtual processors, in virtual time.
 #[derive(Parser)]
-struct Args {
+pub(crate) struct Args {
     /// Numbers of Ps, up to 1,024 each.
     #[arg(long, value_delimiter = ',', default_value = "1,4,16,64,256,1024")]
     procs: Vec<usize>,
@@ -33,40 +38,55 @@ struct Args {
     /// Where the random numbers begin.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A folder for pictures, one per workload: makespan over ideal.
+    /// A folder for pictures, one per workload: makespan over ideal, idle time, and waits.
     #[arg(long)]
     svg: Option<PathBuf>,
 }
 
 /// A workload's line in the table, for one policy.
-fn row(load: &str, policy: &str, report: &Report, ideal: &Report) {
+fn row(load: &str, policy: &str, report: &Report, ideal: &Report) -> String {
     let (own, best) = (report.waits(), ideal.waits());
-    let share =
-        |time: u64| 100.0 * time as f64 / (report.makespan.max(1) * report.procs as u64) as f64;
     let kinds: Vec<String> = report
         .waits
         .iter()
         .map(|(kind, waits)| format!("{kind} {:.1}", waits.waits().max as f64 / 1e3))
         .collect();
-    println!(
+    format!(
         "| {load} | {} | {policy} | {:.2} | {:.2} | {:.1} | {:.1} | {} | {} | {} | {:.1} / {:.1} | {} |",
         report.procs,
         report.makespan as f64 / 1e6,
         report.makespan as f64 / ideal.makespan as f64,
-        share(report.idle),
-        share(report.locked),
+        share(report, report.idle),
+        share(report, report.locked),
         report.steals,
         report.wakes,
         report.preemptions,
         own.p99 as f64 / 1e3,
         best.p99 as f64 / 1e3,
         kinds.join(", "),
-    );
+    )
 }
 
-struct Run {
+/// So much of the time of all Ps, in per cent.
+fn share(report: &Report, time: u64) -> f64 {
+    100.0 * time as f64 / (report.makespan.max(1) * report.procs as u64) as f64
+}
+
+/// What the pictures show of a run.
+fn heights(report: &Report, ideal: &Report) -> [f64; 3] {
+    [
+        report.makespan as f64 / ideal.makespan as f64,
+        share(report, report.idle),
+        report.waits().p99 as f64 / 1e3,
+    ]
+}
+
+const UPWARDS: [&str; 3] = ["makespan / ideal", "idle time, % of all", "p99 wait, µs"];
+
+struct Run<'a> {
     args: Args,
-    lines: Vec<svg::Line>,
+    charts: [svg::Chart; 3],
+    table: &'a mut dyn Write,
 }
 
 /// A policy's name: the first word of what `Debug` says.
@@ -74,34 +94,43 @@ fn name(policy: &impl Policy) -> String {
     format!("{policy:?}").split_whitespace().next().unwrap_or_default().to_owned()
 }
 
-impl Run {
-    fn policy(&mut self, policy: impl Policy, load: &impl Workload) {
+impl Run<'_> {
+    fn policy(&mut self, policy: impl Policy, load: &impl Workload) -> io::Result<()> {
         let name = name(&policy);
         if !name.contains(&self.args.policy) {
-            return;
+            return Ok(());
         }
-        let mut points = Vec::new();
+        let mut points = [const { Vec::new() }; 3];
         for &procs in &self.args.procs {
             let machine = Machine { procs, seed: self.args.seed, costs: Costs::default() };
             let (ideal, report) =
                 (machine.ideal().run(&GlobalFifo, load), machine.run(&policy, load));
-            row(load.name(), &name, &report, &ideal);
-            points.push((procs as f64, report.makespan as f64 / ideal.makespan as f64));
+            writeln!(self.table, "{}", row(load.name(), &name, &report, &ideal))?;
+            for (points, height) in points.iter_mut().zip(heights(&report, &ideal)) {
+                points.push((procs as f64, height));
+            }
         }
-        self.lines.push((name, points));
+        for ((_, lines), points) in self.charts.iter_mut().zip(points) {
+            lines.push((name.clone(), points));
+        }
+        Ok(())
+    }
+
+    fn policies(&mut self, load: &impl Workload) -> io::Result<()> {
+        self.policy(Gmp, load)?;
+        self.policy(GlobalFifo, load)?;
+        self.policy(WorkSteal, load)?;
+        self.policy(Priority::new(), load)
     }
 
     fn load(&mut self, load: &impl Workload) -> Result<(), String> {
         if !load.name().contains(&self.args.load) {
             return Ok(());
         }
-        self.lines.clear();
-        self.policy(Gmp, load);
-        self.policy(GlobalFifo, load);
-        self.policy(WorkSteal, load);
-        self.policy(Priority::new(), load);
+        self.charts = UPWARDS.map(|upwards| (upwards, Vec::new()));
+        self.policies(load).map_err(|error| error.to_string())?;
         if let Some(folder) = &self.args.svg {
-            let drawing = svg::chart(load.name(), "makespan / ideal", &self.lines);
+            let drawing = svg::page(load.name(), &self.charts);
             let file = folder.join(format!("{}.svg", load.name()));
             fs::write(&file, drawing).map_err(|error| format!("{}: {error}", file.display()))?;
         }
@@ -111,7 +140,7 @@ impl Run {
 
 const FORK_JOIN: ForkJoin = ForkJoin { depth: 15, leaf: 5_000 };
 const PING_PONG: PingPong = PingPong { rounds: 300, work: 200 };
-const BURSTY: Bursty = Bursty { bursts: 30, pieces: 10, work: 10_000, pause: 200_000 };
+pub(crate) const BURSTY: Bursty = Bursty { bursts: 30, pieces: 10, work: 10_000, pause: 200_000 };
 const YIELDS: Yields = Yields { turns: 40, work: 500 };
 
 /// What is wrong with the arguments, if anything is.
@@ -136,13 +165,13 @@ fn check(args: &Args) -> Result<(), String> {
     }
 }
 
-fn run(args: Args) -> Result<(), String> {
+/// Writes the table, and draws what is to be drawn.
+pub(crate) fn run(args: Args, table: &mut dyn Write) -> Result<(), String> {
     check(&args)?;
-    println!(
-        "| load | Ps | policy | makespan ms | / ideal | idle % | lock % | steals | wakes | preempted | p99 wait / ideal µs | longest wait µs |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
-    let mut run = Run { args, lines: Vec::new() };
+    let head = "| load | Ps | policy | makespan ms | / ideal | idle % | lock % | steals | wakes | preempted | p99 wait / ideal µs | longest wait µs |";
+    writeln!(table, "{head}\n|---|---|---|---|---|---|---|---|---|---|---|---|")
+        .map_err(|error| error.to_string())?;
+    let mut run = Run { args, charts: UPWARDS.map(|upwards| (upwards, Vec::new())), table };
     run.load(&FORK_JOIN)?;
     run.load(&PING_PONG)?;
     run.load(&BURSTY)?;
@@ -153,7 +182,7 @@ fn run(args: Args) -> Result<(), String> {
 }
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
+    match run(Args::parse(), &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("sim: {problem}");

@@ -1,5 +1,7 @@
-//! Promises of the policies, on machines of many sizes, in virtual time: nobody starves, and it scales.
+//! Promises of the policies, on machines of many sizes, in virtual time: nobody starves, and it scales. And the
+//! example that compares them says what they did.
 
+use clap::Parser;
 use sched_core::{
     policy::{GlobalFifo, Gmp, Policy, Priority, WorkSteal},
     sim::{
@@ -7,6 +9,10 @@ use sched_core::{
         workload::{Bursty, ForkJoin, Hogs, PingPong, Yields},
     },
 };
+
+#[path = "../examples/sim.rs"]
+#[expect(dead_code, reason = "its main is not this program's")]
+mod sim;
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -120,4 +126,53 @@ fn a_pair_costs_its_switches() {
     let report = machine(1).run(&Gmp, &PingPong { rounds: 300, work: 200 });
     assert!(report.makespan < 600 * (200 + 45) * 3, "{report:?}");
     assert_eq!((report.steals, report.preemptions), (0, 0));
+}
+
+/// The cells of a table's row.
+fn cells(row: &str) -> Vec<&str> {
+    row.trim_matches('|').split('|').map(str::trim).collect()
+}
+
+/// Whether each tag is closed, in order, and nothing stands outside of them that must be escaped.
+fn is_well_formed(drawing: &str) -> bool {
+    let mut open = Vec::new();
+    for piece in drawing.trim().split('<').skip(1) {
+        let Some((tag, text)) = piece.split_once('>') else { return false };
+        let name = tag.trim_start_matches('/').split_whitespace().next().unwrap_or_default();
+        match (tag.starts_with('/'), tag.ends_with('/')) {
+            (true, _) if open.pop() != Some(name) => return false,
+            (false, false) => open.push(name),
+            _ => {}
+        }
+        if text.contains(['>', '&']) || tag.matches('"').count() % 2 != 0 {
+            return false;
+        }
+    }
+    open.is_empty()
+}
+
+#[test]
+fn the_examples_table_and_pictures_show_what_the_runs_came_to() {
+    let folder = tempfile::tempdir().expect("a folder for a picture");
+    let path = folder.path().to_str().expect("a plain path");
+    let args = ["sim", "--procs", "1,4", "--load", "bursty", "--svg", path];
+    let mut table = Vec::new();
+    sim::run(sim::Args::parse_from(args), &mut table).expect("it runs");
+    let table = String::from_utf8(table).expect("it is text");
+    let rows: Vec<_> = table.lines().map(cells).collect();
+    assert_eq!(rows.len(), 2 + 2 * 4, "a head, a line, and two sizes for each policy");
+    let row = rows.iter().find(|row| row[1] == "4" && row[2] == "Gmp").expect("it was run");
+    let cell = |head| row[rows[0].iter().position(|cell| *cell == head).expect("it is a column")];
+    let report = machine(4).run(&Gmp, &sim::BURSTY);
+    assert!(report.steals > 0 && report.idle > 0);
+    assert_eq!(cell("steals"), report.steals.to_string());
+    assert_eq!(cell("makespan ms"), format!("{:.2}", report.makespan as f64 / 1e6));
+    let idle = report.idle as f64 / (4 * report.makespan) as f64;
+    assert_eq!(cell("idle %"), format!("{:.1}", 100.0 * idle));
+    let p99 = format!("{:.1} / ", report.waits().p99 as f64 / 1e3);
+    assert!(cell("p99 wait / ideal µs").starts_with(&p99));
+
+    let drawing = std::fs::read_to_string(folder.path().join("bursty.svg")).expect("it is drawn");
+    assert!(is_well_formed(&drawing), "{drawing}");
+    assert_eq!(drawing.matches("<polyline").count(), 3 * 4, "of each policy, in each chart");
 }

@@ -1,5 +1,5 @@
-//! A chart of lines as SVG: numbers of Ps to the right, on a scale of powers of two; upwards whatever is
-//! compared, on a scale of powers of ten.
+//! Charts of lines as SVG, one below the other: numbers of Ps to the right, on a scale of powers of two; upwards
+//! whatever is compared, on a scale of powers of ten.
 
 use core::fmt::Write;
 
@@ -16,14 +16,32 @@ const BOTTOM: f64 = 50.0;
 /// Told apart by most people who see few colours: Okabe and Ito, 2008.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
-/// Draws the lines. Points that are not positive are left out, as the scales are logarithmic.
+/// A chart: what it shows upwards, and its lines.
+pub type Chart = (&'static str, Vec<Line>);
+
+/// Draws the charts. Points that are not positive are left out, as the scales are logarithmic.
 ///
 /// ```
 /// let line = ("Gmp".to_owned(), vec![(1.0, 1.2), (64.0, 3.0)]);
-/// let drawing = sched_core::sim::svg::chart("fork-join", "makespan / ideal", &[line]);
+/// let drawing = sched_core::sim::svg::page("fork-join", &[("makespan / ideal", vec![line])]);
 /// assert!(drawing.starts_with("<svg") && drawing.contains("Gmp"));
 /// ```
-pub fn chart(title: &str, upwards: &str, lines: &[Line]) -> String {
+pub fn page(title: &str, charts: &[Chart]) -> String {
+    let height = HEIGHT * charts.len() as f64;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
+    );
+    for (index, (upwards, lines)) in charts.iter().enumerate() {
+        let below = HEIGHT * index as f64;
+        let drawing = chart(title, upwards, lines);
+        let _ = write!(out, "<g transform=\"translate(0 {below})\">\n{drawing}</g>\n");
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+fn chart(title: &str, upwards: &str, lines: &[Line]) -> String {
     let points = || lines.iter().flat_map(|(_, points)| points).filter(|p| p.0 > 0.0 && p.1 > 0.0);
     let least = |at: fn(&(f64, f64)) -> f64| points().map(at).fold(f64::INFINITY, f64::min);
     let most = |at: fn(&(f64, f64)) -> f64| points().map(at).fold(0.0, f64::max);
@@ -35,9 +53,7 @@ pub fn chart(title: &str, upwards: &str, lines: &[Line]) -> String {
     let y = |at: f64| HEIGHT - BOTTOM - scale(at.log10(), y_range) * (HEIGHT - TOP - BOTTOM);
 
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-         font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"{LEFT}\" y=\"22\" font-size=\"15\">{}: {}</text>\n",
+        "<text x=\"{LEFT}\" y=\"22\" font-size=\"15\">{}: {}</text>\n",
         escape(title),
         escape(upwards),
     );
@@ -81,7 +97,6 @@ pub fn chart(title: &str, upwards: &str, lines: &[Line]) -> String {
             escape(name),
         ));
     }
-    out.push_str("</svg>\n");
     out
 }
 
