@@ -223,9 +223,15 @@ fn an_m_naps_beside_two_who_wake_each_other() {
         let to_and_fro =
             [(first.clone(), second.clone()), (second, first.clone())].map(|(from, to)| {
                 let stop = Arc::clone(&stop);
+                // Asked with the value in hand: who ends has handed it on, and the other one ends with it.
                 let turn = move || {
-                    while !stop.load(Ordering::Relaxed) {
-                        to.put(from.take());
+                    loop {
+                        let value = from.take();
+                        let last = stop.load(Ordering::Relaxed);
+                        to.put(value);
+                        if last {
+                            break;
+                        }
                     }
                 };
                 scheduler.spawn(turn).expect("there is room")
