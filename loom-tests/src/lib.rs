@@ -48,7 +48,7 @@
 //! | `sched_about` | a dump tells of one goroutine at a time, and of each that is there |
 //! | `sched_bell` | a monitor does not sleep beside a P that is taken |
 //! | `sched_block_on` | a wake between a poll and the park is heard, and brings what was done before it |
-//! | `sched_entry` | a P has one holder, whoever takes it and wherever its goroutine goes |
+//! | `sched_entry` | a P has one holder, whoever takes it and wherever its goroutine goes, which runs or is looked for |
 //! | `sched_future` | a future is polled after every wake, ends once, and its carrier is in one hand |
 //! | `sched_idle` | no goroutine lies in a queue while all Ms sleep; no P waits for a thread beside one that sleeps |
 //! | `sched_lull` | *all wait for ever* is said when it is so, and not before; a monitor sleeps over nobody who came to wait |
@@ -93,13 +93,13 @@
 //! |---|---|---|---|
 //! | S1 | each goroutine is taken once, by owner or thief, over laps of the ring | `sched_queue` (`each_goroutine…`, `a_slow_thief…`, both of the deque) | `claim_without_cas`, `head_relaxed`, `tail_relaxed`, `slot_after_tail`, `deque_*` |
 //! | S2 | half of a full ring moves beside a thief | `sched_queue` (`overflow_and_theft…`) | `half_without_cas` |
-//! | | GOMAXPROCS shrinks against a theft: what lay on the P that goes runs once | `sched_resize` | `evicted_without_a_claim` |
+//! | | GOMAXPROCS shrinks against a theft: what lay on the P that goes runs once | `sched_resize` | `evicted_without_a_claim`, `shed_in_silence`, `handed_over_in_silence` |
 //! | S3 | runnext has one taker, who sees what he took | `sched_queue` (`runnext…`) | `push_next_load_store`, `push_next_relaxed`, `runnext_load_store` |
 //! | S4 | a queue with one in it is not empty | `sched_queue` (`a_queue_with_one…`) | `empty_reads_tail_once` |
 //! | S5 | nothing lies in a queue while all sleep, also while the policy or the number of Ps changes | `sched_idle` (`the_last_spinner…`, `two_submitters…`, `a_retired_spinner…`), `sched_swap` (`the_last_look…`), `sched_resize` | `no_push_fence`, `no_sleep_fence`, `retire_after_the_last_look`, `surplus_*`; `in_office_before_leaving` |
 //! | S6 | also without an idle P at the submission | `sched_idle` (`a_proc_given_up…`, `a_submitter_may…`, `a_retired_proc…`) | `need_ignored`, `retire_keeps_need`, `surplus_clears_need` |
 //! | S7 | spinners are counted right | `sched_idle` (`the_idle_proc…`, and all others at rest) | `no_decrement`, `no_need_when_taken` |
-//! | S8 | a P has one holder: entry against a take, against a second taker, against the goroutine's move | `sched_entry` | `no_light_fence`, `no_heavy_fence`, `no_membarrier`, `still_same_*`, `two_take_locks`, `nothing_but_proc_compared` |
+//! | S8 | a P has one holder, and its goroutine runs or is looked for: entry against a take, against a second taker, against the goroutine's move | `sched_entry` | `no_light_fence`, `no_heavy_fence`, `no_membarrier`, `still_same_*`, `two_take_locks`, `taken_twice`, `nothing_but_proc_compared`, `owner_does_not_wait`, `handed_over_beside_who_waits` |
 //! | S9 | a goroutine made ready runs once, after its context was saved, also when that came before the commit | `sched_park` (`a_ready_…`, `two_readies…`) | `commit_before_save`, `commit_forgets_permit`, `commit_load_store`, `begin_park_ignores_permit`, `unpark_*` |
 //! | | a dump reads stacks that are saved, and stand still | `sched_park` (`a_ready_under…`, `a_watched_one…`) | `claim_*`, `watch_*`, `resume_waits_for_nobody`, `new_is_watched`, `stays_and_is_watched` |
 //! | S10 | nobody is stopped. What took the place of a stop: a handshake that ends when each guard from before it is gone, and the end of a scheduler, when nobody is inside | `gc_handshake`, `sched_turnstile` | all of both |

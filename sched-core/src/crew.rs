@@ -9,12 +9,13 @@
 
 use crate::{
     handoff::ESCAPE,
-    idle::{Host, Wake},
+    idle::{Host, Idle, Wake},
     machine::Machine,
     orders::{Order, Place},
     proc::Held,
     shared::Shared,
     sync::{AtomicPtr, Ordering, fence, now},
+    vacate::Crew,
 };
 
 impl Shared {
@@ -64,9 +65,7 @@ impl Shared {
     /// Work was published: sees to it that somebody looks for it.
     #[inline]
     pub(crate) fn notify(&self) {
-        if let Some(wake) = self.idle.notify() {
-            self.carry_out(wake);
-        }
+        Crew::notify(self);
     }
 
     /// Has an M hold a P.
@@ -127,14 +126,43 @@ impl Shared {
             held.begin_slice();
         }
     }
+}
 
-    /// The P goes idle: what is on its shelf is for all, and the embedding's hook is called.
-    pub(crate) fn proc_idle(&self, held: Held<'_>) {
+impl Crew for Shared {
+    type Held<'a> = Held<'a>;
+
+    fn idle(&self) -> &Idle {
+        &self.idle
+    }
+
+    fn index(&self, held: Held<'_>) -> usize {
+        held.proc().index()
+    }
+
+    fn work_at_hand(&self, held: Held<'_>) -> bool {
+        Shared::work_at_hand(self, held)
+    }
+
+    fn any_work(&self) -> bool {
+        Shared::any_work(self)
+    }
+
+    fn evict(&self, held: Held<'_>) {
+        Shared::evict(self, held);
+    }
+
+    /// What is on its shelf is for all, and the embedding's hook is called.
+    fn stand_down(&self, held: Held<'_>) {
         self.clear_shelf(held);
         self.share(None);
         self.stand_up(held);
         let proc = held.proc();
         self.hooks.proc_idle(proc.index(), proc.local());
+    }
+
+    #[cold]
+    fn host(&self, host: Host, order: Order) {
+        Shared::host(self, host, order);
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     entry::{Request, enter},
     future::carrier,
     machine::{Commit, Machine},
+    occupancy,
     park::{Batch, WaitReason},
     policy::Cause,
     preempt::Registers,
@@ -258,14 +259,11 @@ fn answer_here(m: &Machine, task: &Task, requests: Request) {
 
 /// Takes what is asked of the caller. On a plain thread nothing can be.
 fn requests(words: &Words) -> Option<(&Machine, Request)> {
-    let all = Request::TAKE | Request::PREEMPT;
     let Some(m) = machine(words) else {
-        words.entry.clear(all);
+        words.entry.clear(Request::TAKE | Request::PREEMPT);
         return None;
     };
-    // A taker that is in the middle of its decision is waited for.
-    let _taking = m.shared().take.lock();
-    let requests = words.entry.clear(all);
+    let requests = occupancy::requests(&m.shared().take, &words.entry);
     // It has used its P; or it is back from the kernel, by itself.
     if m.held().is_some() == requests.contains(Request::PREEMPT) {
         m.counters.signs.bump();

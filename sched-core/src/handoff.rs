@@ -6,31 +6,8 @@
 //! nothing about it. So somebody else takes the P: the monitor, because the thread stands still;
 //! or the goroutine itself, because it knows that it will block ([`blocking`]).
 //!
-//! # Protocol
-//!
-//! All takers hold the scheduler's one *take lock*. Under it, a taker
-//!
-//! 1. reads `switches`, `task`, `words` and `proc` of the M,
-//! 2. does the taker's half of the [entry protocol](crate::entry) on those words,
-//! 3. if the goroutine was outside, checks that `switches`, `task` and `proc` are as in 1,
-//! 4. sets the M's `proc` to null.
-//!
-//! Then the P is the taker's, and the lock is released. The goroutine notices at its next entry: it
-//! finds a request, takes the lock, and sees that its M has no P.
-//!
-//! Why step 3 suffices: suppose the goroutine has left this M since step 1, and runs in user code on
-//! another. It left by a switch, which bumped `switches` before anything else was published, and it
-//! went outside afterwards. Step 2 acquires what came before that; so step 3 sees the bump. And if
-//! the goroutine is still here and outside, it cannot switch without an entry, which waits for the
-//! lock. So what holds in step 3 holds until step 4.
-//!
-//! Two takers with two locks would break it: both could pass step 3. A check of `task` alone would,
-//! too: the goroutine may have left and come back to this M, which then holds another P.
-//!
-//! # Where the P goes
-//!
-//! To a sleeping M, or a new one, if there is anything to run; else to the idle list. If there are Ps
-//! too many ([`resize`](crate::resize)), it is retired. See [`hand_over`].
+//! How a P is taken, and why it then has one holder, is told in [`occupancy`](crate::occupancy); where it
+//! goes, in [`vacate`].
 //!
 //! # Urgent goroutines
 //!
@@ -44,16 +21,15 @@
 //! call to say that it leaves; here nobody is asked.
 
 use crate::{
-    entry::{Request, Take, enter},
-    idle::Release,
+    entry::{Request, enter},
     machine::Machine,
     monitor::MachineView,
-    orders::Order,
     proc::{Held, Proc},
     service,
     shared::Shared,
     sync::{Ordering, now},
     tls::{self, Words},
+    vacate,
 };
 
 /// Nanoseconds of its slice that a goroutine may keep when an urgent one waits.
@@ -85,13 +61,9 @@ pub fn blocking<R>(f: impl FnOnce() -> R) -> R {
 /// The running goroutine gives its P away.
 fn give_up(m: &Machine, words: &Words) {
     let shared = m.shared();
-    let proc = {
-        let _taking = shared.take.lock();
-        let Some(proc) = m.proc() else { return };
-        words.entry.request(Request::TAKE);
-        m.let_go();
-        proc
-    };
+    let Some(proc) = m.occupancy().give_up(&shared.take, &words.entry) else { return };
+    // SAFETY: Ps live as long as the scheduler.
+    let proc = unsafe { &*proc };
     shared.counters.handoffs.bump_shared();
     hand_over(shared, proc);
 }
@@ -107,51 +79,17 @@ pub(crate) fn take(shared: &Shared, m: &Machine, switches: u64) -> bool {
 }
 
 fn try_take<'a>(shared: &'a Shared, m: &'a Machine, switches: u64) -> Option<&'a Proc> {
-    let _taking = shared.take.lock();
-    let (task, words) = (m.task(), m.words());
-    let proc = m.proc()?;
-    if task.is_null() || m.switches() != switches {
-        return None;
-    }
     // SAFETY: words lie in slots, which stay mapped as long as the scheduler lives.
-    let words = unsafe { words.as_ref() }?;
-    let same = || {
-        let unmoved = m.switches() == switches && m.task() == task;
-        unmoved && m.proc().is_some_and(|now| core::ptr::eq(now, proc))
-    };
-    if words.entry.try_take(tls::barrier(), same) != Take::Taken {
-        return None;
-    }
-    m.let_go();
-    Some(proc)
+    let entry = |words: *mut Words| unsafe { words.as_ref() }.map(|words| &words.entry);
+    let proc = m.occupancy().take(&shared.take, tls::barrier(), switches, entry)?;
+    // SAFETY: Ps live as long as the scheduler.
+    Some(unsafe { &*proc })
 }
 
-/// Gives a P, which is the caller's, to an M if there is work, else to the idle list; a surplus one to
-/// nobody.
+/// Gives a P, which is the caller's, to others: see [`vacate`].
 pub(crate) fn hand_over(shared: &Shared, proc: &Proc) {
     // SAFETY: the P is the caller's.
-    let held = unsafe { Held::new(proc) };
-    let surplus = shared.idle.surplus() != 0;
-    if surplus {
-        shared.evict(held);
-    } else if shared.work_at_hand(held) {
-        let order = Order { proc: proc.index(), spinning: None };
-        return shared.host(shared.idle.take_host(), order);
-    }
-    shared.proc_idle(held);
-    // Nothing that is published after the look above is missed: its submitter finds this P idle, or
-    // has left word that the next one to become idle must search.
-    match shared.idle.release(proc.index(), None, || false) {
-        Release::Idle => {}
-        Release::Search { proc, spinning } => {
-            let order = Order { proc, spinning: Some(spinning) };
-            shared.host(shared.idle.take_host(), order);
-        }
-    }
-    if surplus {
-        // On behalf of what was in the queue.
-        shared.notify();
-    }
+    vacate::hand_over(shared, unsafe { Held::new(proc) });
 }
 
 /// A slice as somebody saw it on an M: by its P and the slices that P had begun, or without a P by the
@@ -187,7 +125,7 @@ pub(crate) fn request_preempt(shared: &Shared, m: &Machine, seen: Turn) -> bool 
     // SAFETY: words lie in slots, which stay mapped as long as the scheduler lives. A stray request
     // costs its owner one yield.
     let Some(words) = (unsafe { m.words().as_ref() }) else { return false };
-    // A slice is counted before the words of whom it belongs to are published (Release in `switched_to`, Acquire in
+    // A slice is counted before the words of whom it belongs to are published (Release in `switch_to`, Acquire in
     // `words`): these are not of a later one.
     if Turn::of(m) != seen {
         return false;

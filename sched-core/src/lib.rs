@@ -33,7 +33,7 @@
 //! | [`park`], `timers`, `sleep` | waiting, for goroutines and plain threads alike; deadlines |
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
 //! | [`dump`], `stacks`, `asleep`, [`lull`] | who is there, what each waits for, and where; whether all wait for each other |
-//! | `handoff`, [`monitor`], [`bell`] | who takes Ps, when, who watches, and who wakes the watcher |
+//! | [`occupancy`], [`vacate`], `handoff`, [`monitor`], [`bell`] | how a P is taken, who gets it, who takes Ps, and when; who watches, and who wakes the watcher |
 //! | [`policy`], `ready`, `swap`, [`succession`] | the order in which goroutines run, and how it is changed while they do; [`sim`]: what it would do on a thousand Ps; [`queue`]: what policies are made of |
 //! | [`idle`], [`orders`], [`summons`], [`parker`], [`sleeper`], [`lock`] | who sleeps and who looks for work; what an M is woken for; a thread's sleep, and in view of others; the runtime's lock |
 //! | `service` | threads and stacks made ahead of need |
@@ -53,6 +53,7 @@ pub mod future;
 pub mod idle;
 pub mod lock;
 pub mod lull;
+pub mod occupancy;
 pub mod orders;
 pub mod parker;
 pub mod policy;
@@ -66,6 +67,7 @@ pub mod sync;
 pub mod task;
 pub mod timer;
 pub mod turnstile;
+pub mod vacate;
 
 #[cfg(loom)]
 mod model;

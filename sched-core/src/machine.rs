@@ -8,15 +8,15 @@
 //!
 //! | field | written by | read by |
 //! |---|---|---|
-//! | `proc` | role; a taker, to null, under the take lock while the goroutine is in user code | role, taker, monitor |
-//! | `switches`, then `words`, `task`, `thread` | role, at a switch, in this order | taker, monitor |
+//! | `occupancy` | role; a taker, under the take lock while the goroutine is in user code | role, taker, monitor |
+//! | `thread` | role, at a switch, after `occupancy` | taker, monitor |
 //! | `pending`, `spinning`, `reserved`, `counters` | role | role (counters: all) |
 //! | `clock_seen` | whoever presses goroutines to give way | the same |
 //! | `naps` | the M, around a nap | timer thread, as a hint |
 //! | `stands` | role, around a wait for its own goroutine's turn | timer thread, as a hint |
 //! | `summons` | whoever took the M from the idle list, or its own goroutine from a queue | the M, after its sleep |
 //!
-//! Why a taker may trust what it read: see [`handoff`](crate::handoff).
+//! Why a taker may trust what it read: see [`occupancy`](crate::occupancy).
 //!
 //! Ms are made by the service thread and live until the scheduler's end, in a table that only
 //! grows. An M that has nothing to do sleeps; it does not exit before, as its thread may be what a
@@ -31,14 +31,14 @@ use crate::{
     bound::Reserved,
     context::{Context, ThreadId},
     idle::Spinning,
-    lull::Switches,
+    occupancy::Occupancy,
     orders::Order,
     preempt::{self, MThread},
     proc::{Held, Proc},
     shared::Shared,
     stats::MachineCounters,
     summons::Summons,
-    sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering, now},
+    sync::{AtomicBool, AtomicU64, Ordering, now},
     task::{Run, Task},
     tls::Words,
 };
@@ -69,10 +69,7 @@ pub(crate) struct Machine {
     own: Context,
     signals: MThread,
 
-    proc: AtomicPtr<Proc>,
-    switches: Switches,
-    task: AtomicPtr<Task>,
-    words: AtomicPtr<Words>,
+    occupancy: Occupancy<Proc, Task, Words>,
     /// A [`ThreadId`], packed.
     thread: AtomicU64,
 
@@ -103,10 +100,7 @@ impl Machine {
             id,
             shared: NonNull::from(shared),
             own: Context::of_thread(shared.mode),
-            proc: AtomicPtr::new(null_mut()),
-            switches: Switches::new(),
-            task: AtomicPtr::new(null_mut()),
-            words: AtomicPtr::new(null_mut()),
+            occupancy: Occupancy::new(),
             thread: AtomicU64::new(signals.id().pack()),
             signals,
             clock_seen: AtomicU64::new(u64::MAX),
@@ -141,49 +135,48 @@ impl Machine {
         &self.own
     }
 
+    /// What takers go by.
+    pub(crate) fn occupancy(&self) -> &Occupancy<Proc, Task, Words> {
+        &self.occupancy
+    }
+
     /// The P held, for the role.
+    #[inline]
     pub(crate) fn held(&self) -> Option<Held<'_>> {
-        // Relaxed: the role wrote it, or a taker whom the entry's slow path has waited for.
-        let proc = self.proc.load(Ordering::Relaxed);
         // SAFETY: Ps live as long as the scheduler. The role is inside the runtime, so the P cannot
         // be taken from it.
-        unsafe { proc.as_ref().map(|proc| Held::new(proc)) }
+        unsafe { self.occupancy.held().as_ref().map(|proc| Held::new(proc)) }
     }
 
     /// The P, as others see it.
     pub(crate) fn proc(&self) -> Option<&Proc> {
-        // Acquire: what the P's new holder wrote into it is visible.
         // SAFETY: Ps live as long as the scheduler.
-        unsafe { self.proc.load(Ordering::Acquire).as_ref() }
+        unsafe { self.occupancy.proc().as_ref() }
     }
 
     /// Role: holds `proc` from now on.
     pub(crate) fn hold(&self, proc: &Proc) {
-        // Release: pairs with `proc`; the taker's lock does the rest.
-        self.proc.store(core::ptr::from_ref(proc).cast_mut(), Ordering::Release);
+        self.occupancy.hold(core::ptr::from_ref(proc).cast_mut());
     }
 
-    /// Role, or a taker: the P is no longer this M's.
+    /// Role: the P is no longer this M's.
     pub(crate) fn let_go(&self) {
-        // Release: as in `hold`.
-        self.proc.store(null_mut(), Ordering::Release);
+        self.occupancy.let_go();
     }
 
     /// The goroutine that runs, null between two.
     pub(crate) fn task(&self) -> *mut Task {
-        // Acquire: pairs with `switched_to`; the words read next are not older.
-        self.task.load(Ordering::Acquire)
+        self.occupancy.task()
     }
 
     /// The words of the goroutine that runs, null between two.
     pub(crate) fn words(&self) -> *mut Words {
-        // Acquire: as above.
-        self.words.load(Ordering::Acquire)
+        self.occupancy.words()
     }
 
     /// Switches so far.
     pub(crate) fn switches(&self) -> u64 {
-        self.switches.get()
+        self.occupancy.switches()
     }
 
     /// The kernel thread in the role. A stale one gets a signal that it ignores.
@@ -208,9 +201,6 @@ impl Machine {
 
     /// Role: publishes the goroutine to which it is about to switch, `None` for its own thread.
     pub(crate) fn switched_to(&self, next: Option<(&Task, &Words, Option<ThreadId>)>) {
-        // First, and Release, all: a taker that sees a goroutine outside the runtime on another M sees the
-        // switches of the one it left. See `handoff`.
-        self.switches.bump();
         self.counters.switches.bump();
         let (task, words, thread) = match next {
             Some((task, words, thread)) => {
@@ -222,8 +212,7 @@ impl Machine {
             }
             None => (null_mut(), null_mut(), None),
         };
-        self.words.store(words, Ordering::Release);
-        self.task.store(task, Ordering::Release);
+        self.occupancy.switch_to(task, words);
         self.run_by(thread.unwrap_or_else(|| self.signals.id()).pack());
     }
 

@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     /// Somebody waits for goroutines whose word of what they hold is below this; 0: nobody waits.
     pub(crate) hurry: AtomicU64,
     pub(crate) idle: Idle,
-    /// The one take lock: see [`handoff`](crate::handoff).
+    /// The one take lock: see [`occupancy`](crate::occupancy).
     pub(crate) take: Lock<()>,
 
     pub(crate) supplies: Supplies,

@@ -49,7 +49,7 @@
 //! A P has one holder: an M (`m.proc`), the idle list, or a function that is moving it from one to
 //! the other. M's `proc` becomes null in three ways: the M gives the P up (no work; a goroutine
 //! says it will block), a taker takes it while the goroutine is in user code
-//! ([`handoff`](crate::handoff)). It becomes non-null in two: the M is woken with one, or it takes
+//! ([`occupancy`](crate::occupancy)). It becomes non-null in two: the M is woken with one, or it takes
 //! one from the idle list.
 //!
 //! # Coming back without a P
@@ -79,14 +79,13 @@
 use crate::{
     bound::{self, Reserved},
     context,
-    idle::Release,
     machine::Machine,
     orders::Order,
     proc::Held,
     switch::{aim, next_at_hand, settle},
     sync::spin_loop,
     task::Run,
-    tls,
+    tls, vacate,
 };
 
 /// Rounds over all other Ps before an M gives up its search; thieves are bolder in the last one.
@@ -211,28 +210,25 @@ pub(crate) fn stop_spinning(m: &Machine) {
 
 /// Gives the P up, and takes one back if there is work after all.
 fn retire(m: &Machine, held: Held<'_>) {
-    let shared = m.shared();
-    let proc = held.proc();
-    shared.proc_idle(held);
-    m.let_go();
-    match shared.idle.release(proc.index(), m.spinning.take(), || shared.any_work()) {
-        Release::Idle => {}
-        Release::Search { proc, spinning } => {
-            shared.idle.bell().ring();
-            obey(m, Order { proc, spinning: Some(spinning) });
-        }
-    }
+    let order = vacate::retire(m.shared(), held, m.spinning.take(), || m.let_go());
+    go_on(m, order);
 }
 
 /// There are Ps too many: gives this one up, with what is in its queue for others to run.
 #[cold]
 fn shed(m: &Machine, held: Held<'_>) {
     let shared = m.shared();
-    shared.evict(held);
     held.cache(|cache| cache.give_back(shared, 0));
-    retire(m, held);
-    // On behalf of what was in the queue.
-    shared.notify();
+    let order = vacate::shed(shared, held, m.spinning.take(), || m.let_go());
+    go_on(m, order);
+}
+
+/// The M, which has given up its P, is to search with another.
+fn go_on(m: &Machine, order: Option<Order>) {
+    if let Some(order) = order {
+        m.shared().idle.bell().ring();
+        obey(m, order);
+    }
 }
 
 /// Sleeps until the M, which rests, is given a P. False: the scheduler stops.
