@@ -59,11 +59,7 @@ fn heap<H>(pacer: impl Pacer + 'static) -> Heap<H>
 where
     H: gc_core::Tag<Space = Blocks, World = Threads>,
 {
-    Heap::builder()
-        .pacer(pacer)
-        .checkmark(true)
-        .build(Blocks::poisoned(), Threads::new())
-        .unwrap()
+    Heap::builder().pacer(pacer).checkmark(true).build(Blocks::poisoned(), Threads::new()).unwrap()
 }
 
 /// Runs a cycle whose driver marks a slice and stops until `f` is done. Returns what `f` does, and how

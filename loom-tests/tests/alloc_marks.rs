@@ -2,14 +2,13 @@
 //! beside another in the same word, and none is taken for one that the last sweep has cleared.
 #![cfg(loom)]
 
+use std::ptr::NonNull;
+
 use alloc_core::managed::{
+    apart::{Lists, Record, Room},
     marks::{is_marked, mark},
-    sweeping::Sweeping,
 };
-use loom::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use loom::sync::{Arc, atomic::AtomicU64};
 use loom::thread;
 use loom_tests::model;
 
@@ -45,22 +44,25 @@ fn no_mark_is_lost_beside_another() {
 #[test]
 fn a_swept_word_is_clear_for_the_marker() {
     model("a word is swept, then marked", 3, || {
-        let word = Arc::new(AtomicU64::new(1 << 5));
-        let sweeping = Arc::new(Sweeping::new());
-        sweeping.add(1);
+        let mut room = Box::new(Room::default());
+        let lists = Arc::new(Lists::new());
+        // SAFETY: the room stays in place until the end of the model, and only the record uses it.
+        let span = unsafe { Record::new(NonNull::from(&mut *room), 8, 0) };
+        lists.list_fresh(span, 0);
+        assert!((0..6).all(|cell| span.take() == Some(cell)) && span.mark(5));
+        lists.begin(1);
         let sweeper = thread::spawn({
-            let (word, sweeping) = (word.clone(), sweeping.clone());
+            let lists = lists.clone();
             move || {
-                // Relaxed: as sweep clears it.
-                word.store(0, Ordering::Relaxed);
-                sweeping.done();
+                let claimed = lists.sweep(1, |_| ()).expect("it waits");
+                lists.relist(claimed, |_| panic!("a cell lives in it"));
             }
         });
-        while !sweeping.is_drained() {
+        while !lists.sweeping.is_drained() {
             thread::yield_now();
         }
-        assert!(mark(&word, 5), "the mark of the cycle before is gone");
+        assert!(!span.is_marked(5) && span.mark(5), "the mark of the cycle before is gone");
         sweeper.join().unwrap();
-        assert!(is_marked(&word, 5), "and that of this one is not");
+        assert!(span.is_marked(5), "and that of this one is not");
     });
 }

@@ -1,14 +1,16 @@
 //! Who may touch a collected span: one sweeper per cycle gets it (A2), its bits are visible to
 //! whoever takes it next, a stale cached span is swept once, whoever gives it up (A3), and the driver
 //! goes on when no span waits and no sweeper is at work (A4).
+//!
+//! The first models have a span's word alone; those with a `World` have the lists, the counts, and the records
+//! with their bits.
 #![cfg(loom)]
 
-use alloc_core::{
-    managed::{
-        sweepgen::{Generation, SweepWord},
-        sweeping::Sweeping,
-    },
-    sync::Lock,
+use std::ptr::NonNull;
+
+use alloc_core::managed::{
+    apart::{Lists, Record, Room},
+    sweepgen::{Generation, SweepWord},
 };
 use loom::{
     cell::UnsafeCell,
@@ -161,86 +163,108 @@ fn the_span_of_a_sleeping_cache_is_swept_once() {
     });
 }
 
-/// Two cached spans, the words of the cycle, and the collector's handshake with their cache.
+/// Spans of one class, each with two cells of which the first is taken, by a cache of cycle 0.
 struct World {
-    spans: [Span; 2],
-    /// The generation of the spans' list. Claims are made under its lock, as on a class's list.
-    list: Lock<Generation>,
-    sweeping: Sweeping,
+    lists: Lists,
+    spans: Vec<Record>,
+    /// What only the holder of a span touches: its cache, its sweeper, or the marker.
+    turns: Vec<UnsafeCell<usize>>,
+    /// The collector's handshake with the cache.
     shaken: AtomicBool,
+    _rooms: Vec<UnsafeCell<Room>>,
 }
 
+// SAFETY: the protocol decides who touches what, which is what the models check.
+unsafe impl Sync for World {}
+// SAFETY: as above.
+unsafe impl Send for World {}
+
 impl World {
-    fn new() -> Arc<Self> {
-        let span =
-            || Span { word: SweepWord::cached(Generation::of(0)), sweeps: UnsafeCell::new(0) };
-        Arc::new(World {
-            spans: [span(), span()],
-            list: Lock::new(Generation::of(0)),
-            sweeping: Sweeping::new(),
-            shaken: AtomicBool::new(false),
-        })
+    /// `listed` spans, and one that nobody has listed yet, of a cache that acts on cycle `cycle`.
+    fn new(listed: usize, cycle: u64) -> Arc<Self> {
+        let rooms: Vec<_> = (0..=listed).map(|_| UnsafeCell::new(Room::default())).collect();
+        let record = |(index, room): (usize, &UnsafeCell<Room>)| {
+            let place = room.with_mut(|room| NonNull::new(room).unwrap());
+            let cycle = if index == listed { cycle } else { 0 };
+            // SAFETY: it stays in place as long as the world, and only the record uses it.
+            let span = unsafe { Record::new(place, 2, cycle) };
+            assert_eq!(span.take(), Some(0));
+            span
+        };
+        let spans: Vec<_> = rooms.iter().enumerate().map(record).collect();
+        let lists = Lists::new();
+        spans[..listed].iter().for_each(|span| lists.list_fresh(*span, 0));
+        let turns = rooms.iter().map(|_| UnsafeCell::new(0)).collect();
+        Arc::new(World { lists, spans, turns, shaken: AtomicBool::new(false), _rooms: rooms })
     }
 
-    /// Sweeps what can be claimed, as anyone may at any time.
-    fn sweep(&self) {
-        let now = self.sweeping.now();
-        if !self.sweeping.may_sweep(now) {
-            return;
+    /// What only the holder of a span may do.
+    fn touch(&self, span: Record) {
+        let index = self.spans.iter().position(|known| *known == span).unwrap();
+        // SAFETY: the caller holds the span; loom checks that nobody else does.
+        self.turns[index].with_mut(|turns| unsafe { *turns += 1 });
+    }
+
+    /// Sweeps what waits for the cycle that it is now, as anyone may at any time. Returns how many.
+    fn sweep(&self) -> usize {
+        let cycle = self.cycle();
+        let now = Generation::of(cycle);
+        if !self.lists.sweeping.may_sweep(now) {
+            return 0;
         }
-        for span in &self.spans {
-            let list = self.list.lock();
-            let claimed = *list == now && span.word.claim(now);
-            drop(list);
-            if claimed {
-                // SAFETY: the claim is the right to touch the bits; loom checks that.
-                span.sweeps.with_mut(|sweeps| unsafe { *sweeps += 1 });
-                span.word.finish(now);
-                self.sweeping.done();
-            }
+        let mut swept = 0;
+        while let Some(claimed) = self.lists.sweep(cycle, |span| self.touch(span)) {
+            assert_eq!(claimed.live(), 1, "the first cell was marked, and the second is free");
+            self.lists.relist(claimed, |_| panic!("a cell lives in it"));
+            swept += 1;
+        }
+        swept
+    }
+
+    fn cycle(&self) -> u64 {
+        let now = self.lists.sweeping.now();
+        (0..3).find(|cycle| Generation::of(*cycle) == now).expect("a model has two cycles")
+    }
+
+    /// The marker reaches the first cell of each of `spans`.
+    fn mark(&self, spans: &[Record]) {
+        for span in spans {
+            self.touch(*span);
+            assert!(span.mark(0), "the mark of the cycle before is gone");
         }
     }
 
-    /// What the cache of the old cycle does until the handshake: takes cells of its spans.
+    /// What the cache of the old cycle does until the handshake: takes cells of its span.
     fn take_and_shake(&self) {
-        for span in &self.spans {
-            // SAFETY: the span is this cache's until the handshake; loom checks that.
-            span.sweeps.with_mut(|sweeps| unsafe { *sweeps += 10 });
-        }
-        // Release: the end of a guard; pairs with the Acquire in `drive`.
+        self.touch(self.spans[0]);
+        // Release: the end of a guard; pairs with the Acquire in `await_handshake`.
         self.shaken.store(true, Ordering::Release);
     }
 
-    /// A cycle of the collector: marks once everything is swept.
-    fn drive(&self) {
-        self.sweeping.begin(1);
-        let mut list = self.list.lock();
-        *list = Generation::of(1);
-        self.sweeping.add(self.spans.len());
-        drop(list);
+    fn await_handshake(&self) {
         // Acquire: pairs with the Release in `take_and_shake`.
         while !self.shaken.load(Ordering::Acquire) {
             thread::yield_now();
         }
-        self.sweeping.permit();
-        self.sweep();
-        while !self.sweeping.is_drained() {
+    }
+
+    /// The driver's second half of a cycle: sweeps, and waits for the others who do. Returns how many it swept.
+    fn drain(&self) -> usize {
+        self.lists.sweeping.permit();
+        let swept = self.sweep();
+        while !self.lists.sweeping.is_drained() {
             thread::yield_now();
         }
-        for span in &self.spans {
-            // SAFETY: nobody sweeps any more; loom checks that.
-            span.sweeps.with_mut(|sweeps| unsafe {
-                assert_eq!(*sweeps, 11, "taken from, then swept once");
-                *sweeps += 100;
-            });
-        }
+        swept
     }
 }
 
 #[test]
 fn the_driver_marks_when_no_sweeper_is_at_work() {
     model("sweep, drained", 2, || {
-        let world = World::new();
+        let world = World::new(2, 0);
+        let spans = &world.spans[..2];
+        world.mark(spans);
         let sweeper = {
             let world = world.clone();
             thread::spawn(move || world.sweep())
@@ -249,11 +273,103 @@ fn the_driver_marks_when_no_sweeper_is_at_work() {
             let world = world.clone();
             thread::spawn(move || world.take_and_shake())
         };
-        world.drive();
-        sweeper.join().unwrap();
+        world.lists.begin(1);
+        world.await_handshake();
+        let swept = world.drain();
+        world.mark(spans);
+        assert_eq!(swept + sweeper.join().unwrap(), 2, "each is swept once");
         cache.join().unwrap();
-        world.sweep();
-        assert!(world.sweeping.is_drained());
-        assert!(world.spans.iter().all(|span| span.sweeps() == 111), "swept once, marked once");
+        assert_eq!((world.sweep(), world.lists.listed()), (0, 2));
+    });
+}
+
+/// A sweeper that has read the number of one cycle meets the spans of the next.
+#[test]
+fn a_late_sweeper_leaves_the_next_cycle_alone() {
+    model("sweep, late", 2, || {
+        let world = World::new(1, 0);
+        let spans = &world.spans[..1];
+        world.mark(spans);
+        world.lists.begin(1);
+        world.lists.sweeping.permit();
+        let sweeper = {
+            let world = world.clone();
+            thread::spawn(move || world.sweep())
+        };
+        let first = world.drain();
+        world.mark(spans);
+        world.lists.begin(2);
+        let second = world.drain();
+        world.mark(spans);
+        assert_eq!(first + second + sweeper.join().unwrap(), 2, "once in each cycle");
+        assert_eq!(world.lists.listed(), 1);
+    });
+}
+
+/// A cache lists a span that it has made for `cycle`, while cycle 1 begins: it is swept in that one if it is older.
+fn a_span_is_made_beside_a_beginning(cycle: u64) {
+    let world = World::new(1, cycle);
+    world.mark(&world.spans);
+    if cycle == 1 {
+        world.lists.uncache(world.spans[0], 0);
+    }
+    let cache = {
+        let world = world.clone();
+        thread::spawn(move || {
+            let span = world.spans[1];
+            world.touch(span);
+            world.lists.list_fresh(span, cycle);
+            let other = if cycle == 1 { world.lists.claim_partial(1) } else { None };
+            assert_eq!(other, None, "no span is swept yet in the cycle to come");
+            // Release: as in `take_and_shake`.
+            world.shaken.store(true, Ordering::Release);
+        })
+    };
+    world.lists.begin(1);
+    world.await_handshake();
+    assert_eq!(world.drain(), if cycle == 0 { 2 } else { 1 });
+    cache.join().unwrap();
+    let swept = if cycle == 0 { &world.spans[..] } else { &world.spans[..1] };
+    world.mark(swept);
+    world.lists.begin(2);
+    assert_eq!(world.drain(), 2, "all of them wait in the cycle after");
+}
+
+#[test]
+fn a_span_of_the_cycle_before_is_swept_at_once() {
+    model("sweep, made late", 2, || a_span_is_made_beside_a_beginning(0));
+}
+
+#[test]
+fn a_span_of_the_cycle_to_come_is_swept_in_the_one_after() {
+    model("sweep, made early", 2, || a_span_is_made_beside_a_beginning(1));
+}
+
+/// Two caches want a span of a class of which one is swept and one waits.
+#[test]
+fn two_caches_get_two_spans() {
+    model("sweep, two caches", 2, || {
+        let world = World::new(2, 0);
+        world.mark(&world.spans[..2]);
+        world.lists.begin(1);
+        world.lists.sweeping.permit();
+        let claimed = world.lists.sweep(1, |_| ()).unwrap();
+        world.lists.relist(claimed, |_| ());
+        let caches: Vec<_> = (0..2)
+            .map(|_| {
+                let world = world.clone();
+                thread::spawn(move || {
+                    let sweep = || world.lists.sweep(1, |span| world.touch(span));
+                    let keep = |claimed| world.lists.keep(claimed);
+                    let span = world.lists.claim_partial(1).or_else(|| sweep().map(keep)).unwrap();
+                    world.touch(span);
+                    assert_eq!((span.take(), span.take()), (Some(1), None), "one cell is free");
+                    world.lists.uncache(span, 1);
+                })
+            })
+            .collect();
+        caches.into_iter().for_each(|cache| cache.join().unwrap());
+        assert!(world.lists.sweeping.is_drained() && world.lists.claim_partial(1).is_none());
+        assert_eq!(world.lists.listed(), 2);
     });
 }

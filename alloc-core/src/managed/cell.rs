@@ -60,14 +60,9 @@ impl<S: PageSource> Heap<S> {
     /// Nobody takes or sweeps meanwhile, nor does `each`.
     pub unsafe fn walk(&self, mut each: impl FnMut(CellRef<'_>)) {
         for class in self.classes() {
-            let spans = class.record().spans.lock();
-            for list in [&spans.unswept, &spans.partial, &spans.rest, &spans.early] {
-                for part in list.iter() {
-                    for_each(&part.live(), |index| {
-                        each(CellRef { part, index, heap: PhantomData });
-                    });
-                }
-            }
+            class.record().spans.for_each(|part| {
+                for_each(&part.live(), |index| each(CellRef { part, index, heap: PhantomData }));
+            });
         }
     }
 
@@ -222,10 +217,7 @@ impl<'h, S: PageSource> Doomed<'h, S> {
                 }
             });
         }
-        let mut spans = class.record().spans.lock();
         // The sweeper may have freed the span since, and another class may have the record.
-        if ptr::eq(part.class_ptr(), class.record()) {
-            spans.offer(part);
-        }
+        class.record().spans.offer(part, || ptr::eq(part.class_ptr(), class.record()));
     }
 }

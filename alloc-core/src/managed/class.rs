@@ -14,29 +14,18 @@
 //! Cells are as large as the type asks, from two bytes on. Go has classes of 8 bytes and more, which all
 //! types share, and packs smaller objects into blocks of 16 that live as long as any of them; with cells of
 //! their own size they cost the same and die alone (docs/decisions/0015).
-//!
-//! The spans of a class are on one of four lists, or in the hands of a sweeper:
-//!
-//! * *unswept*: they wait for this cycle's sweep;
-//! * *partial*: swept, with free cells, in no cache;
-//! * *rest*: swept, and full or in a cache;
-//! * *early*: made for the cycle to come, by a cache whose owner has read its number before the class
-//!   was opened for it.
-//!
-//! When a cycle begins, the second and the third become the first, and the fourth becomes the third, in
-//! constant time.
 
 use core::{fmt, marker::PhantomData, ptr::NonNull};
 
 use crate::{
     Error,
     managed::{
-        part::{CELLS, PartList, PartPtr, WORDS},
+        part::{CELLS, WORDS},
+        spans::Spans,
         sweepgen::Generation,
     },
     size_class::{self, MAX_SMALL, PAGE},
-    stats::Counter,
-    sync::{AtomicPtr, Lock},
+    sync::AtomicPtr,
 };
 
 /// What cells of a class are like.
@@ -106,22 +95,9 @@ pub(crate) struct Class {
     pub(crate) geometry: Geometry,
     /// Position in caches.
     pub(crate) number: usize,
-    pub(crate) spans: Lock<Spans>,
-    /// Length of the unswept list, changed under the lock; a hint for those who do not have it.
-    pub(crate) unswept: Counter,
+    pub(crate) spans: Spans,
     /// The class that was made before. Constant.
     pub(crate) older: AtomicPtr<Class>,
-}
-
-/// The spans of a class that no sweeper holds.
-#[derive(Debug)]
-pub(crate) struct Spans {
-    /// The generation that spans on `partial` and `rest` are of.
-    pub(crate) now: Generation,
-    pub(crate) unswept: PartList,
-    pub(crate) partial: PartList,
-    pub(crate) rest: PartList,
-    pub(crate) early: PartList,
 }
 
 impl Class {
@@ -135,42 +111,9 @@ impl Class {
             spec,
             geometry: Geometry::of(&spec)?,
             number,
-            spans: Lock::new(Spans {
-                now,
-                unswept: PartList::EMPTY,
-                partial: PartList::EMPTY,
-                rest: PartList::EMPTY,
-                early: PartList::EMPTY,
-            }),
-            unswept: Counter::new(),
+            spans: Spans::new(now),
             older: AtomicPtr::new(older),
         })
-    }
-}
-
-impl Spans {
-    /// Begins a generation: all spans but the early ones wait for their sweep. Returns how many.
-    pub(crate) fn open(&mut self, now: Generation) -> usize {
-        debug_assert!(self.unswept.is_empty(), "spans of the last cycle are not swept");
-        self.now = now;
-        self.unswept.append(&mut self.partial);
-        self.unswept.append(&mut self.rest);
-        self.rest.append(&mut self.early);
-        self.unswept.len()
-    }
-
-    /// Lists a span that needs no sweep now.
-    pub(crate) fn list(&mut self, part: PartPtr, has_free: bool) {
-        part.in_partial.set(has_free);
-        if has_free { self.partial.push_back(part) } else { self.rest.push_back(part) }
-    }
-
-    /// Moves a span of `rest` to `partial`, if it is idle there; it has free cells now.
-    pub(crate) fn offer(&mut self, part: PartPtr) {
-        if part.state.is_idle(self.now) && !part.in_partial.get() {
-            self.rest.remove(part);
-            self.list(part, true);
-        }
     }
 }
 

@@ -15,10 +15,10 @@
 //! [`Heap::doomed`] hands them out span by span, and they are free when the collector
 //! says that their destructors have run.
 //!
-//! The bits of a span are in `part`, how marks are set in `marks`, who may touch a span in [`sweepgen`], how far a sweep is in
-//! `sweeping`, the lists in `class`,
-//! where spans come from and go to in `supply`, poison for free cells in `poison`, the per-thread part in `cache`, what the collector sees
-//! of a cell in `cell`.
+//! The bits of a span are in `part`, how marks are set in `marks`, who may touch a span in [`sweepgen`], how far
+//! a sweep is in `sweeping`, the lists and who takes what from them in `spans`, what cells are like in `class`,
+//! where spans come from and go to in `supply`, poison for free cells in `poison`, the per-thread part in `cache`,
+//! what the collector sees of a cell in `cell`.
 //!
 //! # Locks
 //!
@@ -27,6 +27,8 @@
 //!
 //! Source: Go's `mcentral.go`, `mgcsweep.go`, `mbitmap.go`; we differ where Go stops the world.
 
+#[doc(hidden)]
+pub mod apart;
 mod cache;
 mod cell;
 mod class;
@@ -34,6 +36,7 @@ mod class;
 pub mod marks;
 pub(crate) mod part;
 mod poison;
+mod spans;
 mod supply;
 pub mod sweepgen;
 #[doc(hidden)]
@@ -161,11 +164,7 @@ impl<S: PageSource> Heap<S> {
         managed.sweeping.begin(cycle);
         let now = Generation::of(cycle);
         for class in self.classes() {
-            let record = class.record();
-            let mut spans = record.spans.lock();
-            let waiting = spans.open(now);
-            record.unswept.add(waiting);
-            managed.sweeping.add(waiting);
+            class.record().spans.open(now, &managed.sweeping);
         }
     }
 
@@ -195,7 +194,7 @@ impl<S: PageSource> Heap<S> {
 
     /// Claims and sweeps the next span of a class that waits; it is on no list then.
     fn sweep_one(&self, class: ClassRef<'_>, now: Generation) -> Option<(PartPtr, Swept)> {
-        let part = self.claim_unswept(class, now)?;
+        let part = class.record().spans.claim_unswept(now)?;
         self.counters.sweeps.add(1);
         let swept = part.sweep(class.spec().drop);
         if swept.doomed > 0 {
@@ -204,33 +203,10 @@ impl<S: PageSource> Heap<S> {
         Some((part, swept))
     }
 
-    fn claim_unswept(&self, class: ClassRef<'_>, now: Generation) -> Option<PartPtr> {
-        let record = class.record();
-        // Most classes are done early in a cycle; who misses a span just listed finds it next time.
-        if record.unswept.get() == 0 {
-            return None;
-        }
-        let mut spans = record.spans.lock();
-        if spans.now != now {
-            return None;
-        }
-        let part = spans.unswept.pop_front()?;
-        record.unswept.sub(1);
-        let claimed = part.state.claim(now);
-        debug_assert!(claimed, "unswept spans are in nobody's hands, and of an earlier cycle");
-        Some(part)
-    }
-
     /// Ends the sweep of a span: frees its pages if no cell is left, else lists it.
     fn relist(&self, class: ClassRef<'_>, part: PartPtr, swept: Swept, now: Generation) {
-        if swept.live == 0 {
-            self.free_part(part);
-        } else {
-            let mut spans = class.record().spans.lock();
-            part.state.finish(now);
-            spans.list(part, (swept.live as usize) < class.record().geometry.capacity);
-        }
-        self.managed.sweeping.done();
+        let sweeping = &self.managed.sweeping;
+        class.record().spans.relist(part, swept, now, sweeping, |part| self.free_part(part));
     }
 
     /// Notes that a span has newly doomed cells.

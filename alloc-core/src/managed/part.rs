@@ -87,7 +87,7 @@ pub(crate) struct Swept {
 
 /// Bytes of a record with bitmaps of `words` words.
 pub(crate) const fn bytes(words: usize) -> usize {
-    size_of::<Part>() + 3 * words * size_of::<u64>()
+    size_of::<Part>() + 3 * words * size_of::<AtomicU64>()
 }
 
 impl Part {

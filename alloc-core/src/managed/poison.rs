@@ -55,7 +55,7 @@ impl<S: PageSource> Heap<S> {
     /// static SEEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     /// let heap = Heap::new(Os::new());
     /// heap.poison_managed(Some(|spoilt| SEEN.lock().unwrap().push(spoilt.offset)));
-    /// let spec = ClassSpec { size: 32, align: 8, noscan: true, drop: false, owner: 7 };
+    /// let spec = ClassSpec { size: 32, align: 8, drop: false, owner: 7 };
     /// let (class, mut cache) = (heap.class(spec)?, heap.managed_cache());
     /// // SAFETY: there is one cycle after another; what is written to a dead cell is the mistake that is
     /// // to be found.

@@ -10,7 +10,7 @@
 //! Rejected: *to remember which cells read as zero* (Go's `needzero`; the watermark of [`owned`](crate::owned)). Nobody
 //! asks for that here: who takes a cell writes a whole value into it, and nothing is cleared before.
 
-use core::{cmp, ptr, ptr::NonNull};
+use core::{ptr, ptr::NonNull};
 
 use super::{
     class::ClassRef,
@@ -55,14 +55,15 @@ impl<S: PageSource> Heap<S> {
 
     /// A span for a cache, and whether no cell of it is taken.
     fn next_part(&self, class: ClassRef<'_>, now: Generation) -> Result<(PartPtr, bool), Error> {
-        if let Some(part) = claim_partial(class, now) {
+        let spans = &class.record().spans;
+        if let Some(part) = spans.claim_partial(now) {
             return Ok((part, false));
         }
         if self.managed.sweeping.may_sweep(now) {
             for _ in 0..TAKER_SWEEPS {
                 let Some((part, swept)) = self.sweep_one(class, now) else { break };
                 if (swept.live as usize) < class.record().geometry.capacity {
-                    self.keep(class, part, now);
+                    spans.keep(part, now, &self.managed.sweeping);
                     return Ok((part, swept.live == 0));
                 }
                 self.relist(class, part, swept, now);
@@ -71,29 +72,9 @@ impl<S: PageSource> Heap<S> {
         Ok((self.fresh_part(class, now)?, true))
     }
 
-    /// Ends the sweep of a span that the caller's cache keeps. Also if no cell is left in it: its pages need
-    /// not go to the page heap and come back.
-    fn keep(&self, class: ClassRef<'_>, part: PartPtr, now: Generation) {
-        {
-            let mut spans = class.record().spans.lock();
-            part.state.finish(now);
-            let cached = part.state.cache(now);
-            debug_assert!(cached, "a span that was just swept is on no list and in no cache");
-            spans.list(part, false);
-        }
-        self.managed.sweeping.done();
-    }
-
     /// Gives up a span that a cache took in `then`.
     pub(super) fn uncache(&self, class: ClassRef<'_>, part: PartPtr, then: Generation) {
-        let mut spans = class.record().spans.lock();
-        if spans.now != then || !part.state.uncache(then) {
-            // A cycle has begun since. The span is in the hands of its sweepers.
-            return;
-        }
-        if part.unreserve() {
-            spans.offer(part);
-        }
+        class.record().spans.uncache(part, then);
     }
 
     fn fresh_part(&self, class: ClassRef<'_>, now: Generation) -> Result<PartPtr, Error> {
@@ -118,23 +99,8 @@ impl<S: PageSource> Heap<S> {
         span.set_kind(Kind::Managed);
         self.map_all(span);
         self.managed.spans.add(1);
-        self.list_fresh(class, part, now);
+        record.spans.list_fresh(part, now, &self.managed.sweeping);
         Ok(part)
-    }
-
-    fn list_fresh(&self, class: ClassRef<'_>, part: PartPtr, now: Generation) {
-        let mut spans = class.record().spans.lock();
-        match now.cmp(&spans.now) {
-            // The caller acts on the cycle before: the span is stale at birth.
-            cmp::Ordering::Less => {
-                spans.unswept.push_back(part);
-                class.record().unswept.add(1);
-                self.managed.sweeping.add(1);
-            }
-            cmp::Ordering::Equal => spans.list(part, false),
-            // Or on the cycle to come, for which the class is about to be opened.
-            cmp::Ordering::Greater => spans.early.push_back(part),
-        }
     }
 
     /// Gives a span back that holds no cell any more.
@@ -164,17 +130,4 @@ impl<S: PageSource> Heap<S> {
         let part = unsafe { PartPtr::from_raw(at) };
         registry.pools[words.trailing_zeros() as usize].push_front(part);
     }
-}
-
-/// Takes a swept span with free cells for a cache.
-fn claim_partial(class: ClassRef<'_>, now: Generation) -> Option<PartPtr> {
-    let mut spans = class.record().spans.lock();
-    if spans.now != now {
-        return None;
-    }
-    let part = spans.partial.pop_front()?;
-    let cached = part.state.cache(now);
-    debug_assert!(cached, "spans with free cells are swept and in no cache");
-    spans.list(part, false);
-    Some(part)
 }
