@@ -2,13 +2,17 @@
 //! woken and sees the result; an M's sleep keeps its permit (S11); a dump reads stacks that stand still.
 #![cfg(loom)]
 
+use core::cell::Cell;
+
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
+use sched_core::commit::{self, Commit, Role};
 use sched_core::orders::Order;
 use sched_core::parker::Parker;
+use sched_core::policy::Cause;
 use sched_core::summons::Summons;
 use sched_core::task::state::{
     BeginPark, CommitPark, Complete, DropHandle, Finish, Join, State, Unpark,
@@ -21,6 +25,8 @@ struct Goroutine {
     context: UnsafeCell<usize>,
     served: AtomicUsize,
     wanted: usize,
+    /// It gave way, and another M may run it.
+    queued: AtomicBool,
     finished: AtomicUsize,
 }
 
@@ -31,6 +37,54 @@ enum Exit {
     Finished,
 }
 
+/// An M, which switches to no goroutine but one that it has to queue.
+#[derive(Default)]
+struct Machine<'a> {
+    pending: Cell<Option<Commit<&'a Goroutine>>>,
+    queue: Cell<Option<&'a Goroutine>>,
+}
+
+impl<'a> Machine<'a> {
+    /// Leaves `goroutine`, whose context is saved by the switch.
+    fn leave(&self, goroutine: &'a Goroutine, commit: Commit<&'a Goroutine>) {
+        self.pending.set(Some(commit));
+        commit::switch(|| goroutine.use_context(), || self);
+    }
+}
+
+impl<'a> Role for Machine<'a> {
+    type Run = &'a Goroutine;
+
+    fn state<'r>(run: &'r &'a Goroutine) -> &'r State {
+        &run.state
+    }
+
+    fn owed(&self) -> Option<Commit<&'a Goroutine>> {
+        self.pending.take()
+    }
+
+    fn put_woken(&self, run: &'a Goroutine) {
+        self.queue.set(Some(run));
+    }
+
+    fn put_back(&self, run: &'a Goroutine, _: Cause) {
+        // Relaxed: what is published is so by the state.
+        run.queued.store(true, Ordering::Relaxed);
+    }
+
+    fn put_preempted(&self, _: &'a Goroutine) {
+        unreachable!("nobody asks");
+    }
+
+    fn berth(&self, _: &'a Goroutine) {
+        unreachable!("it is no carrier");
+    }
+
+    fn bury(&self, _: &'a Goroutine) {
+        unreachable!("it has no stack");
+    }
+}
+
 impl Goroutine {
     fn new(wanted: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -38,23 +92,23 @@ impl Goroutine {
             context: UnsafeCell::new(0),
             served: AtomicUsize::new(0),
             wanted,
+            queued: AtomicBool::new(false),
             finished: AtomicUsize::new(0),
         })
     }
 
     /// Runs it on this thread, as an M that took it from a queue, until it parks or ends.
     fn run(&self) {
-        loop {
-            self.state.resume();
-            self.use_context();
-            if self.body() == Exit::Finished {
-                self.finished.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
-            // The switch away: the context is saved, then the M commits.
-            self.use_context();
-            if self.state.commit_park() == CommitPark::Parked {
-                return;
+        let m = Machine::default();
+        m.queue.set(Some(self));
+        while let Some(goroutine) = m.queue.take() {
+            goroutine.state.resume();
+            goroutine.use_context();
+            match goroutine.body() {
+                Exit::Parking => m.leave(goroutine, Commit::Park(goroutine)),
+                Exit::Finished => {
+                    goroutine.finished.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
     }
@@ -133,13 +187,33 @@ fn a_watched_one_stands_still() {
         // It is given its stack, runs, gives way, runs, stays in a handler, and runs.
         goroutine.use_context();
         goroutine.state.resume();
-        goroutine.use_context();
-        goroutine.state.commit_yield();
+        let m = Machine::default();
+        m.leave(&goroutine, Commit::Yield(&goroutine));
         goroutine.state.resume();
         goroutine.state.commit_stay();
         goroutine.use_context();
         goroutine.state.resume();
         looker.join().unwrap();
+    });
+}
+
+/// S9: one that gives way is resumed by another M as soon as it is queued.
+#[test]
+fn who_gives_way_is_saved_first() {
+    model("who_gives_way_is_saved_first", 3, || {
+        let goroutine = Goroutine::new(0);
+        goroutine.state.resume();
+        let other = {
+            let goroutine = goroutine.clone();
+            thread::spawn(move || {
+                // Relaxed: as in `put_back`.
+                if goroutine.queued.swap(false, Ordering::Relaxed) {
+                    goroutine.run();
+                }
+            })
+        };
+        Machine::default().leave(&goroutine, Commit::Yield(&goroutine));
+        other.join().unwrap();
     });
 }
 

@@ -16,10 +16,11 @@ use core::ptr::NonNull;
 use crate::{
     bound::{self, Reserved},
     clock,
+    commit::Commit,
     context::Context,
     entry::{Request, enter},
     future::carrier,
-    machine::{Commit, Machine},
+    machine::Machine,
     occupancy,
     park::{Batch, WaitReason},
     policy::Cause,

@@ -25,7 +25,7 @@
 //! | [`scheduler`], `config` | the handle: birth, spawning, the end |
 //! | `shared`, `crew`, `resize`, `supply` | what Ms share: tables of Ps and Ms, how many there shall be, stacks |
 //! | `gate`, [`turnstile`], [`closers`] | who is inside, who sees to the end, who waits for it |
-//! | `worker`, `switch`, `goroutine` | the loop of an M, the switch, what goroutines call: start reading here |
+//! | `worker`, `switch`, [`commit`], `goroutine` | the loop of an M, the switch, what comes after it, what goroutines call: start reading here |
 //! | [`task`], [`roster`], `registry` | the G: state, closure and result, handle; records, and where they live |
 //! | `machine`, `proc` | the M and the P |
 //! | `bound` | goroutines that go on on one thread only |
@@ -47,6 +47,7 @@
 
 pub mod bell;
 pub mod closers;
+pub mod commit;
 pub mod driver;
 pub mod entry;
 pub mod future;

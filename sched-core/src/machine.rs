@@ -29,6 +29,7 @@ use core::{
 
 use crate::{
     bound::Reserved,
+    commit::Commit,
     context::{Context, ThreadId},
     idle::Spinning,
     occupancy::Occupancy,
@@ -42,23 +43,6 @@ use crate::{
     task::{Run, Task},
     tls::Words,
 };
-
-/// What the M owes to the goroutine it has just switched away from.
-#[derive(Debug)]
-pub(crate) enum Commit {
-    /// Publish it as parked.
-    Park(Run),
-    /// It goes on later: behind the local queue.
-    Yield(Run),
-    /// It gave way because it was asked to: behind the local queue, or the global one.
-    Preempted(Run),
-    /// It has no P: with those that were woken.
-    Displaced(Run),
-    /// It is a carrier without a future: into the P's berth.
-    Rest(Run),
-    /// It has ended: its stack is free.
-    End(Run),
-}
 
 /// A thread of the scheduler.
 #[repr(align(128))]
@@ -76,7 +60,7 @@ pub(crate) struct Machine {
     /// Processor time of the thread in the role at the last look of [`has_computed`](Self::has_computed).
     clock_seen: AtomicU64,
 
-    pending: Cell<Option<Commit>>,
+    pending: Cell<Option<Commit<Run>>>,
     pub(crate) spinning: Cell<Option<Spinning>>,
     reserved: Cell<Reserved>,
     pub(crate) counters: MachineCounters,
@@ -224,13 +208,13 @@ impl Machine {
     }
 
     /// Role: what to do about the goroutine it leaves, once it has left.
-    pub(crate) fn owe(&self, commit: Commit) {
+    pub(crate) fn owe(&self, commit: Commit<Run>) {
         let before = self.pending.replace(Some(commit));
         debug_assert!(before.is_none(), "a commit was not carried out: {before:?}");
     }
 
     /// Role: what is owed.
-    pub(crate) fn owed(&self) -> Option<Commit> {
+    pub(crate) fn owed(&self) -> Option<Commit<Run>> {
         self.pending.take()
     }
 

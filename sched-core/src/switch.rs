@@ -2,21 +2,22 @@
 //!
 //! The protocol is told in [`worker`](crate::worker). In the order of its steps: [`leave`] and
 //! [`give_way`] find the next goroutine and say what the present one is owed; [`aim`] publishes where
-//! the M is going; [`settle`] does what is owed, wherever the switch arrives.
+//! the M is going; what is owed is done wherever the switch arrives, by [`commit`].
 
 use core::ptr::NonNull;
 
 use crate::{
     bound::home,
+    commit::{self, Commit, Role},
     context::{self, Context},
-    future::carrier::settle_rest,
+    future::carrier::berth,
     handoff,
-    machine::{Commit, Machine},
+    machine::Machine,
     policy::Cause,
     proc::Held,
     queue::Handle,
     sync::Ordering,
-    task::{Run, Task, state::CommitPark},
+    task::{Run, Task, state::State},
     tls::{self, Words},
 };
 
@@ -44,7 +45,7 @@ pub(crate) fn here(words: &Words) -> (&Machine, &Task) {
 
 /// Switches to another goroutine if one is at hand, with a commit that queues this one. If none is,
 /// it goes on with a new slice; but not on a P that may be one too many, which its M gives up.
-pub(crate) fn give_way(words: &Words, commit: fn(Run) -> Commit) {
+pub(crate) fn give_way(words: &Words, commit: fn(Run) -> Commit<Run>) {
     let (m, task) = here(words);
     let Some(held) = m.held() else { return };
     m.shared().share(Some(held));
@@ -66,11 +67,8 @@ pub(crate) fn give_way(words: &Words, commit: fn(Run) -> Commit) {
 }
 
 /// Leaves the running goroutine, and comes back when it is resumed, on whatever M.
-pub(crate) fn leave(m: &Machine, commit: Commit) {
-    let task = match &commit {
-        Commit::Park(run) | Commit::Yield(run) | Commit::Preempted(run) => run.task(),
-        Commit::Displaced(run) | Commit::Rest(run) | Commit::End(run) => run.task(),
-    };
+pub(crate) fn leave(m: &Machine, commit: Commit<Run>) {
+    let task = commit.run().task();
     let next = successor(m, task);
     let task = NonNull::from(task);
     m.owe(commit);
@@ -104,8 +102,8 @@ pub(crate) fn switch_away(m: &Machine, task: &Task, next: Option<Run>) {
     // SAFETY: `from` is the running goroutine's. `to` is suspended or new, and ours: its run
     // reference came from a queue, or it is the M's own stack, which waits for this switch. Both
     // sides are inside the runtime. Contexts stay where they are while their slots are taken.
-    unsafe { context::switch(from, to.as_ref()) };
-    settle(tls::words());
+    let switch = || unsafe { context::switch(from, to.as_ref()) };
+    commit::switch(switch, || arrived(tls::words()));
 }
 
 /// Publishes where the M is about to go, and gives the context to switch to.
@@ -145,46 +143,68 @@ pub(crate) unsafe fn context_of(task: &Task) -> &Context {
     unsafe { task.slot_ref() }.expect("a goroutine runs on a stack").context()
 }
 
-/// Does what is owed to the goroutine that the M has just left.
+/// The M on which a switch has arrived: that of the goroutine that runs now.
+pub(crate) fn arrived(words: &Words) -> &Machine {
+    match machine(words) {
+        Some(m) => m,
+        None => crate::error::fatal(format_args!("a switch arrived on no M")),
+    }
+}
+
+/// What a goroutine that begins does for the one before it.
 pub(crate) fn settle(words: &Words) {
-    let Some(m) = machine(words) else {
-        crate::error::fatal(format_args!("a switch arrived on no M"));
-    };
-    match m.owed() {
-        None => {}
-        Some(Commit::Park(run)) => settle_park(m, run),
-        Some(Commit::Yield(run)) => settle_yield(m, run),
-        Some(Commit::Preempted(run)) => {
-            run.task().state.commit_yield();
-            put_preempted(m, run);
-        }
-        Some(Commit::Displaced(run)) => {
-            run.task().state.commit_yield();
-            m.shared().put_woken(m.held(), run);
-        }
-        Some(Commit::Rest(run)) => settle_rest(m, run),
-        Some(Commit::End(run)) => settle_end(m, run),
+    commit::settle(arrived(words));
+}
+
+impl Role for Machine {
+    type Run = Run;
+
+    #[inline(always)]
+    fn state(run: &Run) -> &State {
+        &run.task().state
     }
-}
 
-fn settle_park(m: &Machine, run: Run) {
-    match run.task().state.commit_park() {
-        // Whoever unparks it makes the reference anew.
-        CommitPark::Parked => drop_reference(run),
-        // It was unparked while it parked. The M has found something else to do by now, and what
-        // that is may run for long.
-        CommitPark::Notified => m.shared().put_woken(m.held(), run),
+    #[inline(always)]
+    fn owed(&self) -> Option<Commit<Run>> {
+        Machine::owed(self)
     }
-}
 
-/// The run reference of a parked goroutine is in its state: it is nobody's variable.
-fn drop_reference(run: Run) {
-    let _ = run.into_raw();
-}
+    fn put_woken(&self, run: Run) {
+        self.shared().put_woken(self.held(), run);
+    }
 
-fn settle_yield(m: &Machine, run: Run) {
-    run.task().state.commit_yield();
-    put_back(m, run, Cause::Yielded);
+    /// If somebody waits for what it holds, it shall not wait for a slice to end.
+    #[inline]
+    fn put_back(&self, run: Run, cause: Cause) {
+        let shared = self.shared();
+        let holds = run.task().is_holder();
+        shared.put(self.held(), run, cause);
+        if holds {
+            handoff::make_room(shared);
+        }
+        shared.notify();
+    }
+
+    fn put_preempted(&self, run: Run) {
+        put_preempted(self, run);
+    }
+
+    fn berth(&self, run: Run) {
+        berth(self, run);
+    }
+
+    fn bury(&self, run: Run) {
+        let shared = self.shared();
+        // SAFETY: the goroutine has switched away for the last time; the run reference has the G.
+        let slot = unsafe { run.task().slot() }.take();
+        if let Some(slot) = slot {
+            // SAFETY: as above; `give_stack` took it from the stock of the goroutine's order.
+            unsafe { shared.take_back(self.held(), slot, run.task().order()) };
+        }
+        self.counters.finished.bump();
+        drop(run.end());
+        shared.one_less();
+    }
 }
 
 /// Behind those that were woken, the local queue if it has room, else the global one. Who paces himself is
@@ -194,31 +214,5 @@ pub(crate) fn put_preempted(m: &Machine, run: Run) {
     if run.task().is_self_paced() {
         return m.shared().put_woken(m.held(), run);
     }
-    put_back(m, run, Cause::Preempted);
-}
-
-/// Queues a goroutine that gave way. If somebody waits for what it holds, it shall not wait for a slice
-/// to end.
-#[inline]
-fn put_back(m: &Machine, run: Run, cause: Cause) {
-    let shared = m.shared();
-    let holds = run.task().is_holder();
-    shared.put(m.held(), run, cause);
-    if holds {
-        handoff::make_room(shared);
-    }
-    shared.notify();
-}
-
-fn settle_end(m: &Machine, run: Run) {
-    let shared = m.shared();
-    // SAFETY: the goroutine has switched away for the last time; the run reference has the G.
-    let slot = unsafe { run.task().slot() }.take();
-    if let Some(slot) = slot {
-        // SAFETY: as above; `give_stack` took it from the stock of the goroutine's order.
-        unsafe { shared.take_back(m.held(), slot, run.task().order()) };
-    }
-    m.counters.finished.bump();
-    drop(run.end());
-    shared.one_less();
+    m.put_back(run, Cause::Preempted);
 }

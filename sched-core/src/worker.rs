@@ -27,8 +27,8 @@
 //!
 //! Step 4 is the *commit after the switch*. Before step 3 is over, G1's registers are on no stack,
 //! so nobody may resume it: if it were published in step 1, an unpark on another M could run it on
-//! two. Every place where a switch can arrive settles: behind the switch in `switch_away`, at the
-//! start of a goroutine ([`body`]), and in the loop on the M's own stack ([`run`]). In thread mode
+//! two. Every place where a switch can arrive settles ([`commit`]): behind the switch in `switch_away`, at
+//! the start of a goroutine ([`body`]), and in the loop on the M's own stack ([`run`]). In thread mode
 //! the same steps are taken by different threads, ordered by the baton.
 //!
 //! After its commit a G belongs to whoever acts next, perhaps on another M, at once: the committer
@@ -78,11 +78,11 @@
 
 use crate::{
     bound::{self, Reserved},
-    context,
+    commit, context,
     machine::Machine,
     orders::Order,
     proc::Held,
-    switch::{aim, next_at_hand, settle},
+    switch::{aim, arrived, next_at_hand},
     sync::spin_loop,
     task::Run,
     tls, vacate,
@@ -109,8 +109,8 @@ pub(crate) fn run(m: &Machine) {
         let to = aim(m, Some(run));
         // SAFETY: this is the M's own stack, which waits in `own` for a switch back; `to` as in
         // `switch_away`.
-        unsafe { context::switch(m.own(), to.as_ref()) };
-        settle(tls::words());
+        let switch = || unsafe { context::switch(m.own(), to.as_ref()) };
+        commit::switch(switch, || arrived(tls::words()));
     }
 }
 

@@ -51,10 +51,11 @@
 
 use crate::{
     bound::home,
+    commit::Commit,
     entry::enter,
     future::cell::{Kind, Polled, Poller},
     goroutine,
-    machine::{Commit, Machine},
+    machine::Machine,
     policy::Cause,
     proc::Held,
     queue::Handle,
@@ -186,8 +187,7 @@ fn next(task: &Task, polled: Polled) -> Option<Poller> {
 }
 
 /// The carrier has switched away: it rests, or is queued to end.
-pub(crate) fn settle_rest(m: &Machine, carrier: Run) {
-    carrier.task().state.commit_yield();
+pub(crate) fn berth(m: &Machine, carrier: Run) {
     let shared = m.shared();
     let rests = match m.held() {
         Some(held) if !shared.gate.is_shut() => held.proc().berth.rest(carrier),
