@@ -1,114 +1,230 @@
-//! Another policy under load: each goroutine comes out of one of the two queues once, and none is left beside
-//! sleepers.
+//! Another policy under load: each goroutine comes out of one of the two policies' queues once, and none is left
+//! beside sleepers.
 //!
-//! The queues of a policy are reduced to the global queue, which is production code; a P is a thread that
-//! stays, as `sched_core::ready` does, and moves over as `sched_core::swap` does.
+//! Queues, puts, picks, thefts and the moves from the old queues to the new are production code, of the default
+//! policy and of one with a single queue. A P is a number and a chair.
 #![cfg(loom)]
 
+use core::cell::UnsafeCell;
+
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
 use loom_tests::task::{self, Ref};
+use sched_core::dispatch::{Chair, Dispatch, Installed, Seated, install};
 use sched_core::idle::{Idle, Release};
-use sched_core::queue::inject::Inject;
-use sched_core::queue::lanes::Lane;
-use sched_core::succession::{Stay, Succession};
+use sched_core::policy::{Cause, GlobalFifo, Gmp, Moment, Policy};
+use sched_core::succession::Succession;
 
-type Queues = Succession<Inject<Ref>>;
+const PROCS: usize = 2;
 
-/// What `Shared::put` does for one who holds a P and sits.
-fn put(queues: &Queues, chair: &mut Option<Stay>, task: Ref) {
-    at(queues, chair).push(task, Lane::Plain);
+/// A P: where it sits.
+#[derive(Default)]
+struct Proc(UnsafeCell<Option<Chair>>);
+
+/// Evidence of a P: the thread of the model that plays its holder has it.
+#[derive(Clone, Copy)]
+struct Held<'a>(usize, &'a Proc);
+
+// SAFETY: each P is played by one thread, or by one after the other.
+unsafe impl<'a> Seated<'a> for Held<'a> {
+    fn index(self) -> usize {
+        self.0
+    }
+
+    fn chair(self) -> Option<&'a Chair> {
+        // SAFETY: the holder alone uses the chair.
+        unsafe { &*self.1.0.get() }.as_ref()
+    }
+
+    fn sit(self, chair: Option<Chair>) -> Option<Chair> {
+        // SAFETY: as above.
+        core::mem::replace(unsafe { &mut *self.1.0.get() }, chair)
+    }
+
+    fn random(self) -> u32 {
+        1
+    }
+
+    fn begin_slice(self) {}
 }
 
-/// What `Shared::at` does: moves over if another queue is in office.
-fn at<'a>(queues: &'a Queues, chair: &'a mut Option<Stay>) -> &'a Inject<Ref> {
-    if !chair.as_ref().is_some_and(|stay| queues.is_in_office(stay)) {
-        let old = chair.replace(queues.stay());
-        if let Some(old) = old {
-            while let Some(task) = queues.at(&old).pop(false) {
-                queues.at(chair.as_ref().unwrap()).push(task, Lane::Plain);
-            }
-            queues.end(old);
+struct World {
+    queues: Succession<Installed<Ref>>,
+    idle: Idle,
+    procs: [Proc; PROCS],
+    /// How often work was told of, and how often somebody was woken for it.
+    told: AtomicUsize,
+    woken: AtomicUsize,
+}
+
+// SAFETY: a chair is used by the thread that plays the P's holder.
+unsafe impl Send for World {}
+// SAFETY: as above.
+unsafe impl Sync for World {}
+
+fn with_procs(queues: Installed<Ref>) -> Installed<Ref> {
+    (0..PROCS).for_each(|_| queues.add_proc());
+    queues
+}
+
+impl World {
+    /// Under the default policy, all Ps are held, and nobody spins.
+    fn new() -> Arc<Self> {
+        Self::under(&Gmp)
+    }
+
+    fn under(policy: &impl Policy) -> Arc<Self> {
+        Arc::new(Self {
+            queues: Succession::new(with_procs(install(policy, PROCS))),
+            idle: Idle::new(PROCS, 4),
+            procs: Default::default(),
+            told: AtomicUsize::new(0),
+            woken: AtomicUsize::new(0),
+        })
+    }
+
+    fn held(&self, proc: usize) -> Held<'_> {
+        Held(proc, &self.procs[proc])
+    }
+
+    /// Another policy, of one queue for all.
+    fn succeed(&self) {
+        assert!(self.queues.succeed(with_procs(install(&GlobalFifo, PROCS))).is_ok());
+    }
+
+    /// From a thread without a P.
+    fn submit(&self, task: Ref) {
+        self.enqueue(None, task, Cause::Spawned.into());
+    }
+
+    fn put(&self, proc: usize, task: Ref) {
+        self.enqueue(Some(self.held(proc)), task, Cause::Spawned.into());
+    }
+
+    /// What an M finds with P `proc`.
+    fn find(&self, proc: usize) -> Option<Ref> {
+        self.pick(self.held(proc)).or_else(|| self.steal(self.held(proc), true))
+    }
+
+    /// The M with P `proc` runs what it finds, and the P goes idle.
+    fn run_all(&self, proc: usize) {
+        while let Some(task) = self.find(proc) {
+            task.run();
         }
+        self.stand_up(self.held(proc));
     }
-    queues.at(chair.as_ref().unwrap())
-}
 
-/// What `Shared::bury` does. True if nobody leaves any more.
-fn bury(queues: &Queues) -> bool {
-    match queues.bury() {
-        Ok(Some(old)) => {
-            while let Some(task) = old.pop(false) {
-                queues.visit().push(task, Lane::Plain);
-            }
-            true
-        }
-        Ok(None) => true,
-        Err(_) => false,
+    /// Runs all that is left, and sees that each ran once.
+    fn end_all(&self, tasks: &[Ref]) {
+        self.run_all(0);
+        assert!(self.bury().is_ok(), "nobody uses the old queues any more");
+        self.run_all(0);
+        assert!(!self.any_work(), "a goroutine is left behind");
+        task::end_all(tasks);
     }
 }
 
-/// Runs all that is left, and sees that each ran once.
-fn end_all(queues: &Queues, tasks: &[Ref]) {
-    assert!(bury(queues), "nobody uses the old queue any more");
-    while let Some(task) = queues.visit().pop(false) {
-        task.run();
+impl Dispatch for World {
+    type Item = Ref;
+    type Held<'a> = Held<'a>;
+
+    fn queues(&self) -> &Succession<Installed<Ref>> {
+        &self.queues
     }
-    task::end_all(tasks);
+
+    fn procs(&self) -> usize {
+        PROCS
+    }
+
+    fn moment(&self, _: Option<Held<'_>>) -> Moment {
+        Moment::real(PROCS, 1, false)
+    }
+
+    fn notify(&self) {
+        // Relaxed, both: read when all threads are joined.
+        self.told.fetch_add(1, Ordering::Relaxed);
+        self.woken.fetch_add(self.idle.notify().is_some().into(), Ordering::Relaxed);
+    }
 }
 
 /// A thread without a P submits while the queues change and the old ones are buried.
 #[test]
 fn a_visitor_is_waited_for() {
     model("a_visitor_is_waited_for", 3, || {
-        let queues = Arc::new(Queues::new(Inject::new()));
-        let tasks = [Ref::new(), Ref::new()];
+        let world = World::new();
+        let task = Ref::new();
         let visitor = {
-            let queues = queues.clone();
-            thread::spawn(move || {
-                tasks.into_iter().for_each(|task| queues.visit().push(task, Lane::Plain));
-            })
+            let world = world.clone();
+            thread::spawn(move || world.submit(task))
         };
-        assert!(queues.succeed(Inject::new()).is_ok());
-        bury(&queues);
-        bury(&queues);
+        world.succeed();
+        let _ = world.bury();
+        let _ = world.bury();
         visitor.join().unwrap();
-        end_all(&queues, &tasks);
+        world.end_all(&[task]);
     });
 }
 
-/// A P puts before and after the change, and goes idle; another comes from idleness.
+/// A P puts before and after the change, and goes idle, while the old queues are buried.
 #[test]
 fn a_proc_moves_over() {
     model("a_proc_moves_over", 2, || {
-        let queues = Arc::new(Queues::new(Inject::new()));
-        let tasks = [Ref::new(), Ref::new(), Ref::new()];
+        let world = World::new();
+        let tasks = [Ref::new(), Ref::new()];
         let busy = {
-            let queues = queues.clone();
+            let world = world.clone();
             thread::spawn(move || {
-                let mut chair = None;
-                put(&queues, &mut chair, tasks[0]);
-                put(&queues, &mut chair, tasks[1]);
-                if let Some(task) = at(&queues, &mut chair).pop(false) {
-                    task.run();
-                }
-                queues.end(chair.unwrap());
+                world.put(0, tasks[0]);
+                world.put(0, tasks[1]);
+                world.run_all(0);
             })
         };
-        let fresh = {
-            let queues = queues.clone();
-            thread::spawn(move || {
-                let mut chair = None;
-                put(&queues, &mut chair, tasks[2]);
-                queues.end(chair.unwrap());
-            })
-        };
-        assert!(queues.succeed(Inject::new()).is_ok());
-        bury(&queues);
+        world.succeed();
+        let _ = world.bury();
         busy.join().unwrap();
-        fresh.join().unwrap();
-        end_all(&queues, &tasks);
+        world.end_all(&tasks);
+    });
+}
+
+/// What a P takes along is in neither queue for a moment: who looked just then is told.
+#[test]
+fn what_is_moved_is_told_of() {
+    model("what_is_moved_is_told_of", 3, || {
+        let world = World::new();
+        let task = Ref::new();
+        world.put(0, task);
+        world.succeed();
+        let busy = {
+            let world = world.clone();
+            thread::spawn(move || world.work_at_hand(world.held(0)))
+        };
+        world.run_all(1);
+        busy.join().unwrap();
+        // Relaxed: all threads are joined.
+        let told = world.told.load(Ordering::Relaxed) != 0;
+        assert!(told || !world.any_work(), "it lies there beside sleepers");
+        world.end_all(&[task]);
+    });
+}
+
+/// A P that is busy for long does not move: what lies in its part of the old queues is found by others.
+#[test]
+fn who_does_not_move_is_stolen_from() {
+    model("who_does_not_move_is_stolen_from", 2, || {
+        let world = World::new();
+        let tasks = [Ref::new(), Ref::new()];
+        tasks.iter().for_each(|task| world.put(0, *task));
+        let thief = {
+            let world = world.clone();
+            thread::spawn(move || world.run_all(1))
+        };
+        world.succeed();
+        assert!(world.bury().is_err(), "P 0 sits there");
+        thief.join().unwrap();
+        assert!(!world.any_work(), "a thief looks into both queues");
+        world.end_all(&tasks);
     });
 }
 
@@ -116,27 +232,25 @@ fn a_proc_moves_over() {
 #[test]
 fn a_second_change_uses_the_slot_again() {
     model("a_second_change_uses_the_slot_again", 2, || {
-        let queues = Arc::new(Queues::new(Inject::new()));
+        let world = World::new();
         let tasks = [Ref::new(), Ref::new()];
         let visitor = {
-            let queues = queues.clone();
+            let world = world.clone();
             thread::spawn(move || {
-                queues.visit().push(tasks[0], Lane::Plain);
-                if let Some(old) = queues.visit_leaving()
-                    && let Some(task) = old.pop(false)
-                {
-                    drop(old);
-                    queues.visit().push(task, Lane::Plain);
+                world.submit(tasks[0]);
+                if let Some(task) = world.find(1) {
+                    world.submit(task);
                 }
-                queues.visit().push(tasks[1], Lane::Plain);
+                world.stand_up(world.held(1));
+                world.submit(tasks[1]);
             })
         };
-        assert!(queues.succeed(Inject::new()).is_ok());
-        if bury(&queues) {
-            assert!(queues.succeed(Inject::new()).is_ok());
+        world.succeed();
+        if world.bury().is_ok() {
+            world.succeed();
         }
         visitor.join().unwrap();
-        end_all(&queues, &tasks);
+        world.end_all(&tasks);
     });
 }
 
@@ -145,37 +259,28 @@ fn a_second_change_uses_the_slot_again() {
 #[test]
 fn the_last_look_sees_both_queues() {
     model("the_last_look_sees_both_queues", 2, || {
-        let queues = Arc::new(Queues::new(Inject::new()));
-        let idle = Arc::new(Idle::new(2, 4));
+        let world = World::under(&GlobalFifo);
         let task = Ref::new();
-        let spinning = idle.try_spin(2).expect("both are busy");
+        let spinning = world.idle.try_spin(PROCS).expect("both are busy");
         let spinner = {
-            let (queues, idle) = (queues.clone(), idle.clone());
-            thread::spawn(move || {
-                let any_work = || {
-                    !queues.visit().is_empty()
-                        || queues.visit_leaving().is_some_and(|old| !old.is_empty())
-                };
-                idle.release(1, Some(spinning), any_work)
-            })
+            let world = world.clone();
+            thread::spawn(move || world.idle.release(1, Some(spinning), || world.any_work()))
         };
         let submitter = {
-            let (queues, idle) = (queues.clone(), idle.clone());
+            let world = world.clone();
             thread::spawn(move || {
-                queues.visit().push(task, Lane::Plain);
-                idle.notify()
+                world.submit(task);
+                world.notify();
             })
         };
-        assert!(queues.succeed(Inject::new()).is_ok());
-        let told = queues.bury().is_err().then(|| idle.notify()).flatten();
-        let (released, woken) = (spinner.join().unwrap(), submitter.join().unwrap());
-        // Buried with the goroutine in it: whoever buries puts it anew, and notifies.
-        let buried = queues.visit().is_empty() && !queues.is_leaving();
-        let searched = matches!(released, Release::Search { .. });
-        assert!(searched || woken.is_some() || told.is_some() || buried, "left beside sleepers");
-        // Whatever became of it, it did not run here.
-        drop(queues);
-        assert_eq!(task.end(), 0);
+        world.succeed();
+        let _ = world.bury();
+        let searched = matches!(spinner.join().unwrap(), Release::Search { .. });
+        submitter.join().unwrap();
+        // Relaxed: all threads are joined.
+        let woken = world.woken.load(Ordering::Relaxed) != 0;
+        assert!(searched || woken, "left beside sleepers");
+        world.end_all(&[task]);
     });
 }
 
@@ -183,20 +288,15 @@ fn the_last_look_sees_both_queues() {
 #[test]
 fn what_waits_is_seen_all_the_time() {
     model("what_waits_is_seen_all_the_time", 3, || {
-        let queues = Arc::new(Queues::new(Inject::new()));
+        let world = World::new();
         let task = Ref::new();
-        queues.visit().push(task, Lane::Plain);
+        world.submit(task);
         let looker = {
-            let queues = queues.clone();
-            thread::spawn(move || {
-                let seen = !queues.visit().is_empty()
-                    || queues.visit_leaving().is_some_and(|old| !old.is_empty());
-                assert!(seen, "it lies there all the time");
-            })
+            let world = world.clone();
+            thread::spawn(move || assert!(world.any_work(), "it lies there all the time"))
         };
-        assert!(queues.succeed(Inject::new()).is_ok());
+        world.succeed();
         looker.join().unwrap();
-        end_all(&queues, &[]);
-        assert_eq!(task.end(), 1);
+        world.end_all(&[task]);
     });
 }

@@ -56,6 +56,7 @@
 use core::{fmt, marker::PhantomData, ptr::NonNull};
 
 use crate::{
+    dispatch::Dispatch,
     entry::enter,
     goroutine,
     handoff::hand_over,

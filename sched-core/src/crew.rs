@@ -8,6 +8,7 @@
 //! not. Whoever takes a P from the idle list rings the monitor's bell.
 
 use crate::{
+    dispatch::Dispatch,
     handoff::ESCAPE,
     idle::{Host, Idle, Wake},
     machine::Machine,
@@ -140,15 +141,15 @@ impl Crew for Shared {
     }
 
     fn work_at_hand(&self, held: Held<'_>) -> bool {
-        Shared::work_at_hand(self, held)
+        Dispatch::work_at_hand(self, held)
     }
 
     fn any_work(&self) -> bool {
-        Shared::any_work(self)
+        Dispatch::any_work(self)
     }
 
     fn evict(&self, held: Held<'_>) {
-        Shared::evict(self, held);
+        Dispatch::evict(self, held);
     }
 
     /// What is on its shelf is for all, and the embedding's hook is called.

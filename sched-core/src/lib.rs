@@ -34,7 +34,7 @@
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
 //! | [`dump`], `stacks`, `asleep`, [`lull`] | who is there, what each waits for, and where; whether all wait for each other |
 //! | [`occupancy`], [`vacate`], `handoff`, [`monitor`], [`bell`] | how a P is taken, who gets it, who takes Ps, and when; who watches, and who wakes the watcher |
-//! | [`policy`], `ready`, `swap`, [`succession`] | the order in which goroutines run, and how it is changed while they do; [`sim`]: what it would do on a thousand Ps; [`queue`]: what policies are made of |
+//! | [`policy`], `dispatch`, `ready`, `swap`, [`succession`] | the order in which goroutines run, and how it is changed while they do; [`sim`]: what it would do on a thousand Ps; [`queue`]: what policies are made of |
 //! | [`idle`], [`orders`], [`summons`], [`parker`], [`sleeper`], [`lock`] | who sleeps and who looks for work; what an M is woken for; a thread's sleep, and in view of others; the runtime's lock |
 //! | `service` | threads and stacks made ahead of need |
 //! | [`tls`], [`context`], [`stack`] | TLS blocks, the switch, stacks |
@@ -48,6 +48,8 @@
 pub mod bell;
 pub mod closers;
 pub mod commit;
+#[doc(hidden)]
+pub mod dispatch;
 pub mod driver;
 pub mod entry;
 pub mod future;
@@ -65,6 +67,7 @@ pub mod sleeper;
 pub mod succession;
 pub mod summons;
 pub mod sync;
+mod table;
 pub mod task;
 pub mod timer;
 pub mod turnstile;
@@ -147,8 +150,6 @@ mod supply;
 mod swap;
 #[cfg(not(loom))]
 mod switch;
-#[cfg(not(loom))]
-mod table;
 #[cfg(not(loom))]
 mod timers;
 #[cfg(not(loom))]

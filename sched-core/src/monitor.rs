@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 use crate::{
     context::ThreadId,
+    dispatch::Dispatch,
     dump::Goroutine,
     handoff::{self, Turn},
     lull::{Looked, Lull},

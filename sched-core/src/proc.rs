@@ -26,21 +26,13 @@ use core::cell::{Cell, UnsafeCell};
 
 use crate::{
     clock,
+    dispatch::{Chair, Seated},
     future::{berth::Berth, cell::Poller},
-    policy::board::Place,
     registry::Cache,
     stack::Shelf,
-    succession::Stay,
     sync::{AtomicU32, AtomicU64, Ordering},
     task::Run,
 };
-
-/// A place at the queues of a policy that is, or was, in office.
-#[derive(Debug)]
-pub(crate) struct Chair {
-    pub(crate) stay: Stay,
-    pub(crate) place: Place,
-}
 
 /// A right to run.
 #[repr(align(128))]
@@ -125,19 +117,6 @@ impl<'a> Held<'a> {
         self.0
     }
 
-    /// Where it sits at the policy's queues; `None` since it was idle.
-    #[inline]
-    pub(crate) fn chair(self) -> Option<&'a Chair> {
-        // SAFETY: the holder alone uses the chair. References end before the next `sit`: `ready` calls both.
-        unsafe { &*self.0.chair.get() }.as_ref()
-    }
-
-    /// Sits there from now on; gives up the chair it had.
-    pub(crate) fn sit(self, chair: Option<Chair>) -> Option<Chair> {
-        // SAFETY: as in `chair`.
-        core::mem::replace(unsafe { &mut *self.0.chair.get() }, chair)
-    }
-
     /// Calls `f` with the cache of free G records.
     pub(crate) fn cache<R>(self, f: impl FnOnce(&mut Cache) -> R) -> R {
         // SAFETY: the holder alone uses the cache, and `f` cannot reach it a second time: nothing
@@ -179,5 +158,33 @@ impl<'a> Held<'a> {
         x ^= x << 5;
         self.0.random.set(x);
         x
+    }
+}
+
+// SAFETY: the P is held while the evidence is used. References to the chair end before the next `sit`: `dispatch`
+// alone calls both.
+unsafe impl<'a> Seated<'a> for Held<'a> {
+    fn index(self) -> usize {
+        self.0.index
+    }
+
+    #[inline]
+    fn chair(self) -> Option<&'a Chair> {
+        // SAFETY: the holder alone uses the chair.
+        unsafe { &*self.0.chair.get() }.as_ref()
+    }
+
+    fn sit(self, chair: Option<Chair>) -> Option<Chair> {
+        // SAFETY: as in `chair`.
+        core::mem::replace(unsafe { &mut *self.0.chair.get() }, chair)
+    }
+
+    fn random(self) -> u32 {
+        Held::random(self)
+    }
+
+    #[inline]
+    fn begin_slice(self) {
+        Held::begin_slice(self);
     }
 }

@@ -1,56 +1,53 @@
 //! Goroutines and futures that are ready: the scheduler's side of the [`policy`](crate::policy).
 //!
-//! Everything that queues one or takes one from a queue goes through here. The policy decides
-//! where and which; what it may know is gathered here, and who may call it: one who holds a P calls with
-//! a [`Held`], and everybody is inside the runtime. Which policy, and how it changes:
-//! [`swap`](crate::swap).
+//! Everything that queues one or takes one from a queue goes through [`dispatch`](crate::dispatch), with what
+//! is gathered here for the policy, which decides where and which. One who holds a P calls with a [`Held`],
+//! and everybody is inside the runtime. Which policy, and how it changes: [`swap`](crate::swap).
 
 use crate::{
+    dispatch::{Dispatch, Installed},
     handoff,
-    policy::{
-        Cause, Moment, Ready,
-        board::{Installed, Place},
-    },
+    policy::{Cause, Moment, Ready},
     proc::Held,
-    queue::{list::List, local::Slice},
+    queue::list::List,
     shared::Shared,
+    succession::Succession,
     sync::Ordering,
     task::{Run, runnable::Runnable},
 };
 
-impl Shared {
-    /// The queues in office, and the P's place there.
+impl Dispatch for Shared {
+    type Item = Runnable;
+    type Held<'a> = Held<'a>;
+
     #[inline(always)]
-    fn at<'a>(&'a self, held: Held<'a>) -> (&'a Installed<Runnable>, Place) {
-        match held.chair() {
-            Some(chair) if self.queues.is_in_office(&chair.stay) => {
-                (self.queues.at(&chair.stay), chair.place)
-            }
-            _ => self.sit_down(held),
-        }
+    fn queues(&self) -> &Succession<Installed<Runnable>> {
+        &self.queues
     }
 
+    fn procs(&self) -> usize {
+        self.procs.len()
+    }
+
+    #[inline]
+    fn moment(&self, held: Option<Held<'_>>) -> Moment {
+        let tick = held.map_or(0, |held| held.proc().tick());
+        Moment::real(self.wanted_procs(), tick, self.in_hurry())
+    }
+
+    fn notify(&self) {
+        Shared::notify(self);
+    }
+}
+
+impl Shared {
     /// Queues a goroutine that became ready. The caller sees to it that somebody
     /// [looks for it](Shared::notify).
     #[inline(always)]
     pub(crate) fn put(&self, held: Option<Held<'_>>, run: impl Into<Runnable>, cause: Cause) {
         let run = run.into();
         let ready = Ready { cause, holds: run.is_holder() };
-        match held {
-            Some(held) => {
-                let (queues, place) = self.at(held);
-                // SAFETY: `held` is the evidence that the P is held; its place is of these queues.
-                unsafe { queues.put(Some(place), || self.moment(Some(held)), run, ready) };
-            }
-            None => self.put_from_outside(run, ready),
-        }
-    }
-
-    #[cold]
-    fn put_from_outside(&self, run: Runnable, ready: Ready) {
-        let queues = self.queues.visit();
-        // SAFETY: no P is named.
-        unsafe { queues.put(None, || self.moment(None), run, ready) };
+        self.enqueue(held, run, ready);
     }
 
     /// Puts `run` into `list`, for [`put_all`](Self::put_all); one that holds something is queued by itself.
@@ -74,60 +71,6 @@ impl Shared {
         self.put(held, run, Cause::Woken);
         self.notify();
         handoff::make_room(self);
-    }
-
-    /// What runs next on this P, without a look at what others have.
-    #[inline]
-    pub(crate) fn pick(&self, held: Held<'_>) -> Option<Runnable> {
-        let (queues, place) = self.at(held);
-        // SAFETY: `held` is the evidence that the P is held; its place is of these queues.
-        let (run, slice) = unsafe { queues.pick(place, || self.moment(Some(held))) }?;
-        if slice == Slice::Fresh {
-            held.begin_slice();
-        }
-        Some(run)
-    }
-
-    /// Something from the queues of others. `last`: the thief gives up after this.
-    pub(crate) fn steal(&self, held: Held<'_>, last: bool) -> Option<Runnable> {
-        let (queues, place) = self.at(held);
-        let (moment, random) = (self.moment(Some(held)), held.random());
-        // SAFETY: `held` is the evidence that the P is held; its place is of these queues.
-        let run = unsafe { queues.board().steal(place, &moment, random, last) };
-        let run = run.or_else(|| self.rescue(held, last))?;
-        held.begin_slice();
-        Some(run)
-    }
-
-    /// Moves what lies in the P's own part to where it is nobody's in particular: the P is given up. The
-    /// caller notifies on its behalf.
-    #[cold]
-    pub(crate) fn evict(&self, held: Held<'_>) {
-        let (queues, place) = self.at(held);
-        // SAFETY: `held` is the evidence that the P is held; its place is of these queues.
-        while let Some(run) = unsafe { queues.board().evict(place) } {
-            self.put(None, run, Cause::Moved);
-        }
-    }
-
-    /// Whether anything waits that this P would run.
-    pub(crate) fn work_at_hand(&self, held: Held<'_>) -> bool {
-        let (queues, place) = self.at(held);
-        !queues.board().is_local_empty(place.proc) || !queues.board().is_empty()
-    }
-
-    /// How often other Ps were given something to run at once.
-    pub(crate) fn handovers_of_others(&self, held: Held<'_>) -> u64 {
-        let (queues, place) = self.at(held);
-        queues.board().handovers_of_others(place.proc)
-    }
-
-    /// Whether there is anything to run in any queue.
-    pub(crate) fn any_work(&self) -> bool {
-        // In this order: who looks at the old queues as those in office sees what is there, and who looks at the
-        // new ones finds the old ones leaving.
-        !self.queues.visit().board().all_empty()
-            || self.queues.visit_leaving().is_some_and(|old| !old.board().all_empty())
     }
 
     /// How many goroutines are queued, at about this time.
@@ -156,11 +99,5 @@ impl Shared {
     pub(crate) fn is_hurried(&self, holds: u64) -> bool {
         // Relaxed: a hint; who misses it serves one more in turn.
         holds != 0 && holds < self.hurry.load(Ordering::Relaxed)
-    }
-
-    #[inline]
-    pub(crate) fn moment(&self, held: Option<Held<'_>>) -> Moment {
-        let tick = held.map_or(0, |held| held.proc().tick());
-        Moment::real(self.wanted_procs(), tick, self.in_hurry())
     }
 }

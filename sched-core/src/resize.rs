@@ -114,9 +114,9 @@ impl Shared {
     /// Makes a P, which the caller holds. Calls the embedding.
     pub(crate) fn make_proc(&self) -> usize {
         let index = self.procs.len();
-        self.queues.visit().board().add_proc();
+        self.queues.visit().add_proc();
         if let Some(leaving) = self.queues.visit_leaving() {
-            leaving.board().add_proc();
+            leaving.add_proc();
         }
         self.procs.add(Proc::new(index, self.hooks.proc_start(index)));
         index

@@ -7,15 +7,16 @@
 //!
 //! # How
 //!
-//! The queues are the value of a [`Succession`](crate::succession::Succession). A P has a [`Chair`] at them: it stays. Threads without a P
-//! visit. [`set_policy`](Shared::set_policy) puts new queues into office. From then on
+//! The queues are the value of a [`Succession`](crate::succession::Succession). A P has a
+//! [`Chair`](crate::dispatch::Chair) at them: it stays. Threads without a P visit.
+//! [`set_policy`](Shared::set_policy) puts new queues into office. From then on
 //!
 //! * whoever holds a P sees it at his next use of the queues, be it a put or a pick, and *moves over*: he sits
 //!   down at the new ones, empties his part of the old ones and what they share into the new, and ends his stay
-//!   ([`sit_down`](Shared::sit_down)). So a P puts at most one goroutine into the old queues after the change;
+//!   ([`sit_down`](Dispatch::sit_down)). So a P puts at most one goroutine into the old queues after the change;
 //! * visitors find the new ones; those that came before finish their put in the old;
-//! * a thief who finds nothing looks into the old queues, too ([`rescue`](Shared::rescue)), as does the last
-//!   look of a spinner ([`any_work`](Shared::any_work)). So what lies there is found by others, although a P that is busy for long has not moved;
+//! * a thief who finds nothing looks into the old queues, too ([`rescue`](Dispatch::rescue)), as does the last
+//!   look of a spinner ([`any_work`](Dispatch::any_work)). So what lies there is found by others, although a P that is busy for long has not moved;
 //! * a P that goes idle has no chair, and sits down anew when it is used again.
 //!
 //! When nobody uses the old queues any more they are buried: what is left in them is put into the new ones
@@ -42,16 +43,12 @@
 use std::sync::PoisonError;
 
 use crate::{
+    dispatch::Dispatch,
     entry::enter,
     park::{self, WaitReason},
-    policy::{
-        Cause, Chosen,
-        board::{Installed, Place},
-    },
-    proc::{Chair, Held},
+    policy::Chosen,
     resize::PRESS,
     shared::Shared,
-    task::runnable::Runnable,
 };
 
 impl Shared {
@@ -75,7 +72,7 @@ impl Shared {
     /// Nobody is leaving, and nobody else makes Ps or changes the policy.
     fn succeed(&self, policy: &Chosen) {
         let queues = policy.install(self.procs.room());
-        (0..self.procs.len()).for_each(|_| queues.board().add_proc());
+        (0..self.procs.len()).for_each(|_| queues.add_proc());
         let _entered = enter();
         match self.queues.succeed(queues) {
             Ok(()) => {
@@ -86,105 +83,14 @@ impl Shared {
         }
     }
 
-    /// Sits down at the queues in office. If the P sat elsewhere: moves what lies there.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn sit_down<'a>(&'a self, held: Held<'a>) -> (&'a Installed<Runnable>, Place) {
-        let stay = self.queues.stay();
-        let place = self.queues.at(&stay).board().place(held.proc().index());
-        if let Some(old) = held.sit(Some(Chair { stay, place })) {
-            self.empty(held, self.queues.at(&old.stay), old.place);
-            self.queues.end(old.stay);
-            self.notify();
-        }
-        let chair = held.chair().expect("it has just sat down");
-        (self.queues.at(&chair.stay), chair.place)
-    }
-
-    /// The P goes idle.
-    pub(crate) fn stand_up(&self, held: Held<'_>) {
-        if let Some(chair) = held.sit(None) {
-            debug_assert!(
-                self.queues.at(&chair.stay).board().is_local_empty(chair.place.proc),
-                "a P goes idle with goroutines in its queue"
-            );
-            self.queues.end(chair.stay);
-        }
-    }
-
-    /// Puts what the P can reach of the old queues into those where it sits.
-    fn empty(&self, held: Held<'_>, old: &Installed<Runnable>, place: Place) {
-        let moment = self.moment(Some(held));
-        // SAFETY: the P is held, and the place is of the old queues.
-        while let Some((run, _)) = unsafe { old.board().pick(place, &moment) } {
-            self.put_at_chair(held, run);
-        }
-    }
-
-    /// Queues a goroutine where the P sits, in office or not any more.
-    fn put_at_chair(&self, held: Held<'_>, run: Runnable) {
-        let Some(chair) = held.chair() else { return self.put(None, run, Cause::Moved) };
-        let queues = self.queues.at(&chair.stay);
-        let moment = self.moment(Some(held));
-        // SAFETY: the P is held, and the place is of these queues.
-        unsafe { queues.board().put(Some(chair.place), &moment, run, Cause::Moved.into()) };
-    }
-
-    /// A goroutine from the queues that are leaving, for a P that sits at those in office.
-    #[inline]
-    pub(crate) fn rescue(&self, held: Held<'_>, last: bool) -> Option<Runnable> {
-        if self.queues.is_leaving() { self.rescue_one(held, last) } else { None }
-    }
-
-    #[cold]
-    fn rescue_one(&self, held: Held<'_>, last: bool) -> Option<Runnable> {
-        let old = self.queues.visit_leaving()?;
-        let place = old.board().place(held.proc().index());
-        let (moment, random) = (self.moment(Some(held)), held.random());
-        // SAFETY: the P is held, and does not sit there: its part is used by nobody else.
-        let found = unsafe { old.board().pick(place, &moment) }.map(|(run, _)| run);
-        // SAFETY: as above.
-        let found = found.or_else(|| unsafe { old.board().steal(place, &moment, random, last) });
-        // SAFETY: as above. What came with the theft.
-        while let Some(run) = unsafe { old.board().evict(place) } {
-            self.put_at_chair(held, run);
-        }
-        found
-    }
-
     /// Empties the queues that are leaving, if nobody uses them any more. True if none are left. The caller
     /// holds `sizing`, and is outside of the runtime: the policy's memory is freed.
     fn bury(&self) -> bool {
         let old = {
             let _entered = enter();
-            match self.queues.bury() {
-                Ok(None) => return true,
-                Ok(Some(old)) => {
-                    self.empty_alone(&old);
-                    old
-                }
-                Err(_) => {
-                    // On behalf of what lies there, which could not be seen for a moment.
-                    self.notify();
-                    return false;
-                }
-            }
+            Dispatch::bury(self)
         };
-        drop(old);
-        true
-    }
-
-    /// Puts all that is left in queues that nobody else can reach into those in office.
-    fn empty_alone(&self, old: &Installed<Runnable>) {
-        let (board, moment) = (old.board(), self.moment(None));
-        for proc in 0..self.procs.len() {
-            let place = board.place(proc);
-            // SAFETY: nobody else can reach these queues, whoever holds the P.
-            while let Some((run, _)) = unsafe { board.pick(place, &moment) } {
-                self.put(None, run, Cause::Moved);
-                self.notify();
-            }
-        }
+        old.is_ok()
     }
 
     /// The service thread's part in a change of policy. False: it must look again.

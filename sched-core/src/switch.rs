@@ -10,6 +10,7 @@ use crate::{
     bound::home,
     commit::{self, Commit, Role},
     context::{self, Context},
+    dispatch::Dispatch,
     future::carrier::berth,
     handoff,
     machine::Machine,

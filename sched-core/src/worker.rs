@@ -79,6 +79,7 @@
 use crate::{
     bound::{self, Reserved},
     commit, context,
+    dispatch::Dispatch,
     machine::Machine,
     orders::Order,
     proc::Held,

@@ -52,6 +52,7 @@
 use crate::{
     bound::home,
     commit::Commit,
+    dispatch::Dispatch,
     entry::enter,
     future::cell::{Kind, Polled, Poller},
     goroutine,

@@ -10,7 +10,6 @@ use core::any::TypeId;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
@@ -42,10 +41,10 @@ impl<Q: Queues<H>, H: Item> Board<Q, H> {
     }
 }
 
-/// Where on a [`Board`] a P's part is. The number alone would do, but the hot paths would look it up each
+/// Where on a board a P's part is. The number alone would do, but the hot paths would look it up each
 /// time: two loads that wait for each other, 2 of the 45 ns of a switch.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub struct Place {
     pub(crate) proc: usize,
     part: NonNull<()>,
 }
@@ -56,6 +55,7 @@ pub(crate) struct Place {
 ///
 /// Functions that take a place want that it is this board's and that the caller holds the P, for the
 /// length of the call, after its former holder.
+#[cfg_attr(loom, allow(dead_code, reason = "models do without some"))]
 pub(crate) trait Play<H: Item>: Send + Sync {
     /// Makes the part of the next P. One caller at a time. Allocates.
     fn add_proc(&self);
@@ -163,7 +163,9 @@ fn gcd(a: usize, b: usize) -> usize {
 }
 
 /// The policy that workers play by.
-pub(crate) enum Installed<H: Item> {
+pub struct Installed<H: Item>(Which<H>);
+
+enum Which<H: Item> {
     /// The default, called directly.
     Gmp(Board<GmpQueues<H>, H>),
     /// Any other.
@@ -184,11 +186,11 @@ impl<H: Item> Installed<H> {
         item: H,
         ready: Ready,
     ) {
-        match self {
+        match &self.0 {
             // SAFETY: the caller's claim.
-            Installed::Gmp(board) => unsafe { board.put(place, &moment(), item, ready) },
+            Which::Gmp(board) => unsafe { board.put(place, &moment(), item, ready) },
             // SAFETY: the caller's claim.
-            Installed::Other(board) => unsafe { board.put(place, &moment(), item, ready) },
+            Which::Other(board) => unsafe { board.put(place, &moment(), item, ready) },
         }
     }
 
@@ -203,74 +205,40 @@ impl<H: Item> Installed<H> {
         place: Place,
         moment: impl FnOnce() -> Moment,
     ) -> Option<(H, Slice)> {
-        match self {
+        match &self.0 {
             // SAFETY: the caller's claim.
-            Installed::Gmp(board) => unsafe { board.pick(place, &moment()) },
+            Which::Gmp(board) => unsafe { board.pick(place, &moment()) },
             // SAFETY: the caller's claim.
-            Installed::Other(board) => unsafe { board.pick(place, &moment()) },
+            Which::Other(board) => unsafe { board.pick(place, &moment()) },
         }
+    }
+
+    /// Makes the part of the next P. One caller at a time. Allocates.
+    pub fn add_proc(&self) {
+        self.board().add_proc();
     }
 
     /// Whichever it is: for all that is not hot.
     pub(crate) fn board(&self) -> &dyn Play<H> {
-        match self {
-            Installed::Gmp(board) => board,
-            Installed::Other(board) => &**board,
+        match &self.0 {
+            Which::Gmp(board) => board,
+            Which::Other(board) => &**board,
         }
     }
 }
 
-/// A policy, chosen: a value for configurations.
-///
-/// ```
-/// use sched_core::policy::{Chosen, Gmp, GlobalFifo};
-/// assert_eq!(format!("{:?}", Chosen::default()), "Gmp");
-/// assert_eq!(format!("{:?}", Chosen::new(GlobalFifo)), "GlobalFifo");
-/// ```
-#[derive(Clone)]
-pub struct Chosen(Arc<dyn Choice>);
-
-impl Chosen {
-    /// `policy` is chosen.
-    pub fn new(policy: impl Policy) -> Self {
-        Self(Arc::new(policy))
-    }
-
-    pub(crate) fn install(&self, room: usize) -> Installed<crate::task::runnable::Runnable> {
-        self.0.install(room)
-    }
-}
-
-impl Default for Chosen {
-    /// [`Gmp`].
-    fn default() -> Self {
-        Self::new(Gmp)
-    }
-}
-
-impl fmt::Debug for Chosen {
+impl<H: Item> fmt::Debug for Installed<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A policy of which one only knows that it is one.
-trait Choice: fmt::Debug + Send + Sync {
-    fn install(&self, room: usize) -> Installed<crate::task::runnable::Runnable>;
-}
-
-impl<P: Policy> Choice for P {
-    fn install(&self, room: usize) -> Installed<crate::task::runnable::Runnable> {
-        install(self, room)
+        f.debug_struct("Installed").field("len", &self.board().len()).finish_non_exhaustive()
     }
 }
 
 /// The queues of `policy`, as workers want them.
-pub(crate) fn install<P: Policy, H: Item>(policy: &P, room: usize) -> Installed<H> {
+pub fn install<P: Policy, H: Item>(policy: &P, room: usize) -> Installed<H> {
     if TypeId::of::<P>() == TypeId::of::<Gmp>() {
-        return Installed::Gmp(Board::new(Gmp.queues(), room));
+        return Installed(Which::Gmp(Board::new(Gmp.queues(), room)));
     }
-    Installed::Other(Box::new(Board::new(policy.queues::<H>(), room)))
+    Installed(Which::Other(Box::new(Board::new(policy.queues::<H>(), room))))
 }
 
 #[cfg(all(test, not(loom)))]

@@ -52,8 +52,9 @@ use core::marker::PhantomData;
 use crate::queue::list::{Linked, List};
 use crate::sync::now;
 
-#[cfg(not(loom))]
 pub(crate) mod board;
+#[cfg(not(loom))]
+mod chosen;
 mod class;
 mod fifo;
 mod gmp;
@@ -62,7 +63,7 @@ mod steal;
 
 pub use crate::queue::local::Slice;
 #[cfg(not(loom))]
-pub use board::Chosen;
+pub use chosen::Chosen;
 pub use {
     class::Class,
     fifo::{FifoQueues, GlobalFifo},
