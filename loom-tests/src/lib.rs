@@ -107,7 +107,8 @@
 //! | S12 | all asleep is not said while an M is ordered | `sched_idle` (`an_ordered_machine…`) | `counted_when_started` |
 //! | | a deadlock is told of when there is one, and only then | `sched_lull`, `sched_lull_search` | all of both |
 //! | | who is there is in the list of goroutines, on a record of its own | `sched_roster`, `sched_about` | all of both |
-//! | S13 | a P that waits for a thread gets one | `sched_idle` (`an_order_and_a_sleeper…`) | `rest_*`, `order_placed_without_a_look` |
+//! | S13 | timers and work are seen before the last spinner sleeps. Work: S5. No M sleeps for a deadline: the timer thread does (R1), and submits whom it wakes | `sched_idle` (`a_timer_beside…`) | `told_before_it_fires` |
+//! | | a P that waits for a thread gets one | `sched_idle` (`an_order_and_a_sleeper…`) | `rest_*`, `order_placed_without_a_look` |
 //! | | a goroutine lies in one of two policies' queues, and runs once | `sched_swap` | all of `sched_swap` |
 //! | | a carrier that rests is in one hand: taken, dismissed, or at its end | `sched_future` (`who_rests…`) | `taken_in_two_steps`, `closed_in_two_steps`, `rests_without_its_content` |
 //! | R1 | an earlier deadline wakes who sleeps for a later one | `sched_timer`, `runtime_timer` (`who_waits…`), `runtime_select` (`a_reset…`) | `earlier_is_not_told`, `turn_*`, `armed_after_the_lock`; `reset_tells_nobody`, `queued_without_a_look`; `a_reset_tells_nobody` |

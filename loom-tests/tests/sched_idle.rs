@@ -1,5 +1,5 @@
-//! The last spinner: no goroutine is left in a queue beside sleeping Ms (S5–S7), and no P without a
-//! thread beside one that comes to rest (S13); and a monitor that sleeps for long is told of work that nobody
+//! The last spinner: no goroutine is left in a queue beside sleeping Ms (S5–S7), though a timer wakes it (S13), and
+//! no P without a thread beside one that comes to rest; and a monitor that sleeps for long is told of work that nobody
 //! looks for.
 //!
 //! Ms, Ps and queues are reduced to what the protocol of `sched_core::idle` sees of them. A queue is
@@ -13,8 +13,10 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
+use sched_core::driver::Driver;
 use sched_core::idle::{Host, Idle, Release, Spinning, Wake};
 use sched_core::orders::{Order, Place};
+use sched_core::timer::{Storage, Timed};
 
 const PROCS: usize = 2;
 
@@ -97,6 +99,39 @@ fn the_last_spinner_sees_what_is_submitted() {
         };
         world.submit(0);
         spinner.join().unwrap();
+        world.at_rest(1, 1);
+    });
+}
+
+/// A goroutine that sleeps until a deadline.
+struct Sleeper;
+
+impl Timed for Sleeper {
+    fn set_place(&self, _: Option<usize>) {}
+}
+
+/// S13: the last goroutine that runs sets a timer, and its M becomes the last spinner. No M sleeps for a deadline: the
+/// timer thread does, and submits whom it wakes.
+#[test]
+fn a_timer_beside_the_last_spinner_is_served() {
+    model("a_timer_beside_the_last_spinner_is_served", 3, || {
+        let world = World::new();
+        let driver = Arc::new(Driver::new(Storage::new(1)));
+        let timer_thread = {
+            let (world, driver) = (world.clone(), driver.clone());
+            thread::spawn(move || {
+                let fire = |_| world.queues[0].store(1, Ordering::Release);
+                driver.run(|| 1, fire, || world.obey(world.idle.notify()));
+            })
+        };
+        assert!(driver.add(1, Sleeper).is_ok(), "there is room");
+        let spinning = world.idle.try_spin(PROCS);
+        world.machine(0, spinning);
+        while driver.any() {
+            thread::yield_now();
+        }
+        driver.stop();
+        timer_thread.join().unwrap();
         world.at_rest(1, 1);
     });
 }
@@ -297,7 +332,7 @@ fn an_ordered_machine_is_not_asleep() {
     });
 }
 
-/// S13: a P that waits for a thread is run by an M that comes to rest, whichever is first: the last
+/// A P that waits for a thread is run by an M that comes to rest, whichever is first: the last
 /// look for a sleeper or the M's look for an order.
 #[test]
 fn an_order_and_a_sleeper_find_each_other() {

@@ -30,7 +30,7 @@
 //! milliseconds, on behalf of sleepers. An order that was left just after a new M had looked waited for
 //! as long, beside an M asleep.
 //!
-//! Model: `loom-tests/tests/sched_idle.rs`, S13.
+//! Model: `loom-tests/tests/sched_idle.rs`.
 //!
 //! [`service`]: crate::Scheduler
 
