@@ -111,6 +111,7 @@
 //! | | a P that waits for a thread gets one | `sched_idle` (`an_order_and_a_sleeper…`) | `rest_*`, `order_placed_without_a_look` |
 //! | | a goroutine lies in one of two policies' queues, and runs once | `sched_swap` | all of `sched_swap` |
 //! | | a carrier that rests is in one hand: taken, dismissed, or at its end | `sched_future` (`who_rests…`) | `taken_in_two_steps`, `closed_in_two_steps`, `rests_without_its_content` |
+//! | | a carrier whose poll has parked goes on with it, and the next future gets another | `sched_park` (`a_poll…`) | `parked_counts_as_resting` |
 //! | R1 | an earlier deadline wakes who sleeps for a later one | `sched_timer`, `runtime_timer` (`who_waits…`), `runtime_select` (`a_reset…`) | `earlier_is_not_told`, `turn_*`, `armed_after_the_lock`; `reset_tells_nobody`, `queued_without_a_look`; `a_reset_tells_nobody` |
 //! | R2 | a timer fires or is called off; no fire of before a stop or a reset | `sched_timer` (`a_timer_fires…`), `runtime_timer` | `cancel_checks_before_the_lock`; `fires_twice`, `stopped_in_two_steps`, `reset_leaves_the_fire` |
 //! | R3 | readiness of a descriptor: there is no netpoller; whoever blocks in the kernel loses its P (S8) | | |

@@ -1,8 +1,10 @@
-//! Park and ready: a goroutine made ready runs once, after its context was saved (S9); a joiner is
-//! woken and sees the result; an M's sleep keeps its permit (S11); a dump reads stacks that stand still.
+//! Park and ready: a goroutine made ready runs once, after its context was saved (S9), and a poll that parks
+//! keeps its carrier; a joiner is woken and sees the result; an M's sleep keeps its permit (S11); a dump reads
+//! stacks that stand still.
 #![cfg(loom)]
 
 use core::cell::Cell;
+use core::ptr::NonNull;
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -10,9 +12,11 @@ use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
 use sched_core::commit::{self, Commit, Role};
+use sched_core::future::berth::Berth;
 use sched_core::orders::Order;
 use sched_core::parker::Parker;
 use sched_core::policy::Cause;
+use sched_core::queue::Handle;
 use sched_core::summons::Summons;
 use sched_core::task::state::{
     BeginPark, CommitPark, Complete, DropHandle, Finish, Join, State, Unpark,
@@ -30,6 +34,9 @@ struct Goroutine {
     finished: AtomicUsize,
 }
 
+// SAFETY: who may touch the context is what the models check.
+unsafe impl Sync for Goroutine {}
+
 /// Why a goroutine left its M.
 #[derive(PartialEq)]
 enum Exit {
@@ -42,6 +49,22 @@ enum Exit {
 struct Machine<'a> {
     pending: Cell<Option<Commit<&'a Goroutine>>>,
     queue: Cell<Option<&'a Goroutine>>,
+    /// Of its P.
+    berth: Berth<&'a Goroutine>,
+}
+
+// SAFETY: the reference is the handle.
+unsafe impl Handle for &Goroutine {
+    type Target = Goroutine;
+
+    fn into_raw(self) -> NonNull<Goroutine> {
+        NonNull::from(self)
+    }
+
+    unsafe fn from_raw(raw: NonNull<Goroutine>) -> Self {
+        // SAFETY: it comes from a reference that outlives the berth.
+        unsafe { raw.as_ref() }
+    }
 }
 
 impl<'a> Machine<'a> {
@@ -76,8 +99,10 @@ impl<'a> Role for Machine<'a> {
         unreachable!("nobody asks");
     }
 
-    fn berth(&self, _: &'a Goroutine) {
-        unreachable!("it is no carrier");
+    fn berth(&self, run: &'a Goroutine) {
+        if self.berth.rest(run).is_err() {
+            run.end_as_carrier();
+        }
     }
 
     fn bury(&self, _: &'a Goroutine) {
@@ -135,6 +160,59 @@ impl Goroutine {
             self.run();
         }
     }
+}
+
+/// A goroutine as a carrier: its body is a poll, after which it rests or ends.
+impl Goroutine {
+    fn carry<'a>(&'a self, m: &Machine<'a>) {
+        self.state.resume();
+        self.use_context();
+        match self.body() {
+            Exit::Parking => m.leave(self, Commit::Park(self)),
+            Exit::Finished => m.leave(self, Commit::Rest(self)),
+        }
+    }
+
+    fn end_as_carrier(&self) {
+        // SAFETY: whoever ends a carrier has it alone; loom checks it.
+        self.context.with_mut(|context| unsafe { *context += 100 });
+    }
+
+    /// All threads are joined: how often it has ended.
+    fn ends(&self) -> usize {
+        // SAFETY: nobody else is there.
+        self.context.with(|context| unsafe { *context }) / 100
+    }
+}
+
+/// A poll parks, and its carrier with it: the next future gets another carrier, and the first goes on with its poll
+/// where it is woken. At the end each carrier has been in one hand.
+#[test]
+fn a_poll_that_parks_keeps_its_carrier() {
+    model("a_poll_that_parks_keeps_its_carrier", 3, || {
+        let (first, second) = (Goroutine::new(1), Goroutine::new(0));
+        let waker = {
+            let first = first.clone();
+            thread::spawn(move || {
+                let m = Machine::default();
+                first.served.fetch_add(1, Ordering::AcqRel);
+                if first.state.unpark() == Unpark::Schedule {
+                    first.carry(&m);
+                }
+                m.berth.close().into_iter().for_each(Goroutine::end_as_carrier);
+            })
+        };
+        let m = Machine::default();
+        first.carry(&m);
+        // The next future is polled by whoever rests here, else by a new carrier.
+        m.berth.take().unwrap_or(&second).carry(&m);
+        while let Some(woken) = m.queue.take() {
+            woken.carry(&m);
+        }
+        m.berth.close().into_iter().for_each(Goroutine::end_as_carrier);
+        waker.join().unwrap();
+        assert!(first.ends() == 1 && second.ends() <= 1, "each carrier ends once");
+    });
 }
 
 /// One who looks at it for a dump.
