@@ -6,6 +6,7 @@
 #![cfg(loom)]
 
 use gc_core::mark::Marker;
+use gc_core::roots::RootSlot;
 use loom_tests::model;
 use loom_tests::tiny::{B, C, Heap, Mutator, mark_and_sweep, mutate};
 
@@ -18,15 +19,20 @@ fn collect(heap: &Heap) {
     mark_and_sweep(&mut cycle, heap);
 }
 
+/// A root of one of the heap's cells.
+fn root(heap: &Heap, cell: usize) -> RootSlot {
+    heap.engine.roots.add(heap.cell(cell)).expect("there is memory")
+}
+
 /// The root of `B` is cloned and dropped, by one who holds no guard. Roots that were made before it: `others`.
 fn cloned_and_dropped(others: usize) {
     let heap = Heap::new(false, 0, 1);
     for _ in 0..others {
-        heap.engine.roots.add(heap.cell(C));
+        root(&heap, C);
     }
-    let original = heap.engine.roots.add(heap.cell(B));
+    let original = root(&heap, B);
     let cloner = mutate(&heap, 0, move |me| {
-        let clone = me.heap.engine.roots.add(me.heap.cell(B));
+        let clone = root(me.heap, B);
         me.unroot_unguarded(original);
         // SAFETY: the table is the heap's.
         assert!(unsafe { clone.slot() }.load() == Some(me.heap.cell(B)));
