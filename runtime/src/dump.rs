@@ -63,7 +63,7 @@ fn user_frames(addresses: Vec<usize>) -> Vec<Frame> {
     let caller = format!("{sources}task/raw.rs");
     let frames = addresses.into_iter().flat_map(functions_at);
     let mut frames: Vec<_> = frames
-        .skip_while(|frame| frame.is_in("sched_core::", sources))
+        .skip_while(|frame| frame.is_in("sched_core::", sources) || frame.is_call())
         .take_while(|frame| !frame.is_in("sched_core::task::raw::", &caller))
         .collect();
     if let Some(outermost) = frames.iter().rposition(|frame| !frame.is_std()) {
@@ -78,6 +78,11 @@ impl Frame {
     fn is_in(&self, module: &str, file: &str) -> bool {
         let place = self.place.as_ref();
         place.is_some_and(|place| place.contains(file)) || self.function.starts_with(module)
+    }
+
+    /// Whether it is one of those by which a closure is called: the scheduler's switch is one.
+    fn is_call(&self) -> bool {
+        self.is_in("core::ops::function::", "/library/core/src/ops/function.rs")
     }
 
     /// Whether it is a function of the standard library. The compiler's own, around what may panic, has no place.
