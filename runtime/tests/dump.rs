@@ -270,9 +270,11 @@ fn dumps_disturb_nobody_who_ends() {
 
 #[test]
 fn a_goroutine_that_blocks_in_the_kernel_shows_where() {
-    in_both_modes(2, |rt| {
+    in_both_modes(1, |rt| {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let blocks = rt.go(move || blocks_here(&mut reader));
+        // It keeps its P as long as nobody else wants one.
+        rt.go(|| ()).join().unwrap();
         until_shown(rt, Status::Blocked, "blocks_here");
         drop(writer);
         assert_eq!(blocks.join().unwrap(), 0);
@@ -293,7 +295,9 @@ fn a_goroutine_dumps_itself_and_others() {
                 runtime::yield_now();
             }
         });
-        assert!(text.contains("[running]") && text.contains("dumps_here"), "{text}");
+        // A dump reads files: its caller may lose its P meanwhile.
+        let itself = ["[running]", "[blocked in the kernel]"];
+        assert!(itself.iter().any(|is| text.contains(is)) && text.contains("dumps_here"), "{text}");
         tx.send(1).unwrap();
         assert_eq!(waits.join().unwrap(), 1);
     });
