@@ -1,6 +1,6 @@
 //! What was set out for ours before it was written, on the kind of machine of `results`: two virtual AMD processors.
 //!
-//! A number that is missed stays, and the table says so: decision 35 tells what the row waits for.
+//! A number that is missed stays, and the table says so. Decision 35 tells of many rows what they wait for, not of all.
 
 /// Row, metric, and what the median shall not exceed, in the metric's unit.
 const AIMS: &[(&str, &str, f64)] = &[
