@@ -128,14 +128,15 @@
 //!
 //! Without `--cfg loom` the models are left out, and one test says how to run them.
 
-#[cfg(loom)]
+#[cfg(all(loom, feature = "alloc"))]
 pub mod memory;
 #[cfg(loom)]
 pub mod parcel;
+#[cfg(not(loom))]
 pub mod search;
-#[cfg(loom)]
+#[cfg(all(loom, feature = "sched"))]
 pub mod task;
-#[cfg(loom)]
+#[cfg(all(loom, feature = "gc"))]
 pub mod tiny;
 
 /// Runs `body` under loom in every interleaving with at most `preemptions` involuntary switches.
