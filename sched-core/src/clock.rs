@@ -1,6 +1,6 @@
 //! A cheap clock for the length of slices.
 //!
-//! Each slice notes when it began, so that the timer thread can tell which P has run longest. The
+//! A P notes when its slice began, so that the timer thread can tell which P has run longest. The
 //! system's clock costs some 25 ns, as much as a switch. The processor's time stamp counter costs a
 //! third of that, but counts in a unit of its own. [`Clock`] learns the unit from the two points it
 //! knows: its own birth, and now. No calibration, no sleep; the longer it lives, the better it

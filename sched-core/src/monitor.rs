@@ -65,7 +65,7 @@ pub struct MachineView {
     pub switches: u64,
     /// Slices that its P has begun; a goroutine that inherits a slice does not begin one.
     pub tick: u32,
-    /// How long the slice has lasted; zero without a P.
+    /// How long the slice has lasted, or up to seven short ones before it as well; zero without a P.
     pub slice_age: Duration,
 }
 
