@@ -2,7 +2,7 @@
 //! beside sleepers.
 //!
 //! Queues, puts, picks, thefts and the moves from the old queues to the new are production code, of the default
-//! policy and of one with a single queue. A P is a number and a chair.
+//! policy and of one with a single queue; one model brings a policy of its own. A P is a number and a chair.
 #![cfg(loom)]
 
 use core::cell::UnsafeCell;
@@ -14,7 +14,11 @@ use loom_tests::model;
 use loom_tests::task::{self, Ref};
 use sched_core::dispatch::{Chair, Dispatch, Installed, Seated, install};
 use sched_core::idle::{Idle, Release};
-use sched_core::policy::{Cause, GlobalFifo, Gmp, Moment, Policy};
+use sched_core::policy::{
+    Cause, GlobalFifo, Gmp, Item, Moment, Policy, Queues, Ready, Seat, Slice,
+};
+use sched_core::queue::inject::Inject;
+use sched_core::queue::lanes::Lane;
 use sched_core::succession::Succession;
 
 const PROCS: usize = 2;
@@ -250,6 +254,91 @@ fn a_second_change_uses_the_slot_again() {
             world.succeed();
         }
         visitor.join().unwrap();
+        world.end_all(&tasks);
+    });
+}
+
+/// A policy whose thieves take all that a victim has, and keep what they do not run at once.
+#[derive(Debug)]
+struct Hoard;
+
+/// What was put without a P.
+struct Hoards<H: Item>(Inject<H>);
+
+impl Policy for Hoard {
+    type Queues<H: Item> = Hoards<H>;
+
+    fn queues<H: Item>(&self) -> Hoards<H> {
+        Hoards(Inject::new())
+    }
+}
+
+impl<H: Item> Queues<H> for Hoards<H> {
+    type Local = Inject<H>;
+
+    fn local(&self) -> Inject<H> {
+        Inject::new()
+    }
+
+    fn put(&self, seat: Option<Seat<'_, Inject<H>>>, _: &Moment, item: H, _: Ready) {
+        seat.map_or(&self.0, |seat| seat.local()).push(item, Lane::Plain);
+    }
+
+    fn pick(&self, seat: Seat<'_, Inject<H>>, _: &Moment) -> Option<(H, Slice)> {
+        Some((seat.local().pop(false).or_else(|| self.0.pop(false))?, Slice::Fresh))
+    }
+
+    fn steal<'a>(
+        &self,
+        seat: Seat<'_, Inject<H>>,
+        _: &Moment,
+        mut victims: impl Iterator<Item = &'a Inject<H>>,
+        _: bool,
+    ) -> Option<H> {
+        victims.find_map(|victim| {
+            let first = victim.pop(false)?;
+            while let Some(more) = victim.pop(false) {
+                seat.local().push(more, Lane::Plain);
+            }
+            Some(first)
+        })
+    }
+
+    fn evict(&self, seat: Seat<'_, Inject<H>>) -> Option<H> {
+        seat.local().pop(false)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn is_local_empty(local: &Inject<H>) -> bool {
+        local.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn local_len(local: &Inject<H>) -> usize {
+        local.len()
+    }
+}
+
+/// The queues of which a thief has seen that there is nothing are leaving when it looks for such as are: it sits
+/// there, and what it found there would be put there again, for ever.
+#[test]
+fn who_sits_in_the_queues_that_are_leaving_rescues_nobody() {
+    model("who_sits_in_the_queues_that_are_leaving_rescues_nobody", 1, || {
+        let world = World::under(&Hoard);
+        let tasks = [Ref::new(), Ref::new()];
+        let thief = {
+            let world = world.clone();
+            thread::spawn(move || world.run_all(1))
+        };
+        tasks.iter().for_each(|task| world.put(0, *task));
+        world.succeed();
+        thief.join().unwrap();
         world.end_all(&tasks);
     });
 }

@@ -196,7 +196,7 @@ pub trait Dispatch {
         unsafe { queues.board().put(Some(chair.place), &moment, item, ready) };
     }
 
-    /// Something from the queues that are leaving, for a P that sits at those in office.
+    /// Something from the queues that are leaving, for a P that has moved over.
     #[inline]
     fn rescue<'a>(&'a self, held: Self::Held<'a>, last: bool) -> Option<Self::Item> {
         if self.queues().is_leaving() { self.rescue_one(held, last) } else { None }
@@ -206,6 +206,10 @@ pub trait Dispatch {
     #[cold]
     fn rescue_one<'a>(&'a self, held: Self::Held<'a>, last: bool) -> Option<Self::Item> {
         let old = self.queues().visit_leaving()?;
+        if held.chair().is_some_and(|chair| old.is_of(&chair.stay)) {
+            // They are leaving since this P has looked into them: it still sits there.
+            return None;
+        }
         let place = old.board().place(held.index());
         let (moment, random) = (self.moment(Some(held)), held.random());
         // SAFETY: the P is held, and does not sit there: its part is used by nobody else.

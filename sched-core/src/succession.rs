@@ -258,6 +258,13 @@ pub struct Visit<'a, T> {
     slot: usize,
 }
 
+impl<T> Visit<'_, T> {
+    /// Whether it is of the value that `stay` uses, too.
+    pub fn is_of(&self, stay: &Stay) -> bool {
+        self.slot == stay.0
+    }
+}
+
 impl<T> core::ops::Deref for Visit<'_, T> {
     type Target = T;
 

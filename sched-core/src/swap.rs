@@ -15,15 +15,16 @@
 //!   down at the new ones, empties his part of the old ones and what they share into the new, and ends his stay
 //!   ([`sit_down`](Dispatch::sit_down)). So a P puts at most one goroutine into the old queues after the change;
 //! * visitors find the new ones; those that came before finish their put in the old;
-//! * a thief who finds nothing looks into the old queues, too ([`rescue`](Dispatch::rescue)), as does the last
-//!   look of a spinner ([`any_work`](Dispatch::any_work)). So what lies there is found by others, although a P that is busy for long has not moved;
+//! * a thief who finds nothing, and has moved over, looks into the old queues, too ([`rescue`](Dispatch::rescue)), as
+//!   does the last look of a spinner ([`any_work`](Dispatch::any_work)). So what lies there is found by others,
+//!   although a P that is busy for long has not moved;
 //! * a P that goes idle has no chair, and sits down anew when it is used again.
 //!
 //! When nobody uses the old queues any more they are buried: what is left in them is put into the new ones
-//! ([`finish_swap`](Shared::finish_swap)). That is the service thread's, as the policy's memory is freed, and a goroutine may have been
-//! preempted with the allocator's lock in its hand. (The timer thread did it first: it waited for that lock, and
-//! everybody for the timer thread, in two of a hundred runs of `tests/swap.rs`.) Meanwhile, each millisecond, the
-//! timer thread presses those who have not moved: goroutines that run are asked to give way, by signal if they
+//! ([`finish_swap`](Shared::finish_swap)). That is the service thread's, as the policy's memory is freed, and a
+//! goroutine may have been preempted with the allocator's lock in its hand. (The timer thread did it first: it waited
+//! for that lock, and everybody for the timer thread, in two of a hundred runs of `tests/swap.rs`.) Meanwhile, each
+//! millisecond, the timer thread presses those who have not moved: goroutines that run are asked to give way, by signal if they
 //! compute; from those that stand still in the kernel the P is taken, since their queue would wait with them.
 //!
 //! # Why nothing is lost
