@@ -51,9 +51,10 @@
 //! | `sched_entry` | a P has one holder, whoever takes it and wherever its goroutine goes, which runs or is looked for |
 //! | `sched_future` | a future is polled after every wake, ends once, and its carrier is in one hand |
 //! | `sched_idle` | no goroutine lies in a queue while all Ms sleep; no P waits for a thread beside one that sleeps |
+//! | `sched_join` | a joiner is woken and sees the result, which one side drops; a handle that goes leaves no waiter |
 //! | `sched_lull` | *all wait for ever* is said when it is so, and not before; a monitor sleeps over nobody who came to wait |
 //! | `sched_lull_search` | the same of two threads and a goroutine that do whatever they can: every interleaving, without orderings |
-//! | `sched_park` | who is made ready runs once, after its context was saved; joins; an M's sleep and what it is woken for |
+//! | `sched_park` | who is made ready runs once, after its context was saved; an M's sleep and what it is woken for |
 //! | `sched_queue` | each goroutine comes out of its queue once |
 //! | `sched_resize` | the queues of a P that is one too many are emptied beside a thief |
 //! | `sched_roster` | a record is in one hand; a walk meets each goroutine that is there, while others end and begin |
@@ -101,6 +102,7 @@
 //! | S7 | spinners are counted right | `sched_idle` (`the_idle_proc…`, and all others at rest) | `no_decrement`, `no_need_when_taken` |
 //! | S8 | a P has one holder, and its goroutine runs or is looked for: entry against a take, against a second taker, against the goroutine's move | `sched_entry` | `no_light_fence`, `no_heavy_fence`, `no_membarrier`, `still_same_*`, `two_take_locks`, `taken_twice`, `nothing_but_proc_compared`, `owner_does_not_wait`, `handed_over_beside_who_waits` |
 //! | S9 | a goroutine made ready runs once, after its context was saved, also when that came before the commit | `sched_park` (`a_ready_…`, `two_readies…`, `who_gives_way…`) | `commit_before_save`, `gives_way_uncommitted`, `notified_counts_as_parked`, `commit_forgets_permit`, `commit_load_store`, `begin_park_ignores_permit`, `unpark_*` |
+//! | | a result has one owner, and a joiner that waits is woken | `sched_join` | all of `sched_join` |
 //! | | a dump reads stacks that are saved, and stand still | `sched_park` (`a_ready_under…`, `a_watched_one…`) | `claim_*`, `watch_*`, `resume_waits_for_nobody`, `new_is_watched`, `stays_and_is_watched` |
 //! | S10 | nobody is stopped. What took the place of a stop: a handshake that ends when each guard from before it is gone, and the end of a scheduler, when nobody is inside | `gc_handshake`, `sched_turnstile` | all of both |
 //! | S11 | an M's sleep keeps a wake that came before it, and the order that came with the wake; nobody wakes for nothing | `sched_park` (`a_wake_before…`, `an_order…`) | `parker_clears_after_check`, `parker_wakes_nobody`, `parker_relaxed`, `permit_before_the_order`, `order_read_before_the_sleep` |

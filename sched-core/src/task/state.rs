@@ -68,7 +68,7 @@
 //!
 //! Go's `gopark`/`goready` with `casgstatus` and `unlockf` (`proc.go`); the form of the file is that
 //! of tokio's `task/state.rs`; the permit is `std::thread::park`'s.
-//! Model: `loom-tests/tests/sched_park.rs`.
+//! Models: `loom-tests/tests/sched_park.rs`, `sched_join.rs`.
 
 use core::fmt;
 
