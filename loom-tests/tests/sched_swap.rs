@@ -130,7 +130,8 @@ impl World {
     }
 }
 
-impl Dispatch for World {
+// SAFETY: the queues are a field, and the Ps are the world's.
+unsafe impl Dispatch for World {
     type Item = Ref;
     type Held<'a> = Held<'a>;
 

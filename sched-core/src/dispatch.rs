@@ -24,8 +24,8 @@ pub struct Chair {
 ///
 /// # Safety
 ///
-/// As long as a value is used the P is held by its user alone, and a chair that it has been given is there
-/// until the next [`sit`](Self::sit).
+/// As long as a value is used the P is held by its user alone. [`chair`](Self::chair) gives what the last
+/// [`sit`](Self::sit) was given, which is there until the next one.
 pub unsafe trait Seated<'a>: Copy {
     /// The number of the P.
     fn index(self) -> usize;
@@ -44,7 +44,12 @@ pub unsafe trait Seated<'a>: Copy {
 }
 
 /// The scheduler, to whoever has something for its queues or wants something from them.
-pub trait Dispatch {
+///
+/// # Safety
+///
+/// [`queues`](Self::queues) is the same whenever it is asked; the Ps of `Held` sit there and nowhere else. What is
+/// provided here is not replaced: a place at the queues and the queues come from there together.
+pub unsafe trait Dispatch {
     /// What is queued.
     type Item: Item;
     /// Evidence that a P is held.

@@ -16,7 +16,8 @@ use crate::{
     task::{Run, runnable::Runnable},
 };
 
-impl Dispatch for Shared {
+// SAFETY: the queues are a field, and `dispatch` alone has a P of this scheduler sit down.
+unsafe impl Dispatch for Shared {
     type Item = Runnable;
     type Held<'a> = Held<'a>;
 
