@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The repository stands alone: no file speaks of a path outside it, no link in a page is dead.
+# The repository stands alone: no file speaks of a path outside it, no link in a page is dead, and a test or fault
+# that a page names is there.
 set -euo pipefail
 # Written with brackets so that the patterns do not find themselves.
 if git grep -nI -e '[.][.]/shared' -e '[/]work/[a-z]' -e '[/]tmp/wt' -- .; then
@@ -13,4 +14,12 @@ while IFS=: read -r page link; do
 done < <(git ls-files '*.md' | while read -r page; do
     { grep -oE '\]\([^)]+\)' "$page" || true; } | sed -E 's/^\]\(//; s/\)$//' | { grep -vE '^(https?|mailto):|^#' || true; } | sed "s|^|$page:|"
 done)
+# `a_name…`, `…a_name` and `file::a_name`: of a function or a fault.
+there=$(git grep -hoE 'fn [a-z0-9_]+' -- '*.rs' | cut -c4-; git ls-files '*.fault' | sed 's|.*/||; s|\.fault$||')
+while read -r name; do
+    pattern="^$name\$"
+    pattern=${pattern/#^…/} pattern=${pattern/%…\$/}
+    grep -qE "$pattern" <<<"$there" || { echo "no test or fault is called $name" >&2; dead=1; }
+done < <(git grep -hoE '`([a-z_]+::)*(…[a-z0-9_]+|[a-z0-9_]+…)`|`([a-z]+::)+[a-z0-9]+(_[a-z0-9]+){2,}`' \
+    -- docs/orderings.md docs/soundness.md loom-tests/src/lib.rs | tr -d '`' | sed 's/.*:://' | sort -u)
 exit "$dead"
