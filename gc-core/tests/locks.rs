@@ -157,7 +157,6 @@ fn a_leaked_lock_guard_leaves_a_lock_that_nobody_gets_and_a_heap_that_works() {
     }
 }
 
-/// Nodes whose edges lie under a lock, moved about by threads while the collector runs.
 /// It is as long as the interior is, and that is to be seen.
 #[test]
 fn the_report_of_an_interior_is_an_action() {
@@ -181,6 +180,7 @@ fn the_report_of_an_interior_is_an_action() {
     assert_eq!(reports(), 1);
 }
 
+/// Nodes whose edges lie under a lock, moved about by threads while the collector runs.
 #[test]
 fn no_edge_is_lost_under_a_lock() {
     const SEAL: u64 = 0x5eed_0000_5eed_0000;

@@ -48,7 +48,8 @@ impl Record {
     ///
     /// # Safety
     ///
-    /// `room` stays in place as long as the record is used, and nobody else uses it.
+    /// `room` stays in place as long as the record is used, and nobody else uses it. The record is listed once, by
+    /// one [`Lists`], and used as its methods say.
     pub unsafe fn new(room: NonNull<Room>, cells: usize, cycle: u64) -> Self {
         // SAFETY: promised by the caller.
         let span = unsafe {
@@ -57,7 +58,8 @@ impl Record {
         };
         span.set_cells(0, 8, 0, cells);
         let now = Generation::of(cycle);
-        // SAFETY: the room begins with memory for a record and one word of each bitmap.
+        // SAFETY: the room begins with memory for a record and one word of each bitmap. There is no class to be
+        // followed: poison alone asks for it.
         Record(unsafe { Part::create(room.cast(), 1, span, NonNull::dangling(), now, None) })
     }
 

@@ -237,7 +237,8 @@ impl Part {
     }
 
     fn class(&self) -> &Class {
-        // SAFETY: the class that the span was made for; classes live as long as the heap.
+        // SAFETY: the class that the span was made for; classes live as long as the heap. (A span apart from a heap
+        // has none, nor poison, without which nobody asks.)
         unsafe { &*self.class_ptr() }
     }
 

@@ -45,8 +45,8 @@ impl<S: PageSource> Heap<S> {
     /// Poisons the free cells of collected spans that are made from now on, and calls `found` for each that
     /// was written to, before it is handed out; or stops doing so.
     ///
-    /// `found` is called under a lock of the heap, and allocates nothing. If it returns, the cell is handed
-    /// out all the same.
+    /// `found` is called under a lock of the heap, and must not use it. If it returns, the cell is handed out
+    /// all the same.
     ///
     /// ```
     /// use alloc_core::{Heap, managed::ClassSpec, pages::os::Os};

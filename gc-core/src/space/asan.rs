@@ -1,9 +1,9 @@
 //! What AddressSanitizer is told of cells: a block is one piece of memory to it, of which it would
 //! see nothing but the end.
 //!
-//! Free cells are hidden, so that whoever reads or writes one is reported at the access. Only in builds with
-//! `--cfg asan`, which `.ci/steps/sanitize.sh` makes: the compiler's own `cfg(sanitize)` is unstable. In
-//! all others there is nothing here.
+//! A cell that is freed is hidden until it is taken again or its block goes back, so that whoever reads or writes it
+//! is reported at the access. Only in builds with `--cfg asan`, which `.ci/steps/sanitize.sh` makes: the compiler's
+//! own `cfg(sanitize)` is unstable. In all others there is nothing here.
 
 use core::ptr::NonNull;
 

@@ -25,8 +25,9 @@ pub(crate) struct Node {
     prev: Cell<*const Node>,
     next: Cell<*const Node>,
     queued: Cell<bool>,
-    /// Set once, before the node is queued, as all below: the owner may be dropped after it was served and before
-    /// it looks, so that from then on the node stands for the value in `slot`.
+    // From here on all is set once, before the node is queued.
+    /// The owner may be dropped between being served and looking: once served, the node stands for the value in
+    /// `slot`.
     droppable: bool,
     ticket: *const Ticket,
     case: usize,
@@ -50,8 +51,8 @@ impl Node {
         }
     }
 
-    /// The same, of an owner that may be dropped after it was served: the node is then for the list of what was served
-    /// and not collected.
+    /// The same, of an owner that may be dropped after it was served: then the node is for the list of what was
+    /// served and not collected.
     pub(crate) fn droppable(self) -> Self {
         Node { droppable: true, ..self }
     }
