@@ -2,8 +2,8 @@
 //!
 //! Entering a guard counts it in the current epoch; it costs two stores and waits for nothing; at
 //! the outermost level it helps to mark when the heap outruns its collector (bounded, see
-//! [`Heap::enter`](crate::Heap::enter), also for collections that stop the world). A guard held for long delays the end of a cycle and with
-//! it the reuse of memory; it never delays another mutator.
+//! [`Heap::enter`](crate::Heap::enter), also for collections that stop the world). A guard held for long delays the
+//! end of a cycle and with it the reuse of memory; it never delays another mutator.
 //!
 //! Everything that a guard does to the heap runs inside
 //! [`World::with`](crate::world::World::with), on the local state of wherever the task runs at

@@ -258,8 +258,8 @@ pub struct Heap {
     pub world: Hands,
     /// Workers.
     pub crew: Crew,
-    /// A guard was left, or an operation is over. The driver waits for this and does not yield: loom runs a thread that has
-    /// yielded only when no other can go on, which would hide what is looked for.
+    /// A guard was left, or an operation is over. The driver waits for this and does not yield: loom runs a thread
+    /// that has yielded only when no other can go on, which would hide what is looked for.
     left: Notify,
 }
 

@@ -31,7 +31,8 @@
 //! Ps mark while others wait, and destructors run on a goroutine of their own. `GOGC` and
 //! [`Builder::gogc`](crate::Builder::gogc) say how far the heap may grow between collections,
 //! `GODEBUG=gctrace=1` writes a line about each, `GODEBUG=gccheckmark=1` marks twice in each and
-//! compares, `GODEBUG=gcpoison=1` fills what it frees and finds who writes there. `gc::enter().dump()` tells what is in the heap, and why it is alive.
+//! compares, `GODEBUG=gcpoison=1` fills what it frees and finds who writes there. `gc::enter().dump()` tells what is
+//! in the heap, and why it is alive.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

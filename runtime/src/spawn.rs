@@ -42,8 +42,8 @@ where
 ///
 /// Outside a runtime, when it is shutting down, and when [stacks are refused](GoError::Stacks).
 ///
-/// Memory that the global allocator refuses, for the goroutine's record and the box of its closure, is none of these: it
-/// ends the process, as with `std::thread::spawn`. See [`Scheduler::spawn`].
+/// Memory that the global allocator refuses, for the goroutine's record and the box of its closure, is none of these:
+/// it ends the process, as with `std::thread::spawn`. See [`Scheduler::spawn`].
 ///
 /// ```
 /// // No runtime here.

@@ -1,7 +1,7 @@
 //! The crew: the tables of Ps and Ms, and who wakes whom.
 //!
-//! Both tables have their room from the start and only fill up, and their entries live as long as the scheduler. So a thief, a monitor or
-//! a handler may follow a number or a pointer into them without a lock.
+//! Both tables have their room from the start and only fill up, and their entries live as long as the scheduler. So a
+//! thief, a monitor or a handler may follow a number or a pointer into them without a lock.
 //!
 //! Work that was published is somebody's to find: [`notify`](Shared::notify) asks
 //! [`idle`](crate::idle) whether anybody looks for it, and carries out the order to wake an M if

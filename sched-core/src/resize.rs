@@ -18,9 +18,9 @@
 //! goroutines to give way ([`Shared::press`]), as some may not hear, and again each millisecond until
 //! enough Ps are in. One that computes and does not hear is interrupted by signal; whether it computes
 //! is told by its thread's clock, as a thread that blocks must not be disturbed: a signal would move
-//! its clock, by which the monitor judges it. A goroutine that gives way while there is a surplus goes back to a queue, its M
-//! to its own stack, and there the M gives what is queued on the P to others, and the P up. A
-//! goroutine that blocks in the kernel loses its P to the monitor as ever; the taker retires it.
+//! its clock, by which the monitor judges it. A goroutine that gives way while there is a surplus goes back to a
+//! queue, its M to its own stack, and there the M gives what is queued on the P to others, and the P up. A goroutine
+//! that blocks in the kernel loses its P to the monitor as ever; the taker retires it.
 //!
 //! *More*: the surplus is cancelled first, then retired Ps are recalled, then new ones are made; each
 //! is handed over like a P that was taken: to an M if there is work, else to the idle list.

@@ -221,8 +221,8 @@ impl Scheduler {
     ///
     /// If the global allocator refuses. The record of a goroutine and the box of its closure and result come from
     /// there, as those of a thread of std's do, and [`handle_alloc_error`](std::alloc::handle_alloc_error) ends the
-    /// process as it does for any `Box`. Stacks do not come from there: where memory for one is refused, nothing aborts.
-    /// The goroutine waits until others give theirs back, and from then on a spawn is an error.
+    /// process as it does for any `Box`. Stacks do not come from there: where memory for one is refused, nothing
+    /// aborts. The goroutine waits until others give theirs back, and from then on a spawn is an error.
     #[track_caller]
     pub fn spawn<T, F>(&self, f: F) -> Result<JoinHandle<T>, SpawnError>
     where
@@ -317,8 +317,8 @@ impl Scheduler {
         spawn::spawn_future_on(&self.shared, future, Location::caller())
     }
 
-    /// All goroutines that have not ended, by number, and futures that are being polled. Stops nobody: each is told as it was at some
-    /// moment of the call. Takes time in proportion to the most there ever were at once.
+    /// All goroutines that have not ended, by number, and futures that are being polled. Stops nobody: each is told
+    /// as it was at some moment of the call. Takes time in proportion to the most there ever were at once.
     pub fn goroutines(&self) -> Vec<Goroutine> {
         self.shared.goroutines()
     }

@@ -1,8 +1,8 @@
 //! Replaces the guard's lifetime in a type.
 //!
-//! `GcCell<'g, Node<'g, T>>` becomes `GcCell<'another_guard, Node<'another_guard, <T as Rebind>::At<'another_guard>>>`. This
-//! is syntax, and an alias can defeat it; so the generated code never trusts the result, it
-//! asserts by trait that it is what `Rebind` says.
+//! `GcCell<'g, Node<'g, T>>` becomes
+//! `GcCell<'another_guard, Node<'another_guard, <T as Rebind>::At<'another_guard>>>`. This is syntax, and an alias
+//! can defeat it; so the generated code never trusts the result, it asserts by trait that it is what `Rebind` says.
 
 use crate::expand::Shape;
 use syn::{

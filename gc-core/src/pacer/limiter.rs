@@ -54,7 +54,8 @@ impl Limiter {
         self.fill = fill.min(capacity);
     }
 
-    /// Notes what is new in the sums of a period so far: the CPU time that the collector took, and the time that passed.
+    /// Notes what is new in the sums of a period so far: the CPU time that the collector took, and the time that
+    /// passed.
     ///
     /// ```
     /// use gc_core::pacer::Limiter;

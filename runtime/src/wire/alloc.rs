@@ -113,8 +113,9 @@ unsafe impl GlobalAlloc for Alloc {
 #[derive(Debug)]
 pub(crate) struct ProcBinding;
 
-// SAFETY: 1. the P's cache is used by who holds the P, who keeps it while the runtime is entered; the hand-over of a P synchronises. 2. a handler finds the record occupied and gets no cache.
-// 3. neither entering nor the record allocates. Without a P: as `PerThread`.
+// SAFETY: 1. the P's cache is used by who holds the P, who keeps it while the runtime is entered; the hand-over of a
+// P synchronises. 2. a handler finds the record occupied and gets no cache. 3. neither entering nor the record
+// allocates. Without a P: as `PerThread`.
 unsafe impl Binding for ProcBinding {
     type Place = Around;
 

@@ -1,8 +1,8 @@
 //! [`Desk`]: errands that the monitor has and must not run itself.
 //!
-//! A thread of each runtime, the *attendant*, sits behind it, without a P: it writes trace lines, asks
-//! for collections, gives free memory back, counts cores, and looks for deadlocks. One word holds a bit per errand, so posting twice is
-//! posting once.
+//! A thread of each runtime, the *attendant*, sits behind it, without a P: it writes trace lines, asks for
+//! collections, gives free memory back, counts cores, and looks for deadlocks. One word holds a bit per errand, so
+//! posting twice is posting once.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
