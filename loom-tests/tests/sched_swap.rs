@@ -19,7 +19,7 @@ use sched_core::policy::{
 };
 use sched_core::queue::inject::Inject;
 use sched_core::queue::lanes::Lane;
-use sched_core::succession::Succession;
+use sched_core::succession::{InUse, Succession};
 
 const PROCS: usize = 2;
 
@@ -95,7 +95,14 @@ impl World {
 
     /// Another policy, of one queue for all.
     fn succeed(&self) {
-        assert!(self.queues.succeed(with_procs(install(&GlobalFifo, PROCS))).is_ok());
+        let queues = with_procs(install(&GlobalFifo, PROCS));
+        // SAFETY: the thread that runs the model changes and buries, nobody else.
+        assert!(unsafe { self.queues.succeed(queues) }.is_ok());
+    }
+
+    fn bury(&self) -> Result<Option<Installed<Ref>>, InUse> {
+        // SAFETY: as in `succeed`.
+        unsafe { Dispatch::bury(self) }
     }
 
     /// From a thread without a P.

@@ -74,7 +74,7 @@ pub unsafe trait Dispatch {
     fn at<'a>(&'a self, held: Self::Held<'a>) -> (&'a Installed<Self::Item>, Place) {
         match held.chair() {
             Some(chair) if self.queues().is_in_office(&chair.stay) => {
-                (self.queues().at(&chair.stay), chair.place)
+                (queues_at(self, chair), chair.place)
             }
             _ => self.sit_down(held),
         }
@@ -160,34 +160,27 @@ pub unsafe trait Dispatch {
     #[inline(never)]
     fn sit_down<'a>(&'a self, held: Self::Held<'a>) -> (&'a Installed<Self::Item>, Place) {
         let stay = self.queues().stay();
-        let place = self.queues().at(&stay).board().place(held.index());
+        // SAFETY: the stay has just begun there.
+        let place = unsafe { self.queues().at(&stay) }.board().place(held.index());
         if let Some(old) = held.sit(Some(Chair { stay, place })) {
-            self.empty(held, self.queues().at(&old.stay), old.place);
-            self.queues().end(old.stay);
+            empty(self, held, &old);
+            // SAFETY: Ps sit at these queues and nowhere else.
+            unsafe { self.queues().end(old.stay) };
             self.notify();
         }
         let chair = held.chair().expect("it has just sat down");
-        (self.queues().at(&chair.stay), chair.place)
+        (queues_at(self, chair), chair.place)
     }
 
     /// The P goes idle.
     fn stand_up<'a>(&'a self, held: Self::Held<'a>) {
         if let Some(chair) = held.sit(None) {
             debug_assert!(
-                self.queues().at(&chair.stay).board().is_local_empty(chair.place.proc),
+                queues_at(self, &chair).board().is_local_empty(chair.place.proc),
                 "a P goes idle with goroutines in its queue"
             );
-            self.queues().end(chair.stay);
-        }
-    }
-
-    /// Puts what the P can reach of the old queues into those where it sits.
-    #[doc(hidden)]
-    fn empty<'a>(&'a self, held: Self::Held<'a>, old: &Installed<Self::Item>, place: Place) {
-        let moment = self.moment(Some(held));
-        // SAFETY: the P is held, and the place is of the old queues.
-        while let Some((item, _)) = unsafe { old.board().pick(place, &moment) } {
-            self.enqueue_at_chair(held, item);
+            // SAFETY: as in `sit_down`.
+            unsafe { self.queues().end(chair.stay) };
         }
     }
 
@@ -196,7 +189,7 @@ pub unsafe trait Dispatch {
     fn enqueue_at_chair<'a>(&'a self, held: Self::Held<'a>, item: Self::Item) {
         let ready = Cause::Moved.into();
         let Some(chair) = held.chair() else { return self.enqueue(None, item, ready) };
-        let (queues, moment) = (self.queues().at(&chair.stay), self.moment(Some(held)));
+        let (queues, moment) = (queues_at(self, chair), self.moment(Some(held)));
         // SAFETY: the P is held, and the place is of these queues.
         unsafe { queues.board().put(Some(chair.place), &moment, item, ready) };
     }
@@ -229,31 +222,54 @@ pub unsafe trait Dispatch {
     }
 
     /// Empties the queues that are leaving, if nobody uses them any more: the caller drops them. `None`: none
-    /// are left. One caller at a time, and none that changes the queues.
+    /// are left.
     ///
     /// # Errors
     ///
     /// [`InUse`], if somebody uses them.
-    fn bury(&self) -> Result<Option<Installed<Self::Item>>, InUse> {
-        let old = self.queues().bury().inspect_err(|InUse| {
+    ///
+    /// # Safety
+    ///
+    /// One caller at a time, and none that changes the queues meanwhile.
+    unsafe fn bury(&self) -> Result<Option<Installed<Self::Item>>, InUse> {
+        // SAFETY: the caller's.
+        let old = unsafe { self.queues().bury() }.inspect_err(|InUse| {
             // On behalf of what lies there, which could not be seen for a moment.
             self.notify();
         })?;
-        old.iter().for_each(|old| self.empty_alone(old));
+        old.iter().for_each(|old| empty_alone(self, old));
         Ok(old)
     }
+}
 
-    /// Puts all that is left in queues that nobody else can reach into those in office.
-    #[doc(hidden)]
-    fn empty_alone(&self, old: &Installed<Self::Item>) {
-        let (board, moment) = (old.board(), self.moment(None));
-        for proc in 0..self.procs() {
-            let place = board.place(proc);
-            // SAFETY: nobody else can reach these queues, whoever holds the P.
-            while let Some((item, _)) = unsafe { board.pick(place, &moment) } {
-                self.enqueue(None, item, Cause::Moved.into());
-                self.notify();
-            }
+/// The queues where a P sits.
+#[inline(always)]
+fn queues_at<'a, D: Dispatch + ?Sized>(
+    dispatch: &'a D,
+    chair: &'a Chair,
+) -> &'a Installed<D::Item> {
+    // SAFETY: Ps sit at these queues and nowhere else, so the stay was begun there.
+    unsafe { dispatch.queues().at(&chair.stay) }
+}
+
+/// Puts what the P can reach of the queues where it sat into those where it sits.
+fn empty<'a, D: Dispatch + ?Sized>(dispatch: &'a D, held: D::Held<'a>, old: &Chair) {
+    let (board, moment) = (queues_at(dispatch, old).board(), dispatch.moment(Some(held)));
+    // SAFETY: the P is held, and the place is of these queues.
+    while let Some((item, _)) = unsafe { board.pick(old.place, &moment) } {
+        dispatch.enqueue_at_chair(held, item);
+    }
+}
+
+/// Puts all that is left in queues that nobody else can reach, as they were buried, into those in office.
+fn empty_alone<D: Dispatch + ?Sized>(dispatch: &D, old: &Installed<D::Item>) {
+    let (board, moment) = (old.board(), dispatch.moment(None));
+    for proc in 0..dispatch.procs() {
+        let place = board.place(proc);
+        // SAFETY: nobody else can reach these queues, whoever holds the P.
+        while let Some((item, _)) = unsafe { board.pick(place, &moment) } {
+            dispatch.enqueue(None, item, Cause::Moved.into());
+            dispatch.notify();
         }
     }
 }

@@ -62,12 +62,15 @@ const NONE: usize = usize::MAX;
 ///
 /// let office = Succession::new("old");
 /// let stay = office.stay();
-/// assert!(office.succeed("new").is_ok());
-/// assert_eq!(*office.visit(), "new");
-/// assert_eq!((*office.at(&stay), office.is_in_office(&stay)), ("old", false));
-/// assert!(office.bury().is_err(), "somebody stays");
-/// office.end(stay);
-/// assert_eq!(office.bury(), Ok(Some("old")));
+/// // SAFETY: this is the one thread, and the stay is of this office.
+/// unsafe {
+///     assert!(office.succeed("new").is_ok());
+///     assert_eq!(*office.visit(), "new");
+///     assert_eq!((*office.at(&stay), office.is_in_office(&stay)), ("old", false));
+///     assert!(office.bury().is_err(), "somebody stays");
+///     office.end(stay);
+///     assert_eq!(office.bury(), Ok(Some("old")));
+/// }
 /// ```
 pub struct Succession<T> {
     /// A slot.
@@ -165,7 +168,11 @@ impl<T> Succession<T> {
     }
 
     /// Ends a long use.
-    pub fn end(&self, stay: Stay) {
+    ///
+    /// # Safety
+    ///
+    /// The stay was begun here.
+    pub unsafe fn end(&self, stay: Stay) {
         let Stay(slot) = stay;
         // Release: our use of the value comes before its burial; pairs with the Acquire in `is_used`.
         self.slots[slot].stays.fetch_sub(1, Ordering::Release);
@@ -179,9 +186,14 @@ impl<T> Succession<T> {
     }
 
     /// The value that `stay` uses.
+    ///
+    /// # Safety
+    ///
+    /// The stay was begun here.
     #[inline]
-    pub fn at<'a>(&'a self, stay: &'a Stay) -> &'a T {
-        // SAFETY: the value is there and shared while the stay has not ended.
+    pub unsafe fn at<'a>(&'a self, stay: &'a Stay) -> &'a T {
+        // SAFETY: the value is there and shared while the stay has not ended; that it is one of ours is the
+        // caller's claim.
         unsafe { self.value(stay.0) }
     }
 
@@ -195,12 +207,16 @@ impl<T> Succession<T> {
         value.as_ref().expect("whoever is counted found a value")
     }
 
-    /// Puts `value` into office. Gives it back if another one is still leaving. One caller at a time.
+    /// Puts `value` into office. Gives it back if another one is still leaving.
     ///
     /// # Errors
     ///
     /// `value`, if the one before the present one is not buried yet.
-    pub fn succeed(&self, value: T) -> Result<(), T> {
+    ///
+    /// # Safety
+    ///
+    /// One caller at a time, of this and of [`bury`](Self::bury), each after the one before.
+    pub unsafe fn succeed(&self, value: T) -> Result<(), T> {
         // Acquire: pairs with the store in `bury`: the slot is empty.
         if self.leaving.load(Ordering::Acquire) != NONE {
             return Err(value);
@@ -209,7 +225,7 @@ impl<T> Succession<T> {
         let old = self.office.load(Ordering::Relaxed);
         let new = 1 - old;
         // SAFETY: the slot is neither in office nor leaving, and `bury` saw it unused: those who count
-        // themselves since then back out without a look at the value.
+        // themselves since then back out without a look at the value. Nobody else writes, by the caller's claim.
         self.slots[new].value.with_mut(|place| unsafe { *place = Some(value) });
         // Release, in this order: who finds the new value in office finds the old one leaving.
         self.leaving.store(old, Ordering::Release);
@@ -217,13 +233,16 @@ impl<T> Succession<T> {
         Ok(())
     }
 
-    /// Takes out the value that leaves: the caller has it alone. `None`: nobody leaves. Not at the same time as
-    /// [`succeed`](Self::succeed) or another burial.
+    /// Takes out the value that leaves: the caller has it alone. `None`: nobody leaves.
     ///
     /// # Errors
     ///
     /// [`InUse`], if somebody uses it.
-    pub fn bury(&self) -> Result<Option<T>, InUse> {
+    ///
+    /// # Safety
+    ///
+    /// As of [`succeed`](Self::succeed).
+    pub unsafe fn bury(&self) -> Result<Option<T>, InUse> {
         // Relaxed: written by callers of `succeed` and `bury`, who are ordered.
         let slot = self.leaving.load(Ordering::Relaxed);
         if slot == NONE {
@@ -241,7 +260,8 @@ impl<T> Succession<T> {
             self.leaving.store(slot, Ordering::Release);
             return Err(InUse);
         }
-        // SAFETY: both doors are shut and nobody is inside: who counts himself now backs out.
+        // SAFETY: both doors are shut and nobody is inside: who counts himself now backs out. Nobody else writes, by
+        // the caller's claim.
         Ok(self.slots[slot].value.with_mut(|place| unsafe { (*place).take() }))
     }
 

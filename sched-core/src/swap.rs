@@ -70,12 +70,13 @@ impl Shared {
         }
     }
 
-    /// Nobody is leaving, and nobody else makes Ps or changes the policy.
+    /// Nobody is leaving, and the caller holds `sizing`.
     fn succeed(&self, policy: &Chosen) {
         let queues = policy.install(self.procs.room());
         (0..self.procs.len()).for_each(|_| queues.add_proc());
         let _entered = enter();
-        match self.queues.succeed(queues) {
+        // SAFETY: the caller holds `sizing`, as all do who change or bury.
+        match unsafe { self.queues.succeed(queues) } {
             Ok(()) => {
                 self.press();
                 self.service.rouse();
@@ -89,7 +90,8 @@ impl Shared {
     fn bury(&self) -> bool {
         let old = {
             let _entered = enter();
-            Dispatch::bury(self)
+            // SAFETY: the caller holds `sizing`.
+            unsafe { Dispatch::bury(self) }
         };
         old.is_ok()
     }
