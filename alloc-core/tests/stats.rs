@@ -1,91 +1,11 @@
-//! The account adds up, whatever the heap is used for, and what the parts say is so.
+//! What the account says of each part and step. That its parts are what a walk finds: `src/stats/tests.rs`.
 
-use std::{alloc::Layout, ptr::NonNull, thread};
+use std::alloc::Layout;
 
-use alloc_core::{
-    Heap, Stats, large_cache::serve, managed::ClassSpec, pages::os::Os, size_class::PAGE,
-};
+use alloc_core::{Heap, managed::ClassSpec, pages::os::Os, size_class::PAGE};
 
 fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes, 8).unwrap()
-}
-
-fn sum(stats: &Stats) -> usize {
-    stats.parts().iter().map(|(_, bytes)| bytes).sum()
-}
-
-/// The account, which must add up.
-fn account(heap: &Heap<Os>) -> Stats {
-    let stats = heap.stats();
-    assert_eq!(sum(&stats), stats.mapped, "{stats}");
-    stats
-}
-
-#[test]
-fn parts_add_up_after_every_kind_of_use() {
-    let heap = Heap::new(Os::new());
-    let empty = account(&heap);
-    assert_eq!(empty, Stats::default());
-    let mut cache = heap.cache();
-    let small: Vec<_> = (0..10_000).map(|_| cache.alloc(layout(100)).unwrap()).collect();
-    let stats = account(&heap);
-    assert!((1_000_000..1_500_000).contains(&stats.small), "{stats}");
-    assert!(stats.cached <= 64 * PAGE && stats.cached_takes > 0, "{stats}");
-    let large = cache.alloc(layout(100 * PAGE)).unwrap();
-    let served = serve(100) * PAGE;
-    assert_eq!(account(&heap).large, served);
-    let slab = heap.stacks().reserve(1 << 20).unwrap();
-    assert_eq!(account(&heap).stacks, 1 << 20);
-    let spec = ClassSpec { size: 64, align: 8, drop: false, owner: 0 };
-    let class = heap.class(spec).unwrap();
-    let mut managed = heap.managed_cache();
-    // SAFETY: the class is the heap's, and the cycle is the current one.
-    unsafe { managed.take(class, 0) }.unwrap();
-    assert!(account(&heap).managed >= PAGE);
-    // SAFETY: all are ours and given back once; the slab has no guards.
-    unsafe {
-        small.into_iter().for_each(|block| cache.free(block));
-        cache.free(large);
-        heap.stacks().release(slab, 1 << 20, 0);
-    }
-    cache.flush();
-    let stats = account(&heap);
-    assert_eq!((stats.small, stats.large, stats.stacks), (0, 0, 0), "{stats}");
-    assert_eq!(stats.cached, served, "it waits for the next block of its length");
-    // What no part names but by what is left over: every other page is free or a collected span's.
-    let others = stats.free + stats.released + stats.managed;
-    assert_eq!(others + served, 4 << 20, "the first growth");
-    heap.release();
-    let stats = account(&heap);
-    assert_eq!((stats.free, stats.resident_at_most()), (0, stats.managed + stats.metadata));
-}
-
-#[test]
-fn parts_add_up_beside_threads_that_allocate() {
-    let heap = Heap::new(Os::new());
-    thread::scope(|scope| {
-        let workers: Vec<_> = (1..3_usize)
-            .map(|seed| {
-                let heap = &heap;
-                scope.spawn(move || {
-                    let mut cache = heap.cache();
-                    for round in 0..200 {
-                        let blocks: Vec<NonNull<u8>> = (0..500)
-                            .map(|i| {
-                                cache.alloc(layout(1 + (i * seed * 97 + round) % 9_000)).unwrap()
-                            })
-                            .collect();
-                        // SAFETY: each is freed once.
-                        blocks.into_iter().for_each(|block| unsafe { cache.free(block) });
-                    }
-                })
-            })
-            .collect();
-        while workers.iter().any(|worker| !worker.is_finished()) {
-            account(&heap);
-        }
-    });
-    assert_eq!(account(&heap).small, 0);
 }
 
 /// Slots of a new magazine, and the most that it gets by running empty.
@@ -230,20 +150,20 @@ fn takes_of_large_blocks_out_of_slots_are_counted() {
         unsafe { cache.free(block) };
     };
     (0..10).for_each(|_| pair(&mut cache));
-    assert_eq!(account(&heap).slot_takes, 0, "the cache has not reported them");
+    assert_eq!(heap.stats().slot_takes, 0, "the cache has not reported them");
     cache.flush();
-    let stats = account(&heap);
+    let stats = heap.stats();
     assert_eq!((stats.slot_takes, stats.takes), (9, 1), "all but the first: {stats}");
     // Out of the heap's slot to the other cache's.
     (0..3).for_each(|_| pair(&mut other));
     other.flush();
-    let stats = account(&heap);
+    let stats = heap.stats();
     assert_eq!((stats.slot_takes, stats.takes), (12, 1), "{stats}");
     // What the other cache keeps is neither in the heap's slots nor of that length.
     pair(&mut other);
     let block = cache.alloc(layout(100_000)).unwrap();
     let longer = other.alloc(layout(200_000)).unwrap();
-    let stats = account(&heap);
+    let stats = heap.stats();
     assert_eq!((stats.slot_takes, stats.takes), (13, 3), "reported on the way to the page heap");
     // SAFETY: as above.
     unsafe {
@@ -259,11 +179,11 @@ fn a_cache_keeps_one_large_block_and_the_heap_grows_not_beside_it() {
     let block = cache.alloc(layout(64 * PAGE)).unwrap();
     // SAFETY: ours, and freed once.
     unsafe { cache.free(block) };
-    assert_eq!(account(&heap).large, 64 * PAGE, "as what lies in magazines");
+    assert_eq!(heap.stats().large, 64 * PAGE, "as what lies in magazines");
     let longest = (4 << 20) - layout(1).size();
     let large = cache.alloc(layout(longest)).unwrap();
-    assert_eq!(account(&heap).grows, 1, "its pages served the next");
+    assert_eq!(heap.stats().grows, 1, "its pages served the next");
     // SAFETY: as above.
     unsafe { cache.free(large) };
-    assert_eq!(account(&heap).large, 0, "too long to be kept");
+    assert_eq!(heap.stats().large, 0, "too long to be kept");
 }

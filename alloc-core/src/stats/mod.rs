@@ -1,6 +1,8 @@
 //! What the heap holds, in parts that add up, and how often each step of the path was taken.
 
 mod account;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod text;
 
 #[doc(hidden)]
