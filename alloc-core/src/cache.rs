@@ -123,7 +123,10 @@ impl<'h, S: PageSource> Cache<'h, S> {
                 Some(cell) => Ok(cell),
                 None => self.refill(class).map(|(cell, _)| cell),
             },
-            None => self.alloc_large(layout).map(|(block, _)| block),
+            None => match self.take_own(layout) {
+                Some(block) => Ok(block),
+                None => self.alloc_large(layout).map(|(block, _)| block),
+            },
         }
     }
 

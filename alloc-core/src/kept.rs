@@ -13,6 +13,8 @@
 //!   all else when the scavenger empties an idle cache, and before the cache goes to the page heap for another large
 //!   block, and when there is no memory for a small one. So a heap never grows while its caller holds a span that
 //!   would do.
+//! * *Two bounds*, worked out when a span of another length comes: a request between them is served, so nothing is
+//!   rounded (docs/decisions/0047).
 //! * *As in the heap's slots* the span is entered in the page map, its record *dead*: who frees the block twice is
 //!   found out as there.
 //!
@@ -22,7 +24,8 @@
 use core::mem;
 
 use crate::{
-    large_cache::{FEWEST, is_served},
+    large_cache::{FEWEST, served_by},
+    size_class::PAGE,
     span::{Kind, SpanPtr},
 };
 
@@ -33,6 +36,11 @@ const MOST: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Kept {
     span: Option<SpanPtr>,
+    /// Pages of the span that was kept last, and which requests it serves: of so many bytes at least, and how many
+    /// sizes from there on. Blocks of one length come and go, so that is seldom worked out.
+    pages: usize,
+    least: usize,
+    sizes: usize,
     /// Spans that came out of a slot, here or of the heap, since that was reported.
     takes: usize,
 }
@@ -40,22 +48,40 @@ pub(crate) struct Kept {
 impl Kept {
     /// Empty.
     pub(crate) const fn new() -> Self {
-        Kept { span: None, takes: 0 }
+        Kept { span: None, pages: 0, least: 0, sizes: 0, takes: 0 }
     }
 
     /// Keeps the span of a block that is freed, if it is short enough, in the place of another, which is the
     /// caller's then.
+    #[inline]
     pub(crate) fn put(&mut self, span: SpanPtr) -> Option<SpanPtr> {
-        if !(FEWEST..=MOST).contains(&span.pages()) {
-            return Some(span);
+        let pages = span.pages();
+        if pages != self.pages {
+            if !(FEWEST..=MOST).contains(&pages) {
+                return Some(span);
+            }
+            self.measure(pages);
         }
         span.set_kind(Kind::Dead);
         self.span.replace(span).map(revive)
     }
 
-    /// The span that is kept, if it serves a request for so many pages, the beginning of a bucket.
-    pub(crate) fn take(&mut self, served: usize) -> Option<SpanPtr> {
-        self.span.take_if(|span| is_served(served, span.pages())).map(revive)
+    /// Works out what spans of so many pages serve.
+    fn measure(&mut self, pages: usize) {
+        let (more, most) = served_by(pages);
+        (self.pages, self.least) = (pages, more * PAGE + 1);
+        self.sizes = (most - more) * PAGE;
+    }
+
+    /// The span that is kept, if it serves a request for so many bytes.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, bytes: usize) -> Option<SpanPtr> {
+        if bytes.wrapping_sub(self.least) >= self.sizes {
+            return None;
+        }
+        let span = revive(self.span.take()?);
+        self.takes += 1;
+        Some(span)
     }
 
     /// The span that is kept.
@@ -73,7 +99,7 @@ impl Kept {
         self.span.is_some_and(|span| span.base() == address)
     }
 
-    /// A span came out of a slot.
+    /// A span came out of a slot of the heap.
     pub(crate) fn count(&mut self) {
         self.takes += 1;
     }
@@ -84,6 +110,7 @@ impl Kept {
     }
 }
 
+#[inline(always)]
 fn revive(span: SpanPtr) -> SpanPtr {
     span.set_kind(Kind::Large);
     span

@@ -82,9 +82,17 @@ pub const fn serve(pages: usize) -> usize {
     }
 }
 
-/// Whether a span of `pages` pages serves a request for `served`, where a bucket begins.
-pub(crate) const fn is_served(served: usize, pages: usize) -> bool {
-    pages >= served && pages <= MOST && served >= FEWEST && number(pages) == number(served)
+/// Pages, from [`FEWEST`] to [`MOST`], of which a bucket begins with the last and the one before with the first.
+///
+/// Requests for more than the first, up to the last, are served by any span of the bucket of `pages` pages.
+pub(crate) const fn served_by(pages: usize) -> (usize, usize) {
+    let last = begin(pages);
+    (begin(last - 1), last)
+}
+
+/// Where the bucket of spans of so many pages begins.
+const fn begin(pages: usize) -> usize {
+    pages >> shift(pages) << shift(pages)
 }
 
 /// Slots of one bucket.
@@ -205,9 +213,10 @@ mod tests {
     fn a_span_of_a_bucket_serves_every_request_that_is_rounded_to_it() {
         for wanted in FEWEST..=MOST {
             for pages in FEWEST..=MOST {
-                if number(pages) == number(serve(wanted)) {
-                    assert!(pages >= wanted, "{pages} for {wanted}");
-                }
+                let serves = number(pages) == number(serve(wanted));
+                assert!(!serves || pages >= wanted, "{pages} for {wanted}");
+                let (more, most) = served_by(pages);
+                assert_eq!(serves, wanted > more && wanted <= most, "{pages} for {wanted}");
             }
         }
     }

@@ -224,7 +224,10 @@ const fn looked_up<const N: usize>(table: &[u8; N], index: usize) -> usize {
 /// ```
 #[inline(always)]
 pub fn class_for(size: usize, align: usize) -> Option<usize> {
-    class_at_hand(size, align).or_else(|| aligned_class(size, align))
+    match class_at_hand(size, align) {
+        None if size <= MAX_SMALL => aligned_class(size, align),
+        class => class,
+    }
 }
 
 /// As [`class_for`], where a look into a table tells it: at an alignment up to 16. Makes no call, so that a caller that

@@ -6,6 +6,7 @@ use super::Cache;
 use crate::{
     harden::Wait,
     homeward::Homeward,
+    page_map::Entry,
     pages::PageSource,
     size_class::class_for,
     span::{Kind, SpanPtr},
@@ -102,12 +103,8 @@ impl<'h, S: PageSource> Cache<'h, S> {
     pub(crate) unsafe fn free_if_known(&mut self, block: NonNull<u8>) -> bool {
         let entry = self.heap.map.entry(block.as_ptr() as usize);
         if let Some(class) = entry.class() {
-            if entry.is_others(self.others) {
-                self.send_out(block);
-            } else if !self.magazines[class].push(block) {
-                // SAFETY: passed on.
-                unsafe { self.free_slow(class, block) }
-            }
+            // SAFETY: passed on.
+            unsafe { self.free_cell(entry, class, block) }
             return true;
         }
         let Some(span) = entry.span() else { return false };
@@ -115,10 +112,31 @@ impl<'h, S: PageSource> Cache<'h, S> {
         true
     }
 
-    /// Frees a block that has a span of its own, or is none of a cache's.
+    /// Frees a cell of a page with that entry.
+    ///
+    /// # Safety
+    ///
+    /// As [`Cache::free`].
+    #[inline(always)]
+    unsafe fn free_cell(&mut self, entry: Entry, class: usize, cell: NonNull<u8>) {
+        if entry.is_others(self.others) {
+            self.send_out(cell);
+        } else if !self.magazines[class].push(cell) {
+            // SAFETY: passed on.
+            unsafe { self.free_slow(class, cell) }
+        }
+    }
+
+    /// As [`Cache::free_spanned`], for who meets mostly cells.
     #[cold]
     #[inline(never)]
     fn free_uncached(&mut self, span: SpanPtr, block: NonNull<u8>) {
+        self.free_spanned(span, block);
+    }
+
+    /// Frees a block that has a span of its own, or is none of a cache's.
+    #[inline(always)]
+    fn free_spanned(&mut self, span: SpanPtr, block: NonNull<u8>) {
         match span.kind() {
             Kind::Large => self.free_large(span),
             _ => self.heap.free_odd(Some(span), block, Wait::Briefly),
@@ -133,9 +151,12 @@ impl<'h, S: PageSource> Cache<'h, S> {
     #[cold]
     #[inline(never)]
     unsafe fn free_looked_up(&mut self, block: NonNull<u8>) {
-        // SAFETY: passed on.
-        if !unsafe { self.free_if_known(block) } {
-            self.heap.free_stray(None, block, Wait::Briefly);
+        let entry = self.heap.map.entry(block.as_ptr() as usize);
+        match (entry.class(), entry.span()) {
+            // SAFETY: passed on.
+            (Some(class), _) => unsafe { self.free_cell(entry, class, block) },
+            (None, Some(span)) => self.free_spanned(span, block),
+            (None, None) => self.heap.free_stray(None, block, Wait::Briefly),
         }
     }
 

@@ -8,6 +8,17 @@ use crate::{
 };
 
 impl<S: PageSource> Cache<'_, S> {
+    /// The large block that was freed here last, if it serves `layout` and nobody wants to know of it. Makes no call.
+    #[inline(always)]
+    pub(super) fn take_own(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        if layout.align() > PAGE || self.heap.is_watched() {
+            return None;
+        }
+        let span = self.kept.take(layout.size())?;
+        NonNull::new(span.base() as *mut u8)
+    }
+
+    /// A large block from wherever there is one, first of all from here; also tells whether it reads as zero.
     #[cold]
     #[inline(never)]
     pub(super) fn alloc_large(&mut self, layout: Layout) -> Result<(NonNull<u8>, bool), Error> {
@@ -27,13 +38,16 @@ impl<S: PageSource> Cache<'_, S> {
         if layout.align() > PAGE || self.heap.hardened().is_some() {
             return None;
         }
-        let served = serve(layout.size().div_ceil(PAGE));
-        let span = self.kept.take(served).or_else(|| self.heap.take_kept(served))?;
-        self.kept.count();
+        let span = self.kept.take(layout.size()).or_else(|| {
+            let span = self.heap.take_kept(serve(layout.size().div_ceil(PAGE)))?;
+            self.kept.count();
+            Some(span)
+        })?;
         NonNull::new(span.base() as *mut u8)
     }
 
     /// Frees a large block.
+    #[inline]
     pub(super) fn free_large(&mut self, span: SpanPtr) {
         profile::leave(span);
         if let Some(other) = self.kept.put(span) {

@@ -12,6 +12,7 @@ use super::{Binding, HEAP, emergency, harden};
 use crate::{
     Cache, Error,
     harden::{Hardening, Wait},
+    size_class::MAX_SMALL,
     undisturbed::Undisturbed,
 };
 
@@ -87,8 +88,11 @@ unsafe impl<B: Binding> core::alloc::GlobalAlloc for GlobalAlloc<B> {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the contract of `dealloc`: it is a block, which is not null.
         let block = unsafe { NonNull::new_unchecked(block) };
-        // SAFETY: the caller gives the block up, and it has that layout.
-        if B::with_bound(|cache| unsafe { cache.free_cached(block, layout) }) != Some(true) {
+        // As in `alloc_cached`.
+        let cached = layout.size() <= MAX_SMALL
+            // SAFETY: the caller gives the block up, and it has that layout.
+            && B::with_bound(|cache| unsafe { cache.free_cached(block, layout) }) == Some(true);
+        if !cached {
             // SAFETY: as above; it was not freed yet.
             unsafe { self.dealloc_slow(block, layout) }
         }
@@ -130,6 +134,11 @@ impl<B: Binding> GlobalAlloc<B> {
     /// ```
     #[inline(always)]
     pub fn alloc_cached(&self, layout: Layout) -> Option<NonNull<u8>> {
+        // No magazine has such. Asked out here: a large block enters the cache once, and the way of small ones is no
+        // longer for it.
+        if layout.size() > MAX_SMALL {
+            return None;
+        }
         B::with_bound(|cache| cache.alloc_cached(layout))?
     }
 

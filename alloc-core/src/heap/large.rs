@@ -40,6 +40,12 @@ impl<S: PageSource> Heap<S> {
         Ok((at, zeroed))
     }
 
+    /// Whether each large block has to be looked at: the heap is hardened, or profiled.
+    #[inline(always)]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.profiled().is_some() || self.hardened().is_some()
+    }
+
     /// The span of a large block that was just freed, for so many pages, the beginning of a bucket.
     pub(crate) fn take_kept(&self, served: usize) -> Option<SpanPtr> {
         // SAFETY: the cache holds records of this heap.

@@ -103,7 +103,7 @@ impl fmt::Debug for Profile {
 impl<S: PageSource> Heap<S> {
     /// The profile, if there is one. Asked on slow paths only.
     #[inline]
-    fn profiled(&self) -> Option<&Profile> {
+    pub(crate) fn profiled(&self) -> Option<&Profile> {
         // Acquire: pairs with the Release in `profile`, so that the record is seen whole.
         let profile = self.profile.load(Ordering::Acquire);
         // SAFETY: null or a record that was written before and lives as long as the heap.
