@@ -13,7 +13,7 @@
 //! * `family`: what C promises of `malloc`, `free` and theirs. Each function is a few lines over
 //!   [`GlobalAlloc`].
 //! * `words`: the thread-local that can be used inside of `malloc`.
-//! * `scavenge`: the thread that gives memory back.
+//! * `scavenge`: the thread that gives memory back; `policy`: when.
 //! * `report`: what `mallinfo2` and `malloc_trim` tell.
 //!
 //! # Rules of this crate
@@ -24,6 +24,7 @@
 //!   `malloc` replaced. Its tests run other programs under it (`tests/`, `run`).
 
 pub mod family;
+mod policy;
 pub mod report;
 mod scavenge;
 mod words;

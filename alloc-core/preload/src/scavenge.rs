@@ -11,6 +11,9 @@
 //! the block was allocated, outside of the allocator: libc may allocate for the thread. What it allocates does
 //! not start another, as the threshold is out of reach by then.
 //!
+//! The first look, at the first allocation, asks the environment for a policy and decides whether there will be
+//! a second.
+//!
 //! *Again after a fork*: the child has no such thread. Handlers hold the turn over the fork, so that no
 //! step is half done in the child, and bring the threshold back there.
 //!
@@ -31,19 +34,18 @@ use core::{
     time::Duration,
 };
 
-use alloc_core::{
-    global::heap,
-    pages::os::Os,
-    scavenge::{ByAge, Scavenger},
-};
+use alloc_core::{global::heap, pages::os::Os, scavenge::Scavenger};
 
-use crate::ATTENDANT;
+use crate::{ATTENDANT, policy::Policy};
 
 /// Bytes of heap from which a thread is worth it.
 const WORTH_IT: usize = 16 << 20;
 
-/// No heap is as large: there is a thread, or none can be had.
+/// No heap is as large: there is a thread, or none can be had, or none is wanted.
 const NEVER: usize = usize::MAX;
+
+/// Every heap is as large: nobody has asked for the policy.
+const AT_ONCE: usize = 0;
 
 /// The pause while there is nothing to give back.
 const QUIET: Duration = Duration::from_millis(200);
@@ -59,19 +61,21 @@ pub(crate) struct Attendant {
     forks: AtomicBool,
     /// Held over each step, and over a fork.
     turn: UnsafeCell<libc::pthread_mutex_t>,
-    /// Under the turn.
-    scavenger: UnsafeCell<Option<Scavenger<'static, Os, ByAge>>>,
+    /// Both under the turn.
+    policy: UnsafeCell<Policy>,
+    scavenger: UnsafeCell<Option<Scavenger<'static, Os, Policy>>>,
 }
 
-// SAFETY: the scavenger is used under the mutex alone, which is made to be shared.
+// SAFETY: policy and scavenger are used under the mutex alone, which is made to be shared.
 unsafe impl Sync for Attendant {}
 
 impl Attendant {
     pub(crate) const fn new() -> Self {
         Attendant {
-            threshold: AtomicUsize::new(WORTH_IT),
+            threshold: AtomicUsize::new(AT_ONCE),
             forks: AtomicBool::new(false),
             turn: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER),
+            policy: UnsafeCell::new(Policy::Age),
             scavenger: UnsafeCell::new(None),
         }
     }
@@ -88,8 +92,10 @@ impl Attendant {
     #[cold]
     fn start(&'static self) {
         // Relaxed: only who gets the number matters; the thread's creation publishes the rest.
-        if self.threshold.swap(NEVER, Ordering::Relaxed) == NEVER {
-            return;
+        match self.threshold.swap(NEVER, Ordering::Relaxed) {
+            NEVER => return,
+            AT_ONCE => return self.choose(),
+            _ => {}
         }
         // SAFETY: errno is this thread's; the handlers keep to what such may do.
         unsafe {
@@ -104,6 +110,23 @@ impl Attendant {
             }
             *errno = before;
         }
+    }
+
+    /// Asks for the policy, and looks again if it may give anything back.
+    fn choose(&'static self) {
+        let chosen = Policy::by_environment();
+        if matches!(chosen, Policy::Never) {
+            return;
+        }
+        self.take_turn();
+        // SAFETY: we have the turn until it is ended.
+        unsafe {
+            *self.policy.get() = chosen;
+            self.end_turn();
+        }
+        // Relaxed: the turn orders the policy.
+        self.threshold.store(WORTH_IT, Ordering::Relaxed);
+        self.look();
     }
 
     /// Takes the turn, and gives it back in another function.
@@ -124,9 +147,9 @@ impl Attendant {
     fn step(&self, now: Duration) -> Duration {
         self.take_turn();
         // SAFETY: we have the turn.
-        let scavenger = unsafe { &mut *self.scavenger.get() };
+        let (scavenger, policy) = unsafe { (&mut *self.scavenger.get(), *self.policy.get()) };
         if scavenger.is_none() {
-            *scavenger = heap().scavenger(ByAge::default());
+            *scavenger = heap().scavenger(policy);
         }
         let pause = scavenger.as_mut().and_then(|scavenger| scavenger.step(now));
         // SAFETY: we took it.
