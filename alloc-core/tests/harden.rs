@@ -233,6 +233,18 @@ impl Memory for Hard {
 }
 
 #[test]
+fn a_large_block_that_lay_ready_before_is_not_handed_out_after() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    let layout = Layout::from_size_align(100_000, 8).unwrap();
+    let before = cache.alloc(layout).unwrap();
+    // SAFETY: ours, and freed once.
+    unsafe { cache.free(before) };
+    heap.harden(Hardening::new()).unwrap();
+    assert_ne!(cache.alloc(layout).unwrap(), before, "it has no guard");
+}
+
+#[test]
 fn a_program_without_mistakes_is_left_alone() {
     fn none(found: &Violation) {
         panic!("{found}");

@@ -213,3 +213,23 @@ fn a_cell_stays_while_its_class_is_that_of_the_size() {
         cache.free(moved);
     }
 }
+
+/// All of its length, longer and shorter ones: a block is long enough, and its own length finds it where it lay.
+#[test]
+fn the_block_that_was_freed_last_serves_what_it_is_long_enough_for() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    for kept in 5..=66 {
+        for wanted in 5..=80 {
+            let block = cache.alloc(layout(kept * PAGE, 8)).unwrap();
+            // SAFETY: each is ours, and freed once.
+            unsafe { cache.free(block) };
+            let next = cache.alloc(layout(wanted * PAGE, 8)).unwrap();
+            let room = heap.usable_size(next).unwrap() / PAGE;
+            assert!(room >= wanted && room <= wanted * 3 / 2, "{room} for {wanted} after {kept}");
+            assert!(kept != wanted || kept > 64 || next == block, "{kept}");
+            // SAFETY: as above.
+            unsafe { cache.free(next) };
+        }
+    }
+}

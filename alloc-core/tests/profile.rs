@@ -83,6 +83,23 @@ fn it_tells_who_holds_how_much_and_what_was_freed_by_whom_ever() {
 }
 
 #[test]
+fn a_large_block_that_lies_ready_is_sampled_as_any_other() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    let pair = |cache: &mut Cache<'_, Os>| {
+        let block = allocate(cache, 1, 100_000, 100_000)[0];
+        // SAFETY: ours, and freed once.
+        unsafe { cache.free(block) };
+    };
+    pair(&mut cache);
+    heap.profile(Profiling::new(frames).every(1)).unwrap();
+    (0..10).for_each(|_| pair(&mut cache));
+    let mut taken = (0, 0);
+    heap.samples(|sample| taken = (taken.0 + sample.allocated, taken.1 + sample.freed));
+    assert_eq!(taken, (10, 10));
+}
+
+#[test]
 fn two_callers_that_take_turns_are_told_apart() {
     let heap = Heap::new(Os::new());
     heap.profile(Profiling::new(frames).every(64 << 10)).unwrap();
