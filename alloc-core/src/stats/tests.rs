@@ -258,7 +258,7 @@ fn beside_threads_that_allocate_the_sum_is_what_the_source_gave() {
     thread::scope(|scope| {
         let work = |seed: usize| {
             let mut cache = heap.cache();
-            for round in 0..100 {
+            for round in 0..20 {
                 let sizes = (0..500).map(|n| 1 + (n * seed * 97 + round) % 40_000);
                 // SAFETY: each is freed once.
                 unsafe {

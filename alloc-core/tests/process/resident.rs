@@ -13,8 +13,9 @@ use super::*;
 /// never touched, the rest of a chunk of records (1 MiB for each heap).
 const TOLERANCE: usize = 3 << 20;
 
-/// So much may be in memory that is not the heap's: the C library's own data, stacks of threads.
-const OTHERS: usize = 1 << 20;
+/// So much may be in memory that is not the heap's: the C library's own data, stacks of threads, and what a sanitizer
+/// notes.
+const OTHERS: usize = if cfg!(asan) { 4 << 20 } else { 1 << 20 };
 
 /// Held over each step of a scavenger, and over a look at account and kernel: what a step gave back between the two
 /// looks, or has on loan at one of them, is any number of megabytes.
