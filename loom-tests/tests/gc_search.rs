@@ -87,6 +87,17 @@ fn no_edge_is_lost_under_locks() {
 }
 
 #[test]
+fn nothing_is_lost_without_room_for_what_is_grey() {
+    is_safe(plan(Start::Scarce, [2, 1]));
+    is_safe(plan(Start::ScarcePair, [2, 1]));
+    is_safe(Plan { cycles: 2, ..plan(Start::Scarce, [1, 0]) });
+    for fault in [Fault::OverflowIgnored, Fault::OverflowForgottenAfterTheWalk] {
+        is_broken(Plan { fault, ..plan(Start::Scarce, [1, 0]) });
+    }
+    is_broken(Plan { fault: Fault::OverflowUnmarked, ..plan(Start::Scarce, [2, 0]) });
+}
+
+#[test]
 fn an_upgrade_gives_what_lives() {
     is_safe(plan(Start::Weak, [3, 1]));
     is_safe(Plan { cycles: 2, ..plan(Start::Weak, [2, 1]) });

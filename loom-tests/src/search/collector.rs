@@ -3,11 +3,11 @@
 
 use super::{
     Fault, Label, Step,
-    state::{CELLS, Colour, Driver, Hand, Phase, State},
+    state::{CELLS, Colour, Driver, Hand, Link, Phase, State},
 };
 
 pub(super) fn steps(state: &State, fault: Fault, steps: &mut Vec<Step>) {
-    work(state, steps);
+    work(state, fault, steps);
     let taken_back = (state.driver == Driver::Wait(Hand::Two) && !state.taken_back)
         .then_some(("takes step 1 back", switch_off as Change));
     for (what, change) in drive(state, fault).into_iter().chain(taken_back) {
@@ -33,6 +33,12 @@ fn drive(state: &State, fault: Fault) -> Option<(&'static str, Change)> {
         Driver::Roots => ("shades the root and says mark", shade_root),
         Driver::Clear => ("clears dirty", clear),
         Driver::Drain | Driver::Last if !is_drained(state) => return None,
+        Driver::Drain | Driver::Last
+            if state.overflowed && fault != Fault::OverflowIgnored =>
+        {
+            ("begins a walk", walk)
+        }
+        Driver::Walk(_) => ("walks", step),
         Driver::Drain if state.dirty => ("goes round", again),
         Driver::Drain => ("finds nothing grey", drained),
         Driver::Last if state.dirty && fault != Fault::EmptyQueueInPlaceOfDirty => {
@@ -131,7 +137,7 @@ fn past(state: &mut State, _: Fault) {
 }
 
 fn shade_root(state: &mut State, _: Fault) {
-    state.grey |= state.root.map_or(0, |cell| 1 << cell);
+    state.grey |= bit(state.root);
     state.word.phase = Phase::Mark;
     state.driver = Driver::Clear;
 }
@@ -143,6 +149,23 @@ fn clear(state: &mut State, _: Fault) {
 
 fn again(state: &mut State, _: Fault) {
     state.driver = Driver::Clear;
+}
+
+fn walk(state: &mut State, fault: Fault) {
+    state.overflowed = fault == Fault::OverflowForgottenAfterTheWalk;
+    state.dirty = true;
+    state.driver = Driver::Walk(0);
+}
+
+/// A marked cell is to be looked into again.
+fn step(state: &mut State, fault: Fault) {
+    let Driver::Walk(cell) = state.driver else { unreachable!("only a walk walks") };
+    if state.span(cell).colour == Colour::Marked {
+        state.scan |= 1 << cell;
+    }
+    let last = usize::from(cell) == CELLS - 1;
+    state.overflowed &= !(last && fault == Fault::OverflowForgottenAfterTheWalk);
+    state.driver = if last { Driver::Drain } else { Driver::Walk(cell + 1) };
 }
 
 fn drained(state: &mut State, _: Fault) {
@@ -173,15 +196,15 @@ fn bury(state: &mut State, _: Fault) {
 
 /// The worker: drains a log, marks a grey cell, then looks into it. It may work during the third
 /// handshake, too.
-fn work(state: &State, steps: &mut Vec<Step>) {
+fn work(state: &State, fault: Fault, steps: &mut Vec<Step>) {
     if state.word.phase != Phase::Mark {
         return;
     }
     for (who, mutator) in state.mutators.iter().enumerate() {
         if mutator.log != 0 {
             let mut after = *state;
-            after.grey |= std::mem::take(&mut after.mutators[who].log);
-            steps.push((label("drains the log of mutator", who as u8), after));
+            let cells = std::mem::take(&mut after.mutators[who].log);
+            shade("drains the log of mutator", who as u8, after, cells, fault, steps);
         }
     }
     if state.scan != 0 {
@@ -191,12 +214,51 @@ fn work(state: &State, steps: &mut Vec<Step>) {
         if state.is_locked(cell) {
             return steps.push((label("turns away from the lock of", cell), after));
         }
-        after.grey |= after.span(cell).edge.map_or(0, |edge| 1 << edge);
-        return steps.push((label("looks into", cell), after));
+        return shade("looks into", cell, after, bit(after.span(cell).edge), fault, steps);
     }
     for cell in (0..CELLS as u8).filter(|cell| state.grey & 1 << cell != 0) {
         steps.push((label("marks", cell), marked(state, cell)));
     }
+    if state.scarce {
+        // What was on the stack has no place there any more.
+        for cell in (0..CELLS as u8).filter(|cell| state.grey & 1 << cell != 0) {
+            let after = State { grey: state.grey & !(1 << cell), ..*state };
+            steps.push((label("has no room for", cell), spilt(after, 1 << cell, fault)));
+        }
+    }
+}
+
+fn bit(cell: Link) -> u8 {
+    cell.map_or(0, |cell| 1 << cell)
+}
+
+/// The worker puts cells on its stack, or has no room for them.
+fn shade(
+    what: &'static str,
+    cell: u8,
+    after: State,
+    cells: u8,
+    fault: Fault,
+    steps: &mut Vec<Step>,
+) {
+    steps.push((label(what, cell), State { grey: after.grey | cells, ..after }));
+    if after.scarce && cells != 0 {
+        steps.push((label("has no room, and", cell), spilt(after, cells, fault)));
+    }
+}
+
+/// Cells for which there is no room are marked at once, and looked into by whoever walks.
+fn spilt(mut after: State, cells: u8, fault: Fault) -> State {
+    for cell in (0..CELLS as u8).filter(|cell| cells & 1 << cell != 0) {
+        if after.span(cell).colour == Colour::White {
+            if fault != Fault::OverflowUnmarked {
+                after.span_mut(cell).colour = Colour::Marked;
+            }
+            after.dirty = true;
+            after.overflowed = true;
+        }
+    }
+    after
 }
 
 fn label(what: &'static str, cell: u8) -> Label {

@@ -81,6 +81,12 @@ pub enum Fault {
     /// Sweep passes over spans of its own cycle only, not over those of the cycle to come: between the
     /// two halves of step 7 there are some.
     SweepsTheCycleToCome,
+    /// Marking ends although something was marked and not looked into.
+    OverflowIgnored,
+    /// That something was is forgotten when the walk over the marked is over, not before it.
+    OverflowForgottenAfterTheWalk,
+    /// What there is no room for is not marked: the walk is to find it by an edge.
+    OverflowUnmarked,
 }
 
 /// What is in the heap at first.
@@ -95,6 +101,10 @@ pub enum Start {
     Locked,
     /// The root leads to a cell; a second leads to the third, and is known weakly: an upgrade finds it.
     Weak,
+    /// As `Chain`, and there may be no room for what is to be looked into, at any time.
+    Scarce,
+    /// As `Pair`, likewise.
+    ScarcePair,
 }
 
 /// How far to search.

@@ -192,6 +192,8 @@ pub(super) enum Driver {
     Roots,
     Clear,
     Drain,
+    /// Walks over the marked, and has come to this cell.
+    Walk(u8),
     /// After the third handshake.
     Last,
     Open,
@@ -223,6 +225,9 @@ pub(super) struct State {
     /// Cells to be marked, and marked cells to be looked into.
     pub(super) grey: u8,
     pub(super) scan: u8,
+    /// There may be no room for them; and something was marked that is not on these lists.
+    pub(super) scarce: bool,
+    pub(super) overflowed: bool,
     pub(super) driver: Driver,
     pub(super) cycles: u8,
     pub(super) mutators: [Mutator; 2],
@@ -239,10 +244,10 @@ impl State {
     pub(super) fn new(plan: Plan) -> Self {
         let span = |colour, edge| Span { colour, edge, stamp: 1 };
         let spans = match plan.start {
-            Start::Pair => {
+            Start::Pair | Start::ScarcePair => {
                 [span(Colour::White, Some(1)), span(Colour::White, None), span(Colour::Free, None)]
             }
-            Start::Chain => [
+            Start::Chain | Start::Scarce => [
                 span(Colour::White, Some(1)),
                 span(Colour::White, Some(2)),
                 span(Colour::White, None),
@@ -280,6 +285,8 @@ impl State {
             permitted: true,
             grey: 0,
             scan: 0,
+            scarce: matches!(plan.start, Start::Scarce | Start::ScarcePair),
+            overflowed: false,
             driver: Driver::Prepare,
             cycles: plan.cycles,
             mutators,
