@@ -168,6 +168,25 @@ impl PageMap {
         }
     }
 
+    /// The first page at or behind `address` that has an entry.
+    pub(crate) fn next(&self, mut address: usize) -> Option<(usize, SpanPtr)> {
+        // Acquire: as in `leaf`.
+        let windows = self.len.load(Ordering::Acquire);
+        // Relaxed: written before the length.
+        let first = self.first.load(Ordering::Relaxed);
+        address = address.max(first * WINDOW) / PAGE * PAGE;
+        while address < (first + windows) * WINDOW {
+            if self.leaf(address / WINDOW).is_none() {
+                address = (address / WINDOW + 1) * WINDOW;
+            } else if let Some(span) = self.get(address) {
+                return Some((address, span));
+            } else {
+                address += PAGE;
+            }
+        }
+        None
+    }
+
     #[inline(always)]
     fn leaf(&self, window: usize) -> Option<&Leaf> {
         // Acquire: the table and its first window are read after its length, which is 0 before they are there; pairs

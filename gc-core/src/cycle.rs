@@ -51,14 +51,15 @@
 //! sleeps, a goroutine yields and parks. Nobody else waits for it.
 
 use crate::{
-    engine::{Engine, Slot},
+    engine::Engine,
     handshake::{Counters, Handshake},
     local::Local,
     mark::{Marker, Worker, crew::Crew},
     space::Space,
+    weak::Pieces,
     world::World,
 };
-use core::{fmt, ptr::NonNull};
+use core::fmt;
 
 /// Chunks of a log that are read at a time: some 32,000 cells.
 const CHUNKS: usize = 64;
@@ -95,7 +96,8 @@ pub struct Cycle<'a, S: Space, W: World<S>, P> {
     crew: &'a Crew,
     recruit: &'a dyn Fn(),
     /// Slots of weak objects whose targets were white when they were sifted.
-    white: Vec<NonNull<Slot>>,
+    white: Pieces,
+    rescans: u32,
 }
 
 impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
@@ -116,8 +118,8 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         pause: P,
         crew: &'a Crew,
     ) -> Self {
-        let (patience, white) = (PATIENCE, Vec::new());
-        Self { engine, world, marker, slice, patience, pause, crew, recruit: &|| (), white }
+        let (patience, recruit, white, rescans) = (PATIENCE, &|| (), Pieces::NONE, 0);
+        Self { engine, world, marker, slice, patience, pause, crew, recruit, white, rescans }
     }
 
     /// As before, and the barrier is kept on for so many looks for a guard that is held alone.
@@ -226,8 +228,10 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
 
     /// Step 4, and the word of step 5.
     pub fn shade_roots(&mut self) {
-        let marker = &mut *self.marker;
-        self.engine.roots.scan(|cell| marker.shade(cell));
+        let Self { engine, marker, .. } = self;
+        let scan = |marker: &mut Marker| engine.roots.scan(|cell| marker.shade(cell));
+        // SAFETY: as in `mark_slice`.
+        unsafe { marker.within(engine, scan) };
         self.engine.phase.begin_mark();
     }
 
@@ -238,22 +242,43 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         unsafe { self.marker.drain(self.engine, budget) }
     }
 
-    /// Step 5, the work: drains logs and marks until nothing is grey.
+    /// Step 5, the work: drains logs and marks until nothing is grey, and nothing is marked that was not looked
+    /// into.
     fn mark(&mut self) {
         loop {
-            drain_logs(self.world, self.marker);
-            if self.marker.is_empty() {
+            drain_logs(self.engine, self.world, self.marker);
+            if !self.marker.is_empty() {
+                self.mark_together();
+            } else if self.engine.phase.take_overflow() {
+                self.mark_again();
+            } else {
                 break;
             }
-            self.mark_together();
         }
+    }
+
+    /// Looks into all that is marked once more, and marks what comes from it.
+    fn mark_again(&mut self) {
+        self.rescans += 1;
+        let mut place = 0;
+        // SAFETY: as in `mark_slice`.
+        while let Some(next) = unsafe { self.marker.look_again(self.engine, place) } {
+            self.mark_together();
+            (self.pause)(Pause::Slice);
+            place = next;
+        }
+    }
+
+    /// How often all that was marked was looked into once more, for want of memory.
+    pub fn rescans(&self) -> u32 {
+        self.rescans
     }
 
     /// Step 5, one round: marks what is grey here, and what logs hold, with whoever helps.
     fn mark_together(&mut self) {
         let &mut Self { engine, world, crew, recruit, slice, .. } = self;
         let worker = Worker::new(engine, world, crew, recruit, slice);
-        let more = |marker: &mut Marker| drain_logs(world, marker);
+        let more = |marker: &mut Marker| drain_logs(engine, world, marker);
         // SAFETY: as in `mark_slice`.
         unsafe { worker.drive(self.marker, &more, &mut self.pause) };
     }
@@ -313,11 +338,15 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
 /// Shades some of what each log holds; all, if that is little. What guards have logged while hand 2 waited
 /// may be as many cells as the heap has, and all at once on the stack they would take as much memory once
 /// more.
-fn drain_logs<S: Space, W: World<S>>(world: &W, marker: &mut Marker) {
-    world.each(&mut |local| {
-        // SAFETY: only the driver of a cycle calls it, who is the reader of every log.
-        unsafe { local.log.drain_some(CHUNKS, |cell| marker.shade(cell)) };
-    });
+fn drain_logs<S: Space, W: World<S>>(engine: &Engine<S>, world: &W, marker: &mut Marker) {
+    let drain = |marker: &mut Marker| {
+        world.each(&mut |local| {
+            // SAFETY: only the driver of a cycle calls it, who is the reader of every log.
+            unsafe { local.log.drain_some(CHUNKS, |cell| marker.shade(cell)) };
+        });
+    };
+    // SAFETY: the driver calls it between steps 4 and 7, and what is in logs is newer than step 1, or was alive then.
+    unsafe { marker.within(engine, drain) };
 }
 
 impl<S: Space, W: World<S>, P> fmt::Debug for Cycle<'_, S, W, P> {

@@ -73,6 +73,7 @@ pub mod weak;
 pub mod world;
 
 mod action;
+mod boxed;
 mod cell;
 mod dynamic;
 mod error;

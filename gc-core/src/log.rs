@@ -18,12 +18,9 @@
 //! [`Chunk`] outside and hands it in. The end of a cycle brings memory back, and stores have nowhere to
 //! return an error to: so a cycle begins with some chunks in reserve, for when the allocator has none.
 
+use crate::boxed::try_box;
 use crate::sync::{AtomicPtr, AtomicUsize, LOG_CHUNK, Mutex, Ordering, UnsafeCell};
-use core::{
-    alloc::Layout,
-    ptr::{self, NonNull},
-};
-use std::alloc::alloc;
+use core::ptr::{self, NonNull};
 
 /// A piece of a log.
 #[derive(Debug)]
@@ -46,13 +43,7 @@ impl Chunk {
 
     /// An empty chunk; `None` if the allocator has no memory.
     pub fn boxed() -> Option<Box<Chunk>> {
-        let layout = Layout::new::<Chunk>();
-        // SAFETY: the layout is not empty.
-        let place = NonNull::new(unsafe { alloc(layout) })?.cast::<Chunk>();
-        // SAFETY: there is room for a chunk, which is ours.
-        unsafe { place.write(Self::new()) };
-        // SAFETY: the place is the global allocator's, of a chunk's layout, and holds a chunk.
-        Some(unsafe { Box::from_raw(place.as_ptr()) })
+        try_box(Self::new()).ok()
     }
 }
 

@@ -13,15 +13,23 @@
 //! between. A long array counts as many: it is looked into piece by piece, when nothing else is left to do.
 //! Several workers may mark at once ([`crew`]): each has a stack of its own, marking is a
 //! read-modify-write in the space, and `dirty` is set by whoever marked.
+//!
+//! A stack may find no memory to grow: see `mark::overflow`.
 
 pub mod crew;
 mod helpers;
+mod overflow;
 mod worker;
 
+pub(crate) use self::overflow::Overflow;
 pub use self::{helpers::Helpers, worker::Worker};
 
 use self::crew::{Batch, Buffer};
-use crate::{engine::Engine, space::Space, trace::Tracer};
+use crate::{
+    engine::Engine,
+    space::{Kind, Space},
+    trace::Tracer,
+};
 use core::{ops::AddAssign, ptr::NonNull, time::Duration};
 use std::time::Instant;
 
@@ -61,7 +69,7 @@ impl AddAssign for Counts {
 
 impl Default for Marker {
     fn default() -> Self {
-        Self { stack: Tracer::cutting(), counts: Counts::default(), idle: false }
+        Self::with_room(0)
     }
 }
 
@@ -71,9 +79,39 @@ impl Marker {
         Self { idle: true, ..Self::default() }
     }
 
+    /// The marker of a driver.
+    pub(crate) fn roomy() -> Self {
+        Self::with_room(overflow::ROOM)
+    }
+
+    fn with_room(room: usize) -> Self {
+        Self { stack: Tracer::cutting(room), counts: Counts::default(), idle: false }
+    }
+
+    /// Runs `f`, in which cells of the engine's space may become grey: those that find no room are marked at
+    /// once.
+    ///
+    /// # Safety
+    ///
+    /// As [`drain`](Self::drain), of what is shaded in `f`.
+    pub(crate) unsafe fn within<S: Space, R>(
+        &mut self,
+        engine: &Engine<S>,
+        f: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        // SAFETY: it is taken away below, or with an unwinding driver never used again; the rest is the caller's.
+        self.stack.attach(unsafe { Overflow::into(&engine.space) });
+        let result = f(self);
+        if let Some(counts) = self.stack.detach().and_then(Overflow::counts) {
+            self.counts += counts;
+            engine.phase.set_overflowed();
+        }
+        result
+    }
+
     /// Makes a cell grey. It is marked when the marker gets to it.
     #[inline]
-    pub fn shade(&mut self, cell: NonNull<u8>) {
+    pub(crate) fn shade(&mut self, cell: NonNull<u8>) {
         self.stack.edge(cell);
     }
 
@@ -90,6 +128,15 @@ impl Marker {
     /// A cycle of this engine is between steps 4 and 7, and what was shaded was alive at its
     /// step 1 or is newer.
     pub unsafe fn drain<S: Space>(&mut self, engine: &Engine<S>, budget: usize) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.within(engine, |marker| marker.drain_within(engine, budget)) };
+        self.stack.is_empty()
+    }
+
+    /// # Safety
+    ///
+    /// As [`drain`](Self::drain); `within`.
+    unsafe fn drain_within<S: Space>(&mut self, engine: &Engine<S>, budget: usize) {
         let (before, begun) = (self.counts.objects, Instant::now());
         let mut line = Line::default();
         for _ in 0..budget {
@@ -104,14 +151,53 @@ impl Marker {
             }
         }
         line.back(&mut self.stack);
-        if let Some(weaks) = self.stack.take_weaks() {
-            engine.weaks.meet(weaks);
-        }
+        self.meet(engine);
         self.note(begun.elapsed());
         if self.counts.objects != before {
             engine.phase.set_dirty();
         }
-        self.stack.is_empty()
+    }
+
+    /// Tells of the weak objects that were met.
+    fn meet<S: Space>(&mut self, engine: &Engine<S>) {
+        if let Some(weaks) = self.stack.take_weaks()
+            && let Err(weaks) = engine.weaks.meet(weaks)
+        {
+            self.stack.keep_all(weaks);
+        }
+    }
+
+    /// Looks again into what is marked in the span at `place`, and puts what is white behind it on the stack.
+    /// Returns the place of the next span: see [`overflow`].
+    ///
+    /// # Safety
+    ///
+    /// As [`drain`](Self::drain), and nothing is swept meanwhile.
+    pub(crate) unsafe fn look_again<S: Space>(
+        &mut self,
+        engine: &Engine<S>,
+        place: usize,
+    ) -> Option<usize> {
+        let begun = Instant::now();
+        let look = |stack: &mut Tracer, cell, kind: &Kind| {
+            let Some(trace) = kind.trace else { return };
+            let before = stack.len();
+            // SAFETY: the object is of the cell's kind, and whole: it is marked.
+            unsafe { trace(cell, stack) };
+            // SAFETY: edges lead to allocated cells.
+            stack.retain(before, |edge| !unsafe { engine.space.is_marked(edge) });
+        };
+        // SAFETY: the caller's.
+        let next = unsafe {
+            self.within(engine, |marker| {
+                let each = &mut |cell, kind: &'static Kind| look(&mut marker.stack, cell, kind);
+                let next = engine.space.marked(place, each);
+                marker.meet(engine);
+                next
+            })
+        };
+        self.note(begun.elapsed());
+        next
     }
 
     /// # Safety
@@ -136,10 +222,11 @@ impl Marker {
         if self.stack.take_oldest(most, &mut buffer) {
             return Ok(Batch { cells: buffer, pieces: Vec::new() });
         }
-        match self.stack.spare_piece() {
-            Some(piece) => Ok(Batch { cells: buffer, pieces: vec![piece] }),
-            None => Err(buffer),
+        let mut pieces = Vec::new();
+        if self.stack.take_piece(&mut pieces) {
+            return Ok(Batch { cells: buffer, pieces });
         }
+        Err(buffer)
     }
 
     /// Takes all grey cells off the stack: a batch, or the buffer of none.

@@ -1,16 +1,16 @@
 //! The phase word: where the cycle stands, in one atomic word.
 //!
 //! ```text
-//!   63                      4     3       2      1 0
-//!  ┌─────────────────────────┬────────┬───────┬───────┐
-//!  │ cycle                   │ hybrid │ dirty │ phase │
-//!  └─────────────────────────┴────────┴───────┴───────┘
+//!   63                      5      4           3       2      1 0
+//!  ┌─────────────────────────┬────────────┬────────┬───────┬───────┐
+//!  │ cycle                   │ overflowed │ hybrid │ dirty │ phase │
+//!  └─────────────────────────┴────────────┴────────┴───────┴───────┘
 //!
 //!      off ──switch_on──► on ──begin_mark──► mark ──finish──► off of cycle + 1
 //!    step 7 ◄─switch_off─ step 1             step 5           step 7
 //! ```
 //!
-//! One word, because three questions need one answer:
+//! One word, because four questions need one answer:
 //!
 //! - An allocation takes a cell and a colour. Both come from one [`Reading`]: a span belongs to
 //!   the cycle in which it may be allocated from, and a cell of cycle *c* coloured by the rules
@@ -20,6 +20,8 @@
 //!   that races with the end wins or loses, but is never overlooked.
 //! - The upgrade of a weak pointer asks "is it still *mark*, and have I kept it so?" by the same
 //!   read-modify-write.
+//! - What was marked and not looked into is to be walked over, and the walk must begin after the mark
+//!   (`mark::overflow`).
 //!
 //! A queue that is empty after a handshake is no replacement for `dirty`: a worker that drains
 //! while the handshake runs can empty a queue whose contents came from behind the handshake.
@@ -31,7 +33,8 @@ use crate::sync::{AtomicU64, Ordering};
 const PHASE: u64 = 0b11;
 const DIRTY: u64 = 0b100;
 const HYBRID: u64 = 0b1000;
-const CYCLE: u32 = 4;
+const OVERFLOWED: u64 = 0b1_0000;
+const CYCLE: u32 = 5;
 
 /// What the collector is doing, as mutators need to know it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,6 +156,27 @@ impl PhaseWord {
         Reading(self.0.fetch_or(DIRTY, Ordering::AcqRel))
     }
 
+    /// Notes that something was marked that nobody looks into: marking does not end without a walk over all that is
+    /// marked.
+    #[cold]
+    pub(crate) fn set_overflowed(&self) {
+        // AcqRel: Release, so that the walk finds what was marked before; pairs with `take_overflow`. The rest as
+        // `set_dirty`.
+        self.0.fetch_or(OVERFLOWED | DIRTY, Ordering::AcqRel);
+    }
+
+    /// Whether a walk is due. It is to begin after the call, and makes the word dirty.
+    pub(crate) fn take_overflow(&self) -> bool {
+        // Relaxed: who works for the driver has set it before the driver sees that the work is done.
+        if self.0.load(Ordering::Relaxed) & OVERFLOWED == 0 {
+            return false;
+        }
+        self.set_dirty();
+        // AcqRel: Acquire, for the marks of those who set it; pairs with `set_overflowed`. Release as in `switch_on`.
+        self.0.fetch_and(!OVERFLOWED, Ordering::AcqRel);
+        true
+    }
+
     /// Step 6: forgets what was marked so far. What is marked from here on counts.
     pub fn clear_dirty(&self) {
         // AcqRel: as `set_dirty`.
@@ -164,7 +188,7 @@ impl PhaseWord {
     pub fn finish(&self) -> Option<u64> {
         let seen = self.read();
         debug_assert_eq!(seen.phase(), Phase::Mark, "marking ended outside step 6");
-        let clean = Reading(seen.0 & !DIRTY);
+        let clean = Reading(seen.0 & !(DIRTY | OVERFLOWED));
         let off = (clean.cycle() + 1) << CYCLE;
         // AcqRel: Release as in `switch_on`; Acquire so that the sweep
         // that follows sees the marks of whoever marked before.
@@ -200,6 +224,20 @@ mod tests {
         assert_eq!((off.phase(), off.cycle(), off.logs_new()), (Phase::Off, 1, false));
         word.switch_on(false);
         assert!(word.read().barrier() && !word.read().logs_new());
+    }
+
+    #[test]
+    fn an_overflow_is_looked_after_before_the_end() {
+        let word = PhaseWord::default();
+        word.switch_on(false);
+        word.begin_mark();
+        word.set_overflowed();
+        word.clear_dirty();
+        assert_eq!(word.finish(), None, "nobody has walked");
+        assert!(word.take_overflow() && !word.take_overflow());
+        assert_eq!(word.finish(), None, "a walk makes it dirty");
+        word.clear_dirty();
+        assert_eq!(word.finish(), Some(2));
     }
 
     #[test]

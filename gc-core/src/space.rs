@@ -173,7 +173,8 @@ pub unsafe trait Space: Send + Sync + Sized + 'static {
     /// As [`kind`](Self::kind).
     unsafe fn bytes(&self, cell: NonNull<u8>) -> usize;
 
-    /// Marks the cell; `None` if it was marked before.
+    /// Marks the cell; `None` if it was marked before. What the caller did before is seen with the mark by whoever
+    /// walks over what is marked.
     ///
     /// # Safety
     ///
@@ -238,6 +239,20 @@ pub unsafe trait Space: Send + Sync + Sized + 'static {
     ///
     /// `each` runs user code: no lock is held meanwhile. It does not unwind.
     fn destruct(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) -> usize;
+
+    /// Calls `each` for every cell that is marked in the span at `place`, and returns the place of the next one;
+    /// `None` if there is none there. The first place is 0, the others are those that it returns. Whoever sees the
+    /// mark sees all that was done before the call of [`mark`](Self::mark). Others allocate and mark
+    /// meanwhile: a walk from 0 on leaves out nothing that was marked before it began.
+    ///
+    /// # Safety
+    ///
+    /// The caller drives the heap's cycle, which is between its steps 1 and 7: nobody sweeps.
+    unsafe fn marked(
+        &self,
+        place: usize,
+        each: &mut dyn FnMut(NonNull<u8>, &'static Kind),
+    ) -> Option<usize>;
 
     /// Calls `each` for every allocated cell that is not doomed.
     ///

@@ -29,6 +29,7 @@ pub use crate::{
 /// | `objects` | [`marked_objects`](Self::marked_objects) |
 /// | `rounds` | [`rounds`](Self::rounds) |
 /// | `longest delay` | [`longest_delay`](Self::longest_delay) |
+/// | `rescans`, if there were any | [`rescans`](Self::rescans) |
 ///
 /// ```
 /// use gc_core::{Heap, Plain};
@@ -55,6 +56,8 @@ pub struct Record {
     pub last_hand: Duration,
     /// How often marking began again at step 5.
     pub rounds: u32,
+    /// How often all that was marked was looked into once more, because a mark stack found no memory to grow.
+    pub rescans: u32,
     /// Live bytes when the cycle began.
     pub heap_before: u64,
     /// Live bytes when marking ended, the dead included.
@@ -101,7 +104,11 @@ impl fmt::Display for Record {
             self.marked_objects,
             self.rounds,
             self.longest_delay.as_micros(),
-        )
+        )?;
+        match self.rescans {
+            0 => Ok(()),
+            rescans => write!(f, ", {rescans} rescans"),
+        }
     }
 }
 
@@ -170,6 +177,8 @@ pub struct Stats {
     pub idle: Duration,
     /// The sum of [`Record::idle_slices`].
     pub idle_slices: u64,
+    /// The sum of [`Record::rescans`].
+    pub rescans: u64,
     /// Time in slow paths of allocations, as in [`Record::longest_delay`]: what allocators sweep is in it.
     pub slow_paths: Duration,
     /// Time in the sweep of drivers and of the background, what it waits for others included.
@@ -218,6 +227,7 @@ impl Stats {
         self.work += record.work;
         self.idle += record.idle;
         self.idle_slices += record.idle_slices;
+        self.rescans += u64::from(record.rescans);
         self.sweep += record.sweep;
         self.longest_delay = self.longest_delay.max(record.longest_delay);
         self.waits.note(record.hands + record.last_hand);

@@ -32,8 +32,9 @@
 //! is not `Send + Sync`: the marker and the destructors run on other threads. As a `#[leaf]` all
 //! of these are welcome if they are `'static + Send + Sync`: then they hold no edge.
 
-use crate::{engine::Slot, heap::Tag};
-use core::ptr::NonNull;
+use crate::{engine::Slot, heap::Tag, mark::Overflow};
+use core::{alloc::Layout, ptr::NonNull};
+use std::alloc::handle_alloc_error;
 
 /// Items of an array that are traced at a time: as much as an ordinary object, so that a slice of
 /// marking stays short however long an array is.
@@ -49,9 +50,12 @@ pub struct Tracer {
     weaks: Vec<NonNull<Slot>>,
     /// Whether arrays are cut. Only of objects that stay as they are until the pieces are dealt with.
     cuts: bool,
+    /// Where edges go for which there is no room; if nowhere, the process ends.
+    overflow: Option<Overflow>,
 }
 
-// SAFETY: a tracer holds addresses. Pieces are of objects, which any thread may read.
+// SAFETY: a tracer holds addresses. Pieces are of objects, which any thread may read, and an overflow leads to a
+// space, which any thread may use.
 unsafe impl Send for Tracer {}
 
 /// The end of an array in an object, yet to be traced.
@@ -75,12 +79,59 @@ impl Tracer {
     /// [`Trace::trace`] of their fields.
     #[inline]
     pub fn edge(&mut self, cell: NonNull<u8>) {
+        if self.edges.len() == self.edges.capacity() {
+            return self.edge_slow(cell);
+        }
         self.edges.push(cell);
     }
 
-    /// Notes the slot of a weak object, which is no edge.
+    #[cold]
+    #[inline(never)]
+    fn edge_slow(&mut self, cell: NonNull<u8>) {
+        // Not asked again for each edge: an allocator that has nothing takes long to say so.
+        let refused = self.overflow.as_ref().is_some_and(Overflow::has_happened);
+        if !refused && self.edges.try_reserve(1).is_ok() {
+            return self.edges.push(cell);
+        }
+        match &mut self.overflow {
+            Some(overflow) => overflow.mark(cell),
+            None => handle_alloc_error(Layout::new::<NonNull<u8>>()),
+        }
+    }
+
+    /// Notes the slot of a weak object, which is no edge; unless there is no room for it: then it is one, in this
+    /// cycle.
     pub fn weak(&mut self, slot: NonNull<Slot>) {
-        self.weaks.push(slot);
+        match self.weaks.try_reserve(1) {
+            Ok(()) => self.weaks.push(slot),
+            Err(_) => self.keep(slot),
+        }
+    }
+
+    /// Reports what a weak object leads to as an edge.
+    fn keep(&mut self, slot: NonNull<Slot>) {
+        if self.overflow.is_none() {
+            handle_alloc_error(Layout::new::<NonNull<Slot>>());
+        }
+        // SAFETY: the slot is of an object that is traced in this cycle.
+        if let Some(target) = unsafe { slot.as_ref() }.load() {
+            self.edge(target);
+        }
+    }
+
+    /// Reports what weak objects lead to as edges: there was no room for the news of them.
+    pub(crate) fn keep_all(&mut self, slots: Vec<NonNull<Slot>>) {
+        slots.into_iter().for_each(|slot| self.keep(slot));
+    }
+
+    /// Edges for which there is no room go there from now on.
+    pub(crate) fn attach(&mut self, overflow: Overflow) {
+        self.overflow = Some(overflow);
+    }
+
+    /// They do not any more.
+    pub(crate) fn detach(&mut self) -> Option<Overflow> {
+        self.overflow.take()
     }
 
     /// Takes back the slots of weak objects; `None` if there are none.
@@ -88,9 +139,9 @@ impl Tracer {
         (!self.weaks.is_empty()).then(|| core::mem::take(&mut self.weaks))
     }
 
-    /// A tracer that leaves the ends of long arrays for later.
-    pub(crate) fn cutting() -> Self {
-        Self { cuts: true, ..Self::default() }
+    /// A tracer that leaves the ends of long arrays for later, with room for so many edges.
+    pub(crate) fn cutting(room: usize) -> Self {
+        Self { cuts: true, edges: Vec::with_capacity(room), ..Self::default() }
     }
 
     /// Reports the edges of all items; of a long array, of the first ones, and the rest later.
@@ -99,6 +150,10 @@ impl Tracer {
         let now = if self.cuts { items.len().min(PIECE) } else { items.len() };
         let (now, later) = items.split_at(now);
         if !later.is_empty() {
+            if self.pieces.try_reserve(1).is_err() {
+                // A long slice is better than a piece that nobody knows of.
+                return items.iter().for_each(|item| item.trace(self));
+            }
             let (length, trace) = (later.len(), trace_items::<T, H>);
             self.pieces.push(Piece { items: NonNull::from(later).cast(), length, trace });
         }
@@ -123,9 +178,13 @@ impl Tracer {
         true
     }
 
-    /// Takes back a piece, if there are several.
-    pub(crate) fn spare_piece(&mut self) -> Option<Piece> {
-        if self.pieces.len() > 1 { Some(self.pieces.swap_remove(0)) } else { None }
+    /// Takes back a piece, if there are several, and room for one in `pieces`.
+    pub(crate) fn take_piece(&mut self, pieces: &mut Vec<Piece>) -> bool {
+        let takes = self.pieces.len() > 1 && pieces.try_reserve_exact(1).is_ok();
+        if takes {
+            pieces.push(self.pieces.swap_remove(0));
+        }
+        takes
     }
 
     /// Takes back what was reported last and not taken.
@@ -133,12 +192,28 @@ impl Tracer {
         self.edges.pop()
     }
 
+    /// How many edges are left.
+    pub(crate) fn len(&self) -> usize {
+        self.edges.len()
+    }
+
+    /// Takes back those that were reported after the first `from` ones, but for those asked for.
+    pub(crate) fn retain(&mut self, from: usize, keep: impl Fn(NonNull<u8>) -> bool) {
+        let mut kept = from;
+        for place in from..self.edges.len() {
+            let cell = self.edges[place];
+            self.edges[kept] = cell;
+            kept += usize::from(keep(cell));
+        }
+        self.edges.truncate(kept);
+    }
+
     /// Moves those that were reported first to `oldest`: half of all, at most so many. False if there
-    /// are too few.
+    /// are too few, or no room there.
     pub(crate) fn take_oldest(&mut self, most: usize, oldest: &mut Vec<NonNull<u8>>) -> bool {
         let count = most.min(self.edges.len() / 2);
         let rest = self.edges.len() - count;
-        if count == 0 {
+        if count == 0 || oldest.try_reserve(count).is_err() {
             return false;
         }
         oldest.extend_from_slice(&self.edges[..count]);
@@ -153,14 +228,18 @@ impl Tracer {
         (core::mem::take(&mut self.edges), core::mem::take(&mut self.pieces))
     }
 
-    /// Puts back what was taken, and returns the buffer that is free now.
+    /// Puts back what was taken, and returns the buffer that is free now. Takes no memory if nothing is left here,
+    /// or if it was taken from here.
     pub(crate) fn put(
         &mut self,
         mut edges: Vec<NonNull<u8>>,
         mut pieces: Vec<Piece>,
     ) -> Vec<NonNull<u8>> {
+        if self.pieces.is_empty() {
+            core::mem::swap(&mut self.pieces, &mut pieces);
+        }
         self.pieces.append(&mut pieces);
-        if self.edges.is_empty() {
+        if self.edges.is_empty() && self.edges.capacity() < edges.len() {
             return core::mem::replace(&mut self.edges, edges);
         }
         self.edges.append(&mut edges);

@@ -59,6 +59,7 @@
 
 use crate::{
     Plain,
+    boxed::try_box,
     engine::{Engine, Link, Refused, Slot},
     error::AllocError,
     guard::Guard,
@@ -230,6 +231,33 @@ struct Met {
     next: *mut Met,
 }
 
+/// Pieces that somebody has for himself, linked as they are.
+#[derive(Debug)]
+pub(crate) struct Pieces(*mut Met);
+
+impl Pieces {
+    pub(crate) const NONE: Self = Self(ptr::null_mut());
+
+    fn pop(&mut self) -> Option<Box<Met>> {
+        let piece = NonNull::new(self.0)?;
+        // SAFETY: `meet` or `push` made it of a box, and it is ours.
+        let piece = unsafe { Box::from_raw(piece.as_ptr()) };
+        self.0 = piece.next;
+        Some(piece)
+    }
+
+    fn push(&mut self, mut piece: Box<Met>) {
+        piece.next = self.0;
+        self.0 = Box::into_raw(piece);
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
+    }
+}
+
 impl Default for Weaks {
     fn default() -> Self {
         Self { met: AtomicPtr::new(ptr::null_mut()), emptied: AtomicU64::new(1) }
@@ -238,10 +266,15 @@ impl Default for Weaks {
 
 impl Weaks {
     /// A slice of marking met these.
-    pub(crate) fn meet(&self, slots: Vec<NonNull<Slot>>) {
+    ///
+    /// # Errors
+    ///
+    /// The slots, if there is no memory for the news.
+    pub(crate) fn meet(&self, slots: Vec<NonNull<Slot>>) -> Result<(), Vec<NonNull<Slot>>> {
         // Relaxed: a first guess; what it leads to is not read here.
         let mut next = self.met.load(Ordering::Relaxed);
-        let piece = Box::into_raw(Box::new(Met { slots, next }));
+        let piece = try_box(Met { slots, next }).map_err(|Met { slots, .. }| slots)?;
+        let piece = Box::into_raw(piece);
         // Release: publishes the piece, and those before it by the chain of exchanges; pairs with
         // `take_met`. Relaxed: as above. Nothing is taken off one by one, so an address that comes again
         // is no danger.
@@ -252,19 +285,13 @@ impl Weaks {
             // SAFETY: the piece is nobody else's before the exchange.
             unsafe { (*piece).next = next };
         }
+        Ok(())
     }
 
-    /// Takes all that workers have met, piece by piece.
-    fn take_met(&self) -> impl Iterator<Item = Vec<NonNull<Slot>>> {
+    /// Takes all that workers have met.
+    fn take_met(&self) -> Pieces {
         // Acquire: brings the pieces; pairs with `meet`.
-        let mut first = self.met.swap(ptr::null_mut(), Ordering::Acquire);
-        core::iter::from_fn(move || {
-            let piece = NonNull::new(first)?;
-            // SAFETY: made by `meet` from a box, and off the list, so ours.
-            let Met { slots, next } = *unsafe { Box::from_raw(piece.as_ptr()) };
-            first = next;
-            Some(slots)
-        })
+        Pieces(self.met.swap(ptr::null_mut(), Ordering::Acquire))
     }
 
     /// Before hand 3: leaves in `white` the slots whose targets are not marked yet, of those that were met
@@ -275,14 +302,18 @@ impl Weaks {
     /// The caller drives a cycle, between steps 4 and 7. `is_marked` may be asked of any allocated cell.
     pub(crate) unsafe fn sift(
         &self,
-        white: &mut Vec<NonNull<Slot>>,
+        white: &mut Pieces,
         is_marked: impl Fn(NonNull<u8>) -> bool,
         mut pause: impl FnMut(),
     ) {
-        for slots in self.take_met() {
+        let mut met = self.take_met();
+        while let Some(mut piece) = met.pop() {
             // SAFETY: slots of objects that were marked in this cycle.
             let target = |slot: &NonNull<Slot>| unsafe { slot.as_ref() }.load();
-            white.extend(slots.into_iter().filter(|slot| !target(slot).is_some_and(&is_marked)));
+            piece.slots.retain(|slot| !target(slot).is_some_and(&is_marked));
+            if !piece.slots.is_empty() {
+                white.push(piece);
+            }
             pause();
         }
     }
@@ -296,19 +327,21 @@ impl Weaks {
     pub(crate) unsafe fn empty(
         &self,
         cycle: u64,
-        white: &[NonNull<Slot>],
+        white: &mut Pieces,
         survives: impl Fn(NonNull<u8>) -> bool,
         mut pause: impl FnMut(),
     ) {
-        for piece in white.chunks(PIECE) {
-            for slot in piece {
-                // SAFETY: the slot is of an object that was marked in the cycle that ended.
-                let slot = unsafe { slot.as_ref() };
-                if !slot.load().is_some_and(&survives) {
-                    slot.empty();
+        while let Some(piece) = white.pop() {
+            for slots in piece.slots.chunks(PIECE) {
+                for slot in slots {
+                    // SAFETY: the slot is of an object that was marked in the cycle that ended.
+                    let slot = unsafe { slot.as_ref() };
+                    if !slot.load().is_some_and(&survives) {
+                        slot.empty();
+                    }
                 }
+                pause();
             }
-            pause();
         }
         // Release: whoever sees the cycle sees the slots empty; pairs with `Engine::upgrade`.
         self.emptied.store(cycle, Ordering::Release);
@@ -318,7 +351,7 @@ impl Weaks {
 impl Drop for Weaks {
     fn drop(&mut self) {
         // A cycle that unwound leaves some.
-        self.take_met().for_each(drop);
+        drop(self.take_met());
     }
 }
 

@@ -194,6 +194,15 @@ mod failing {
             self.blocks.destruct(each)
         }
 
+        unsafe fn marked(
+            &self,
+            place: usize,
+            each: &mut dyn FnMut(NonNull<u8>, &'static Kind),
+        ) -> Option<usize> {
+            // SAFETY: the caller's.
+            unsafe { self.blocks.marked(place, each) }
+        }
+
         unsafe fn walk(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {
             // SAFETY: the caller's.
             unsafe { self.blocks.walk(each) }

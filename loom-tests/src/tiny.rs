@@ -6,6 +6,7 @@
 //! in a loom cell; or it is weak.
 
 mod mutator;
+pub mod scarcity;
 
 pub use mutator::{Mutator, mutate};
 
@@ -96,7 +97,13 @@ unsafe fn trace(address: NonNull<u8>, tracer: &mut Tracer) {
     // SAFETY: nobody writes to an object that the marker looks into, says the collector; loom checks it.
     let whole = cell.alive.with(|alive| unsafe { *alive });
     assert!(whole, "the marker looks into what is no object");
-    let mut report = |edge: Link| edge.into_iter().for_each(|edge| tracer.edge(edge));
+    let mut report = |edge: Link| {
+        if scarcity::is_on() && edge.is_some() {
+            // What room a stack has is taken: by an edge to the object itself, which is marked.
+            (0..ROOM).for_each(|_| tracer.edge(address));
+        }
+        scarcity::within(|| edge.into_iter().for_each(|edge| tracer.edge(edge)));
+    };
     match &cell.edge {
         Edge::Plain => report(cell.next.load()),
         Edge::Weak if cell.next.load().is_some() => tracer.weak(NonNull::from(&cell.next)),
@@ -107,6 +114,9 @@ unsafe fn trace(address: NonNull<u8>, tracer: &mut Tracer) {
         }
     }
 }
+
+/// Edges that an allocator makes room for at once.
+const ROOM: usize = 4;
 
 static KIND: Kind = Kind { name: || "cell", align: 8, trace: Some(trace), drop: None };
 
@@ -162,7 +172,7 @@ unsafe impl Space for Tiny {
 
     unsafe fn mark(&self, address: NonNull<u8>) -> Option<Marked> {
         // SAFETY: the caller's.
-        let old = unsafe { cell(address) }.mark.swap(1, Ordering::Relaxed);
+        let old = unsafe { cell(address) }.mark.swap(1, Ordering::Release);
         (old == 0).then_some(Marked { kind: &KIND, bytes: 8 })
     }
 
@@ -203,6 +213,19 @@ unsafe impl Space for Tiny {
 
     fn destruct(&self, _: &mut dyn FnMut(NonNull<u8>, &'static Kind)) -> usize {
         0
+    }
+
+    unsafe fn marked(
+        &self,
+        place: usize,
+        each: &mut dyn FnMut(NonNull<u8>, &'static Kind),
+    ) -> Option<usize> {
+        let cell = self.cells.get(place)?;
+        // Acquire: as in the spaces of production.
+        if cell.mark.load(Ordering::Acquire) != 0 {
+            each(cell.address(), &KIND);
+        }
+        Some(place + 1)
     }
 
     unsafe fn walk(&self, _: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {}

@@ -6,8 +6,9 @@ use std::ptr::NonNull;
 
 use alloc_core::managed::{
     apart::{Lists, Record, Room},
-    marks::{is_marked, mark},
+    marks::{all, is_marked, mark},
 };
+use loom::cell::UnsafeCell;
 use loom::sync::{Arc, atomic::AtomicU64};
 use loom::thread;
 use loom_tests::model;
@@ -29,6 +30,27 @@ fn one_object_is_looked_into_once() {
         let (first, word) = two_mark([5, 5]);
         assert!(first[0] != first[1], "one of us looks into it");
         assert!(is_marked(&word, 5) && !is_marked(&word, 6));
+    });
+}
+
+#[test]
+fn who_is_found_by_the_mark_is_whole() {
+    model("an object is found by its mark", 3, || {
+        let (word, object) = (Arc::new(AtomicU64::new(0)), Arc::new(UnsafeCell::new(0)));
+        let other = thread::spawn({
+            let (word, object) = (word.clone(), object.clone());
+            move || {
+                // SAFETY: loom checks it.
+                object.with_mut(|object| unsafe { *object = 7 });
+                mark(&word, 5)
+            }
+        });
+        while all(&word) != 1 << 5 {
+            thread::yield_now();
+        }
+        // SAFETY: as above.
+        object.with(|object| assert_eq!(unsafe { *object }, 7));
+        assert!(other.join().unwrap());
     });
 }
 

@@ -4,6 +4,7 @@
 
 use core::ptr::NonNull;
 use gc_core::space::{Kind, Space, blocks::Blocks};
+use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use loom_tests::model;
@@ -53,6 +54,35 @@ fn one_object_is_looked_into_once() {
         let mine = pair.mark(0);
         assert!(mine != other.join().unwrap(), "one of us looks into it");
         assert!(pair.is_marked(0) && !pair.is_marked(1));
+    });
+}
+
+#[test]
+fn who_is_found_by_the_mark_is_whole() {
+    model("an object is found by its mark", 3, || {
+        let (pair, object) = (Pair::new(), Arc::new(UnsafeCell::new(0)));
+        let other = thread::spawn({
+            let (pair, object) = (pair.clone(), object.clone());
+            move || {
+                // SAFETY: loom checks it.
+                object.with_mut(|object| unsafe { *object = 7 });
+                pair.mark(0)
+            }
+        });
+        let mut found = 0;
+        while found == 0 {
+            thread::yield_now();
+            let look = &mut |cell, _: &'static Kind| {
+                assert_eq!(cell, pair.cells[0]);
+                // SAFETY: as above.
+                found = object.with(|object| unsafe { *object });
+            };
+            // SAFETY: nobody sweeps.
+            let next = unsafe { pair.space.marked(0, look) };
+            assert_eq!(next, Some(1));
+        }
+        assert_eq!(found, 7);
+        assert!(other.join().unwrap());
     });
 }
 

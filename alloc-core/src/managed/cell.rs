@@ -10,6 +10,7 @@ use super::{
 use crate::{
     Heap,
     pages::PageSource,
+    size_class::PAGE,
     span::{Kind, SpanPtr},
     sync::{Ordering, prefetch},
 };
@@ -50,6 +51,32 @@ impl<S: PageSource> Heap<S> {
             let bits = size_of::<Part>() / LINE;
             lines(part.as_non_null().as_ptr().cast(), 0..1);
             lines(part.as_non_null().as_ptr().cast(), bits..bits + 2);
+        }
+    }
+
+    /// Calls `each` for every marked cell of the first collected span at or behind `address`, and returns where
+    /// that span ends; `None` if there is no such span. Whoever sees a mark sees what was done before it was set.
+    ///
+    /// A walk from address 0 on, over the ends that it returns, leaves out nothing that was marked before it began.
+    ///
+    /// # Safety
+    ///
+    /// No span is swept meanwhile.
+    pub unsafe fn marked(
+        &self,
+        mut address: usize,
+        mut each: impl FnMut(CellRef<'_>),
+    ) -> Option<usize> {
+        loop {
+            let (page, span) = self.map.next(address)?;
+            // A span that is just being made has no record yet, or is made when there is one: see `fresh_part`.
+            if let Some(part) = part_of(span)
+                && span.base() == page
+            {
+                for_each(&part.marked(), |index| each(CellRef { part, index, heap: PhantomData }));
+                return Some(span.end());
+            }
+            address = page + PAGE;
         }
     }
 
@@ -143,7 +170,7 @@ impl<'h> CellRef<'h> {
 
     /// Sets the mark; true if it was clear: for one caller per cell and cycle.
     ///
-    /// The marks order nothing; the object is published by other means.
+    /// The object is published by other means, but for [`Heap::marked`].
     pub fn mark(&self) -> bool {
         self.part.mark(self.index)
     }

@@ -266,6 +266,15 @@ impl Part {
         marks::is_marked(self.mark_word(cell / 64), cell)
     }
 
+    /// Cells whose mark is set; nobody sweeps.
+    pub(crate) fn marked(&self) -> Bits {
+        let mut marked = [0; WORDS];
+        for (word, bits) in marked.iter_mut().enumerate().take(self.words) {
+            *bits = marks::all(self.mark_word(word)) & self.real(word);
+        }
+        marked
+    }
+
     /// Cells that are allocated and not doomed; exact while nobody allocates or sweeps.
     pub(crate) fn live(&self) -> Bits {
         let _held = self.lock.lock();

@@ -33,7 +33,7 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(pacer: Box<dyn Pacer>) -> Self {
-        Self { pacer, marker: Marker::default(), marked: 0 }
+        Self { pacer, marker: Marker::roomy(), marked: 0 }
     }
 }
 
@@ -141,6 +141,7 @@ impl<H: Tag> Core<H> {
         let at_mark = self.pace.live();
         self.pace.begin_mark(at_mark, *expected);
         let (number, rounds) = cycle.mark_to_the_end();
+        let rescans = cycle.rescans();
         self.pace.end_mark();
         cycle.open(number);
         record.mark = watch.lap();
@@ -183,6 +184,7 @@ impl<H: Tag> Core<H> {
         let record = Record {
             cycle: number - 1,
             rounds,
+            rescans,
             heap_after: at_end,
             heap_live: live,
             marked_objects: objects,

@@ -34,7 +34,7 @@ mod central;
 mod pool;
 
 use self::{
-    block::{Block, cell_bytes},
+    block::{Block, cell_bytes, each_bit},
     central::Central,
 };
 use super::{Exhausted, Kind, Marked, Meter, Space, Taken, Usage};
@@ -303,9 +303,10 @@ unsafe impl Space for Blocks {
         // SAFETY: the caller's.
         let (block, word, bit) = unsafe { self.find(cell) };
         let marks = block.marks(word);
-        // Relaxed: a mark carries no data; sweep reads it after hand 4, which orders it.
+        // Release: the object is whole for whoever finds it by its mark; pairs with `marked`. Relaxed: who finds it
+        // marked leaves it; sweep reads it after hand 4, which orders it.
         if marks.load(Ordering::Relaxed) & bit != 0
-            || marks.fetch_or(bit, Ordering::Relaxed) & bit != 0
+            || marks.fetch_or(bit, Ordering::Release) & bit != 0
         {
             return None;
         }
@@ -348,6 +349,23 @@ unsafe impl Space for Blocks {
         let count = doomed.cells.len();
         self.lock().destructed(doomed);
         count
+    }
+
+    unsafe fn marked(
+        &self,
+        place: usize,
+        each: &mut dyn FnMut(NonNull<u8>, &'static Kind),
+    ) -> Option<usize> {
+        // Found under the lock, and looked at outside of it: blocks stay until they are swept.
+        let block = self.lock().nth(place)?;
+        // SAFETY: as above.
+        let header = unsafe { block.as_ref() };
+        for word in 0..header.words() {
+            // Acquire: pairs with `mark`.
+            let marks = header.marks(word).load(Ordering::Acquire);
+            each_bit(word, marks, |index| each(Block::cell(block, index), header.kind));
+        }
+        Some(place + 1)
     }
 
     unsafe fn walk(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {

@@ -334,6 +334,16 @@ impl Central {
         self.classes.iter().flat_map(|class| class.all.iter().copied())
     }
 
+    /// The n-th block, if there are so many. While nobody sweeps, blocks only come: who asks for each place in turn may
+    /// meet one twice, and misses none.
+    pub(super) fn nth(&self, mut n: usize) -> Option<NonNull<Block>> {
+        self.classes.iter().find_map(|Class { all, .. }| {
+            let found = all.get(n).copied();
+            n = n.wrapping_sub(all.len());
+            found
+        })
+    }
+
     pub(super) fn walk(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {
         for block in self.blocks() {
             // SAFETY: a block in a class is in use.

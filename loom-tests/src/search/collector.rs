@@ -33,9 +33,7 @@ fn drive(state: &State, fault: Fault) -> Option<(&'static str, Change)> {
         Driver::Roots => ("shades the root and says mark", shade_root),
         Driver::Clear => ("clears dirty", clear),
         Driver::Drain | Driver::Last if !is_drained(state) => return None,
-        Driver::Drain | Driver::Last
-            if state.overflowed && fault != Fault::OverflowIgnored =>
-        {
+        Driver::Drain | Driver::Last if state.overflowed && fault != Fault::OverflowIgnored => {
             ("begins a walk", walk)
         }
         Driver::Walk(_) => ("walks", step),

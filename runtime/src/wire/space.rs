@@ -312,6 +312,15 @@ unsafe impl Space for Cells {
         count
     }
 
+    unsafe fn marked(
+        &self,
+        place: usize,
+        each: &mut dyn FnMut(NonNull<u8>, &'static Kind),
+    ) -> Option<usize> {
+        // A place is an address. SAFETY: the caller's.
+        unsafe { self.heap.marked(place, |cell| each(cell.start(), kind_of(cell.class()))) }
+    }
+
     unsafe fn walk(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {
         // SAFETY: the caller's.
         unsafe { self.heap.walk(|cell| each(cell.start(), kind_of(cell.class()))) };

@@ -1,0 +1,48 @@
+//! Marking without room on the stack: what is marked and not looked into is walked over before marking ends.
+#![cfg(loom)]
+
+use gc_core::mark::{Marker, Worker};
+use loom::thread;
+use loom_tests::model;
+use loom_tests::tiny::scarcity::{self, Scarce};
+use loom_tests::tiny::{A, C, Heap, Mutator, mark_and_sweep};
+
+#[global_allocator]
+static ALLOCATOR: Scarce = Scarce;
+
+/// `A → B → end`, and no edge finds room: not in the driver's hands, nor in those of a mutator that takes what the
+/// driver has shared.
+#[test]
+fn an_overflow_is_walked_over() {
+    model("an overflow is walked over", 2, || {
+        let heap = Heap::new(true, 0, 1);
+        // As in `gc_weak`: the driver looks into `C` and shares `A`.
+        for index in [A, C, C] {
+            heap.engine.roots.add(heap.cell(index)).unwrap();
+        }
+        let mut marker = Marker::default();
+        let mut cycle = heap.cycle_in_slices(1, &mut marker, |_| ());
+        cycle.start(false);
+        cycle.shade_roots();
+        scarcity::begin();
+        let mutator = thread::spawn({
+            let heap = heap.clone();
+            move || {
+                let worker = Worker::new(&heap.engine, &heap.world, &heap.crew, &|| (), 1);
+                // SAFETY: all three are one heap's.
+                unsafe { worker.assist(1) };
+            }
+        });
+        mark_and_sweep(&mut cycle, &heap);
+        mutator.join().unwrap();
+        scarcity::end();
+        let mutator = Mutator { heap: &heap, local: &heap.world.0[0] };
+        mutator.guard(|_| {
+            let mut at = Some(heap.cell(A));
+            while let Some(address) = at {
+                mutator.look(address);
+                at = mutator.load(address);
+            }
+        });
+    });
+}
