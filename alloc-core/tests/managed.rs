@@ -10,7 +10,7 @@ use std::{
 
 use alloc_core::{
     Error, Heap,
-    managed::{ClassRef, ClassSpec, ManagedCache},
+    managed::{CellRef, ClassRef, ClassSpec, ManagedCache},
     pages::os::Os,
 };
 
@@ -52,6 +52,27 @@ fn live_cells(heap: &Heap<Os>) -> BTreeSet<usize> {
     // SAFETY: nobody takes or sweeps meanwhile.
     unsafe { heap.walk(|cell| assert!(cells.insert(cell.start().as_ptr() as usize))) };
     cells
+}
+
+/// Among blocks of others, and in spans of several pages and classes.
+#[test]
+fn a_walk_finds_what_is_marked() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.managed_cache();
+    let mut marked = BTreeSet::new();
+    for size in [8, 48, 3000, 100 << 10] {
+        let class = heap.class(spec(size, false)).unwrap();
+        let cells: Vec<_> = (0..300).map(|_| take(&mut cache, class, 0)).collect();
+        marked.extend(cells.into_iter().step_by(3).inspect(|&cell| assert!(mark(&heap, cell))));
+    }
+    let (mut found, mut place, mut spans) = (BTreeSet::new(), 0, 0);
+    let mut meet = |cell: CellRef<'_>| assert!(found.insert(cell.start().as_ptr() as usize));
+    // SAFETY: nobody sweeps.
+    while let Some(next) = unsafe { heap.marked(place, &mut meet) } {
+        assert!(next > place);
+        (place, spans) = (next, spans + 1);
+    }
+    assert_eq!((found, spans), (marked, heap.managed_stats().spans));
 }
 
 #[test]

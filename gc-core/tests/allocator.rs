@@ -1,6 +1,6 @@
 //! The global allocator has no memory, at each request in turn: what a program asks of the heap is refused with
-//! a value, or not needed, and the heap is whole. What only the collector asks for may end the process, as
-//! `docs/soundness.md` says; never by anything else than that.
+//! a value, or not needed, and the heap is whole. A cycle goes on without what it asks for itself. The rest is in
+//! `docs/soundness.md`.
 
 use gc_core::{
     CleanupQueue, Gc, GcCell, GcMutex, Guard, Heap, Root, Slice, Trace, Weak, cycle::Pause,
@@ -201,6 +201,13 @@ fn a_store_without_memory_is_done_or_has_not_begun() {
         panic::set_hook(hook);
         assert!(outcome.is_err() && refused > 0);
         assert!(first.next.load().is_some_and(|next| next == fresh || next == old));
+        // Its interior is to be reported, and there is no room for its edges, or none in the log.
+        for bytes in [0, CHUNK] {
+            let take = || std::mem::take(&mut *first.locked.lock(&guard));
+            let (taken, refused) = without(0, bytes, take);
+            assert!(refused > 0 && taken[0] == Some(first));
+            *first.locked.lock(&guard) = taken;
+        }
     };
     heap.collect_with(pause).unwrap();
     // A chunk of the log and those in reserve.

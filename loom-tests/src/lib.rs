@@ -37,6 +37,7 @@
 //! | `gc_helpers` | no more help to mark than may |
 //! | `gc_lock` | one holder at a time; who waits is woken; no edge is lost under a lock; a once is set once, and seen whole |
 //! | `gc_marks` | an object is looked into once; no mark is lost beside another |
+//! | `gc_overflow` | what is marked and not looked into is found before marking ends |
 //! | `gc_roots` | a clone keeps what the original kept, wherever the driver is in the table |
 //! | `gc_weak` | an upgrade gives a living object, or none, and then none to anybody |
 //! | `runtime_chan` | values come once and in order; none is lost at the end; whoever waits is told |
@@ -74,6 +75,7 @@
 //! | 2 | nobody is passed between the reading that decides a store and its log | `gc_handshake` (`an_operation_…`), `gc_cycle`, [`search`] | `passed_before_the_store`, `passed_before_the_log`, `passed_before_the_colour`, `operation_begins_relaxed`, `operation_seen_even`, `operation_without_fence`, `operation_ends_relaxed`; `PassedBeforeTheLog` |
 //! | 3 | when marking ends nothing is grey, in whatever hand | `gc_cycle` (`end_with_two_moves`, `marking_together`), [`search`] | `no_hand_3`, `logs_not_drained_after_hand_3`, `emptiness_in_place_of_dirty`, `marked_and_not_dirty`, `done_while_another_is_busy`, `done_beside_a_batch`; `NoHandBeforeOff`, `EmptyQueueInPlaceOfDirty` |
 //! | 4 | each marked object is looked into, once | `gc_marks`, `alloc_marks`, `gc_cycle` (`marking_together`) | `marked_by_load_and_store`, `marked_twice`, `drained_relaxed`; `the_line_is_forgotten`, `a_helper_is_not_counted` |
+//! | | also if there is no room for it on a stack, and whoever is found by its mark is whole | `gc_overflow`, `gc_marks`, `alloc_marks`, [`search`] (`Start::Scarce`) | `nobody_is_told`, `forgotten_after_the_walk`; `marked_relaxed`; `Overflow…` |
 //! | 5 | work that is stolen is not lost | `gc_cycle` (`marking_together`): batches go through one lock, there is no chain of rings | `a_share_is_dropped`, `done_beside_a_batch`, `a_helper_is_not_counted` |
 //! | 6 | a stale hint loses no work | as 5: `Crew::is_short` decides who shares, never who is done | `a_hint_says_done` |
 //! | 7 | a new object is whole and has its colour before anybody looks at it | `gc_cycle` (`a_new_object…`, `start_with_a_new_object`, `start_with_an_allocation`, `allocation_at_the_end`), [`search`] | `edge_stored_relaxed`, `edge_swapped_relaxed`, `edge_loaded_relaxed`, `coloured_before_it_is_written`, `log_written_relaxed`, `log_read_relaxed`, `allocation_white`, `white_before_step_5`, `black_before_step_5`, `two_readings`; `AllocateWhite`, `BlackBeforeMark`, `TwoReadings`, `SweepsTheCycleToCome` |

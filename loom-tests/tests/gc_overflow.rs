@@ -36,13 +36,36 @@ fn an_overflow_is_walked_over() {
         mark_and_sweep(&mut cycle, &heap);
         mutator.join().unwrap();
         scarcity::end();
-        let mutator = Mutator { heap: &heap, local: &heap.world.0[0] };
-        mutator.guard(|_| {
-            let mut at = Some(heap.cell(A));
-            while let Some(address) = at {
-                mutator.look(address);
-                at = mutator.load(address);
-            }
-        });
+        look_behind_a(&heap);
+    });
+}
+
+/// There is no room for roots, either; and `B` and what is behind it overflow in a walk, which has passed `B` then.
+#[test]
+fn an_overflow_in_a_walk_is_walked_over() {
+    model("an overflow in a walk is walked over", 2, || {
+        let heap = Heap::new(true, 0, 1);
+        heap.engine.roots.add(heap.cell(A)).unwrap();
+        let mut marker = Marker::default();
+        let mut cycle = heap.cycle(&mut marker, |_| ());
+        cycle.start(false);
+        scarcity::without(|| cycle.shade_roots());
+        scarcity::begin();
+        mark_and_sweep(&mut cycle, &heap);
+        scarcity::end();
+        assert_eq!(cycle.rescans(), 3, "for A, for B, and for the end");
+        look_behind_a(&heap);
+    });
+}
+
+/// Whatever is reachable from `A` is alive.
+fn look_behind_a(heap: &Heap) {
+    let mutator = Mutator { heap, local: &heap.world.0[0] };
+    mutator.guard(|_| {
+        let mut at = Some(heap.cell(A));
+        while let Some(address) = at {
+            mutator.look(address);
+            at = mutator.load(address);
+        }
     });
 }

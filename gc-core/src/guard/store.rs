@@ -10,24 +10,31 @@ use super::Guard;
 use crate::{
     engine::{Link, Slot},
     heap::Tag,
-    log::Chunk,
+    mark::Overflow,
     trace::Tracer,
 };
-use core::alloc::Layout;
-use std::alloc::handle_alloc_error;
 
 impl<H: Tag> Guard<'_, H> {
-    /// Logs the edges that a tracer was told of, which the caller has found while the barrier was on. Half of
-    /// them are no use to anybody, and the cycle waits for all: without memory the process ends.
-    pub(crate) fn log(&self, tracer: &mut Tracer) {
-        let core = self.core;
+    /// Logs the edges that `trace` reports, of an interior that the caller has taken while the barrier was on. Half of
+    /// them are no use to anybody, and the cycle waits for all: without memory they are marked, and the driver looks
+    /// into them.
+    pub(crate) fn log_all(&self, trace: impl FnOnce(&mut Tracer)) {
+        let (core, mut tracer) = (self.core, Tracer::default());
+        // SAFETY: it is taken away below, and edges lead to objects that the guard keeps.
+        tracer.attach(unsafe { Overflow::into(&core.engine.space) });
+        trace(&mut tracer);
+        let mut overflow = tracer.detach().expect("attached above");
         while let Some(cell) = tracer.pop() {
             // SAFETY: the guard keeps what the caller found.
             while core.operate(|operation| unsafe { core.engine.log(operation, cell) }).is_err() {
                 if !core.extend_log() {
-                    handle_alloc_error(Layout::new::<Chunk>());
+                    overflow.mark(cell);
+                    break;
                 }
             }
+        }
+        if overflow.counts().is_some() {
+            core.engine.phase.set_overflowed();
         }
     }
 

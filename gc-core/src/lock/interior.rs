@@ -135,10 +135,8 @@ impl<T> Interior<T> {
     {
         let core = guard.core();
         let watch = Watch::start(&core.world);
-        let mut tracer = Tracer::default();
         // SAFETY: the caller has the lock exclusively.
-        unsafe { self.get() }.trace(&mut tracer);
-        guard.log(&mut tracer);
+        guard.log_all(|tracer| unsafe { self.get() }.trace(tracer));
         core.engine.reported(report, &self.reported);
         let took = watch.stop(&core.world);
         core.with(|local| local.diary().reports.note(took));

@@ -30,6 +30,9 @@
 //! A walk meets objects that nobody pushed: those that are black from birth. Whoever marks an object has
 //! written it, and a mark that is seen brings it ([`Space::marked`]).
 //!
+//! Who reports the interior of a lock without memory does the same (`guard::store`): he is not in the
+//! crew, and marking does not end before his report does ([`report`](crate::lock::report)).
+//!
 //! # Weak pointers and arrays
 //!
 //! A weak object that there is no room to note keeps its target in this cycle: that is an edge like others. Of an
@@ -67,7 +70,7 @@ impl Overflow {
     /// # Safety
     ///
     /// The space outlives the value, and what is to be marked are allocated cells of it.
-    pub(super) unsafe fn into<S: Space>(space: &S) -> Self {
+    pub(crate) unsafe fn into<S: Space>(space: &S) -> Self {
         let space = NonNull::from(space).cast();
         Self { space, mark: mark::<S>, counts: Counts::default(), happened: false }
     }
@@ -88,7 +91,7 @@ impl Overflow {
     }
 
     /// What was marked, if anything was.
-    pub(super) fn counts(self) -> Option<Counts> {
+    pub(crate) fn counts(self) -> Option<Counts> {
         (self.counts.objects != 0).then_some(self.counts)
     }
 }

@@ -47,9 +47,14 @@ pub(super) fn is_on() -> bool {
     ON.get()
 }
 
+/// Runs `shade` without any memory.
+pub fn without(shade: impl FnOnce()) {
+    REFUSES.set(true);
+    shade();
+    REFUSES.set(false);
+}
+
 /// Runs `report`, which reports an edge.
 pub(super) fn within(report: impl FnOnce()) {
-    REFUSES.set(ON.get());
-    report();
-    REFUSES.set(false);
+    if is_on() { without(report) } else { report() }
 }
