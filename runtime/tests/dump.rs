@@ -273,8 +273,6 @@ fn a_goroutine_that_blocks_in_the_kernel_shows_where() {
     in_both_modes(1, |rt| {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let blocks = rt.go(move || blocks_here(&mut reader));
-        // It keeps its P as long as nobody else wants one.
-        rt.go(|| ()).join().unwrap();
         until_shown(rt, Status::Blocked, "blocks_here");
         drop(writer);
         assert_eq!(blocks.join().unwrap(), 0);

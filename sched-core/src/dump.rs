@@ -11,7 +11,8 @@
 //! G records are never freed while their scheduler lives, so `Shared::goroutines` walks over all of
 //! them. Each tells of itself what belongs to one life of it ([`About`](crate::task::about)). What
 //! runs is compared with what the Ms say: a goroutine that runs without a P has lost it, because it
-//! blocks in the kernel.
+//! blocks in the kernel. One may block there and have its P, as long as nobody wants that. So the kernel
+//! is asked what the thread of such an M does: a look into /proc, 20 µs, and nothing for who runs.
 //!
 //! The list is no snapshot: each line is true of one moment between the call and the return, and no
 //! two lines need be of the same. A goroutine that is there all the time is in the list.
@@ -27,9 +28,10 @@ use core::{
 };
 
 use crate::{
+    machine::Machine,
     monitor::Holder,
     park::WaitReason,
-    preempt::Stderr,
+    preempt::{StatFile, Stderr},
     shared::Shared,
     sync::Ordering,
     task::{
@@ -47,7 +49,7 @@ pub enum Status {
     Runnable,
     /// It runs.
     Running,
-    /// It runs without a P: it blocks in the kernel, or has just come back from there.
+    /// It blocks in the kernel, with its P or without, or has just come back from there.
     Blocked,
     /// It waits for something.
     Waiting {
@@ -120,11 +122,33 @@ pub fn sources() -> &'static str {
     this.strip_suffix("dump.rs").unwrap_or(this)
 }
 
-/// What an M says: the goroutine that runs on it, and whether it has a P.
-type Boarded = (*const Task, bool);
+/// What an M says.
+struct Boarded<'a> {
+    m: &'a Machine,
+    /// Unchanged means the same run of the same goroutine.
+    switches: u64,
+    /// The goroutine that runs on it.
+    task: *const Task,
+    has_proc: bool,
+}
 
-/// What all of them say.
-type Aboard = Vec<Boarded>;
+impl<'a> Boarded<'a> {
+    fn of(m: &'a Machine) -> Self {
+        // The count first: what is read later may be of a later run, which is then told by the count.
+        let switches = m.switches();
+        Self { m, switches, task: m.task(), has_proc: m.proc().is_some() }
+    }
+
+    fn blocks(&self) -> bool {
+        !self.has_proc || self.sleeps()
+    }
+
+    /// Whether the kernel says that the thread sleeps, still in this run. Allocates nothing.
+    fn sleeps(&self) -> bool {
+        let state = StatFile::open(self.m.thread()).ok().and_then(|stat| stat.state());
+        matches!(state, Some(b'S' | b'D')) && self.m.switches() == self.switches
+    }
+}
 
 impl Shared {
     /// All goroutines that have not ended, by number.
@@ -152,8 +176,7 @@ impl Shared {
     /// abort, and whoever holds the allocator's lock may never run again.
     pub(crate) fn show_goroutines(&self) {
         for task in self.registry.records() {
-            let m = self.machines().find(|m| core::ptr::eq(m.task(), task));
-            let aboard = m.map(|m| (core::ptr::from_ref(task), m.proc().is_some()));
+            let aboard = self.machines().map(Boarded::of).find(|m| core::ptr::eq(m.task, task));
             if let Some(goroutine) = self.read(task, aboard.as_slice()) {
                 // Nobody is left to hear of an error.
                 let _ = writeln!(Stderr, "{goroutine}");
@@ -161,8 +184,8 @@ impl Shared {
         }
     }
 
-    fn aboard(&self) -> Aboard {
-        self.machines().map(|m| (m.task().cast_const(), m.proc().is_some())).collect()
+    fn aboard(&self) -> Vec<Boarded<'_>> {
+        self.machines().map(Boarded::of).collect()
     }
 
     /// What one record's goroutine does.
@@ -170,7 +193,7 @@ impl Shared {
         self.read(task, &self.aboard())
     }
 
-    fn read(&self, task: &Task, aboard: &[Boarded]) -> Option<Goroutine> {
+    fn read(&self, task: &Task, aboard: &[Boarded<'_>]) -> Option<Goroutine> {
         let (birth, wait, phase) = task.about.read(|| task.state.phase())?;
         Some(self.tell(birth, wait, status(task, phase, aboard)?))
     }
@@ -193,14 +216,14 @@ impl Shared {
 }
 
 /// What a record's goroutine does; `None` if it has ended.
-fn status(task: &Task, phase: Phase, aboard: &[Boarded]) -> Option<Status> {
+fn status(task: &Task, phase: Phase, aboard: &[Boarded<'_>]) -> Option<Status> {
     match phase {
         Phase::Runnable => Some(Status::Runnable),
         Phase::Running => {
-            let here = aboard.iter().find(|(running, _)| core::ptr::eq(*running, task));
+            let here = aboard.iter().find(|m| core::ptr::eq(m.task, task));
             // On no M: it has just been taken from a queue.
-            let with_proc = here.is_none_or(|(_, proc)| *proc);
-            Some(if with_proc { Status::Running } else { Status::Blocked })
+            let blocks = here.is_some_and(Boarded::blocks);
+            Some(if blocks { Status::Blocked } else { Status::Running })
         }
         Phase::Parked => Some(Status::Waiting { reason: WaitReason::Park, time: Duration::ZERO }),
         Phase::Done => None,

@@ -3,6 +3,7 @@
 mod common;
 
 use std::{
+    io::Read,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -114,6 +115,19 @@ fn running_runnable_and_blocked_ones_are_told_apart() {
         drop(end);
         assert!(sleeper.join().expect("no panic"));
         spinners.into_iter().for_each(|one| one.join().expect("no panic"));
+    });
+}
+
+/// Nobody wants the P, nor watches: the goroutine keeps it.
+#[test]
+fn one_that_blocks_and_has_its_p_is_blocked() {
+    in_both_modes(2, |scheduler| {
+        let (mut reader, writer) = std::io::pipe().expect("two descriptors");
+        let reads = scheduler.spawn(move || reader.read(&mut [0]).expect("open")).expect("open");
+        until(scheduler, |all| matches!(all, [one] if one.status == Status::Blocked));
+        assert_eq!(scheduler.monitor().load().idle_procs, 1, "it has its P");
+        drop(writer);
+        assert_eq!(reads.join().expect("no panic"), 0);
     });
 }
 
