@@ -17,6 +17,10 @@
 //! threads, and everything that a record leads to is alive for whoever has the record. Caches give theirs
 //! back when the last M ends.
 //!
+//! With that count a scheduler may go, and with the scheduler what is the user's: its stack source, hooks,
+//! policy. So the count is not dropped inside the runtime of another. A record whose last name is dropped there
+//! is a *stray* ([`Strays`]): the service thread of the scheduler where this happens brings it home.
+//!
 //! Numbers come by the batch as well: a P takes [`IDS`] of them at once, so they say who came first only
 //! among those that one P started.
 //!
@@ -32,6 +36,7 @@ use std::sync::Arc;
 
 use crate::{
     entry::enter,
+    lock::Lock,
     roster::{List, Roster},
     shared::Shared,
     sync::{AtomicU64, Ordering},
@@ -118,16 +123,57 @@ pub(crate) unsafe fn recycle(task: NonNull<Task>) {
     // SAFETY: the record is out until it is back in the registry's list, at the end of this.
     let shared = unsafe { task.as_ref() }.shared();
     let entered = enter();
-    let last = match entered.machine().filter(|m| m.serves(shared)).and_then(|m| m.held()) {
-        Some(held) => {
-            held.cache(|cache| cache.push(shared, task));
+    let last = match entered.machine() {
+        // Not the last count: the M has one.
+        Some(m) if m.serves(shared) => match m.held() {
+            Some(held) => {
+                held.cache(|cache| cache.push(shared, task));
+                None
+            }
+            None => shared.registry.push(shared, task),
+        },
+        // Between two goroutines nobody has entered, but the M works with its P.
+        Some(m) if !entered.is_outermost() || m.task().is_null() => {
+            m.shared().service.keep_stray(task);
             None
         }
-        None => shared.registry.push(shared, task),
+        _ => shared.registry.push(shared, task),
     };
     drop(entered);
     // A scheduler that goes with it takes the user's stack source, hooks and policy along: user code.
     drop(last);
+}
+
+/// Records of other schedulers that nobody names any more, on their way home. See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Strays(Lock<List<Task>>);
+
+impl Strays {
+    pub(crate) const fn new() -> Self {
+        Self(Lock::new(List::new()))
+    }
+
+    /// Keeps a record that nobody names any more. True if none was here.
+    pub(crate) fn keep(&self, task: NonNull<Task>) -> bool {
+        let mut strays = self.0.lock();
+        let first = strays.is_empty();
+        // SAFETY: the record is out, so its scheduler lives, and it is nobody else's.
+        unsafe { strays.push(task) };
+        first
+    }
+
+    /// Brings all home. Calls user code: on a thread without a P.
+    pub(crate) fn send_home(&self) {
+        while let Some(task) = self.next() {
+            // SAFETY: the record is out until it is back in the registry's list.
+            let shared = unsafe { task.as_ref() }.shared();
+            drop(shared.registry.push(shared, task));
+        }
+    }
+
+    fn next(&self) -> Option<NonNull<Task>> {
+        self.0.lock().pop()
+    }
 }
 
 impl Registry {

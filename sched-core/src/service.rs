@@ -17,7 +17,8 @@
 //!   arrives or comes to rest.
 //!
 //! It also frees the queues of a policy that was replaced ([`swap`](crate::swap)): the allocator's lock, too,
-//! may be held by a goroutine that was preempted.
+//! may be held by a goroutine that was preempted. For the same reason it brings home the records of other schedulers
+//! whose last names were dropped inside this one's runtime ([`Strays`]).
 //!
 //! It looks at everything each time it wakes, so a request is no more than a permit: none can be
 //! lost between two looks.
@@ -48,6 +49,7 @@
 //! [`spare_threads`]: crate::Config::spare_threads
 //! [`max_threads`]: crate::Config::max_threads
 
+use core::ptr::NonNull;
 use std::{
     io::{self, Write},
     sync::Once,
@@ -60,9 +62,11 @@ use crate::{
     glue,
     machine::Machine,
     parker::Parker,
+    registry::Strays,
     resize::PRESS,
     shared::Shared,
     sync::{AtomicUsize, Ordering, now},
+    task::Task,
     tls, worker,
 };
 
@@ -79,17 +83,30 @@ pub(crate) struct Service {
     parker: Parker,
     /// Ms that were started and have not come to rest or to work yet.
     arriving: AtomicUsize,
+    strays: Strays,
     reported: Once,
 }
 
 impl Service {
     pub(crate) fn new() -> Self {
-        Self { parker: Parker::new(), arriving: AtomicUsize::new(0), reported: Once::new() }
+        Self {
+            parker: Parker::new(),
+            arriving: AtomicUsize::new(0),
+            strays: Strays::new(),
+            reported: Once::new(),
+        }
     }
 
     /// Has the service thread look around.
     pub(crate) fn rouse(&self) {
         self.parker.unpark();
+    }
+
+    /// Has a record of another scheduler, which nobody names any more, brought home.
+    pub(crate) fn keep_stray(&self, task: NonNull<Task>) {
+        if self.strays.keep(task) {
+            self.rouse();
+        }
     }
 
     /// Starts the service thread.
@@ -118,6 +135,7 @@ fn serve(shared: &Shared) {
     shared.adopt_thread();
     let mut crew = Crew::default();
     while !shared.stopping() {
+        shared.service.strays.send_home();
         let well = make_threads(shared, &mut crew) & shared.make_stacks();
         let pause = if shared.finish_swap() { RETRY } else { PRESS };
         if well && pause == RETRY {
@@ -131,6 +149,8 @@ fn serve(shared: &Shared) {
         let _ = thread.join();
     }
     shared.retire_procs();
+    // Nobody is left who would drop a name inside.
+    shared.service.strays.send_home();
 }
 
 /// What the service thread knows of the Ms.

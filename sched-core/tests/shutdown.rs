@@ -14,6 +14,7 @@ use std::{
 use common::{MODES, scheduler};
 use sched_core::{
     Config, Hooks, Scheduler, current,
+    entry::enter,
     park::{self, WaitReason},
 };
 
@@ -47,6 +48,8 @@ fn ends_of_schedulers() {
         each_caller_has_its_own_deadline(mode);
         until_threads_are(before);
         hooks_see_every_p_start_and_stop(mode);
+        until_threads_are(before);
+        none_is_freed_inside_another(mode);
         until_threads_are(before);
     }
 }
@@ -195,4 +198,34 @@ fn hooks_see_every_p_start_and_stop(mode: bool) {
     assert_eq!(scheduler.shutdown(None).left, []);
     assert_eq!(hooks.started.load(Ordering::Relaxed), 3);
     assert_eq!(hooks.stopped.load(Ordering::Relaxed), 3);
+}
+
+/// Hooks that say on which thread they are dropped.
+struct Dropped(mpsc::Sender<Option<String>>);
+
+impl Hooks for Dropped {}
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let name = thread::current().name().map(str::to_owned);
+        self.0.send(name).expect("the test listens");
+    }
+}
+
+/// The last name of a goroutine, which keeps its scheduler, is dropped inside the runtime of another one.
+fn none_is_freed_inside_another(mode: bool) {
+    let (tell, told) = mpsc::channel();
+    let config = Config { procs: 1, thread_mode: mode, ..Config::default() };
+    let first = Scheduler::new(config, Arc::new(Dropped(tell))).expect("threads");
+    let waiter = first.spawn(park::current).expect("it is open").join().expect("no panic");
+    assert_eq!(first.shutdown(None).left, []);
+    drop(first);
+    let other = scheduler(1, mode);
+    let drops = other.spawn(move || {
+        let _inside = enter();
+        drop(waiter);
+    });
+    drops.expect("it is open").join().expect("no panic");
+    assert_eq!(told.recv().expect("it is dropped").as_deref(), Some("sched-service"));
+    assert_eq!(other.shutdown(None).left, []);
 }
