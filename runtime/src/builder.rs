@@ -1,7 +1,5 @@
 //! [`Builder`]: how a runtime is made.
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use gc_core::pacer::Pacer;
@@ -10,9 +8,10 @@ use sched_core::Config;
 
 use crate::build_error::BuildError;
 use crate::config::{self, Environment, Ignored, Preempt, default_procs};
+use crate::make::Make;
 use crate::policy::{Chosen, Policy};
 use crate::runtime::{Preemption, Runtime};
-use crate::scavenge;
+use crate::scavenge::{ByAge, Scavenge};
 
 /// Settings of a [`Runtime`].
 ///
@@ -47,7 +46,7 @@ pub struct Builder {
     pub(crate) kernel_threads: bool,
     pub(crate) policy: Chosen,
     pub(crate) collecting: Collecting,
-    pub(crate) scavenge: scavenge::Make,
+    pub(crate) scavenge: Make<Scavenge>,
     pub(crate) memory_limit: Option<usize>,
     /// `GOMEMLIMIT`, for the collector alone.
     pub(crate) soft_limit: Option<u64>,
@@ -62,23 +61,7 @@ pub struct Builder {
 pub(crate) struct Collecting {
     pub(crate) collection: Collection,
     pub(crate) write_barrier: WriteBarrier,
-    pub(crate) pacer: Option<MakePacer>,
-}
-
-/// Makes the pacer of a runtime; a builder may make several.
-#[derive(Clone)]
-pub(crate) struct MakePacer(Arc<dyn Fn() -> Box<dyn Pacer> + Send + Sync>);
-
-impl MakePacer {
-    pub(crate) fn make(&self) -> Box<dyn Pacer> {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for MakePacer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MakePacer")
-    }
+    pub(crate) pacer: Option<Make<dyn Pacer>>,
 }
 
 /// How long a goroutine may run while others wait; Go's number.
@@ -113,7 +96,7 @@ impl Builder {
             kernel_threads: env.kernel_threads,
             policy: Chosen::default(),
             collecting: Collecting::default(),
-            scavenge: scavenge::Make::default(),
+            scavenge: Make::by(|| Box::new(ByAge::default()) as _),
             memory_limit: None,
             soft_limit: env.memory_limit,
             detect_deadlocks: true,
@@ -380,7 +363,7 @@ impl Builder {
         mut self,
         make: impl Fn() -> P + Send + Sync + 'static,
     ) -> Self {
-        self.collecting.pacer = Some(MakePacer(Arc::new(move || Box::new(make()))));
+        self.collecting.pacer = Some(Make::by(move || Box::new(make()) as _));
         self
     }
 

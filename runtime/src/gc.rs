@@ -42,8 +42,9 @@ use gc_core::pacer::{Gogc, Pacer};
 use gc_core::stats::Waiting;
 use gc_core::{Claim, HeapError, Tag};
 
-use crate::builder::{Builder, Collecting, MakePacer};
+use crate::builder::{Builder, Collecting};
 use crate::current;
+use crate::make::Make;
 use crate::trace::say;
 use crate::wire::{Cells, Procs, Share};
 
@@ -131,7 +132,7 @@ pub(crate) fn make_pacer(settings: &Builder) -> Box<dyn Pacer> {
     let hard = settings.memory_limit.map(|bytes| bytes as u64);
     let limit = hard.or(settings.soft_limit).unwrap_or(u64::MAX);
     let gogc = || settings.gogc.map_or_else(Gogc::off, Gogc::new).limit(limit);
-    settings.collecting.pacer.as_ref().map_or_else(|| Box::new(gogc()) as _, MakePacer::make)
+    settings.collecting.pacer.as_ref().map_or_else(|| Box::new(gogc()) as _, Make::make)
 }
 
 /// How the heap is collected, and whether each collection writes a line: the last runtime decides.

@@ -128,6 +128,8 @@ pub mod future;
 #[cfg(not(loom))]
 pub mod gc;
 #[cfg(not(loom))]
+mod make;
+#[cfg(not(loom))]
 pub mod policy;
 #[cfg(not(loom))]
 pub mod profile;

@@ -10,14 +10,13 @@
 //! | [`Eager`] | everything that is free, at each step |
 //! | [`Never`] | nothing; [`Alloc::release`](crate::Alloc::release) still does, and a [memory limit](Builder::memory_limit) |
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::abort;
-use std::sync::Arc;
 
 pub use alloc_core::scavenge::{ByAge, CpuShare, Eager, Never, Plan, ScavengePolicy, Sight};
 
 use crate::Builder;
+use crate::make::Make;
 
 impl Builder {
     /// What free memory goes back to the system, and when: the policy that `make` makes; [`ByAge`] if not set. See
@@ -51,37 +50,24 @@ impl Builder {
         mut self,
         make: impl Fn() -> P + Send + Sync + 'static,
     ) -> Self {
-        self.scavenge = Make(Arc::new(move || Box::new(make())));
+        self.scavenge = Make::by(move || Box::new(make()) as _);
         self
     }
 }
 
-/// Makes the policy of a runtime; a builder may make several.
-#[derive(Clone)]
-pub(crate) struct Make(Arc<dyn Fn() -> Box<dyn ScavengePolicy + Send> + Send + Sync>);
-
-impl Make {
-    pub(crate) fn make(&self) -> Asked {
-        Asked { policy: (self.0)(), again: true }
-    }
-}
-
-impl Default for Make {
-    fn default() -> Self {
-        Make(Arc::new(|| Box::new(ByAge::default())))
-    }
-}
-
-impl fmt::Debug for Make {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Make")
-    }
-}
+/// Any of them, for the attendant's thread.
+pub(crate) type Scavenge = dyn ScavengePolicy + Send;
 
 /// A policy, and whether it wants to be asked again.
 pub(crate) struct Asked {
-    policy: Box<dyn ScavengePolicy + Send>,
+    policy: Box<Scavenge>,
     pub(crate) again: bool,
+}
+
+impl Asked {
+    pub(crate) fn new(policy: Box<Scavenge>) -> Self {
+        Asked { policy, again: true }
+    }
 }
 
 impl ScavengePolicy for Asked {

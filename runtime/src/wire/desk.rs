@@ -16,7 +16,8 @@ use crate::builder::Builder;
 use crate::config::default_procs;
 use crate::dump::Dump;
 use crate::gc;
-use crate::scavenge;
+use crate::make::Make;
+use crate::scavenge::Scavenge;
 use crate::trace::{GuardLine, SchedLine, say};
 
 /// What can be asked for.
@@ -54,7 +55,7 @@ pub(crate) struct Desk {
     /// Whether the attendant looks after free memory.
     upkeep: Told,
     /// Makes the policy of that.
-    scavenge: scavenge::Make,
+    scavenge: Make<Scavenge>,
 }
 
 impl Desk {

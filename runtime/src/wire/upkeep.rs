@@ -32,7 +32,8 @@ use alloc_core::pages::os::Os;
 use alloc_core::scavenge::Scavenger;
 use sched_core::Scheduler;
 
-use crate::scavenge::{Asked, Make};
+use crate::make::Make;
+use crate::scavenge::{Asked, Scavenge};
 
 /// How soon to ask again while another runtime scavenges.
 const TAKEN: Duration = Duration::from_secs(1);
@@ -70,7 +71,7 @@ impl Told {
 
 /// The scavenger, in the attendant's hands.
 pub(super) struct Upkeep<'a> {
-    policy: &'a Make,
+    policy: &'a Make<Scavenge>,
     begin: Instant,
     scavenger: Option<Scavenger<'static, Os, Asked>>,
     due: Option<Instant>,
@@ -84,7 +85,7 @@ impl fmt::Debug for Upkeep<'_> {
 }
 
 impl<'a> Upkeep<'a> {
-    pub(super) fn new(policy: &'a Make) -> Self {
+    pub(super) fn new(policy: &'a Make<Scavenge>) -> Self {
         Upkeep { policy, begin: Instant::now(), scavenger: None, due: None, stacks_due: None }
     }
 
@@ -126,7 +127,7 @@ impl<'a> Upkeep<'a> {
 
     fn step(&mut self, told: &Told, now: Instant) {
         if self.scavenger.is_none() {
-            self.scavenger = global::heap().scavenger(self.policy.make());
+            self.scavenger = global::heap().scavenger(Asked::new(self.policy.make()));
         }
         let pause = match &mut self.scavenger {
             Some(scavenger) => {
