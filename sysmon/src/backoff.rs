@@ -10,12 +10,12 @@
 //!  waiting ─► 250 µs … 1 ms ◄──── 250 µs ────────── 500 µs … 10 ms
 //!              │      ▲                                      │
 //!         take ▼      │ double                               ▼ nobody holds a processor
-//!             50 µs ──┘                                sleep until woken
+//!             20 µs ──┘                                sleep until woken
 //! ```
 //!
 //! Go's monitor starts at 20 µs, keeps that for 50 idle rounds and doubles to 10 ms. Two looks are
 //! needed here for a verdict, where Go needs one tick, but a look that takes something is followed
-//! by one 50 µs later: blocked workers come in crowds.
+//! by one 20 µs later: blocked workers come in crowds.
 
 use std::time::Duration;
 

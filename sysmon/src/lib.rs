@@ -19,7 +19,7 @@
 //! ([`duty::GuardWatch`]), have free memory given back ([`duty::Scavenge`]), follow the number of cores
 //! ([`duty::Resize`]), notice that all tasks wait for each other ([`duty::Asleep`]), and ask for a trace
 //! line once per period ([`duty::Trace`]); and
-//! [`Backoff`] decides when to look next, from 50 µs after a take to *never* when all is idle.
+//! [`Backoff`] decides when to look next, from 20 µs after a take to *never* when all is idle.
 //!
 //! # Words
 //!

@@ -39,11 +39,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Looks every 250 µs (50 µs to 1 ms) while something waits, up to 10 ms while not; Go's slice
+    /// Looks every 250 µs (20 µs to 1 ms) while something waits, up to 10 ms while not; Go's slice
     /// of 10 ms and Go's forced collection after two minutes; no trace.
     pub const DEFAULT: Self = Self {
         look: Duration::from_micros(250),
-        after_take: Duration::from_micros(50),
+        after_take: Duration::from_micros(20),
         waiting_cap: Duration::from_millis(1),
         quiet_cap: Duration::from_millis(10),
         blind_standstill: Duration::from_millis(2),

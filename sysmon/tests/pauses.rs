@@ -37,12 +37,12 @@ fn looks_double_to_ten_milliseconds_while_nothing_waits() {
 
 #[test]
 fn a_take_shortens_the_pause_and_peace_lengthens_it_again() {
-    let seen = pauses(6, |script| {
+    let seen = pauses(7, |script| {
         script.waiting = 1;
         script.add(1, KernelState::Sleeping);
         script.add(2, KernelState::Runnable);
     });
-    assert_eq!(seen, [250, 50, 100, 200, 400, 800, 1000].map(|n| Pause::For(n * MICRO)));
+    assert_eq!(seen, [250, 20, 40, 80, 160, 320, 640, 1000].map(|n| Pause::For(n * MICRO)));
 }
 
 #[test]
@@ -64,5 +64,5 @@ fn blocked_workers_let_the_monitor_sleep_in_the_end() {
         script.add(1, KernelState::Sleeping);
         script.add(2, KernelState::Sleeping);
     });
-    assert_eq!(seen, [Pause::For(500 * MICRO), Pause::For(50 * MICRO), Pause::UntilWoken]);
+    assert_eq!(seen, [Pause::For(500 * MICRO), Pause::For(20 * MICRO), Pause::UntilWoken]);
 }

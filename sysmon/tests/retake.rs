@@ -14,7 +14,7 @@ fn two_looks_at_a_standing_clock_and_a_sleeping_thread_make_a_take() {
         assert_eq!(monitor.look(), Pause::For(250 * MICRO));
         assert_eq!(monitor.machine_mut().deeds(), []);
         monitor.machine_mut().pass(250 * MICRO);
-        assert_eq!(monitor.look(), Pause::For(50 * MICRO));
+        assert_eq!(monitor.look(), Pause::For(20 * MICRO));
         assert_eq!(monitor.machine_mut().deeds(), [Deed::Take(7)]);
     }
 }
