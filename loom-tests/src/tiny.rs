@@ -18,15 +18,15 @@ use gc_core::engine::{Engine, Link, Slot};
 use gc_core::local::Local;
 use gc_core::lock::raw::RawLock;
 use gc_core::lock::report::Reported;
-use gc_core::mark::Marker;
 use gc_core::mark::crew::Crew;
+use gc_core::mark::{Marker, Worker};
 use gc_core::space::{Exhausted, Kind, Marked, Space, Taken, Usage};
 use gc_core::trace::Tracer;
 use gc_core::world::{Nesting, World};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Notify};
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 
 /// What a cell's one edge is.
 #[derive(Debug)]
@@ -387,6 +387,16 @@ pub fn look_behind_c(heap: &Arc<Heap>) {
 pub fn root(heap: &Heap) {
     heap.engine.roots.add(heap.cell(C)).unwrap();
     heap.engine.roots.add(heap.cell(A)).unwrap();
+}
+
+/// A mutator that takes what the driver has shared, marks one object of it, and puts the rest back.
+pub fn assists(heap: &Arc<Heap>) -> JoinHandle<()> {
+    let heap = heap.clone();
+    thread::spawn(move || {
+        let worker = Worker::new(&heap.engine, &heap.world, &heap.crew, &|| (), 1);
+        // SAFETY: all three are one heap's.
+        unsafe { worker.assist(1) };
+    })
 }
 
 /// Steps 5 to 9, from wherever marking stands.

@@ -19,7 +19,7 @@ use loom::sync::{Arc, Notify};
 use loom::thread;
 use loom_tests::model;
 use loom_tests::tiny::{
-    A, B, C, Hands, Heap, Mutator, Tiny, look_behind_c, mark_and_sweep, mutate, root,
+    A, B, C, Hands, Heap, Mutator, Tiny, assists, look_behind_c, mark_and_sweep, mutate, root,
 };
 
 /// A whole cycle, with a script for the driver's waits.
@@ -390,14 +390,7 @@ fn marking_with_an_assist() {
         let mut cycle = heap.cycle_in_slices(1, &mut marker, |_| ());
         cycle.start(false);
         cycle.shade_roots();
-        let mutator = thread::spawn({
-            let heap = heap.clone();
-            move || {
-                let worker = Worker::new(&heap.engine, &heap.world, &heap.crew, &|| (), 1);
-                // SAFETY: all three are one heap's.
-                unsafe { worker.assist(1) };
-            }
-        });
+        let mutator = assists(&heap);
         mark_and_sweep(&mut cycle, &heap);
         mutator.join().unwrap();
         let mutator = Mutator { heap: &heap, local: &heap.world.0[0] };

@@ -1,11 +1,10 @@
 //! Marking without room on the stack: what is marked and not looked into is walked over before marking ends.
 #![cfg(loom)]
 
-use gc_core::mark::{Marker, Worker};
-use loom::thread;
+use gc_core::mark::Marker;
 use loom_tests::model;
 use loom_tests::tiny::scarcity::{self, Scarce};
-use loom_tests::tiny::{A, C, Heap, Mutator, mark_and_sweep};
+use loom_tests::tiny::{A, C, Heap, Mutator, assists, mark_and_sweep};
 
 #[global_allocator]
 static ALLOCATOR: Scarce = Scarce;
@@ -25,14 +24,7 @@ fn an_overflow_is_walked_over() {
         cycle.start(false);
         cycle.shade_roots();
         scarcity::begin();
-        let mutator = thread::spawn({
-            let heap = heap.clone();
-            move || {
-                let worker = Worker::new(&heap.engine, &heap.world, &heap.crew, &|| (), 1);
-                // SAFETY: all three are one heap's.
-                unsafe { worker.assist(1) };
-            }
-        });
+        let mutator = assists(&heap);
         mark_and_sweep(&mut cycle, &heap);
         mutator.join().unwrap();
         scarcity::end();

@@ -6,10 +6,9 @@
 //! black from birth needs no note.
 #![cfg(loom)]
 
-use gc_core::mark::{Marker, Worker};
-use loom::thread;
+use gc_core::mark::Marker;
 use loom_tests::model;
-use loom_tests::tiny::{A, C, Heap, Mutator, look_behind_c, mark_and_sweep, mutate, root};
+use loom_tests::tiny::{A, C, Heap, Mutator, assists, look_behind_c, mark_and_sweep, mutate, root};
 
 /// Runs a cycle from the start of marking on, beside one who upgrades, twice.
 fn upgrade_beside_the_end() {
@@ -118,14 +117,7 @@ fn a_weak_object_that_an_assist_has_met() {
         let mut cycle = heap.cycle_in_slices(1, &mut marker, |_| ());
         cycle.start(false);
         cycle.shade_roots();
-        let mutator = thread::spawn({
-            let heap = heap.clone();
-            move || {
-                let worker = Worker::new(&heap.engine, &heap.world, &heap.crew, &|| (), 1);
-                // SAFETY: all three are one heap's.
-                unsafe { worker.assist(1) };
-            }
-        });
+        let mutator = assists(&heap);
         mark_and_sweep(&mut cycle, &heap);
         mutator.join().unwrap();
         let me = Mutator { heap: &heap, local: &heap.world.0[0] };

@@ -4,7 +4,7 @@
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 use loom_tests::model;
 use sched_core::parker::Parker;
 use sched_core::task::state::{Complete, DropHandle, Finish, Join, State};
@@ -18,10 +18,17 @@ struct Ending {
 }
 
 impl Ending {
-    fn new() -> Arc<Self> {
+    /// One whose goroutine ends on a thread of its own, which tells whether it dropped the result.
+    fn beside() -> (Arc<Self>, JoinHandle<bool>) {
         let state = State::new();
         state.resume();
-        Arc::new(Self { state, result: UnsafeCell::new(0), waiter: UnsafeCell::new(None) })
+        let (result, waiter) = (UnsafeCell::new(0), UnsafeCell::new(None));
+        let ending = Arc::new(Self { state, result, waiter });
+        let goroutine = thread::spawn({
+            let ending = ending.clone();
+            move || ending.end()
+        });
+        (ending, goroutine)
     }
 
     /// Its last steps. Returns true if it dropped the result itself.
@@ -55,11 +62,7 @@ impl Ending {
 #[test]
 fn a_joiner_is_woken_and_sees_the_result() {
     model("a_joiner_is_woken_and_sees_the_result", 3, || {
-        let ending = Ending::new();
-        let goroutine = {
-            let ending = ending.clone();
-            thread::spawn(move || ending.end())
-        };
+        let (ending, goroutine) = Ending::beside();
         let parker = Arc::new(Parker::new());
         ending.store_waiter(Some(parker.clone()));
         if ending.state.set_joiner() == Join::Pending {
@@ -75,11 +78,7 @@ fn a_joiner_is_woken_and_sees_the_result() {
 #[test]
 fn a_joiner_may_give_up() {
     model("a_joiner_may_give_up", 3, || {
-        let ending = Ending::new();
-        let goroutine = {
-            let ending = ending.clone();
-            thread::spawn(move || ending.end())
-        };
+        let (ending, goroutine) = Ending::beside();
         ending.store_waiter(Some(Arc::new(Parker::new())));
         if ending.state.set_joiner() == Join::Pending
             && ending.state.clear_joiner() == Join::Pending
@@ -95,11 +94,7 @@ fn a_joiner_may_give_up() {
 #[test]
 fn a_handle_that_goes_leaves_no_waiter() {
     model("a_handle_that_goes_leaves_no_waiter", 3, || {
-        let ending = Ending::new();
-        let goroutine = {
-            let ending = ending.clone();
-            thread::spawn(move || ending.end())
-        };
+        let (ending, goroutine) = Ending::beside();
         let parker = Arc::new(Parker::new());
         ending.store_waiter(Some(parker.clone()));
         if ending.state.set_joiner() == Join::Pending {
@@ -123,11 +118,7 @@ fn a_handle_that_goes_leaves_no_waiter() {
 #[test]
 fn a_result_is_dropped_by_one_side() {
     model("a_result_is_dropped_by_one_side", 3, || {
-        let ending = Ending::new();
-        let goroutine = {
-            let ending = ending.clone();
-            thread::spawn(move || ending.end())
-        };
+        let (ending, goroutine) = Ending::beside();
         let by_handle = ending.state.drop_handle().result;
         if by_handle {
             assert_eq!(ending.read_result(), 7);

@@ -51,7 +51,7 @@ unsafe impl<'a> Seated<'a> for Held<'a> {
         1
     }
 
-    fn begin_slice(self) {}
+    fn next_slice(self) {}
 }
 
 struct World {

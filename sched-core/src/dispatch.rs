@@ -39,8 +39,8 @@ pub unsafe trait Seated<'a>: Copy {
     /// A random number.
     fn random(self) -> u32;
 
-    /// What runs next begins a slice.
-    fn begin_slice(self);
+    /// What runs next begins a slice, behind another or a look around.
+    fn next_slice(self);
 }
 
 /// The scheduler, to whoever has something for its queues or wants something from them.
@@ -108,7 +108,7 @@ pub unsafe trait Dispatch {
         // SAFETY: `held` is the evidence that the P is held; its place is of these queues.
         let (item, slice) = unsafe { queues.pick(place, || self.moment(Some(held))) }?;
         if slice == Slice::Fresh {
-            held.begin_slice();
+            held.next_slice();
         }
         Some(item)
     }
@@ -120,7 +120,7 @@ pub unsafe trait Dispatch {
         // SAFETY: `held` is the evidence that the P is held; its place is of these queues.
         let item = unsafe { queues.board().steal(place, &moment, random, last) };
         let item = item.or_else(|| self.rescue(held, last))?;
-        held.begin_slice();
+        held.next_slice();
         Some(item)
     }
 

@@ -25,8 +25,8 @@
 //!
 //! On a virtual machine that is still 10 ns, a seventh of a yield. So of slices that follow each other at
 //! once only each eighth reads it, and the first after `slice` was last looked at. A slice may thus seem
-//! older than it is, by less than eight slices, and by no more than the time since the last look. For that
-//! it may be asked once to give way too early. It never seems too young, and the tick tells slices apart.
+//! older than it is, by less than eight slices and what lies between them, and by no more than the time since the
+//! last look. For that it may be asked once to give way too early. It never seems too young, and the tick tells slices apart.
 
 use core::cell::{Cell, UnsafeCell};
 
@@ -163,17 +163,6 @@ impl<'a> Held<'a> {
         self.0.seen.store(false, Ordering::Relaxed);
     }
 
-    /// Counts a slice that follows another at once. Looks at the clock one time in
-    /// [`SLICES_PER_READING`], and if somebody has asked for the time since it last did.
-    fn next_slice(self) {
-        // Relaxed: a hint.
-        if self.0.seen.load(Ordering::Relaxed) || self.0.tick().is_multiple_of(SLICES_PER_READING) {
-            self.begin_slice();
-        } else {
-            self.count_slice();
-        }
-    }
-
     fn count_slice(self) {
         // Relaxed: the holder alone writes, and the monitor wants a number.
         self.0.tick.store(self.0.tick().wrapping_add(1), Ordering::Relaxed);
@@ -212,8 +201,14 @@ unsafe impl<'a> Seated<'a> for Held<'a> {
         Held::random(self)
     }
 
+    /// Looks at the clock one time in [`SLICES_PER_READING`], and if somebody has asked for the time since it last did.
     #[inline]
-    fn begin_slice(self) {
-        self.next_slice();
+    fn next_slice(self) {
+        // Relaxed: a hint.
+        if self.0.seen.load(Ordering::Relaxed) || self.0.tick().is_multiple_of(SLICES_PER_READING) {
+            self.begin_slice();
+        } else {
+            self.count_slice();
+        }
     }
 }

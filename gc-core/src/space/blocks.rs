@@ -241,7 +241,8 @@ impl Blocks {
 //    that stamp. Marks of free cells are clear: sweep clears marks, and only allocated cells are
 //    marked.
 // 3. `Central` sweeps only when permitted, only blocks of an older stamp.
-// 4. Marks are atomic read-modify-writes in a block that stays while a cell in it is allocated.
+// 4. Marks are atomic read-modify-writes in a block that stays while a cell in it is allocated; set with Release,
+//    which `marked` acquires. Blocks come and do not go while nobody sweeps, so its places miss none.
 // 5. Used with `Threads`, whose callers keep their thread.
 unsafe impl Space for Blocks {
     type Cache = Cache;

@@ -206,7 +206,8 @@ impl Memory {
 // SAFETY:
 // 1. and 2. alloc-core's `take` promises both; the cycles are numbered alike but for the start.
 // 3. alloc-core's `begin_cycle`, `permit_sweep`, `sweep` and `doomed` promise it.
-// 4. Marks are atomic bits of the span's record, which stays while a cell of it is allocated.
+// 4. Marks are atomic bits of the span's record, which stays while a cell of it is allocated; alloc-core's `mark`
+//    and `marked` promise what `marked` does.
 // 5. alloc-core is `no_std` and calls no allocator; its locks are held inside the runtime alone.
 unsafe impl Space for Cells {
     type Cache = Cache;
