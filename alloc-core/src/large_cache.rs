@@ -27,8 +27,9 @@
 //! when a thread ends or forks, blocks that one thread allocates and another frees go around, and the
 //! *scavenger empties it at each step* without asking any thread: a span lies here for a fifth of a second,
 //! and an idle thread holds none. What is put back to the page heap has aged no less than it would have
-//! there. The page heap also empties it before it grows and at the limit, so that no run is broken
-//! by a span that nobody uses while memory is short.
+//! there. The page heap empties it before it grows and at the limit, so that no run is broken by a span that
+//! nobody uses while memory is short. Where it only has no run that is long enough, it begins with what helps
+//! most: the shortest span here that is long enough, then all long ones (docs/decisions/0044).
 //!
 //! A cache has one slot of its own before these (`kept.rs`).
 //!
@@ -157,9 +158,21 @@ impl<T> LargeCache<T> {
         self.slots(pages).iter().chain(next).find_map(swap_out)
     }
 
+    /// Takes one of the shortest spans that are long enough for so many pages.
+    pub fn take_longer(&self, pages: usize) -> Option<NonNull<T>> {
+        let least = serve(pages.max(FEWEST));
+        if least <= MOST { self.take_from(least).next() } else { None }
+    }
+
+    /// Takes one span after the other, of the bucket of `least` pages, which are [`FEWEST`] to [`MOST`], and all longer
+    /// ones.
+    pub fn take_from(&self, least: usize) -> impl Iterator<Item = NonNull<T>> {
+        self.buckets[number(least)..].iter().flat_map(|bucket| &bucket.0).filter_map(swap_out)
+    }
+
     /// Takes one span after the other, of all buckets.
     pub fn take_all(&self) -> impl Iterator<Item = NonNull<T>> {
-        self.buckets.iter().flat_map(|bucket| &bucket.0).filter_map(swap_out)
+        self.take_from(FEWEST)
     }
 
     /// The spans that lie here, each at the moment that it is looked at: any of them may be taken by
@@ -236,6 +249,20 @@ mod tests {
             let own = number(pages);
             assert!(buckets.iter().all(|&other| other == own || other + 1 == own), "{pages}");
             assert!(buckets.contains(&own) && buckets.contains(&own.saturating_sub(1)), "{pages}");
+        }
+    }
+
+    #[test]
+    fn the_shortest_span_that_is_long_enough_is_found_and_no_shorter_one() {
+        let (cache, mut spans) = (LargeCache::new(), [0_u8; 2]);
+        let [short, long] = spans.each_mut().map(NonNull::from);
+        for pages in 1..=MOST + 1 {
+            assert!(cache.put(40, short) && cache.put(100, long));
+            // A bucket of spans of 96 to 103 pages serves no more than 96.
+            let expected = [(40, Some(short)), (96, Some(long)), (usize::MAX, None)];
+            let (_, span) = expected.into_iter().find(|(most, _)| pages <= *most).unwrap();
+            assert_eq!(cache.take_longer(pages), span, "{pages}");
+            cache.take_all().for_each(drop);
         }
     }
 

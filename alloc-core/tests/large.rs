@@ -142,6 +142,29 @@ fn a_heap_that_is_short_of_memory_joins_what_was_just_freed() {
 }
 
 #[test]
+fn a_run_that_is_missing_is_made_of_few_of_the_spans_that_wait() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    // As many pages as the heap begins with.
+    let blocks = [96, 96, 40, 40, 240].map(|pages| cache.alloc(layout(pages * PAGE, 8)).unwrap());
+    let [long, _, _, _, last] = blocks;
+    let waiting = |heap: &Heap<Os>| heap.stats().cached / PAGE;
+    // SAFETY: each is freed once.
+    blocks[..4].iter().for_each(|&block| unsafe { cache.free(block) });
+    cache.flush();
+    assert_eq!((waiting(&heap), heap.stats().free), (2 * 96 + 2 * 40, 0));
+    assert_eq!(cache.alloc(layout(72 * PAGE, 8)), Ok(long), "a longer one is broken up");
+    assert_eq!((waiting(&heap), heap.stats().free), (96 + 2 * 40, 24 * PAGE), "and no other");
+    // SAFETY: as above.
+    unsafe { cache.free(long) };
+    cache.flush();
+    assert_eq!(cache.alloc(layout(144 * PAGE, 8)), Ok(long), "none is longer, two long ones join");
+    assert_eq!((waiting(&heap), heap.stats().grows), (2 * 40, 1), "and the short ones still wait");
+    // SAFETY: as above.
+    [long, last].into_iter().for_each(|block| unsafe { cache.free(block) });
+}
+
+#[test]
 fn zeroed_large_blocks_are_zero_again_after_use() {
     let heap = Heap::new(Os::new());
     let mut cache = heap.cache();

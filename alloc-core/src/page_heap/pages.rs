@@ -15,7 +15,7 @@ use core::{ops::Range, ptr::NonNull};
 use super::{PageHeap, Pool, Room, Word};
 use crate::{
     Error, holes,
-    large_cache::LargeCache,
+    large_cache::{FEWEST, LargeCache},
     meta::Meta,
     page_map::PageMap,
     pages::{PageSource, page_shift},
@@ -26,6 +26,10 @@ use crate::{
 
 /// The heap commits at least this much at a time, if its arena is as large.
 const COMMIT: usize = 4 << 20;
+
+/// Spans of so many pages are few of those that wait for a large block, and most of their bytes: where a run is
+/// wanted, they are freed before the rest.
+const LONG: usize = 64;
 
 /// A page cache gets 64 pages only while so many times as many are free.
 const SPARE_WORDS: usize = 2;
@@ -112,20 +116,36 @@ impl<P: PageHeap> Pages<P> {
         pages: usize,
         align: usize,
     ) -> Result<super::Grant, Error> {
-        if self.reclaim(parts)
+        let fit = pages.checked_add(align - 1).ok_or(Error::TooLarge)?;
+        if self.free_kept(parts, parts.larges.take_longer(fit))
             && let Ok(grant) = self.pool.take(pages, align)
         {
             return Ok(grant);
         }
-        let fit = pages.checked_add(align - 1).ok_or(Error::TooLarge)?;
+        for least in [LONG, FEWEST] {
+            if self.free_kept(parts, parts.larges.take_from(least))
+                && let Ok(grant) = self.pool.take(pages, align)
+            {
+                return Ok(grant);
+            }
+        }
         self.grow(parts, fit)?;
         self.pool.take(pages, align)
     }
 
     /// Frees the spans of large blocks that were kept for the next; `false` if there were none.
     pub(crate) fn reclaim<S>(&mut self, parts: &Parts<'_, S>) -> bool {
+        self.free_kept(parts, parts.larges.take_all())
+    }
+
+    /// Frees spans that were just taken out of the cache of large ones; `false` if there were none.
+    fn free_kept<S>(
+        &mut self,
+        parts: &Parts<'_, S>,
+        spans: impl IntoIterator<Item = NonNull<Span>>,
+    ) -> bool {
         let mut any = false;
-        for span in parts.larges.take_all() {
+        for span in spans {
             // SAFETY: the cache holds records of this heap, and what was taken out of it is ours.
             let span = unsafe { SpanPtr::from_raw(span) };
             span.set_kind(Kind::Large);
