@@ -21,7 +21,13 @@
 //! without coming in gives no other sign of life, and is no reason to end a program. If all of them sleep the
 //! process says so and aborts.
 
-use crate::{error::say, machine::Machine, preempt::StatFile, shared::Shared, sync::now};
+use crate::{
+    error::say,
+    machine::Machine,
+    preempt::{KernelState, StatFile},
+    shared::Shared,
+    sync::now,
+};
 
 /// Nanoseconds of refusals at the cap, with orders waiting and no sign of life, after which there is no hope.
 const HOPELESS: u64 = 3_000_000_000;
@@ -80,7 +86,7 @@ fn signs(shared: &Shared) -> u64 {
 
 /// Whether the kernel says that the thread of `m` runs, or would if it had a processor.
 fn runs(m: &Machine) -> bool {
-    StatFile::open(m.thread()).is_ok_and(|file| file.state() == Some(b'R'))
+    StatFile::open(m.thread()).is_ok_and(|file| file.state() == KernelState::Running)
 }
 
 #[cfg(test)]

@@ -145,8 +145,8 @@ impl<'a> Boarded<'a> {
 
     /// Whether the kernel says that the thread sleeps, still in this run. Allocates nothing.
     fn sleeps(&self) -> bool {
-        let state = StatFile::open(self.m.thread()).ok().and_then(|stat| stat.state());
-        matches!(state, Some(b'S' | b'D')) && self.m.switches() == self.switches
+        let blocked = StatFile::open(self.m.thread()).is_ok_and(|stat| stat.state().is_blocked());
+        blocked && self.m.switches() == self.switches
     }
 }
 

@@ -35,6 +35,8 @@
 use core::{fmt, time::Duration};
 use std::sync::Arc;
 
+pub use crate::preempt::KernelState;
+
 use crate::{
     context::ThreadId,
     dispatch::Dispatch,
@@ -67,20 +69,6 @@ pub struct MachineView {
     pub tick: u32,
     /// How long the slice has lasted, or up to seven short ones before it as well; zero without a P.
     pub slice_age: Duration,
-}
-
-/// What the kernel says about a thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KernelState {
-    /// It runs, or waits for a processor: `R`.
-    Running,
-    /// It sleeps, and a signal would wake it: `S`.
-    Sleeping,
-    /// It waits for a device or a page: `D`.
-    Waiting,
-    /// Something else, or the kernel could not be asked.
-    Unknown,
 }
 
 /// A goroutine that holds something others may wait for. See [`holds`](crate::holds_or).
@@ -184,12 +172,7 @@ impl Monitor {
         if file.as_ref().is_none_or(|file| file.thread != thread) {
             *file = StatFile::open(thread).ok().map(|stat| StateFile { thread, stat });
         }
-        match file.as_ref().and_then(|file| file.stat.state()) {
-            Some(b'R') => KernelState::Running,
-            Some(b'S') => KernelState::Sleeping,
-            Some(b'D') => KernelState::Waiting,
-            _ => KernelState::Unknown,
-        }
+        file.as_ref().map_or(KernelState::Unknown, |file| file.stat.state())
     }
 
     /// Takes the P of the M as `seen`, and hands it to another M, or to the idle list. False if the

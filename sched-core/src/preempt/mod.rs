@@ -83,7 +83,7 @@ pub(crate) use probe::Probe;
 pub use registers::Registers;
 pub use report::Stderr;
 pub use signal::install;
-pub use thread::{AltStack, MThread, StatFile, cpu_time};
+pub use thread::{AltStack, KernelState, MThread, StatFile, cpu_time};
 
 /// Whether this is code of the injected call: where nothing is injected, none is.
 #[cfg(not(injection))]

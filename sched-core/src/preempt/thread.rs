@@ -234,14 +234,45 @@ pub fn cpu_time(thread: ThreadId) -> Option<u64> {
 ///
 /// ```
 /// use sched_core::context::ThreadId;
-/// use sched_core::preempt::StatFile;
+/// use sched_core::preempt::{KernelState, StatFile};
 ///
 /// let file = StatFile::open(ThreadId::current())?;
-/// assert_eq!(file.state(), Some(b'R'), "whoever reads it runs");
+/// assert_eq!(file.state(), KernelState::Running, "whoever reads it runs");
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct StatFile(File);
+
+/// What the kernel says about a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KernelState {
+    /// It runs, or waits for a processor: `R`.
+    Running,
+    /// It sleeps, and a signal would wake it: `S`.
+    Sleeping,
+    /// It waits for a device or a page: `D`.
+    Waiting,
+    /// Something else, or the kernel could not be asked.
+    Unknown,
+}
+
+impl KernelState {
+    /// What the letter in /proc means.
+    fn of_letter(letter: u8) -> Self {
+        match letter {
+            b'R' => KernelState::Running,
+            b'S' => KernelState::Sleeping,
+            b'D' => KernelState::Waiting,
+            _ => KernelState::Unknown,
+        }
+    }
+
+    /// Whether it does not go on before something happens.
+    pub fn is_blocked(self) -> bool {
+        matches!(self, KernelState::Sleeping | KernelState::Waiting)
+    }
+}
 
 impl StatFile {
     /// Opens the line of a thread of this process. Allocates nothing: a monitor that waited for the
@@ -260,8 +291,13 @@ impl StatFile {
         File::open(OsStr::from_bytes(&path[..length])).map(StatFile)
     }
 
-    /// `R` running, `S` sleeping, `D` in the kernel for good, …; `None` if the thread is no more.
-    pub fn state(&self) -> Option<u8> {
+    /// What it says now. Allocates nothing.
+    pub fn state(&self) -> KernelState {
+        self.letter().map_or(KernelState::Unknown, KernelState::of_letter)
+    }
+
+    /// `None` if the thread is no more.
+    fn letter(&self) -> Option<u8> {
         // "tid (name) S …": the name may hold anything, and is 15 bytes long.
         let mut line = [0; 64];
         let bytes = self.0.read_at(&mut line, 0).ok()?;
