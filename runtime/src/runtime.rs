@@ -259,7 +259,7 @@ impl Runtime {
         Stats::read(&self.scheduler, self.attendants.monitor())
     }
 
-    /// All goroutines that have not ended, by number: what each does, what it waits for and for how
+    /// All goroutines that have not ended, by number: what each does or waits for, for how
     /// long, and where it was started. Nobody is stopped for it, so each is told as it was at some
     /// moment of the call.
     ///

@@ -69,7 +69,7 @@ fn busy() {
     let stop = Arc::new(AtomicBool::new(false));
     let go = |stop: Arc<AtomicBool>| rt.go(move || computes_here(&stop));
     let computing = [go(Arc::clone(&stop)), go(Arc::clone(&stop))];
-    let running = |status| status == Status::Running;
+    let running = |status| matches!(status, Status::Running { .. });
     until(|| rt.goroutines().iter().filter(|one| running(one.status)).count() == 2);
     show();
     stop.store(true, Ordering::Relaxed);
@@ -262,7 +262,7 @@ fn count_in(list: &str) -> usize {
 }
 
 fn sees_busy(shown: Shown) {
-    let states = ["SIGQUIT: 3 goroutines; 0 futures wait\n", "[receive, ", "[running]"];
+    let states = ["SIGQUIT: 3 goroutines; 0 futures wait\n", "[receive, ", "[running, "];
     let parts = [&states[..], &["waits_here", "computes_here"]].concat();
     // As often as it is asked for.
     shown.ready().shows_at_last(&parts).shows_at_last(&parts).ends();

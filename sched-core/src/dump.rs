@@ -14,6 +14,14 @@
 //! blocks in the kernel. One may block there and have its P, as long as nobody wants that. So the kernel
 //! is asked what the thread of such an M does: a look into /proc, 20 µs, and nothing for who runs.
 //!
+//! # For how long
+//!
+//! Times are read from what is noted anyway, by a clock that costs a fraction of a switch. Who waits has noted
+//! when its slice began ([`about`](crate::task::about)), who runs has the beginning of its slice on its P. Who
+//! lost its P has on its M when that was; a moment passes until the monitor sees that somebody blocks. While
+//! nobody wants the P it stays, and nothing tells when the goroutine went into the kernel: that it is there for
+//! no longer than its slice. How long one has been runnable is not noted.
+//!
 //! The list is no snapshot: each line is true of one moment between the call and the return, and no
 //! two lines need be of the same. A goroutine that is there all the time is in the list.
 //!
@@ -34,11 +42,7 @@ use crate::{
     preempt::{StatFile, Stderr},
     shared::Shared,
     sync::Ordering,
-    task::{
-        Task, TaskId,
-        about::{Birth, Wait},
-        state::Phase,
-    },
+    task::{Task, TaskId, about::Wait, state::Phase},
 };
 
 /// What a goroutine does.
@@ -48,14 +52,22 @@ pub enum Status {
     /// It is ready, and waits for its turn.
     Runnable,
     /// It runs.
-    Running,
+    Running {
+        /// For how long in one go: it gave way to nobody meanwhile.
+        time: Duration,
+    },
     /// It blocks in the kernel, with its P or without, or has just come back from there.
-    Blocked,
+    Blocked {
+        /// How long it has been without its P: all the time but for a moment. While it has its P, how long its
+        /// slice has lasted, of which it may have computed a part.
+        time: Duration,
+    },
     /// It waits for something.
     Waiting {
         /// For what.
         reason: WaitReason,
-        /// How long. Up to a slice (10 ms) more than the truth.
+        /// How long. More than the truth by what it ran before in one go: up to a slice (10 ms) while others
+        /// wanted to run.
         time: Duration,
     },
 }
@@ -97,8 +109,8 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Status::Runnable => f.write_str("runnable"),
-            Status::Running => f.write_str("running"),
-            Status::Blocked => f.write_str("blocked in the kernel"),
+            Status::Running { time } => write!(f, "running, {time:.1?}"),
+            Status::Blocked { time } => write!(f, "blocked in the kernel, {time:.1?}"),
             Status::Waiting { reason, time } => write!(f, "{reason}, {time:.1?}"),
         }
     }
@@ -130,13 +142,15 @@ struct Boarded<'a> {
     /// The goroutine that runs on it.
     task: *const Task,
     has_proc: bool,
+    /// Since when it has its P, or none.
+    since: u64,
 }
 
 impl<'a> Boarded<'a> {
     fn of(m: &'a Machine) -> Self {
         // The count first: what is read later may be of a later run, which is then told by the count.
         let switches = m.switches();
-        Self { m, switches, task: m.task(), has_proc: m.proc().is_some() }
+        Self { m, switches, task: m.task(), has_proc: m.proc().is_some(), since: m.since() }
     }
 
     fn blocks(&self) -> bool {
@@ -195,37 +209,37 @@ impl Shared {
 
     fn read(&self, task: &Task, aboard: &[Boarded<'_>]) -> Option<Goroutine> {
         let (birth, wait, phase) = task.about.read(|| task.state.phase())?;
-        Some(self.tell(birth, wait, status(task, phase, aboard)?))
-    }
-
-    fn tell(&self, birth: Birth, wait: Option<Wait>, status: Status) -> Goroutine {
-        let status = match (status, wait) {
-            (Status::Waiting { reason, .. }, Some(wait)) => Status::Waiting {
-                reason: WaitReason::of_number(wait.reason).unwrap_or(reason),
-                time: Duration::from_nanos(self.clock.since(wait.since)),
-            },
-            (status, _) => status,
+        let status = match phase {
+            Phase::Runnable => Status::Runnable,
+            Phase::Running => self.on_board(aboard.iter().find(|m| core::ptr::eq(m.task, task))),
+            Phase::Parked => self.waiting_since(wait),
+            Phase::Done => return None,
         };
-        Goroutine {
+        Some(Goroutine {
             id: TaskId::new(birth.id),
             status,
             creator: (birth.creator != 0).then(|| TaskId::new(birth.creator)),
             origin: birth.origin,
+        })
+    }
+
+    /// What one does that runs on that M. On none: it has just been taken from a queue.
+    fn on_board(&self, m: Option<&Boarded<'_>>) -> Status {
+        let time = m.map_or(Duration::ZERO, |m| self.time_since(m.since));
+        match m.is_some_and(Boarded::blocks) {
+            true => Status::Blocked { time },
+            false => Status::Running { time },
         }
     }
-}
 
-/// What a record's goroutine does; `None` if it has ended.
-fn status(task: &Task, phase: Phase, aboard: &[Boarded<'_>]) -> Option<Status> {
-    match phase {
-        Phase::Runnable => Some(Status::Runnable),
-        Phase::Running => {
-            let here = aboard.iter().find(|m| core::ptr::eq(m.task, task));
-            // On no M: it has just been taken from a queue.
-            let blocks = here.is_some_and(Boarded::blocks);
-            Some(if blocks { Status::Blocked } else { Status::Running })
-        }
-        Phase::Parked => Some(Status::Waiting { reason: WaitReason::Park, time: Duration::ZERO }),
-        Phase::Done => None,
+    /// What one does that is parked. Without a note: it has just been woken, or is about to say why it waits.
+    fn waiting_since(&self, wait: Option<Wait>) -> Status {
+        let reason = wait.and_then(|wait| WaitReason::of_number(wait.reason));
+        let time = wait.map_or(Duration::ZERO, |wait| self.time_since(wait.since));
+        Status::Waiting { reason: reason.unwrap_or(WaitReason::Park), time }
+    }
+
+    fn time_since(&self, ticks: u64) -> Duration {
+        Duration::from_nanos(self.clock.since(ticks))
     }
 }

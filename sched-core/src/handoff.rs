@@ -61,6 +61,7 @@ pub fn blocking<R>(f: impl FnOnce() -> R) -> R {
 /// The running goroutine gives its P away.
 fn give_up(m: &Machine, words: &Words) {
     let shared = m.shared();
+    m.note_loss();
     let Some(proc) = m.occupancy().give_up(&shared.take, &words.entry) else { return };
     // SAFETY: Ps live as long as the scheduler.
     let proc = unsafe { &*proc };
@@ -79,8 +80,11 @@ pub(crate) fn take(shared: &Shared, m: &Machine, switches: u64) -> bool {
 }
 
 fn try_take<'a>(shared: &'a Shared, m: &'a Machine, switches: u64) -> Option<&'a Proc> {
-    // SAFETY: words lie in slots, which stay mapped as long as the scheduler lives.
-    let entry = |words: *mut Words| unsafe { words.as_ref() }.map(|words| &words.entry);
+    let entry = |words: *mut Words| {
+        m.note_loss();
+        // SAFETY: words lie in slots, which stay mapped as long as the scheduler lives.
+        unsafe { words.as_ref() }.map(|words| &words.entry)
+    };
     let proc = m.occupancy().take(&shared.take, tls::barrier(), switches, entry)?;
     // SAFETY: Ps live as long as the scheduler.
     Some(unsafe { &*proc })

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `occupancy` | role; a taker, under the take lock while the goroutine is in user code | role, taker, monitor |
 //! | `thread` | role, at a switch, after `occupancy` | taker, monitor |
+//! | `lost` | taker, under the take lock, or role: before the P is gone from `occupancy` | dumps |
 //! | `pending`, `spinning`, `reserved`, `counters` | role | role (counters: all) |
 //! | `clock_seen` | whoever presses goroutines to give way | the same |
 //! | `naps` | the M, around a nap | timer thread, as a hint |
@@ -29,6 +30,7 @@ use core::{
 
 use crate::{
     bound::Reserved,
+    clock,
     commit::Commit,
     context::{Context, ThreadId},
     idle::Spinning,
@@ -56,6 +58,8 @@ pub(crate) struct Machine {
     occupancy: Occupancy<Proc, Task, Words>,
     /// A [`ThreadId`], packed.
     thread: AtomicU64,
+    /// When a P was last taken from it, or given up to block, in clock ticks.
+    lost: AtomicU64,
 
     /// Processor time of the thread in the role at the last look of [`has_computed`](Self::has_computed).
     clock_seen: AtomicU64,
@@ -86,6 +90,7 @@ impl Machine {
             own: Context::of_thread(shared.mode),
             occupancy: Occupancy::new(),
             thread: AtomicU64::new(signals.id().pack()),
+            lost: AtomicU64::new(0),
             signals,
             clock_seen: AtomicU64::new(u64::MAX),
             pending: Cell::new(None),
@@ -146,6 +151,18 @@ impl Machine {
     /// Role: the P is no longer this M's.
     pub(crate) fn let_go(&self) {
         self.occupancy.let_go();
+    }
+
+    /// The P is about to be taken from its goroutine, or given up by it. The caller is a taker, or the role.
+    pub(crate) fn note_loss(&self) {
+        // Relaxed: who sees the M without the P sees this, by the Release of the store that takes it.
+        self.lost.store(clock::ticks(), Ordering::Relaxed);
+    }
+
+    /// Since when its goroutine has had its P or, if it has none, has been without; in clock ticks.
+    pub(crate) fn since(&self) -> u64 {
+        // Relaxed: see `note_loss`.
+        self.proc().map_or_else(|| self.lost.load(Ordering::Relaxed), Proc::slice_start)
     }
 
     /// The goroutine that runs, null between two.

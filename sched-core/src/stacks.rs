@@ -67,7 +67,7 @@ impl Shared {
         let goroutine = self.look_at(task)?;
         let copied = match goroutine.status {
             Status::Waiting { .. } => self.of_parked(task, goroutine.id),
-            Status::Running | Status::Blocked => self.of_running(task),
+            Status::Running { .. } | Status::Blocked { .. } => self.of_running(task),
             Status::Runnable => self.of_runnable(task, goroutine.id),
         };
         let (registers, bytes) = copied.map_or((None, Vec::new()), |(at, bytes)| (Some(at), bytes));

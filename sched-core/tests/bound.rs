@@ -91,7 +91,8 @@ fn one_that_stays_is_runnable_in_the_list() {
         while scheduler.stats().stays < 10 {
             std::thread::yield_now();
         }
-        let one_each = |status: &[Status]| status == [Status::Running, Status::Runnable];
+        let one_each =
+            |status: &[Status]| matches!(status, [Status::Running { .. }, Status::Runnable]);
         loop {
             let mut all: Vec<_> = scheduler.goroutines().iter().map(|one| one.status).collect();
             all.sort_by_key(|status| *status == Status::Runnable);

@@ -3,7 +3,7 @@
 mod common;
 
 use std::{
-    io::Read,
+    io::{self, PipeReader, Read},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,6 +28,10 @@ fn until(scheduler: &Scheduler, wanted: impl Fn(&[Goroutine]) -> bool) -> Vec<Go
         }
         thread::yield_now();
     }
+}
+
+fn blocked(status: Status) -> bool {
+    matches!(status, Status::Blocked { .. })
 }
 
 /// A goroutine that says who it is and parks for `reason`.
@@ -104,12 +108,12 @@ fn running_runnable_and_blocked_ones_are_told_apart() {
                 .expect("open")
         };
         let spinners = [spin(), spin()];
-        let of = |all: &[Goroutine], status| all.iter().filter(|one| one.status == status).count();
         until(scheduler, |all| {
+            let of = |is: fn(Status) -> bool| all.iter().filter(|one| is(one.status)).count();
             all.len() == 3
-                && of(all, Status::Blocked) == 1
-                && of(all, Status::Running) == 1
-                && of(all, Status::Runnable) == 1
+                && of(blocked) == 1
+                && of(|status| matches!(status, Status::Running { .. })) == 1
+                && of(|status| status == Status::Runnable) == 1
         });
         stop.store(true, Ordering::Relaxed);
         drop(end);
@@ -122,16 +126,82 @@ fn running_runnable_and_blocked_ones_are_told_apart() {
 #[test]
 fn one_that_blocks_and_has_its_p_is_blocked() {
     in_both_modes(2, |scheduler| {
-        let (mut reader, writer) = std::io::pipe().expect("two descriptors");
+        let (mut reader, writer) = io::pipe().expect("two descriptors");
         let reads = scheduler.spawn(move || reader.read(&mut [0]).expect("open")).expect("open");
         // Of two Ps one is idle, when nobody looks for work with it any more: the other one is the goroutine's.
         let has_proc = || scheduler.monitor().load().idle_procs == 1;
         until(scheduler, |all| {
-            has_proc() && matches!(all, [one] if one.status == Status::Blocked) && has_proc()
+            has_proc() && matches!(all, [one] if blocked(one.status)) && has_proc()
         });
         drop(writer);
         assert_eq!(reads.join().expect("no panic"), 0);
     });
+}
+
+/// Looks until the one goroutine has been so for as long as `time` says, and for no longer than since `before`.
+fn until_it_was(scheduler: &Scheduler, before: Instant, time: impl Fn(Status) -> Option<Duration>) {
+    let so_far = |all: &[Goroutine]| match all {
+        [one] => time(one.status),
+        _ => None,
+    };
+    let enough = |all: &[Goroutine]| so_far(all) >= Some(Duration::from_millis(3));
+    let all = until(scheduler, enough);
+    // One per cent is for the cheap clock.
+    assert!(so_far(&all) <= Some(before.elapsed().mul_f64(1.01)), "{all:?}");
+}
+
+fn time_blocked(status: Status) -> Option<Duration> {
+    match status {
+        Status::Blocked { time } => Some(time),
+        _ => None,
+    }
+}
+
+#[test]
+fn one_that_runs_tells_since_when() {
+    in_both_modes(2, |scheduler| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (seen, before) = (Arc::clone(&stop), Instant::now());
+        let hog = move || while !seen.load(Ordering::Relaxed) {};
+        let hog = scheduler.spawn(hog).expect("open");
+        until_it_was(scheduler, before, |status| match status {
+            Status::Running { time } => Some(time),
+            _ => None,
+        });
+        stop.store(true, Ordering::Relaxed);
+        hog.join().expect("no panic");
+    });
+}
+
+/// Its P is taken by a monitor, or given up; then the time does not count what it computed before, in a slice
+/// that nobody else wanted.
+#[test]
+fn one_that_lost_its_p_tells_since_when() {
+    let ways: [fn(PipeReader) -> io::Result<usize>; 2] = [
+        |mut reader| reader.read(&mut [0]),
+        |mut reader| sched_core::blocking(|| reader.read(&mut [0])),
+    ];
+    for way in ways {
+        watched(1, Duration::from_millis(10), |scheduler| {
+            let (reader, writer) = io::pipe().expect("two descriptors");
+            let (tell, told) = mpsc::channel();
+            let blocks = move || {
+                let computed = Instant::now();
+                while computed.elapsed() < Duration::from_millis(20) {}
+                tell.send(Instant::now()).expect("the test listens");
+                way(reader).expect("open")
+            };
+            let blocks = scheduler.spawn(blocks).expect("open");
+            let before = told.recv().expect("it has told");
+            // Somebody wants the P.
+            scheduler.spawn(|| ()).expect("open").join().expect("no panic");
+            until_it_was(scheduler, before, time_blocked);
+            let line = scheduler.goroutines()[0].to_string();
+            assert!(line.starts_with("goroutine 1 [blocked in the kernel, "), "{line}");
+            drop(writer);
+            assert_eq!(blocks.join().expect("no panic"), 0);
+        });
+    }
 }
 
 const LEFT: u32 = line!() + 1;

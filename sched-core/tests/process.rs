@@ -115,7 +115,7 @@ fn at_the_cap_of_threads_the_process_says_what_to_do() {
         );
         // One that a signal has just taken out of the kernel may be on its way back.
         let is_there =
-            |line: &&str| line.contains("[blocked in the kernel] ") || line.contains("[running] ");
+            |line: &&str| line.contains("[blocked in the kernel, ") || line.contains("[running, ");
         assert!(at_threads.iter().all(is_there), "{said}");
     }
 }
