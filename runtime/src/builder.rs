@@ -44,6 +44,7 @@ pub struct Builder {
     pub(crate) gccheckmark: bool,
     pub(crate) gcpoison: bool,
     pub(crate) kernel_threads: bool,
+    pub(crate) trim_stacks_after: Option<Duration>,
     pub(crate) policy: Chosen,
     pub(crate) collecting: Collecting,
     pub(crate) scavenge: Make<Scavenge>,
@@ -94,6 +95,7 @@ impl Builder {
             gccheckmark: env.gccheckmark,
             gcpoison: env.gcpoison,
             kernel_threads: env.kernel_threads,
+            trim_stacks_after: Config::default().trim_after,
             policy: Chosen::default(),
             collecting: Collecting::default(),
             scavenge: Make::by(|| Box::new(ByAge::default()) as _),
@@ -135,6 +137,19 @@ impl Builder {
     #[must_use]
     pub fn stack_bytes(mut self, bytes: usize) -> Self {
         self.stack_bytes = bytes;
+        self
+    }
+
+    /// How long a goroutine must have waited until what deep calls have touched of its stack goes back to the system;
+    /// a second if not set, `None`: not before it ends. It is looked for once a second while anything runs. A
+    /// goroutine that then goes deep again pays its page faults anew.
+    ///
+    /// ```
+    /// assert!(runtime::Builder::new().trim_stacks_after(None).build().is_ok());
+    /// ```
+    #[must_use]
+    pub fn trim_stacks_after(mut self, wait: Option<Duration>) -> Self {
+        self.trim_stacks_after = wait;
         self
     }
 

@@ -381,6 +381,7 @@ fn config(settings: &Builder) -> Config {
             Preempt::After(_) => settings.preemption,
             Preempt::Off => Preemption::Cooperative,
         },
+        trim_after: settings.trim_stacks_after,
         thread_mode: settings.kernel_threads,
         policy: settings.policy.clone(),
         ..default

@@ -36,6 +36,9 @@ pub struct Config {
     pub surplus: Surplus,
     /// In which order goroutines run; Go's.
     pub policy: Chosen,
+    /// How long a goroutine must have waited until the pages below its stack pointer, which deep calls have touched,
+    /// go back when somebody calls [`age_stacks`](crate::Scheduler::age_stacks); 1 s. `None`: they stay.
+    pub trim_after: Option<Duration>,
     /// Gives each goroutine a kernel thread of its own even where own TLS would work.
     pub thread_mode: bool,
 }
@@ -68,6 +71,7 @@ impl Default for Config {
             preemption: Preemption::default(),
             surplus: Surplus::Take,
             policy: Chosen::default(),
+            trim_after: Some(Duration::from_secs(1)),
             thread_mode: false,
         }
     }

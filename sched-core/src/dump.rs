@@ -239,7 +239,7 @@ impl Shared {
         Status::Waiting { reason: reason.unwrap_or(WaitReason::Park), time }
     }
 
-    fn time_since(&self, ticks: u64) -> Duration {
+    pub(crate) fn time_since(&self, ticks: u64) -> Duration {
         Duration::from_nanos(self.clock.since(ticks))
     }
 }

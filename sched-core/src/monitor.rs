@@ -239,7 +239,7 @@ impl Monitor {
 
     /// See [`Scheduler::stacks_rest`](crate::Scheduler::stacks_rest).
     pub fn stacks_rest(&self) -> bool {
-        self.shared.supplies.rest()
+        self.shared.stacks_rest()
     }
 
     /// The scheduler has stopped: nothing will happen any more.

@@ -263,13 +263,15 @@ impl Scheduler {
         spawn::spawn_on(&self.shared, how, f, Location::caller())
     }
 
-    /// Whether stacks lie unused that may have memory which nobody needs: a few plain loads.
+    /// Whether stacks, unused ones or those of goroutines that wait, may have memory which nobody needs: a few plain
+    /// loads.
     pub fn stacks_rest(&self) -> bool {
-        self.shared.supplies.rest()
+        self.shared.stacks_rest()
     }
 
     /// Makes unused stacks one step older; the memory of those that nobody took for one or two
-    /// steps goes back to their source. How many those were. Call it about once a second while
+    /// steps goes back to their source, as does what goroutines do not need that have waited for
+    /// [`Config::trim_after`]. How many stacks those were. Call it about once a second while
     /// [`stacks_rest`](Self::stacks_rest), from a plain thread: it is a system call per stack.
     ///
     /// ```
@@ -284,7 +286,7 @@ impl Scheduler {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn age_stacks(&self) -> usize {
-        self.shared.supplies.grow_older()
+        self.shared.supplies.grow_older() + self.shared.trim()
     }
 
     /// Starts a future: a task that has no stack while it waits. It lies in the same queues as the

@@ -8,7 +8,7 @@
 //! | `supply` | stacks for goroutines that have none yet |
 //! | `gate` | how many goroutines live, who may come in, the end |
 //! | `registry` | G records |
-//! | `dump`, `stacks`, `asleep` | who is there, and where; whether anybody can wake anybody |
+//! | `dump`, `stacks`, `asleep` | who is there, and where; memory of those who wait; whether anybody can wake anybody |
 //! | `service`, `timers` | the two threads that are no Ms |
 //!
 //! # Who keeps it alive
@@ -76,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) take: Lock<()>,
 
     pub(crate) supplies: Supplies,
+    /// Switches before the last walk that left no goroutine to be trimmed later; see [`stacks`](crate::stacks).
+    pub(crate) settled: AtomicU64,
     /// Freed after the stacks: in thread mode a late signal finds its M through a stack's thread.
     pub(crate) machines: Machines,
     pub(crate) registry: Registry,
@@ -120,6 +122,7 @@ impl Shared {
             idle: Idle::new(room, config.max_threads),
             take: Lock::new(()),
             supplies: Supplies::new(slots, mode, stacks),
+            settled: AtomicU64::new(0),
             registry: Registry::new(),
             service: Service::new(),
             timers: Timers::new(),

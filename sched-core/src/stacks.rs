@@ -24,8 +24,12 @@
 //! takes it from its queue waits for the few microseconds of the copy. There is none of one that has not run
 //! yet, nor, with own TLS, of one that waits for its turn in a signal handler, whose thread has its registers.
 //!
+//! The same way to have a parked goroutine serves those who give memory of its stack back ([`trim`]).
+//!
 //! A copy holds what is above the stack pointer, up to [`MOST`] bytes: the innermost frames. Unwinding
 //! and names are not the scheduler's business.
+
+mod trim;
 
 use core::ptr::NonNull;
 
@@ -76,18 +80,22 @@ impl Shared {
 
     fn of_parked(&self, task: &Task, id: TaskId) -> Option<(Registers, Vec<u8>)> {
         let mut bytes = Vec::with_capacity(MOST);
-        let entered = enter();
-        if !task.state.claim() {
-            return None;
-        }
-        // SAFETY: the claim gives us the G.
-        let registers = unsafe { copy_suspended(task, id, &mut bytes) };
+        // SAFETY: for that time we have the G.
+        let copy = || unsafe { copy_suspended(task, id, &mut bytes) };
+        let registers = self.with_parked(task, copy).flatten();
+        registers.map(|registers| (registers, bytes))
+    }
+
+    /// Calls `f` if the goroutine is parked, and keeps it so for that time: the caller has the G. Who wakes it
+    /// meanwhile does not wait, but the goroutine does. `f` is inside the runtime.
+    fn with_parked<R>(&self, task: &Task, f: impl FnOnce() -> R) -> Option<R> {
+        let _entered = enter();
+        let result = task.state.claim().then(f)?;
         if task.state.commit_park() == CommitPark::Notified {
             // SAFETY: the state says that it is nobody else's to queue.
             self.put_woken(None, unsafe { Run::from_raw(NonNull::from(task)) });
         }
-        drop(entered);
-        registers.map(|registers| (registers, bytes))
+        Some(result)
     }
 
     fn of_runnable(&self, task: &Task, id: TaskId) -> Option<(Registers, Vec<u8>)> {

@@ -27,6 +27,7 @@
 //! Nobody starves beside a full stock: a goroutine is put into the list before the service thread is
 //! roused, which looks at both after each rousing; and a stack that comes back feeds one at once.
 
+use core::ops::Range;
 use std::sync::Arc;
 
 use crate::{
@@ -46,7 +47,7 @@ use crate::{
 };
 
 /// Stacks made at once when goroutines wait for them, at least and at most.
-const BATCH: core::ops::Range<usize> = 16..256;
+const BATCH: Range<usize> = 16..256;
 
 /// A size of stacks: its place in [`Supplies`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +181,16 @@ impl Supplies {
     /// Whether [`grow_older`](Self::grow_older) has anything to do.
     pub(crate) fn rest(&self) -> bool {
         self.orders.iter().any(|supply| supply.slots.rests())
+    }
+
+    /// See [`Slots::discard`].
+    ///
+    /// # Safety
+    ///
+    /// As there, of a stack of that order.
+    pub(crate) unsafe fn discard(&self, order: Order, part: Range<usize>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.get(order).slots.discard(part) };
     }
 
     /// See [`Slots::grow_older`].

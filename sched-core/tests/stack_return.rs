@@ -3,23 +3,18 @@
 mod common;
 #[path = "common/dig.rs"]
 mod dig;
+#[path = "common/resident.rs"]
+mod resident;
 
 use std::sync::mpsc;
 
 use common::in_both_modes;
 use dig::dig;
+use resident::resident;
 use sched_core::{
     Spawn,
     park::{self, WaitReason},
 };
-
-/// Bytes of the process that are in memory.
-fn resident() -> usize {
-    let text = std::fs::read_to_string("/proc/self/statm").expect("there is a /proc");
-    let pages: usize =
-        text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
-    pages * 4096
-}
 
 #[test]
 fn what_deep_calls_touched_goes_back_after_two_steps() {

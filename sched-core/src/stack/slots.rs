@@ -22,6 +22,7 @@
 
 use core::fmt;
 use core::mem::{replace, swap};
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -329,7 +330,8 @@ impl Slots {
         let mut cooled = 0;
         while let Some(slot) = self.take_resting() {
             if self.mode.is_own_tls() {
-                self.cool(&slot);
+                // SAFETY: its goroutine has ended, and nobody else has it.
+                unsafe { self.discard(slot.bounds()) };
                 cooled += 1;
             }
             let _entered = enter();
@@ -349,14 +351,18 @@ impl Slots {
         self.stock.lock().resting.pop().map(Slot)
     }
 
-    /// Gives the memory of an unused stack back, but for the page that it shares with its TLS block.
-    fn cool(&self, slot: &Slot) {
-        let stack = slot.bounds();
-        let end = stack.end & !(page_bytes() - 1);
-        let start = NonNull::new(stack.start as *mut u8).filter(|_| stack.start < end);
+    /// Gives the memory of a part of a stack back, but for a page that lies in it with its beginning only, as that
+    /// which the stack shares with its TLS block.
+    ///
+    /// # Safety
+    ///
+    /// The part begins with a page and lies in the bounds of a slot of this stock, and nobody uses it.
+    pub(crate) unsafe fn discard(&self, part: Range<usize>) {
+        let end = part.end & !(page_bytes() - 1);
+        let start = NonNull::new(part.start as *mut u8).filter(|_| part.start < end);
         if let Some(start) = start {
-            // SAFETY: between guard and that page lies nothing but the stack; its goroutine has ended.
-            unsafe { self.source.discard(start, end - stack.start) };
+            // SAFETY: the caller's promise; between guard and TLS block lies nothing but the stack.
+            unsafe { self.source.discard(start, end - part.start) };
         }
     }
 

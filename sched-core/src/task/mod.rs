@@ -19,9 +19,10 @@
 //! | `joiner` | the handle, until it has announced it; then whoever ends the goroutine (`join`) |
 //! | `about` | the number, creator and origin: written before the G is first queued. The wait: by the goroutine. Dumps read all of it at any time ([`about`]) |
 //! | `packet` | written before the G is first queued, constant afterwards |
-//! | `slot` | whoever *has* the G: the M that takes it from a queue, then the M that runs it, then the M that commits its end. Handed on by the queues' and the switch's orderings. A dump reads it while it watches the G ([`state::State::watch`]) |
+//! | `slot` | whoever *has* the G: the M that takes it from a queue, then the M that runs it, then the M that commits its end. Handed on by the queues' and the switch's orderings. A dump reads it while it watches the G ([`state::State::watch`]). A dump, and who trims the stack, may have the G of one that is parked ([`state::State::claim`]) |
 //! | `order` | written before the G is first queued, constant afterwards |
 //! | `timer_place` | the lock of the deadlines |
+//! | `trimmed` | whoever has the G; read at any time, as a hint |
 //!
 //! # References
 //!

@@ -51,6 +51,8 @@ pub(crate) struct Task {
     pub(crate) state: State,
     pub(super) references: AtomicU32,
     pub(crate) about: About,
+    /// The beginning of the wait in which its stack was last trimmed. Written by whoever has the G.
+    trimmed: AtomicU64,
     /// A [`Class`]. Written before the G is first queued.
     class: AtomicU8,
     /// What it holds that others may wait for, in the embedding's words; 0: nothing. Written by the
@@ -90,6 +92,7 @@ impl Task {
             state: State::new(),
             references: AtomicU32::new(0),
             about: About::new(),
+            trimmed: AtomicU64::new(0),
             class: AtomicU8::new(Class::Normal as u8),
             holds: AtomicU64::new(0),
             self_paced: AtomicBool::new(false),
@@ -262,6 +265,18 @@ impl Task {
     /// Notes for dumps that the goroutine waits, since `since` (in clock ticks).
     pub(crate) fn waits(&self, reason: WaitReason, since: u64) {
         self.about.wait(Wait { reason: reason as u8, since });
+    }
+
+    /// Whether its stack was [trimmed](crate::Config::trim_after) in this wait.
+    pub(crate) fn is_trimmed(&self, wait: Wait) -> bool {
+        // Relaxed: a hint; it would be trimmed once more.
+        self.trimmed.load(Ordering::Relaxed) == wait.since
+    }
+
+    /// Its stack has been trimmed.
+    pub(crate) fn set_trimmed(&self, wait: Wait) {
+        // Relaxed: as above.
+        self.trimmed.store(wait.since, Ordering::Relaxed);
     }
 
     /// Where the record's deadline lies. Read and written under the lock of the deadlines.
