@@ -34,7 +34,8 @@
 //!
 //! A taker looks for a token and puts itself on the list under one lock; a token comes in, and the list
 //! out, under the same. Either the taker is first and is on the list, or the token is first and the
-//! taker finds it. Model: `loom-tests/tests/gc_cleanup.rs`.
+//! taker finds it. Its place in the list is on its own stack (`waiters`). Model:
+//! `loom-tests/tests/gc_cleanup.rs`.
 
 mod known;
 
@@ -46,6 +47,7 @@ use crate::{
     handle::Gc,
     heap::{Heap, Tag},
     sync::Mutex,
+    waiters::{Place, Waiters},
     world::World,
 };
 use core::{fmt, mem, ptr::NonNull};
@@ -203,12 +205,8 @@ impl<K: Send + 'static, H: Tag> CleanupQueue<K, H> {
             return Err(HeapError::InsideGuard);
         }
         let world = self.heap.world();
-        loop {
-            match self.entries.take_or_wait(|| world.waiter()) {
-                Some(token) => return Ok(token),
-                None => world.park(),
-            }
-        }
+        // SAFETY: worlds promise it (rule 4).
+        Ok(unsafe { self.entries.wait(|| world.waiter(), || world.park()) })
     }
 
     /// How many objects are watched.
@@ -232,7 +230,7 @@ impl<K: Send + 'static, H: Tag> fmt::Debug for CleanupQueue<K, H> {
 struct Desk<K, W> {
     fresh: Vec<Entry<K>>,
     ready: VecDeque<K>,
-    waiting: Vec<W>,
+    waiting: Waiters<W, ()>,
 }
 
 /// All that a queue shares with the driver.
@@ -246,7 +244,8 @@ pub struct Entries<K, W> {
 impl<K: Send, W: Send> Entries<K, W> {
     /// No entries. `wake` gives a permit to one who waits.
     pub fn new(wake: impl Fn(W) + Send + Sync + 'static) -> Self {
-        let desk = Desk { fresh: Vec::new(), ready: VecDeque::new(), waiting: Vec::new() };
+        let (fresh, ready, waiting) = (Vec::new(), VecDeque::new(), Waiters::default());
+        let desk = Desk { fresh, ready, waiting };
         Self { desk: Mutex::new(desk), known: Mutex::new(Known::new()), wake: Box::new(wake) }
     }
 
@@ -274,15 +273,30 @@ impl<K: Send, W: Send> Entries<K, W> {
         self.desk(|desk| desk.ready.pop_front())
     }
 
-    /// A token; or the caller is on the list of those who wait, and parks.
-    pub fn take_or_wait(&self, waiter: impl FnOnce() -> W) -> Option<K> {
-        self.desk(|desk| {
-            let token = desk.ready.pop_front();
-            if token.is_none() {
-                desk.waiting.push(waiter());
+    /// Waits for a token whose object has died.
+    ///
+    /// # Safety
+    ///
+    /// `park` does not unwind, nor does `waiter`, which names the calling task.
+    pub unsafe fn wait(&self, waiter: impl Fn() -> W, park: impl Fn()) -> K {
+        loop {
+            let place = Place::new(waiter(), ());
+            let token = self.desk(|desk| {
+                let token = desk.ready.pop_front();
+                if token.is_none() {
+                    // SAFETY: the place is waited for below, and nothing unwinds before.
+                    unsafe { desk.waiting.put_last(NonNull::from(&place)) };
+                }
+                token
+            });
+            if let Some(token) = token {
+                return token;
             }
-            token
-        })
+            if place.wait(&park) {
+                // Whoever left a permit that was not ours meant something else.
+                (self.wake)(waiter());
+            }
+        }
     }
 
     fn watched(&self) -> usize {
@@ -313,11 +327,11 @@ impl<K: Send, W: Send> Entries<K, W> {
                 || self.desk(|desk| known.look_at_new(&mut desk.fresh, survives));
             let waiting = self.desk(|desk| {
                 known.deliver(&mut desk.ready);
-                if desk.ready.is_empty() { Vec::new() } else { mem::take(&mut desk.waiting) }
+                desk.waiting.take(|()| !desk.ready.is_empty())
             });
             (waiting, more)
         });
-        waiting.into_iter().for_each(|waiter| (self.wake)(waiter));
+        waiting.tell(&self.wake);
         more
     }
 }

@@ -85,6 +85,7 @@ mod inner;
 mod pace;
 mod root;
 mod slice;
+mod waiters;
 
 pub use crate::{
     cell::GcCell,

@@ -125,6 +125,7 @@ pub struct Stint(pub usize, pub u64);
 ///    before the `light` is visible after the `heavy`, or everything before the `heavy` is
 ///    visible after the `light`. Two `fence(SeqCst)` are that, and are the default; a [`Barrier`]
 ///    that was probed before the first guard is that, too.
+/// 4. `waiter`, `park` and `unpark` do not unwind: others have the address of something on a waiter's stack.
 pub unsafe trait World<S: Space>: Send + Sync + 'static {
     /// Occupies the caller's local state during `f`.
     ///

@@ -239,7 +239,8 @@ unsafe impl Space for Tiny {
 #[derive(Debug)]
 pub struct Hands(pub Vec<Local<Tiny>>);
 
-// SAFETY: the model gives each local state to one thread.
+// SAFETY: the model gives each local state to one thread. A park unwinds when the model has failed, and then no other
+// thread goes on.
 unsafe impl World<Tiny> for Hands {
     unsafe fn with<R>(&self, _: &Tiny, f: impl FnOnce(&Local<Tiny>) -> R) -> R {
         f(&self.0[0])

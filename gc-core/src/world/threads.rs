@@ -227,6 +227,7 @@ impl<'a, S: Space> Place<'a, S> {
 // 2. Members are pushed under the lock that `each` takes, before they are first given, and
 //    never removed.
 // 3. The barrier was probed when the world was made.
+// 4. What std does for threads does not unwind, while they have a handle. The world keeps none of its own.
 unsafe impl<S: Space> World<S> for Threads<S> {
     #[inline]
     unsafe fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R {

@@ -169,6 +169,8 @@ impl Procs {
 //    it passes the barrier after that and before its guard counts, so an `each` after the other
 //    side of the barrier finds it, or the guard counts in the new epoch.
 // 3. The barrier was probed when the world was made, and there is one world in the process.
+// 4. sched-core's parking runs no code of others, and what it asserts ends the process: it would mean that a
+//    goroutine runs twice.
 unsafe impl World<Cells> for Procs {
     #[inline(always)]
     unsafe fn with<R>(&self, space: &Cells, f: impl FnOnce(&State) -> R) -> R {
