@@ -36,6 +36,7 @@
 //! gets here through [`Guard`](crate::Guard).
 
 mod slot;
+mod unlogged;
 
 pub use self::slot::{Link, Slot};
 

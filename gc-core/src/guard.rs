@@ -163,17 +163,18 @@ impl<'h, H: Tag> Guard<'h, H> {
         self.core.try_operate(|operation| act(&self.core.engine, operation)).flatten()
     }
 
-    /// Repeats a store until the log had room for it. Panics if it never will; then nothing was stored.
+    /// Repeats a store until the log had room for it; or it is done without the log, if that finds no memory.
     #[inline]
     fn retry<R>(
         &self,
         store: impl Fn(&Engine<H::Space>, &Operation<'_, H::Space>) -> Result<R, Refused>,
+        unlogged: impl FnOnce(&Engine<H::Space>, &Operation<'_, H::Space>) -> R,
     ) -> R {
         loop {
             match self.core.operate(|operation| store(&self.core.engine, operation)) {
                 Ok(value) => return value,
                 Err(_full) if self.core.extend_log() => {}
-                Err(_full) => AllocError::new(()).panic(),
+                Err(_full) => return self.core.operate(|me| unlogged(&self.core.engine, me)),
             }
         }
     }

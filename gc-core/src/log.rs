@@ -16,7 +16,8 @@
 //! The writer cannot allocate: it runs where calling a foreign allocator can deadlock. So a full
 //! log is a value, [`Log::has_room`] is asked *before* the deletion, and the caller makes the
 //! [`Chunk`] outside and hands it in. The end of a cycle brings memory back, and stores have nowhere to
-//! return an error to: so a cycle begins with some chunks in reserve, for when the allocator has none.
+//! return an error to: so a cycle begins with some chunks in reserve, for when the allocator has none;
+//! and without those, what would be logged is marked (`engine::unlogged`).
 
 use crate::boxed::try_box;
 use crate::sync::{AtomicPtr, AtomicUsize, LOG_CHUNK, Mutex, Ordering, UnsafeCell};

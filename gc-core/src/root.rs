@@ -7,8 +7,8 @@
 //! [`Heap`]: crate::Heap
 
 use crate::{
-    Plain, dynamic::rebound, engine::Refused, error::AllocError, guard::Guard, handle::Gc,
-    heap::Tag, inner::Core, roots::RootSlot, trace::Pointee, world::World,
+    Plain, dynamic::rebound, error::AllocError, guard::Guard, handle::Gc, heap::Tag, inner::Core,
+    roots::RootSlot, trace::Pointee, world::World,
 };
 use core::{fmt, marker::PhantomData, ptr::NonNull};
 use std::sync::Arc;
@@ -117,10 +117,14 @@ impl<T: ?Sized, H: Tag> Drop for Root<T, H> {
                 unsafe { core.engine.clear_root(operation, root.slot(), || core.world.light()) }
             })
         };
-        while let Err(Refused::LogFull) = clear() {
+        while clear().is_err() {
             if !core.extend_log() {
-                // A drop has no error to return. The slot stays as it is, and the object is kept for good.
-                return;
+                core.operate(|operation| {
+                    let light = || core.world.light();
+                    // SAFETY: as above.
+                    unsafe { core.engine.clear_root_unlogged(operation, root.slot(), light) }
+                });
+                break;
             }
         }
         core.engine.roots.recycle(root);

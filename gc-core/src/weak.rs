@@ -358,6 +358,13 @@ impl Drop for Weaks {
 /// Slots that are emptied between two pauses.
 const PIECE: usize = 1024;
 
+/// The target of a weak object.
+struct Found {
+    cell: NonNull<u8>,
+    /// Whether the collector keeps it without being told.
+    kept: bool,
+}
+
 impl<S: Space> Engine<S> {
     /// The target of a weak object, unless it is dead. See the [module](self).
     ///
@@ -377,28 +384,54 @@ impl<S: Space> Engine<S> {
         if !operation.log.has_room() {
             return Err(Refused::LogFull);
         }
+        // SAFETY: the caller's.
+        let found = unsafe { self.look(slot) };
+        if let Some(Found { cell, kept: false }) = found {
+            // SAFETY: the caller is the occupant, and there is room.
+            unsafe { operation.log.push(cell) };
+        }
+        Ok(found.map(|found| found.cell))
+    }
+
+    /// As [`upgrade`](Self::upgrade), without the log.
+    ///
+    /// # Safety
+    ///
+    /// As [`upgrade`](Self::upgrade).
+    pub unsafe fn upgrade_unlogged(&self, operation: &Operation<'_, S>, slot: &Slot) -> Link {
+        // SAFETY: the caller's.
+        let found = unsafe { self.look(slot) };
+        if let Some(Found { cell, kept: false }) = found {
+            // SAFETY: what is found is not swept, and the caller's guard keeps it from now on.
+            unsafe { self.mark_unlogged(operation, cell) };
+        }
+        found.map(|found| found.cell)
+    }
+
+    /// What a weak object leads to, unless it is dead.
+    ///
+    /// # Safety
+    ///
+    /// As [`upgrade`](Self::upgrade), in the operation.
+    unsafe fn look(&self, slot: &Slot) -> Option<Found> {
         let reading = self.phase.read();
         // Acquire: if the slots were emptied for this cycle, ours is read after that; pairs with
         // `empty`.
         let emptied = self.weaks.emptied.load(Ordering::Acquire) == reading.cycle();
-        let Some(cell) = slot.load() else { return Ok(None) };
-        let logs = match reading.phase() {
-            Phase::Off if emptied => false,
+        let cell = slot.load()?;
+        let kept = match reading.phase() {
+            Phase::Off if emptied => true,
             // SAFETY: what a slot holds is not swept before it is emptied; and hand 4, which is yet to
             // come, waits for this operation.
-            Phase::Off if unsafe { self.survives(cell, reading.cycle()) } => false,
-            Phase::Off => return Ok(None),
-            Phase::On => true,
+            Phase::Off if unsafe { self.survives(cell, reading.cycle()) } => true,
+            Phase::Off => return None,
+            Phase::On => false,
             // SAFETY: as above.
-            Phase::Mark if unsafe { self.space.is_marked(cell) } => false,
-            Phase::Mark if self.phase.set_dirty().phase() == Phase::Mark => true,
-            Phase::Mark => return Ok(None),
+            Phase::Mark if unsafe { self.space.is_marked(cell) } => true,
+            Phase::Mark if self.phase.set_dirty().phase() == Phase::Mark => false,
+            Phase::Mark => return None,
         };
-        if logs {
-            // SAFETY: the caller is the occupant, and there is room.
-            unsafe { operation.log.push(cell) };
-        }
-        Ok(Some(cell))
+        Some(Found { cell, kept })
     }
 
     /// Between the phase word's change to `cycle` and hand 4: whether the cycle that ended leaves the

@@ -11,12 +11,11 @@ mod waiting;
 
 use gc_core::{
     CleanupQueue, Gc, GcCell, GcMutex, Guard, Heap, Root, Trace, Weak, cycle::Pause,
-    space::blocks::Blocks, world::threads::Threads,
+    policy::WriteBarrier::*, space::blocks::Blocks, world::threads::Threads,
 };
 use refusing::without;
 use std::{
     iter,
-    panic::{self, AssertUnwindSafe, catch_unwind},
     sync::{Mutex, MutexGuard},
 };
 
@@ -113,52 +112,63 @@ fn what_a_program_asks_for_is_refused_with_a_value() {
 /// Bytes of a piece of a log.
 const CHUNK: usize = 4 << 10;
 
-/// Stores while a cycle runs, until one finds no memory for the log.
+/// Stores, swaps, upgrades, locks and ends of roots while a cycle runs, and the log finds no memory.
 #[test]
-fn a_store_without_memory_is_done_or_has_not_begun() {
+fn a_store_without_memory_marks_what_it_takes_out() {
     let _turn = turn();
-    let (heap, mut kept) = (heap(), Kept::with_capacity(200));
-    let queue = CleanupQueue::new(&heap);
-    let old = {
-        let guard = heap.enter();
-        ask(&guard, &queue, &mut kept);
-        guard.root(guard.alloc(node(None)))
-    };
-    let mut stores = 0;
-    let pause = |pause| {
-        if stores != 0 || pause != Pause::Slice {
-            return;
-        }
-        let guard = heap.enter();
-        let (first, old) = (kept[0].get(&guard), old.get(&guard));
-        let fresh = guard.alloc(node(None));
-        let store = || {
-            // Each takes an unmarked object out, and puts it in again.
-            first.next.set(&guard, Some(fresh));
-            first.next.set(&guard, Some(old));
-            stores += 2;
+    // In step 3, and while it marks.
+    for (barrier, nth) in [(Deletion, 1), (Deletion, 2), (Hybrid, 1), (Hybrid, 2)] {
+        let (heap, mut kept) = (heap(), Kept::with_capacity(200));
+        heap.set_write_barrier(barrier);
+        let queue = CleanupQueue::new(&heap);
+        // A list of which the first is rooted, to be taken apart; and one more root.
+        let (list, dropped) = {
+            let guard = heap.enter();
+            ask(&guard, &queue, &mut kept);
+            let link = |next, _| Some(guard.alloc(node(next)));
+            let list = guard.alloc(node((0..10_000).fold(None, link)));
+            (guard.root(list), guard.root(guard.alloc(node(None))))
         };
-        let many = || iter::repeat_with(store).take(100_000).for_each(drop);
-        // What is said of a panic takes memory.
-        let hook = panic::take_hook();
-        panic::set_hook(Box::new(|_| ()));
-        let (outcome, refused) = without(0, CHUNK, || catch_unwind(AssertUnwindSafe(many)));
-        panic::set_hook(hook);
-        assert!(outcome.is_err() && refused > 0);
-        assert!(first.next.load().is_some_and(|next| next == fresh || next == old));
-        // Its interior is to be reported, and there is no room for its edges, or none in the log.
-        for bytes in [0, CHUNK] {
-            let take = || std::mem::take(&mut *first.locked.lock(&guard));
-            let (taken, refused) = without(0, bytes, take);
-            assert!(refused > 0 && taken[0] == Some(first));
-            *first.locked.lock(&guard) = taken;
-        }
-    };
-    heap.collect_with(pause).unwrap();
-    // A chunk of the log and those in reserve.
-    assert!(stores > 2_000, "{stores} stores");
-    drop(old);
-    check(&heap, &queue, kept);
+        let (mut dropped, mut begun, mut slices) = (Some(dropped), false, 0);
+        let pause = |pause| {
+            slices += usize::from(pause == Pause::Slice);
+            if slices != nth || std::mem::replace(&mut begun, true) {
+                return;
+            }
+            let guard = heap.enter();
+            let (first, keeper) = (list.get(&guard), kept[0].get(&guard));
+            // Each takes an unmarked object out of where it is, and puts it in elsewhere.
+            let work = || {
+                while let Some(next) = first.next.load() {
+                    let rest = next.next.swap(&guard, keeper.next.load());
+                    first.next.set(&guard, rest);
+                    assert!(
+                        keeper.next.compare_exchange(&guard, next.next.load(), Some(next)).is_ok()
+                    );
+                }
+                let weak = keeper.weak.load().map(|weak| weak.upgrade(&guard));
+                assert!(weak.is_none_or(|found| found == Some(keeper)));
+                drop(dropped.take());
+            };
+            assert!(without(0, CHUNK, work).1 > 0);
+            // Its interior is to be reported, once in step 5, and there is no room for its edges, or none in the log.
+            for bytes in &[0, CHUNK][nth - 1..] {
+                let take = || std::mem::take(&mut *keeper.locked.lock(&guard));
+                let (taken, refused) = without(0, *bytes, take);
+                assert!(refused > 0 && taken[0] == Some(keeper));
+                *keeper.locked.lock(&guard) = taken;
+            }
+        };
+        let record = heap.collect_with(pause).unwrap();
+        assert!(begun && record.rescans > 0);
+        let moved = {
+            let guard = heap.enter();
+            iter::successors(kept[0].get(&guard).next.load(), |node| node.next.load()).count()
+        };
+        assert!(moved >= 10_000, "{moved} moved");
+        drop(list);
+        check(&heap, &queue, kept);
+    }
 }
 
 /// A cycle whose n-th request is refused, and all after it.

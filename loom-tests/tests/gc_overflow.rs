@@ -4,7 +4,7 @@
 use gc_core::mark::Marker;
 use loom_tests::model;
 use loom_tests::tiny::scarcity::{self, Scarce};
-use loom_tests::tiny::{A, C, Heap, Mutator, assists, mark_and_sweep};
+use loom_tests::tiny::{A, C, Heap, Mutator, assists, look_behind_c, mark_and_sweep, mutate, root};
 
 #[global_allocator]
 static ALLOCATOR: Scarce = Scarce;
@@ -47,6 +47,30 @@ fn an_overflow_in_a_walk_is_walked_over() {
         scarcity::end();
         assert_eq!(cycle.rescans(), 3, "for A, for B, and for the end");
         look_behind_a(&heap);
+    });
+}
+
+/// `C` is black, `A` is not yet, and a mutator moves `B` from one to the other, without a log: `B` is marked, and what is
+/// behind it is found in a walk.
+#[test]
+fn a_store_without_a_log_is_walked_after() {
+    model("a store without a log", 2, || {
+        let heap = Heap::new(true, 0, 1);
+        root(&heap);
+        let mut marker = Marker::default();
+        let mut cycle = heap.cycle(&mut marker, |_| ());
+        cycle.start(false);
+        cycle.shade_roots();
+        cycle.mark_slice(1);
+        let mover = mutate(&heap, 0, |me| {
+            me.guard(|_| {
+                let b = me.swap_unlogged(me.heap.cell(A), None);
+                me.swap_unlogged(me.heap.cell(C), b);
+            });
+        });
+        mark_and_sweep(&mut cycle, &heap);
+        mover.join().unwrap();
+        look_behind_c(&heap);
     });
 }
 

@@ -98,6 +98,23 @@ fn nothing_is_lost_without_room_for_what_is_grey() {
 }
 
 #[test]
+fn nothing_is_lost_without_room_in_a_log() {
+    is_safe(Plan { cycles: 2, ..plan(Start::ScarcePair, [1, 1]) });
+    is_safe(plan(Start::ScarceWeak, [1, 1]));
+    is_broken(Plan { fault: Fault::MarkedUntold, ..plan(Start::Scarce, [3, 0]) });
+}
+
+#[test]
+#[ignore = "a minute"]
+fn nothing_is_further_on() {
+    is_broken(Plan { fault: Fault::MarkedByReading, ..plan(Start::ScarcePair, [3, 1]) });
+    is_safe(plan(Start::ScarcePair, [3, 1]));
+    is_safe(Plan { cycles: 2, ..plan(Start::ScarcePair, [2, 1]) });
+    is_safe(plan(Start::ScarceWeak, [2, 1]));
+    is_safe(Plan { cycles: 2, ..plan(Start::ScarceWeak, [1, 1]) });
+}
+
+#[test]
 fn an_upgrade_gives_what_lives() {
     is_safe(plan(Start::Weak, [3, 1]));
     is_safe(Plan { cycles: 2, ..plan(Start::Weak, [2, 1]) });

@@ -4,13 +4,14 @@
 //! Whoever writes to objects at random places waits for memory, and a processor that has few
 //! instructions before it asks for the next place meanwhile.
 //!
-//! A store that finds no room in the log, no memory for more and none in reserve panics before it has stored.
+//! A store that finds no room in the log, no memory for more and none in reserve marks what it takes out.
 
 use super::Guard;
 use crate::{
     engine::{Link, Slot},
     heap::Tag,
     mark::Overflow,
+    phase::Phase,
     trace::Tracer,
 };
 
@@ -20,6 +21,12 @@ impl<H: Tag> Guard<'_, H> {
     /// into them.
     pub(crate) fn log_all(&self, trace: impl FnOnce(&mut Tracer)) {
         let (core, mut tracer) = (self.core, Tracer::default());
+        // What is marked below is told of at the end, and others see it marked before. Marking does not end meanwhile:
+        // it needs another round after this, which sees that the report counts. If it is over, all that the
+        // interior leads to is marked.
+        if core.engine.phase.set_dirty().phase() == Phase::Off {
+            return;
+        }
         // SAFETY: it is taken away below, and edges lead to objects that the guard keeps.
         tracer.attach(unsafe { Overflow::into(&core.engine.space) });
         trace(&mut tracer);
@@ -39,16 +46,24 @@ impl<H: Tag> Guard<'_, H> {
     }
 
     pub(crate) fn upgrade(&self, slot: &Slot) -> Link {
-        // SAFETY: the guard is held, and slots of weak objects are registered.
-        self.retry(|engine, operation| unsafe { engine.upgrade(operation, slot) })
+        self.retry(
+            // SAFETY: the guard is held, and slots of weak objects are registered.
+            |engine, operation| unsafe { engine.upgrade(operation, slot) },
+            // SAFETY: as above.
+            |engine, operation| unsafe { engine.upgrade_unlogged(operation, slot) },
+        )
     }
 
     /// With the hybrid barrier: logs what is about to be put into a slot. An operation of its own, for
     /// the deletion barrier needs none of it.
     fn log_new(&self, new: Link) {
         let Some(new) = new.filter(|_| self.core.engine.phase.read().logs_new()) else { return };
-        // SAFETY: the guard is held, and `new` lives for a lifetime that covers the call.
-        self.retry(|engine, operation| unsafe { engine.log(operation, new) });
+        self.retry(
+            // SAFETY: the guard is held, and `new` lives for a lifetime that covers the call.
+            |engine, operation| unsafe { engine.log(operation, new) },
+            // SAFETY: as above.
+            |engine, operation| unsafe { engine.mark_unlogged(operation, new) },
+        );
     }
 
     #[inline]
@@ -64,8 +79,14 @@ impl<H: Tag> Guard<'_, H> {
     #[inline(never)]
     fn store_slow(&self, slot: &Slot, new: Link) {
         self.log_new(new);
-        // SAFETY: as in `store`.
-        self.retry(|engine, operation| unsafe { engine.store(operation, slot, new) });
+        self.retry(
+            // SAFETY: as in `store`.
+            |engine, operation| unsafe { engine.store(operation, slot, new) },
+            |engine, operation| {
+                // SAFETY: as in `store`.
+                unsafe { engine.swap_unlogged(operation, slot, new) };
+            },
+        );
     }
 
     #[inline]
@@ -78,8 +99,12 @@ impl<H: Tag> Guard<'_, H> {
     #[inline(never)]
     fn swap_slow(&self, slot: &Slot, new: Link) -> Link {
         self.log_new(new);
-        // SAFETY: as in `store`.
-        self.retry(|engine, operation| unsafe { engine.swap(operation, slot, new) })
+        self.retry(
+            // SAFETY: as in `store`.
+            |engine, operation| unsafe { engine.swap(operation, slot, new) },
+            // SAFETY: as in `store`.
+            |engine, operation| unsafe { engine.swap_unlogged(operation, slot, new) },
+        )
     }
 
     #[inline]
@@ -97,9 +122,11 @@ impl<H: Tag> Guard<'_, H> {
     #[inline(never)]
     fn compare_exchange_slow(&self, slot: &Slot, current: Link, new: Link) -> Result<Link, Link> {
         self.log_new(new);
-        self.retry(|engine, operation| {
+        self.retry(
             // SAFETY: as in `store`.
-            unsafe { engine.compare_exchange(operation, slot, current, new) }
-        })
+            |engine, me| unsafe { engine.compare_exchange(me, slot, current, new) },
+            // SAFETY: as in `store`.
+            |engine, me| unsafe { engine.compare_exchange_unlogged(me, slot, current, new) },
+        )
     }
 }

@@ -87,6 +87,10 @@ pub enum Fault {
     OverflowForgottenAfterTheWalk,
     /// What there is no room for is not marked: the walk is to find it by an edge.
     OverflowUnmarked,
+    /// A mutator marks what it has no room to log, and tells nobody.
+    MarkedUntold,
+    /// … tells the driver, and does not keep marking from ending before it marks.
+    MarkedByReading,
 }
 
 /// What is in the heap at first.
@@ -101,10 +105,12 @@ pub enum Start {
     Locked,
     /// The root leads to a cell; a second leads to the third, and is known weakly: an upgrade finds it.
     Weak,
-    /// As `Chain`, and there may be no room for what is to be looked into, at any time.
+    /// As `Chain`, and there may be no room for what is to be looked into, nor in a log, at any time.
     Scarce,
     /// As `Pair`, likewise.
     ScarcePair,
+    /// As `Weak`, likewise.
+    ScarceWeak,
 }
 
 /// How far to search.

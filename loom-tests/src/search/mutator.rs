@@ -53,6 +53,8 @@ impl Turn<'_> {
             Doing::Colouring { reading, cell } => self.colour(reading, cell),
             Doing::Upgrading { reading, hand } => self.upgrade(reading, hand),
             Doing::Keeping { hand } => self.keep(hand),
+            Doing::Marking { cell } => self.mark(cell),
+            Doing::Telling => self.tell(),
             doing => self.lock(doing),
         }
     }
@@ -155,6 +157,36 @@ impl Turn<'_> {
             let me = &mut after.mutators[who];
             me.log |= logged.map_or(0, |cell| 1 << cell);
             me.doing = Doing::Nothing;
+        });
+        self.do_without(logged);
+    }
+
+    /// There is no room in the log. Unless marking is over, it does not end now.
+    fn do_without(&mut self, logged: Link) {
+        let Some(cell) = logged.filter(|_| self.state.scarce) else { return };
+        let over = self.state.word.phase == Phase::Off;
+        let dirties = !over && self.fault != Fault::MarkedByReading;
+        self.add("has no room to log", logged, |after, who| {
+            after.dirty |= dirties;
+            let doing = if over { Doing::Nothing } else { Doing::Marking { cell } };
+            after.mutators[who].doing = doing;
+        });
+    }
+
+    fn mark(&mut self, cell: u8) {
+        self.add("marks", Some(cell), |after, who| {
+            let white = after.span(cell).colour != Colour::Marked;
+            after.span_mut(cell).colour = Colour::Marked;
+            after.mutators[who].doing = if white { Doing::Telling } else { Doing::Nothing };
+        });
+    }
+
+    fn tell(&mut self) {
+        let tells = self.fault != Fault::MarkedUntold;
+        self.add("tells the driver", None, |after, who| {
+            after.dirty = true;
+            after.overflowed |= tells;
+            after.mutators[who].doing = Doing::Nothing;
         });
     }
 
@@ -291,5 +323,6 @@ impl Turn<'_> {
             me.log |= logged.map_or(0, |cell| 1 << cell);
             me.doing = Doing::Nothing;
         });
+        self.do_without(logged);
     }
 }

@@ -109,6 +109,12 @@ pub(super) enum Doing {
     Keeping {
         hand: u8,
     },
+    /// What was to be logged found no room; marking does not end now, and the cell is to be marked.
+    Marking {
+        cell: u8,
+    },
+    /// … which is marked, and the driver is to be told.
+    Telling,
 }
 
 impl Doing {
@@ -255,7 +261,7 @@ impl State {
             Start::Locked => {
                 [span(Colour::White, Some(1)), span(Colour::White, None), span(Colour::White, None)]
             }
-            Start::Weak => {
+            Start::Weak | Start::ScarceWeak => {
                 [span(Colour::White, None), span(Colour::White, Some(2)), span(Colour::White, None)]
             }
         };
@@ -285,14 +291,14 @@ impl State {
             permitted: true,
             grey: 0,
             scan: 0,
-            scarce: matches!(plan.start, Start::Scarce | Start::ScarcePair),
+            scarce: matches!(plan.start, Start::Scarce | Start::ScarcePair | Start::ScarceWeak),
             overflowed: false,
             driver: Driver::Prepare,
             cycles: plan.cycles,
             mutators,
             locks: plan.start == Start::Locked,
             reported: 0,
-            weak: (plan.start == Start::Weak).then_some(1),
+            weak: matches!(plan.start, Start::Weak | Start::ScarceWeak).then_some(1),
             buried: 1,
         }
     }

@@ -151,6 +151,13 @@ impl Mutator<'_> {
         old.expect("the logs of a model are long enough")
     }
 
+    /// Exchanges an edge, without the log.
+    pub fn swap_unlogged(&self, place: NonNull<u8>, new: Link) -> Link {
+        self.look(place);
+        // SAFETY: as in `swap`.
+        self.operate(|engine, me| unsafe { engine.swap_unlogged(me, &cell(place).next, new) })
+    }
+
     /// Sets an edge.
     pub fn set(&self, place: NonNull<u8>, new: Link) {
         self.look(place);
