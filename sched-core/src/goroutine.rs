@@ -118,6 +118,14 @@ pub(crate) fn unpark(task: &TaskRef) {
     awaken(task).into_iter().for_each(ready);
 }
 
+/// As [`unpark`], of one that shall not wait for a slice to end.
+pub(crate) fn unpark_urgently(task: &TaskRef) {
+    if let Some(run) = awaken(task) {
+        let _entered = enter();
+        task.shared().put_woken(None, run);
+    }
+}
+
 /// Calls `end`, by which a wait of `task` is over, and unparks it, where there is no P for it by way of `batch`;
 /// see [`Caller`](crate::park::Caller).
 ///

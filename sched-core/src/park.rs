@@ -135,6 +135,15 @@ impl Waiter {
         }
     }
 
+    /// As [`unpark`](Self::unpark), and a goroutine that was parked does not wait for a slice to
+    /// end, as if its deadline had come.
+    pub fn unpark_urgently(&self) {
+        match &self.0 {
+            Who::Goroutine(task) => goroutine::unpark_urgently(task),
+            Who::Thread(_) | Who::Future(_) => self.unpark(),
+        }
+    }
+
     pub(crate) fn of_future(future: FutureRef) -> Self {
         Waiter(Who::Future(future))
     }

@@ -232,6 +232,22 @@ fn one_who_paces_himself_does_not_stand_behind_hogs() {
 }
 
 #[test]
+fn one_who_is_unparked_urgently_goes_before_others() {
+    on_a_cooperative_p(|scheduler| {
+        let turns = Turns::default();
+        let notes = turns.clone();
+        let wakes = scheduler.spawn(move || {
+            let others = ["urgent", "next"].map(|who| turn_of(who, &notes));
+            others[0].1.unpark_urgently();
+            others[1].1.unpark();
+            others.into_iter().for_each(|(other, _)| other.join().expect("no panic"));
+        });
+        wakes.expect("open").join().expect("no panic");
+        assert_eq!(turns.all(), ["urgent", "next"]);
+    });
+}
+
+#[test]
 fn a_request_is_for_the_slice_that_was_seen() {
     on_a_cooperative_p(|scheduler| {
         let turns = Turns::default();
