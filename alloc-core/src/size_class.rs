@@ -12,7 +12,8 @@
 //! 4. At last each size grows to the largest multiple of 128 that fits as often.
 //!
 //! A span of malloc's ([`Class::manual_pages`]) is longer than Go's: 256 blocks, up to 64 KiB,
-//! since a refill costs more than the pages. A collected span has 32 cells at least.
+//! since a refill costs more than the pages. A collected span has 64 cells at least,
+//! likewise.
 //!
 //! The index of a block is found by multiplication: `index = (offset * magic) >> 32` with
 //! `magic = ⌈2³² / size⌉`. A test proves it for every offset of every class.
@@ -41,9 +42,10 @@ const MANUAL_BLOCKS: usize = 256;
 /// The most blocks of a span of `malloc`'s.
 pub(crate) const MOST_CELLS: usize = PAGE / 8;
 
-/// A span of collected cells has at least this many, likewise. Fewer than malloc's: there is a span
-/// per type, and it goes back only when all of its cells are dead.
-const MANAGED_BLOCKS: usize = 32;
+/// A span of collected cells has at least this many, likewise: a word of each bitmap, which one
+/// lock takes. Fewer than malloc's: there is a span per type, and it goes back only when all of its
+/// cells are dead.
+const MANAGED_BLOCKS: usize = 64;
 
 /// Geometry of one size class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,6 +298,15 @@ mod tests {
             }
         }
         assert!(worst < 0.27, "{worst}");
+    }
+
+    #[test]
+    fn a_collected_span_has_64_cells_where_64_kib_allow() {
+        for size in (8..=MAX_SMALL).step_by(8) {
+            let pages = span_pages(size);
+            assert!(pages * PAGE % size <= pages * PAGE / 8, "{size}");
+            assert!(size > 1000 || pages * PAGE / size >= 64 && pages <= 8, "{size}: {pages}");
+        }
     }
 
     #[test]

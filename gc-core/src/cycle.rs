@@ -64,9 +64,9 @@ use core::fmt;
 /// Chunks of a log that are read at a time: some 32,000 cells.
 const CHUNKS: usize = 64;
 
-/// After how many looks for the end of a guard the barrier is not kept on for it. As the runtime waits,
-/// some twenty milliseconds.
-const PATIENCE: u32 = 40;
+/// After how many looks for the end of a guard the barrier is not kept on for it. As the runtime
+/// waits, some twenty milliseconds; thirty if others want its P, when its looks are sleeps sooner.
+const PATIENCE: u32 = 52;
 
 /// Why the driver of a cycle gives others a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -18,6 +18,7 @@ use std::{
 
 gc_core::tag! { struct Paying; }
 gc_core::tag! { struct Slow; }
+gc_core::tag! { struct Lean; }
 
 #[derive(Trace)]
 #[trace(heap = Paying)]
@@ -119,6 +120,35 @@ fn assists_beside_a_driver_that_stands(pacer: impl Pacer + 'static) -> u64 {
     let guard = heap.enter();
     assert_eq!(count(root.get(&guard).get()), (2 << DEPTH) - 1);
     heap.stats().assists - before
+}
+
+#[derive(Trace)]
+#[trace(heap = Lean)]
+struct Link<'g>(Option<Gc<'g, Link<'g>, Lean>>);
+
+/// Whose turn it would be to pay reads no clock where nothing is to be had: no cycle is under way, or of a chain
+/// each object is known when the one before it is marked, and the driver has that.
+#[test]
+fn nobody_pays_with_nothing() {
+    let heap = heap::<Lean>(Every(STEP));
+    let outrun = || {
+        let guard = heap.enter();
+        (0..4).for_each(|_| _ = guard.alloc_slice(vec![0u8; STEP as usize]));
+        drop(guard);
+        let actions = heap.stats().actions;
+        [actions.assists, actions.reliefs].map(|times| times.wall.count())
+    };
+    outrun();
+    assert_eq!(outrun(), [0, 0], "its second guard finds the heap outrun");
+    let chain: Root<Link<'static>, Lean> = {
+        let guard = heap.enter();
+        let chain = (0..20_000).fold(None, |next, _| Some(guard.alloc(Link(next))));
+        guard.root(chain.unwrap())
+    };
+    heap.collect().unwrap();
+    let ([assists, _], _) = while_the_driver_stands(&heap, outrun);
+    assert_eq!(assists, 0);
+    drop(chain);
 }
 
 /// Objects of a piece of marking.

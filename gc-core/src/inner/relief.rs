@@ -49,7 +49,7 @@ impl<H: Tag> Core<H> {
         if self.pace.allocated(fresh) {
             self.request();
         }
-        if self.lag() >= LAG {
+        if self.lag() >= LAG && self.crew.is_ready() {
             self.pay();
         }
     }
@@ -85,7 +85,8 @@ impl<H: Tag> Core<H> {
 
     #[cold]
     fn relieve_slow(&self) {
-        let due = self.pace.is_outrun() || !self.gate.is_open() || self.is_about_to_begin();
+        let behind = self.pace.is_outrun() && self.pace.is_collecting();
+        let due = behind || !self.gate.is_open() || self.is_about_to_begin();
         if !due || self.is_inside_guard() {
             return;
         }

@@ -9,12 +9,12 @@
 //! # How
 //!
 //! Nobody stands by. A mutator that finds the heap at its trigger starts the *driver*, a goroutine
-//! that runs the cycle, sweeps, and ends. A driver that has work to share starts *helpers*, one for
-//! each four Ps beyond the first four. What sweep finds doomed is served by a goroutine of its own.
-//! All are *servants* ([`Scheduler::spawn_servant`]): they do not wait for a slice to end, and a
-//! runtime that shuts down lets them in as long as goroutines live that they serve, and waits for
-//! them. There is one driver and one destructor at a time; each looks once more after it has said
-//! that it is gone, so that no request falls between.
+//! that runs the cycle, sweeps what allocation leaves, and ends. A driver that has work to share
+//! starts *helpers*, one for each four Ps beyond the first four. What sweep finds doomed is served by
+//! a goroutine of its own. All are *servants* ([`Scheduler::spawn_servant`]): they do not wait for a
+//! slice to end, and a runtime that shuts down lets them in as long as goroutines live that they
+//! serve, and waits for them. There is one driver and one destructor at a time; each looks once more
+//! after it has said that it is gone, so that no request falls between.
 //!
 //! What a worker may take, when it rests, and how a driver waits for guards: [`share`].
 //! Ps with nothing to run mark as well: [`idle`].
@@ -30,11 +30,14 @@ mod share;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
 
 use gc_core::HeapError;
+use gc_core::cycle::Pause;
 use gc_core::mark::Helpers;
 use gc_core::world::Nesting;
 use sched_core::monitor::{Holder, Load};
+use sched_core::park::{self, WaitReason};
 use sched_core::{Goroutine, Scheduler};
 
 pub(crate) use self::share::Share;
@@ -42,11 +45,15 @@ use self::share::workers;
 use crate::current;
 use crate::gc::{self, Heap};
 
+/// Spans that are swept between two pauses.
+const LOT: usize = 16;
+
 /// The runtimes of the process, and which servants of theirs are at work.
 #[derive(Debug)]
 pub(crate) struct Collectors {
     homes: Mutex<Vec<Scheduler>>,
     driver: Post,
+    resting: Resting,
     destructor: Post,
     helpers: Helpers,
     idle: Helpers,
@@ -57,6 +64,7 @@ impl Collectors {
         Collectors {
             homes: Mutex::new(Vec::new()),
             driver: Post::new(),
+            resting: Resting::new(),
             destructor: Post::new(),
             helpers: Helpers::new(),
             idle: Helpers::new(),
@@ -88,6 +96,7 @@ impl Collectors {
     /// A cycle is asked for.
     pub(crate) fn request(&self) {
         self.man(&self.driver, drive);
+        self.resting.wake();
     }
 
     /// There is marking to share.
@@ -192,13 +201,53 @@ impl Post {
     }
 }
 
+/// Where the driver rests until it is asked for a cycle.
+#[derive(Debug)]
+struct Resting(Mutex<Option<park::Waiter>>);
+
+impl Resting {
+    const fn new() -> Self {
+        Resting(Mutex::new(None))
+    }
+
+    fn waiter(&self) -> MutexGuard<'_, Option<park::Waiter>> {
+        // Whole between any two statements; poison carries no news.
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The driver rests until then, or until it is woken; not at all if `may` declines. That is
+    /// asked when the driver can be woken: what comes before [`wake`](Self::wake) is seen by it, or
+    /// wakes.
+    fn rest(&self, until: Instant, may: impl FnOnce() -> bool) {
+        *self.waiter() = Some(park::current());
+        if may() {
+            // Why it ends makes no difference: the caller looks again. A permit that comes too late
+            // does no harm to the next wait, which is a loop as every wait is.
+            let _ = park::park_until(WaitReason::Sleep, until);
+        }
+        *self.waiter() = None;
+    }
+
+    /// Ends the rest. The driver then does not wait for a slice to end, as one that begins does not.
+    fn wake(&self) {
+        // Woken when the lock is free again.
+        let waiter = self.waiter().take();
+        if let Some(waiter) = waiter {
+            waiter.unpark_urgently();
+        }
+    }
+}
+
 /// The driver's life.
 fn drive() {
     let (heap, posts) = (gc::heap(), &current::COLLECTORS);
     loop {
         while heap.is_requested() {
             let mut share = Share::begin();
-            let outcome = heap.collect_with(|pause| share.pause(pause));
+            let outcome = heap.cycle(|pause| share.pause(pause));
+            if outcome.is_ok() {
+                sweep(heap, &mut share);
+            }
             drop(share);
             posts.bury();
             if outcome == Err(HeapError::Broken) {
@@ -210,6 +259,18 @@ fn drive() {
         if !heap.is_requested() || !posts.driver.take() {
             return;
         }
+    }
+}
+
+/// Sweeps what allocation leaves. All of it: what is found doomed does not wait for the guards that
+/// the next cycle waits for.
+fn sweep(heap: &Heap, share: &mut Share) {
+    share.leave_sweep(|until| {
+        current::COLLECTORS.resting.rest(until, || !heap.is_requested());
+        !heap.is_requested()
+    });
+    while !heap.sweep(LOT) {
+        share.pause(Pause::Slice);
     }
 }
 
@@ -247,6 +308,8 @@ fn procs() -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::chan;
 
@@ -262,6 +325,30 @@ mod tests {
         assert!(post.take() && !post.take());
         post.leave();
         assert!(post.take());
+    }
+
+    /// On one P, where nobody else ends slices: hangs where nobody ends a rest, or only a slice does.
+    #[test]
+    fn a_driver_that_is_asked_for_does_not_rest() {
+        static RESTING: Resting = Resting::new();
+        static ENDED: AtomicBool = AtomicBool::new(false);
+        let hour = Duration::from_secs(3600);
+        let rt = crate::Runtime::builder().procs(1).preempt_after(hour).build();
+        rt.expect("threads and stacks").run(|| {
+            let until = Instant::now() + hour;
+            RESTING.rest(until, || false);
+            assert!(RESTING.waiter().is_none(), "nobody rests");
+            RESTING.rest(until, || {
+                drop(crate::go(|| {
+                    RESTING.wake();
+                    while !ENDED.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                }));
+                true
+            });
+            ENDED.store(true, Ordering::Relaxed);
+        });
     }
 
     /// A goroutine that holds a guard until the sender is gone.

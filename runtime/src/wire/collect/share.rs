@@ -18,11 +18,18 @@
 //! they allocate little, since else a cycle would last for ever, and when marking [lags](Progress::lag), since
 //! then there is nothing that they could get hold of: a beginning, an end, or what only the driver can do.
 //!
+//! Who allocates takes spans that wait for their sweep. Whoever sweeps beside him takes them away,
+//! through the locks of the class and of the page heap, and he asks the page heap for fresh ones. So
+//! a driver with a P to itself leaves sweep to allocation at first
+//! ([`leave_sweep`](Share::leave_sweep)), and a small heap never needs it for that. A driver that
+//! stands on somebody's P sweeps at once, and is gone.
+//!
 //! # Waiting for a handshake
 //!
-//! A few looks at once; then the driver parks between them, longer from time to time, and has
-//! goroutines that hold guards run before all others ([`Scheduler::hurry_holders`]). Such a goroutine
-//! gives its P on as soon as it has left its guard ([`released`](crate::wire::world)).
+//! A few looks at once, and some more if nobody wants the P; then the driver parks between them,
+//! longer from time to time, and has goroutines that hold guards run before all others
+//! ([`Scheduler::hurry_holders`]). Such a goroutine gives its P on as soon as it has left its guard
+//! ([`released`](crate::wire::world)).
 
 use std::hint;
 use std::iter;
@@ -45,8 +52,16 @@ const RESTS: [u32; 3] = [1, 2, 4];
 /// That is, if they do at least this part of what the worker would do.
 const ENOUGH: u64 = 8;
 
+/// How long a driver with a P to itself leaves sweep to them at a time; then they must have done that
+/// part of it.
+const LEAVE: Duration = Duration::from_millis(1);
+
 /// How often one looks at once for what is probably about to happen.
 const PATIENCE: u32 = 4;
+
+/// How often if nobody else wants the P: for some 30 µs, as long as a guard often lasts, and no
+/// longer than it takes to fall asleep and be woken.
+const LOOKS: u32 = 16;
 
 /// The first sleep of one who waits; it doubles every four looks, four times: a cycle that is late
 /// by a millisecond costs megabytes, and a look costs microseconds.
@@ -71,6 +86,8 @@ pub(crate) struct Share {
     begun: Instant,
     /// How far the cycle was then.
     stage: Stage,
+    /// How often it looked at once in the wait under way, before it slept.
+    looks: u32,
     hurrying: bool,
     _pace: SelfPaced,
 }
@@ -79,7 +96,14 @@ impl Share {
     /// The caller begins to work.
     pub(crate) fn begin() -> Self {
         let (home, begun) = (sched_core::current(), Instant::now());
-        Share { home, begun, stage: Stage::now(), hurrying: false, _pace: sched_core::self_paced() }
+        Share {
+            home,
+            begun,
+            stage: Stage::now(),
+            looks: 0,
+            hurrying: false,
+            _pace: sched_core::self_paced(),
+        }
     }
 
     /// Waits or rests, as the pause asks.
@@ -89,23 +113,29 @@ impl Share {
                 self.hurry(Hurry::No);
                 self.slice();
             }
-            Pause::Handshake(asked) => {
-                if asked >= PATIENCE {
-                    self.hurry(Hurry::Handshake);
-                }
-                nap(asked);
-            }
+            Pause::Handshake(asked) => self.wait(asked, Hurry::Handshake),
             // A mutator that assists may have been preempted. It holds a guard.
-            Pause::Starved(asked) => {
-                self.hurry(if asked >= PATIENCE { Hurry::All } else { Hurry::No });
-                nap(asked);
-            }
+            Pause::Starved(asked) => self.wait(asked, Hurry::All),
             // Whoever is in the middle of an operation has a P and runs, or soon does.
-            Pause::Busy(asked) | Pause::Operation(asked) => {
-                nap(asked);
-                self.hurry(Hurry::No);
-            }
+            Pause::Busy(asked) | Pause::Operation(asked) => self.wait(asked, Hurry::No),
         }
+    }
+
+    /// Waits for what it has asked for so often: looks again at once, or hurries those who are waited
+    /// for, and sleeps.
+    fn wait(&mut self, asked: u32, hurry: Hurry) {
+        if asked < PATIENCE || asked < LOOKS && self.is_alone() {
+            self.looks = asked + 1;
+            return spin();
+        }
+        self.hurry(hurry);
+        let naps = asked.saturating_sub(self.looks);
+        time::sleep(NAP * (1 << (naps / 4).min(4)));
+    }
+
+    /// Whether nobody wants the worker's P.
+    fn is_alone(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| home.monitor().load().runnable == 0)
     }
 
     fn slice(&mut self) {
@@ -119,6 +149,10 @@ impl Share {
         } else {
             current::COLLECTORS.use_idle(home, load);
         }
+        self.begin_stretch();
+    }
+
+    fn begin_stretch(&mut self) {
         self.stage = Stage::now();
         self.begun = Instant::now();
     }
@@ -134,6 +168,22 @@ impl Share {
                 return;
             }
         }
+    }
+
+    /// Leaves sweep to those who allocate, if they have a P beside the caller's, for as long as they
+    /// bring it on and `rest`, which waits until a time, says that it may go on.
+    pub(super) fn leave_sweep(&mut self, rest: impl Fn(Instant) -> bool) {
+        self.hurry(Hurry::No);
+        let unswept = || gc::heap().space().unswept();
+        let mut before = unswept();
+        while before != 0 && self.is_alone() && rest(Instant::now() + LEAVE) {
+            let now = unswept();
+            if before.saturating_sub(now) < before.div_ceil(ENOUGH as usize) {
+                break;
+            }
+            before = now;
+        }
+        self.begin_stretch();
     }
 
     fn hurry(&mut self, hurry: Hurry) {
@@ -184,14 +234,6 @@ impl Stage {
     }
 }
 
-/// Waits for what one has asked for so often.
-fn nap(asked: u32) {
-    match asked.checked_sub(PATIENCE) {
-        None => spin(),
-        Some(more) => time::sleep(NAP * (1 << (more / 4).min(4))),
-    }
-}
-
 /// A microsecond or a few.
 pub(super) fn spin() {
     (0..100).for_each(|_| hint::spin_loop());
@@ -199,10 +241,12 @@ pub(super) fn spin() {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+    use crate::wire::collect::tests::alone;
 
     #[test]
     fn the_workers_share_is_a_quarter() {
@@ -212,6 +256,53 @@ mod tests {
             let share = each * workers(procs) as f64 / procs as f64;
             assert!((share - 0.25).abs() < 0.001, "{procs} Ps: {share}");
         }
+    }
+
+    /// On one P: whether a worker that waits keeps its P.
+    #[test]
+    fn a_worker_looks_on_if_nobody_wants_its_p() {
+        let rt =
+            crate::Runtime::builder().procs(1).preempt_after(Duration::from_secs(3600)).build();
+        rt.expect("threads and stacks").run(|| {
+            let mut share = Share::begin();
+            let mut gives_way = |asked| {
+                let before = sched_core::stint();
+                share.pause(Pause::Operation(asked));
+                sched_core::stint() != before
+            };
+            assert!(!gives_way(LOOKS - 1), "nobody waits");
+            assert!(gives_way(LOOKS), "it has looked for long");
+            let other = crate::go(|| ());
+            assert!(!gives_way(PATIENCE - 1) && gives_way(PATIENCE), "somebody waits");
+            other.join().expect("no panic");
+        });
+    }
+
+    #[test]
+    fn sweep_is_left_to_those_who_bring_it_on() {
+        let _alone = alone();
+        let rt = crate::Runtime::builder().procs(1).build().expect("threads and stacks");
+        rt.run(|| {
+            let rests_while_they_sweep = |part: fn(usize) -> usize| {
+                let guard = gc::enter();
+                (0..256u64).for_each(|n| _ = guard.alloc([n; 512]));
+                drop(guard);
+                let mut share = Share::begin();
+                gc::heap().cycle(|pause| share.pause(pause)).expect("no guard is held");
+                share.hurry(Hurry::All);
+                let (before, rests) = (share.begun, Cell::new(0));
+                share.leave_sweep(|_| {
+                    rests.set(rests.get() + 1);
+                    gc::heap().sweep(part(gc::heap().space().unswept()));
+                    true
+                });
+                assert!(!share.hurrying && share.begun > before, "it waits for nobody");
+                rests.get()
+            };
+            assert_eq!(rests_while_they_sweep(|_| 1), 1, "they hardly sweep");
+            assert_eq!(rests_while_they_sweep(|all| all), 1, "nothing is left");
+            assert!(rests_while_they_sweep(|all| all.div_ceil(4)) > 1, "they bring it on");
+        });
     }
 
     /// On one P, where nobody else ends slices: who is ready has a turn if the worker rests, and else not.
