@@ -70,7 +70,7 @@ impl World {
         let (record, first) = loop {
             match self.roster.take() {
                 Some(taken) => break taken,
-                None => self.roster.grow(Goroutine::new),
+                None => assert!(self.roster.grow(Goroutine::new), "there is memory"),
             }
         };
         if first {

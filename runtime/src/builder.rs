@@ -193,7 +193,7 @@ impl Builder {
     /// Collections begin before the limit is reached, and guards help with them there, unless that takes
     /// more than half of the CPU. At the limit free memory is given back first; then a spawn that needs
     /// another stack is an error, and allocations fail. With [`Alloc`](crate::Alloc) as the global allocator
-    /// a failure ends the process, unless it is asked for, as by `Vec::try_reserve`.
+    /// a failure ends the process, unless it is asked for, as by `Vec::try_reserve` and [`try_go`](crate::try_go).
     ///
     /// ```
     /// #[global_allocator]

@@ -51,7 +51,7 @@ use crate::spawn::{GoError, JoinHandle};
 ///
 /// # Panics
 ///
-/// Outside a runtime, and when it is shutting down; see [`try_spawn_future`].
+/// Outside a runtime, when it is shutting down, and without [memory](GoError::NoMemory); see [`try_spawn_future`].
 ///
 /// ```
 /// use runtime::future::{block_on, spawn_future};
@@ -77,7 +77,8 @@ where
 ///
 /// # Errors
 ///
-/// Outside a runtime, and when it is shutting down.
+/// Outside a runtime, when it is shutting down, and without [memory](GoError::NoMemory) for it; `future` is dropped.
+/// What is missing later, a stack or a record for who polls it, is waited for.
 ///
 /// ```
 /// // No runtime here.
@@ -97,7 +98,8 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// If the runtime is shutting down; see [`try_spawn_future`](Self::try_spawn_future).
+    /// If the runtime is shutting down, and without [memory](GoError::NoMemory); see
+    /// [`try_spawn_future`](Self::try_spawn_future).
     ///
     /// ```
     /// let rt = runtime::Runtime::new().unwrap();
@@ -119,7 +121,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// If the runtime is shutting down.
+    /// If the runtime is shutting down, and without [memory](GoError::NoMemory) for it; `future` is dropped.
     ///
     /// ```
     /// let rt = runtime::Runtime::new().unwrap();

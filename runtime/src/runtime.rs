@@ -92,7 +92,7 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// With the panic of `f`; or if [stacks are refused](GoError::Stacks).
+    /// With the panic of `f`; or if [stacks](GoError::Stacks) or [memory](GoError::NoMemory) are refused.
     ///
     /// ```
     /// let rt = runtime::Runtime::new().unwrap();
@@ -112,7 +112,8 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// If the runtime is shutting down, or [stacks are refused](GoError::Stacks); see [`try_go`](Self::try_go).
+    /// If the runtime is shutting down, or [stacks](GoError::Stacks) or [memory](GoError::NoMemory) are refused; see
+    /// [`try_go`](Self::try_go).
     ///
     /// ```
     /// let rt = runtime::Runtime::new().unwrap();
@@ -134,7 +135,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// If the runtime is shutting down, or [stacks are refused](GoError::Stacks).
+    /// If the runtime is shutting down, or [stacks](GoError::Stacks) or [memory](GoError::NoMemory) are refused; `f` is
+    /// dropped.
     ///
     /// ```
     /// let rt = runtime::Runtime::new().unwrap();

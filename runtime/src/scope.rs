@@ -146,7 +146,8 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Panics
     ///
-    /// If the runtime is shutting down, or stacks are refused; see [`GoError`].
+    /// If the runtime is shutting down, or stacks or memory are refused; see [`GoError`]. Not for what the scope itself
+    /// keeps for each goroutine, its result's place and its closure: as of any `Box`, a refusal of these ends the process.
     ///
     /// ```
     /// # let rt = runtime::Runtime::new().unwrap();

@@ -15,7 +15,8 @@ pub use sched_core::{JoinHandle, Spawn};
 ///
 /// # Panics
 ///
-/// Outside a runtime, when it is shutting down, and when [stacks are refused](GoError::Stacks); see [`try_go`].
+/// Outside a runtime, when it is shutting down, and when [stacks](GoError::Stacks) or [memory](GoError::NoMemory) are
+/// refused; see [`try_go`].
 ///
 /// ```
 /// # let rt = runtime::Runtime::new().unwrap();
@@ -40,10 +41,8 @@ where
 ///
 /// # Errors
 ///
-/// Outside a runtime, when it is shutting down, and when [stacks are refused](GoError::Stacks).
-///
-/// Memory that the global allocator refuses, for the goroutine's record and the box of its closure, is none of these:
-/// it ends the process, as with `std::thread::spawn`. See [`Scheduler::spawn`].
+/// Outside a runtime, when it is shutting down, and when [stacks](GoError::Stacks) or [memory](GoError::NoMemory) are
+/// refused; `f` is dropped. When a goroutine that was let in may have to wait for its stack, [`Scheduler::spawn`] says.
 ///
 /// ```
 /// // No runtime here.
@@ -123,9 +122,11 @@ pub enum GoError {
     NoRuntime,
     /// The runtime is shutting down.
     ShutDown,
-    /// Goroutines wait for a stack, and no more can be made: memory is short, or
+    /// No stack is at hand, or goroutines wait for one, and no more can be made: memory is short, or
     /// [`Builder::memory_limit`](crate::Builder::memory_limit) leaves no room. Others that end make room.
     Stacks(StackError),
+    /// The global allocator has no memory for the record of a goroutine, or the box of its closure or future.
+    NoMemory,
     /// Stacks so large are not had here.
     StackTooLarge {
         /// Bytes of the largest.
@@ -138,6 +139,7 @@ impl From<SpawnError> for GoError {
         match error {
             SpawnError::ShutDown => GoError::ShutDown,
             SpawnError::Stacks(reason) => GoError::Stacks(reason),
+            SpawnError::NoMemory => GoError::NoMemory,
             SpawnError::StackTooLarge { most } => GoError::StackTooLarge { most },
             other => unreachable!("an error this version does not know: {other}"),
         }
@@ -152,6 +154,7 @@ impl fmt::Display for GoError {
             }
             GoError::ShutDown => f.write_str("the runtime is shutting down"),
             GoError::Stacks(reason) => write!(f, "no stack for a goroutine: {reason}"),
+            GoError::NoMemory => f.write_str("no memory for a goroutine's record or closure"),
             GoError::StackTooLarge { most } => {
                 write!(f, "a stack has {most} bytes at most; ask for no more than that")
             }

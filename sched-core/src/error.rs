@@ -63,9 +63,12 @@ impl core::error::Error for Error {
 pub enum SpawnError {
     /// [`Scheduler::shutdown`](crate::Scheduler::shutdown) was called before.
     ShutDown,
-    /// Goroutines wait for a stack, and no more can be made. It is tried again all the time, and
-    /// each stack that is given back helps.
+    /// No stack is at hand, or goroutines wait for one, and no more can be made. It is tried again all the
+    /// time, and each stack that is given back helps.
     Stacks(StackError),
+    /// The global allocator has no memory for what a goroutine or a future is made of: its record, or the box of its
+    /// closure and result.
+    NoMemory,
     /// Stacks so large are not had here.
     StackTooLarge {
         /// Bytes of the largest.
@@ -78,6 +81,7 @@ impl fmt::Display for SpawnError {
         match self {
             SpawnError::ShutDown => f.write_str("the scheduler is shutting down"),
             SpawnError::Stacks(error) => write!(f, "no stack for a goroutine: {error}"),
+            SpawnError::NoMemory => f.write_str("no memory for a goroutine's record or closure"),
             SpawnError::StackTooLarge { most } => {
                 write!(f, "a stack has {most} bytes at most; ask for no more than that")
             }
@@ -88,7 +92,7 @@ impl fmt::Display for SpawnError {
 impl core::error::Error for SpawnError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            SpawnError::ShutDown | SpawnError::StackTooLarge { .. } => None,
+            SpawnError::ShutDown | SpawnError::NoMemory | SpawnError::StackTooLarge { .. } => None,
             SpawnError::Stacks(error) => Some(error),
         }
     }

@@ -23,13 +23,13 @@ use crate::{
 };
 
 impl Shared {
-    /// Makes the record of a goroutine and queues it.
+    /// Makes the record of a goroutine and queues it. `None`: there is no memory for a record.
     pub(crate) fn launch(
         &self,
         packet: NonNull<raw::Header>,
         kind: Kind,
         origin: &'static Location<'static>,
-    ) -> TaskRef {
+    ) -> Option<TaskRef> {
         self.make(packet, kind, origin, |run, held| {
             self.put(held, run, Cause::Spawned);
             self.notify();
@@ -41,7 +41,7 @@ impl Shared {
         &self,
         packet: NonNull<raw::Header>,
         origin: &'static Location<'static>,
-    ) -> TaskRef {
+    ) -> Option<TaskRef> {
         let kind = Kind { order: Order::USUAL, class: Class::Urgent };
         self.make(packet, kind, origin, |run, held| self.put_woken(held, run))
     }
@@ -53,7 +53,7 @@ impl Shared {
         kind: Kind,
         origin: &'static Location<'static>,
         queue: impl FnOnce(Run, Option<Held<'_>>),
-    ) -> TaskRef {
+    ) -> Option<TaskRef> {
         loop {
             let entered = enter();
             let held = entered.machine().filter(|m| m.serves(self)).and_then(|m| m.held());
@@ -65,7 +65,9 @@ impl Shared {
             };
             let Some((record, id)) = fresh else {
                 drop(entered);
-                self.registry.grow(self);
+                if !self.registry.grow(self) {
+                    return None;
+                }
                 continue;
             };
             let creator = running(tls::words()).map_or(0, |task| task.about.id());
@@ -73,7 +75,7 @@ impl Shared {
             // SAFETY: the record is free and ours; the packet is this goroutine's alone.
             let (run, task) = unsafe { Run::start(record, birth, kind, packet) };
             queue(run, held);
-            return task;
+            return Some(task);
         }
     }
 
@@ -82,6 +84,14 @@ impl Shared {
         // A refusal takes the closers' lock, which must not be held by somebody who is preempted.
         let _entered = enter();
         self.gate.enter().map_err(|left| self.see_to(left)).is_ok()
+    }
+
+    /// One that was let in does not come.
+    #[cold]
+    pub(crate) fn turn_back(&self) {
+        // As in `one_more`.
+        let _entered = enter();
+        self.one_less();
     }
 
     /// A goroutine has ended.

@@ -46,6 +46,7 @@
 //! crates above need of them there is in `model`.
 
 pub mod bell;
+mod boxed;
 pub mod closers;
 pub mod commit;
 #[doc(hidden)]

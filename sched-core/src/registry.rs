@@ -10,7 +10,8 @@
 //!
 //! Records are counted ([`TaskRef`]). A record whose count falls to zero goes to the free list of
 //! the P at hand ([`Cache`], no lock), or to the registry's (a [`Lock`]). A spawn takes one from
-//! there; if there is none it leaves the runtime, allocates a chunk, and comes back.
+//! there; if there is none it leaves the runtime, allocates a chunk, and comes back. Without memory for one it is an
+//! error.
 //!
 //! The memory is held by whoever still needs it: while any record is out of the roster the registry holds
 //! one strong count of its scheduler. So a `Waiter` in a static keeps the scheduler's memory, though not its
@@ -218,19 +219,20 @@ impl Registry {
         self.roster.records()
     }
 
-    /// Sees to it that there are free records. Allocates: must be called outside the runtime.
-    pub(crate) fn ensure(&self, shared: &Shared) {
+    /// Sees to it that there are free records. Allocates: must be called outside the runtime. False if there are
+    /// none, and no memory for more.
+    #[must_use]
+    pub(crate) fn ensure(&self, shared: &Shared) -> bool {
         let dry = {
             let _entered = enter();
             self.roster.is_dry()
         };
-        if dry {
-            self.grow(shared);
-        }
+        !dry || self.grow(shared)
     }
 
-    /// Adds records. Allocates: must be called outside the runtime.
-    pub(crate) fn grow(&self, shared: &Shared) {
-        self.roster.grow(|| Task::new(NonNull::from(shared)));
+    /// Adds records. Allocates: must be called outside the runtime. False if there is no memory for them.
+    #[must_use]
+    pub(crate) fn grow(&self, shared: &Shared) -> bool {
+        self.roster.grow(|| Task::new(NonNull::from(shared)))
     }
 }

@@ -27,6 +27,7 @@ use core::fmt;
 use core::iter;
 use core::ptr::{NonNull, null_mut};
 
+use crate::boxed::try_room;
 use crate::lock::Lock;
 use crate::sync::{const_unless_loom, scaled};
 
@@ -66,7 +67,7 @@ pub unsafe trait Record: Sized {
 ///
 /// let roster = Roster::<Name>::new();
 /// assert!(roster.take().is_none());
-/// roster.grow(Name::default);
+/// assert!(roster.grow(Name::default));
 /// let (record, first) = roster.take().expect("some were made");
 /// assert!(first);
 /// assert!(roster.records().any(|one| std::ptr::eq(one, record.as_ptr())));
@@ -173,10 +174,12 @@ impl<R: Record> Roster<R> {
         self.0.lock().free.is_empty()
     }
 
-    /// Makes some records more. Allocates.
-    pub fn grow(&self, make: impl Fn() -> R) {
+    /// Makes some records more. Allocates. False if there is no memory for them.
+    #[must_use]
+    pub fn grow(&self, make: impl Fn() -> R) -> bool {
+        let Some(room) = try_room() else { return false };
         let records = core::array::from_fn(|_| make());
-        let chunk = Box::leak(Box::new(Chunk { records, next: null_mut() }));
+        let chunk = Box::leak(Box::write(room, Chunk { records, next: null_mut() }));
         let mut records = self.0.lock();
         chunk.next = records.chunks;
         records.chunks = chunk;
@@ -184,6 +187,7 @@ impl<R: Record> Roster<R> {
             // SAFETY: in a chunk of this roster.
             unsafe { records.free.push(NonNull::from(record)) };
         }
+        true
     }
 
     /// All records there are, in somebody's hand or free.

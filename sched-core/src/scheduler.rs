@@ -214,15 +214,14 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// [`SpawnError::ShutDown`] after a shutdown has begun, [`SpawnError::Stacks`] while no stacks can
-    /// be made and other goroutines wait for one already; `f` is dropped.
+    /// [`SpawnError::ShutDown`] after a shutdown has begun. [`SpawnError::NoMemory`] if the global allocator refuses
+    /// the record of the goroutine, or the box of its closure and result. [`SpawnError::Stacks`] if the last attempt to
+    /// make stacks failed, and none is at hand or other goroutines wait for one. In each case `f` is dropped.
     ///
-    /// # Aborts
+    /// # Waits for a stack
     ///
-    /// If the global allocator refuses. The record of a goroutine and the box of its closure and result come from
-    /// there, as those of a thread of std's do, and [`handle_alloc_error`](std::alloc::handle_alloc_error) ends the
-    /// process as it does for any `Box`. Stacks do not come from there: where memory for one is refused, nothing
-    /// aborts. The goroutine waits until others give theirs back, and from then on a spawn is an error.
+    /// The goroutine takes a stack when it first runs. If others that were let in before it have taken the last one
+    /// by then, it waits until one is given back, or can be made after all.
     #[track_caller]
     pub fn spawn<T, F>(&self, f: F) -> Result<JoinHandle<T>, SpawnError>
     where
@@ -236,7 +235,8 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// As [`spawn`](Self::spawn), and [`SpawnError::StackTooLarge`].
+    /// As [`spawn`](Self::spawn), and [`SpawnError::StackTooLarge`]. Of larger stacks none is made ahead of need: while
+    /// they cannot be made the first goroutine that asks for one waits, and [`SpawnError::Stacks`] is for those behind it.
     ///
     /// ```
     /// use sched_core::{Config, NoHooks, Scheduler, Spawn, SpawnError};
@@ -294,11 +294,9 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// [`SpawnError::ShutDown`] after a shutdown has begun; `future` is dropped.
-    ///
-    /// # Aborts
-    ///
-    /// If the global allocator refuses, as with [`spawn`](Self::spawn).
+    /// [`SpawnError::ShutDown`] after a shutdown has begun, and [`SpawnError::NoMemory`] if the global allocator
+    /// refuses; `future` is dropped. It waits if, later, there is no stack or no record for the goroutine that is to poll
+    /// it.
     ///
     /// ```
     /// use sched_core::{Config, NoHooks, Scheduler};
@@ -331,7 +329,8 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// [`SpawnError::ShutDown`] if a shutdown has begun and nobody is left; `f` is dropped.
+    /// [`SpawnError::ShutDown`] if a shutdown has begun and nobody is left; else as [`spawn`](Self::spawn), but
+    /// [`SpawnError::Stacks`] only if others wait for a stack: it may wait for the first that comes back. `f` is dropped.
     #[track_caller]
     pub fn spawn_servant<T, F>(&self, f: F) -> Result<JoinHandle<T>, SpawnError>
     where

@@ -1,12 +1,12 @@
 //! Starting goroutines: [`spawn`], and [`Spawn`] for those that want more than that.
 
-use core::panic::Location;
+use core::{panic::Location, ptr::NonNull};
 
 use crate::{
     entry::enter,
     error::SpawnError,
     future::{
-        cell::{self, Poller},
+        cell::{self, Poller, Room},
         state::State,
         waker::{self, FutureRef},
     },
@@ -14,7 +14,7 @@ use crate::{
     policy::Class,
     shared::Shared,
     supply::Order,
-    task::{Kind, join::JoinHandle, raw},
+    task::{Kind, TaskRef, join::JoinHandle, raw},
 };
 
 /// How a goroutine is to be started: a value like std's `thread::Builder`.
@@ -111,16 +111,40 @@ where
     T: Send + 'static,
 {
     let kind = Kind { order: how.order(shared)?, class: how.class };
-    if let Some(reason) = shared.supplies.get(kind.order).refusal() {
+    if let Some(reason) = shared.refusal(kind.order) {
         return Err(SpawnError::Stacks(reason));
     }
-    if !shared.one_more() {
-        return Err(SpawnError::ShutDown);
+    start(shared, f, || shared.one_more(), |packet| shared.launch(packet, kind, origin))
+}
+
+/// Packs `f`, which `come_in` lets into the gate and `launch` makes a goroutine.
+fn start<T, F>(
+    shared: &Shared,
+    f: F,
+    come_in: impl FnOnce() -> bool,
+    launch: impl FnOnce(NonNull<raw::Header>) -> Option<TaskRef>,
+) -> Result<JoinHandle<T>, SpawnError>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let packet = raw::pack(f).ok_or(SpawnError::NoMemory)?;
+    let launched = match come_in() {
+        true => launch(packet).ok_or_else(|| {
+            shared.turn_back();
+            SpawnError::NoMemory
+        }),
+        false => Err(SpawnError::ShutDown),
+    };
+    match launched {
+        // SAFETY: the packet was packed with this `T`, and this is its goroutine's one handle.
+        Ok(task) => Ok(unsafe { JoinHandle::new(task, packet) }),
+        Err(refusal) => {
+            // SAFETY: no goroutine has it.
+            unsafe { raw::free_packet(packet) };
+            Err(refusal)
+        }
     }
-    let packet = raw::pack(f);
-    let task = shared.launch(packet, kind, origin);
-    // SAFETY: the packet was packed with this `T`, and this is its goroutine's one handle.
-    Ok(unsafe { JoinHandle::new(task, packet) })
 }
 
 /// As [`spawn`], for a future; see [`Scheduler::spawn_future`](crate::Scheduler::spawn_future).
@@ -147,12 +171,12 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    let room = Room::new().ok_or(SpawnError::NoMemory)?;
     if !shared.one_more() {
         return Err(SpawnError::ShutDown);
     }
     let birth = shared.future_birth(origin);
-    let header =
-        cell::allocate(cell::Kind::Spawned, future, State::scheduled(), shared.arc(), birth);
+    let header = room.fill(cell::Kind::Spawned, future, State::scheduled(), shared.arc(), birth);
     // SAFETY: a scheduled one has two references, which are ours: the handle's and the run reference.
     let (handle, run) = unsafe { (FutureRef::from_raw(header), Poller::from_raw(header)) };
     waker::ready(shared, run, &enter());
@@ -169,14 +193,9 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    if let Some(reason) = shared.supplies.get(Order::USUAL).refusal() {
+    if let Some(reason) = shared.supplies.get(Order::USUAL).shortage() {
         return Err(SpawnError::Stacks(reason));
     }
-    if !shared.gate.enter_to_serve() {
-        return Err(SpawnError::ShutDown);
-    }
-    let packet = raw::pack(f);
-    let task = shared.launch_urgently(packet, origin);
-    // SAFETY: as in `spawn_on`.
-    Ok(unsafe { JoinHandle::new(task, packet) })
+    let come_in = || shared.gate.enter_to_serve();
+    start(shared, f, come_in, |packet| shared.launch_urgently(packet, origin))
 }

@@ -2,8 +2,8 @@
 //!
 //! A goroutine that has not run costs a G record and its closure. It gets a slot (stack, TLS block,
 //! context) when an M is about to run it for the first time, and the slot goes back with the commit
-//! of its end, when nothing runs on it any more. If the stock is empty the goroutine *starves*: it
-//! waits in a list while others run, and the service thread makes more.
+//! of its end, when nothing runs on it any more. Whoever takes of the stock and leaves few has the service thread
+//! make more. If the stock is empty the goroutine *starves*: it waits in a list while others run.
 //!
 //! # Orders
 //!
@@ -11,21 +11,12 @@
 //! and a list of its own. Nearly all goroutines are of the first, the *usual* order: the shelves of Ps
 //! hold no other, and for no other are stacks made ahead of need.
 //!
-//! # Shortage
-//!
-//! While stacks of an order cannot be made and somebody starves for one, a spawn of that order is
-//! refused ([`Supply::refusal`]): a program that starts goroutines without end learns of it before its
-//! memory is full of them.
-//!
-//! A future starves as well, when it needs a new carrier and there is no stack, or no G record: the service
-//! thread makes both.
-//!
-//! What lies on the shelves of Ps is in nobody's reach but their holders'. So a shelf is cleared when its P
-//! goes idle, when a goroutine ends on it while others starve, and when one gives way then; and while
-//! no stacks can be made, goroutines are asked to give way ([`Shared::press`]).
+//! What happens while stacks cannot be made: [`shortage`].
 //!
 //! Nobody starves beside a full stock: a goroutine is put into the list before the service thread is
 //! roused, which looks at both after each rousing; and a stack that comes back feeds one at once.
+
+mod shortage;
 
 use core::ops::Range;
 use std::sync::Arc;
@@ -41,7 +32,7 @@ use crate::{
     queue::list::List,
     shared::Shared,
     stack::{Slot, Slots, SlotsConfig, StackError, StackSource},
-    sync::{AtomicUsize, Ordering},
+    sync::{AtomicBool, AtomicUsize, Ordering},
     task::{Run, runnable::Runnable},
     tls::Mode,
 };
@@ -75,8 +66,12 @@ pub(crate) struct Supply {
     starving: Lock<List<Runnable>>,
     /// How long that list is; written under its lock, a hint elsewhere.
     starving_len: AtomicUsize,
-    /// Why no more could be made, the last time that somebody tried.
+    /// Why no more could be made, the last time that there was need of them.
     refusal: Lock<Option<StackError>>,
+    /// Whether there is such a reason: written by the service thread, a hint.
+    refused: AtomicBool,
+    /// There were enough the last time that the service thread looked: it does not look again by itself.
+    sated: AtomicBool,
 }
 
 impl Supply {
@@ -87,6 +82,8 @@ impl Supply {
             starving: Lock::new(List::new()),
             starving_len: AtomicUsize::new(0),
             refusal: Lock::new(None),
+            refused: AtomicBool::new(false),
+            sated: AtomicBool::new(false),
         }
     }
 
@@ -97,10 +94,18 @@ impl Supply {
         self.starving_len.store(starving.len(), Ordering::Relaxed);
     }
 
-    /// Up to `count` of those that wait.
-    fn take_starving(&self, count: usize) -> List<Runnable> {
+    /// Up to `count` of those that wait and are `fit`. Others go behind the rest.
+    fn take_starving(&self, count: usize, fit: impl Fn(&Runnable) -> bool) -> List<Runnable> {
         let mut starving = self.starving.lock();
-        let fed = core::iter::from_fn(|| starving.pop()).take(count).collect();
+        let mut fed = List::new();
+        for _ in 0..starving.len() {
+            let next = if fed.len() < count { starving.pop() } else { None };
+            match next {
+                Some(one) if fit(&one) => fed.push(one),
+                Some(one) => starving.push(one),
+                None => break,
+            }
+        }
         // Relaxed: see the field.
         self.starving_len.store(starving.len(), Ordering::Relaxed);
         fed
@@ -112,18 +117,10 @@ impl Supply {
         self.starving_len.load(Ordering::Relaxed)
     }
 
-    /// Why a goroutine that is spawned now would have to wait for a stack, who knows how long.
-    #[inline]
-    pub(crate) fn refusal(&self) -> Option<StackError> {
-        if self.starving() == 0 {
-            return None;
-        }
-        let _entered = enter();
-        *self.refusal.lock()
-    }
-
     fn note_refusal(&self, refusal: Option<StackError>) {
         let _entered = enter();
+        // Relaxed: a hint.
+        self.refused.store(refusal.is_some(), Ordering::Relaxed);
         *self.refusal.lock() = refusal;
     }
 }
@@ -237,7 +234,13 @@ impl Shared {
 
     /// A slot of the usual order, from the shelf or the stock.
     pub(crate) fn usual_slot(&self, held: Held<'_>) -> Option<Slot> {
-        held.shelf(|shelf| self.supplies.usual().slots.take_from(shelf))
+        let usual = self.supplies.usual();
+        if usual.is_refused() {
+            // None for later, which others would miss.
+            self.clear_shelf(held);
+            return usual.slots.take();
+        }
+        held.shelf(|shelf| usual.slots.take_from(shelf, |left| self.see_stock(left)))
     }
 
     /// `future` waits until a carrier can be made.
@@ -267,11 +270,14 @@ impl Shared {
         let ahead = if core::ptr::eq(supply, self.supplies.usual()) { BATCH.start } else { 0 };
         while supply.starving() > 0 || supply.slots.stock() < ahead {
             let wanted = supply.starving().clamp(ahead.max(1), BATCH.end);
-            let made = supply.slots.prepare(wanted);
-            self.registry.ensure(self);
-            self.feed(supply);
-            supply.note_refusal(made.err());
-            if let Err(error) = made {
+            let records = self.registry.ensure(self);
+            // Who starves for a record needs no more stacks than there are.
+            let enough = !records && supply.slots.stock() >= ahead.max(1);
+            let made = if enough { Ok(0) } else { supply.slots.prepare(wanted) };
+            self.feed(supply, |one| records || matches!(one, Runnable::Goroutine(_)));
+            let refusal = made.err().or((!records).then_some(StackError::NoMemory));
+            supply.note_refusal(refusal);
+            if let Some(error) = refusal {
                 self.counters.stack_errors.bump_shared();
                 self.service.report("cannot prepare stacks", &error);
                 let _entered = enter();
@@ -279,12 +285,17 @@ impl Shared {
                 return false;
             }
         }
+        if supply.is_refused() {
+            supply.note_refusal(None);
+        }
+        // Relaxed: see the field.
+        supply.sated.store(true, Ordering::Relaxed);
         true
     }
 
-    /// Queues as many of those that wait as there are stacks.
-    fn feed(&self, supply: &Supply) {
-        let fed = supply.take_starving(supply.slots.stock());
+    /// Queues as many of those that wait and are `fit` as there are stacks.
+    fn feed(&self, supply: &Supply, fit: impl Fn(&Runnable) -> bool) {
+        let fed = supply.take_starving(supply.slots.stock(), fit);
         if !fed.is_empty() {
             // Relaxed: a hint.
             self.supplies.starving.fetch_sub(fed.len(), Ordering::Relaxed);
@@ -313,24 +324,21 @@ impl Shared {
         self.share(held);
     }
 
-    /// If goroutines starve: gives what is on the caller's shelf to the stock, and from there to them.
+    /// In a shortage, or if goroutines starve: gives what is on the caller's shelf to the stock, and from there to
+    /// them.
     #[inline]
     pub(crate) fn share(&self, held: Option<Held<'_>>) {
-        if self.supplies.anybody_starves() {
-            if let Some(held) = held {
-                self.clear_shelf(held);
-            }
-            self.supplies.orders.iter().for_each(|supply| self.feed(supply));
+        let starve = self.supplies.anybody_starves();
+        if let Some(held) = held.filter(|_| starve || self.supplies.usual().is_refused()) {
+            self.clear_shelf(held);
+        }
+        if starve {
+            self.supplies.orders.iter().for_each(|supply| self.feed(supply, |_| true));
         }
     }
 
     /// Puts what is on the shelf back into the stock.
     pub(crate) fn clear_shelf(&self, held: Held<'_>) {
         held.shelf(|shelf| self.supplies.usual().slots.clear(shelf));
-    }
-
-    /// Goroutines starve, and no stacks can be made.
-    pub(crate) fn short_of_stacks(&self) -> bool {
-        self.supplies.orders.iter().any(|supply| supply.refusal().is_some())
     }
 }

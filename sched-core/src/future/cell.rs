@@ -17,9 +17,10 @@
 //! | `stage` | whoever has the run reference and has started it; after the completion the handle, or the completer if there is none |
 
 use core::{
+    alloc::Layout,
     cell::UnsafeCell,
     fmt,
-    mem::ManuallyDrop,
+    mem::{ManuallyDrop, MaybeUninit},
     pin::Pin,
     ptr::NonNull,
     task::{Context, Poll, Waker},
@@ -35,6 +36,7 @@ use super::{
     waker,
 };
 use crate::{
+    boxed::try_room,
     shared::Shared,
     task::{about::Birth, raw::Outcome, runnable::Head},
 };
@@ -80,25 +82,39 @@ enum Stage<F: Future> {
     Taken,
 }
 
-/// Allocates `future` in `state`, whose references the caller has.
-pub(crate) fn allocate<F>(
-    kind: Kind,
-    future: F,
-    state: State,
-    shared: Arc<Shared>,
-    birth: Birth,
-) -> NonNull<Header>
+/// The memory for a future.
+pub(crate) struct Room<F: Future>(Box<MaybeUninit<Cell<F>>>);
+
+impl<F> Room<F>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let head = Head::of_future(match kind {
-        Kind::Spawned => &Cell::<F>::SPAWNED,
-        Kind::Relay => &Cell::<F>::RELAY,
-    });
-    let header = Header { head, state, shared, birth, joiner: UnsafeCell::new(None) };
-    let cell = Box::new(Cell { header, stage: UnsafeCell::new(Stage::Pending(future)) });
-    NonNull::from(Box::leak(cell)).cast()
+    /// What the allocator is asked for.
+    pub(crate) const LAYOUT: Layout = Layout::new::<Cell<F>>();
+
+    /// `None`: there is no memory.
+    pub(crate) fn new() -> Option<Self> {
+        try_room().map(Self)
+    }
+
+    /// Puts `future` there, in `state`, whose references the caller has.
+    pub(crate) fn fill(
+        self,
+        kind: Kind,
+        future: F,
+        state: State,
+        shared: Arc<Shared>,
+        birth: Birth,
+    ) -> NonNull<Header> {
+        let head = Head::of_future(match kind {
+            Kind::Spawned => &Cell::<F>::SPAWNED,
+            Kind::Relay => &Cell::<F>::RELAY,
+        });
+        let header = Header { head, state, shared, birth, joiner: UnsafeCell::new(None) };
+        let stage = UnsafeCell::new(Stage::Pending(future));
+        NonNull::from(Box::leak(Box::write(self.0, Cell { header, stage }))).cast()
+    }
 }
 
 impl<F> Cell<F>
@@ -179,7 +195,7 @@ where
     }
 
     unsafe fn free(header: NonNull<Header>) {
-        // SAFETY: leaked from such a box by `allocate`, and the caller gives it up.
+        // SAFETY: leaked from such a box by `Room::fill`, and the caller gives it up.
         drop(unsafe { Box::from_raw(header.cast::<Self>().as_ptr()) });
     }
 }

@@ -19,9 +19,10 @@ use core::{
     future::{Ready, ready},
     task::Waker,
 };
+use std::alloc::handle_alloc_error;
 
 use super::{
-    cell::{self, Kind},
+    cell::{Kind, Room},
     state::{Join, State},
     waker::FutureRef,
 };
@@ -38,8 +39,8 @@ pub(crate) fn relay(shared: &Shared, waker: &Waker, birth: Birth) -> Option<Futu
     if !shared.gate.enter_to_serve() {
         return None;
     }
-    let relay: Relay = ready(());
-    let header = cell::allocate(Kind::Relay, relay, State::idle(), shared.arc(), birth);
+    let room = Room::<Relay>::new().unwrap_or_else(|| handle_alloc_error(Room::<Relay>::LAYOUT));
+    let header = room.fill(Kind::Relay, ready(()), State::idle(), shared.arc(), birth);
     // SAFETY: an idle one has one reference, which is ours.
     let name = unsafe { FutureRef::from_raw(header) };
     // SAFETY: the one name is ours, and so is the place.

@@ -75,6 +75,7 @@ impl Maker {
     /// A new slot, ready for a goroutine.
     pub(super) fn make(&mut self) -> Result<NonNull<Record>, StackError> {
         if self.slabs.last().is_none_or(|slab| slab.made == self.slots_per_slab) {
+            self.slabs.try_reserve(1).map_err(|_| StackError::NoMemory)?;
             let bytes = self.slot_bytes.checked_mul(self.slots_per_slab);
             let base = self.source.reserve(bytes.ok_or(StackError::NoMemory)?)?;
             self.slabs.push(Slab { base, made: 0, ahead: false });

@@ -114,6 +114,11 @@ impl Shelf {
     pub(crate) const fn new() -> Shelf {
         Shelf { top: List::new(), full: List::new() }
     }
+
+    /// How many lie there.
+    pub(crate) fn len(&self) -> usize {
+        self.top.length + self.full.length
+    }
 }
 
 #[derive(Debug)]
@@ -122,6 +127,13 @@ struct Stock {
     resting: List,
     cold: List,
     used: List,
+}
+
+impl Stock {
+    /// How many can be taken.
+    fn len(&self) -> usize {
+        self.warm.length + self.resting.length + self.cold.length
+    }
 }
 
 impl Slots {
@@ -182,11 +194,14 @@ impl Slots {
         self.maker.lock().unwrap_or_else(PoisonError::into_inner).threads().collect()
     }
 
-    /// As [`take`](Self::take), from the shelf; from the stock by the half shelf.
+    /// As [`take`](Self::take), from the shelf; from the stock by the half shelf. `look` is then told how many are
+    /// left there.
     #[inline]
-    pub(crate) fn take_from(&self, shelf: &mut Shelf) -> Option<Slot> {
-        if shelf.top.length == 0 {
-            self.refill(shelf);
+    pub(crate) fn take_from(&self, shelf: &mut Shelf, look: impl FnOnce(usize)) -> Option<Slot> {
+        if shelf.top.length == 0
+            && let Some(left) = self.refill(shelf)
+        {
+            look(left);
         }
         shelf.top.pop().map(Slot)
     }
@@ -216,16 +231,18 @@ impl Slots {
         }
     }
 
+    /// Fills the shelf's top, if need be from the stock. How many are left there then.
     #[cold]
-    fn refill(&self, shelf: &mut Shelf) {
+    fn refill(&self, shelf: &mut Shelf) -> Option<usize> {
         swap(&mut shelf.top, &mut shelf.full);
         if shelf.top.length > 0 {
-            return;
+            return None;
         }
         let mut stock = self.stock.lock();
         let Stock { warm, resting, cold, .. } = &mut *stock;
         let first = [warm, resting, cold].into_iter().find(|list| list.length > 0);
         shelf.top = first.map_or(List::new(), |list| list.take_front(HALF));
+        Some(stock.len())
     }
 
     fn restock(&self, list: List) {
@@ -374,8 +391,7 @@ impl Slots {
 
     /// How many slots can be taken.
     pub fn stock(&self) -> usize {
-        let stock = self.stock.lock();
-        stock.warm.length + stock.resting.length + stock.cold.length
+        self.stock.lock().len()
     }
 
     /// How many slots were given back and wait for [`prepare`](Slots::prepare).

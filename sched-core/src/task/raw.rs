@@ -20,6 +20,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use crate::boxed::try_room;
+
 /// What a goroutine leaves behind: its value, or what it panicked with.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Any + Send + 'static>>;
 
@@ -44,20 +46,23 @@ struct Packet<F, T> {
     closure: UnsafeCell<Option<F>>,
 }
 
-/// Allocates a packet for `closure`. The caller owns it.
-pub(crate) fn pack<F, T>(closure: F) -> NonNull<Header>
+/// Allocates a packet for `closure`. The caller owns it. `None`: there is no memory for one.
+pub(crate) fn pack<F, T>(closure: F) -> Option<NonNull<Header>>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let packet = Box::new(Packet {
-        prefix: Prefix {
-            header: Header { run: run::<F, T>, free: free::<F, T> },
-            result: UnsafeCell::new(None::<Outcome<T>>),
+    let packet = Box::write(
+        try_room()?,
+        Packet {
+            prefix: Prefix {
+                header: Header { run: run::<F, T>, free: free::<F, T> },
+                result: UnsafeCell::new(None::<Outcome<T>>),
+            },
+            closure: UnsafeCell::new(Some(closure)),
         },
-        closure: UnsafeCell::new(Some(closure)),
-    });
-    NonNull::from(Box::leak(packet)).cast()
+    );
+    Some(NonNull::from(Box::leak(packet)).cast())
 }
 
 /// Runs the closure and keeps what it returned or panicked with.
@@ -126,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_packet_keeps_the_value_until_it_is_taken() {
-        let packet = pack(|| String::from("done"));
+        let packet = pack(|| String::from("done")).expect("there is memory");
         // SAFETY: the packet is this test's alone; it runs once, is read after, and freed last.
         let value = unsafe {
             run_packet(packet);
@@ -141,7 +146,7 @@ mod tests {
     fn a_packet_that_never_ran_drops_its_closure() {
         let kept = Arc::new(());
         let inside = Arc::clone(&kept);
-        let packet = pack(move || drop(inside));
+        let packet = pack(move || drop(inside)).expect("there is memory");
         // SAFETY: nobody else knows the packet.
         unsafe { free_packet(packet) };
         assert_eq!(Arc::strong_count(&kept), 1);
@@ -150,6 +155,7 @@ mod tests {
     #[test]
     fn a_panic_is_a_result() {
         let packet = pack(|| -> u32 { std::panic::resume_unwind(Box::new(7u8)) });
+        let packet = packet.expect("there is memory");
         // SAFETY: as above.
         let outcome = unsafe {
             run_packet(packet);
