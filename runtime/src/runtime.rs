@@ -239,6 +239,13 @@ impl Runtime {
     /// Changes the order in which goroutines run, while they run; nobody is stopped for it. What is queued
     /// is moved within some milliseconds; a call meanwhile waits.
     ///
+    /// The old queues are dropped by a thread of the runtime's, or by the next call of this. If a policy of one's own
+    /// has a [`Drop`] that panics, the former aborts the process; see [`Policy`].
+    ///
+    /// # Panics
+    ///
+    /// If making the new queues does, or dropping those of the change before.
+    ///
     /// ```
     /// use runtime::policy::{Gmp, Priority};
     /// let rt = runtime::Runtime::new().unwrap();

@@ -14,6 +14,11 @@
 //!
 //! `proc_idle` is bound by the rules inside the runtime: no allocation through a foreign allocator,
 //! no lock that user code can hold, no parking; a panic aborts the process.
+//!
+//! A panic of `proc_start` is the caller's, who builds the scheduler or asks for more Ps. One of `proc_stop` aborts the
+//! process, with the name of the thread; so does one of the [`Drop`] of the hooks, of a stack source or of a policy, where
+//! a thread of a scheduler lets go of the last name of another one that has ended. They all may wait for a lock, but for no
+//! goroutine.
 
 /// The embedding's part in the life of Ps.
 pub trait Hooks: Send + Sync + 'static {

@@ -189,6 +189,14 @@ impl Scheduler {
     /// next looks for a goroutine. That takes some milliseconds; a call during it waits. Does nothing
     /// once the scheduler has stopped.
     ///
+    /// The old queues are dropped by a thread of the scheduler's, or by the next call of this. If a user's policy has a
+    /// [`Drop`] that panics, the former aborts the process, and the latter panics, with the policy unchanged. See the
+    /// [contract](crate::policy#contract).
+    ///
+    /// # Panics
+    ///
+    /// If making the new queues does, or dropping those of the change before.
+    ///
     /// ```
     /// use sched_core::{Config, NoHooks, Scheduler, policy::{Chosen, GlobalFifo, Priority}};
     /// # use std::sync::Arc;

@@ -41,7 +41,7 @@
 //! there is no P, which takes a lock besides. The change itself takes O(1) for the caller, and O(1) per
 //! goroutine queued, by whoever moves it.
 
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 
 use crate::{
     dispatch::Dispatch,
@@ -98,7 +98,16 @@ impl Shared {
 
     /// The service thread's part in a change of policy. False: it must look again.
     pub(crate) fn finish_swap(&self) -> bool {
-        // Whoever holds the lock buries, too, or will be done soon.
-        !self.queues.is_leaving() || self.sizing.try_lock().is_ok_and(|_one_at_a_time| self.bury())
+        if !self.queues.is_leaving() {
+            return true;
+        }
+        let _one_at_a_time = match self.sizing.try_lock() {
+            Ok(one) => one,
+            // A policy panicked, in a caller of `set_policy`.
+            Err(TryLockError::Poisoned(one)) => one.into_inner(),
+            // Whoever holds the lock buries, too, or will be done soon.
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        self.bury()
     }
 }

@@ -1,22 +1,27 @@
 //! What concerns the whole process: a stack overflow, the cap of threads, a forked child, its output, its end, its
 //! mappings.
 
+#[path = "common/bomb.rs"]
+mod bomb;
 mod common;
 
 use std::{
     collections::HashSet,
     env,
     os::unix::process::ExitStatusExt,
+    panic::{AssertUnwindSafe, catch_unwind},
     process::{Command, Output},
     ptr::null_mut,
     sync::{Arc, Mutex, OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
+use bomb::Bomb;
 use common::{MODES, Watch, in_both_modes, scheduler};
 use sched_core::{
     Config, Preemption, current,
     park::{self, WaitReason, Waiter, park_until},
+    policy::{Chosen, Gmp},
     tls::{Surplus, probe},
     yield_now,
 };
@@ -117,6 +122,25 @@ fn at_the_cap_of_threads_the_process_says_what_to_do() {
         let is_there =
             |line: &&str| line.contains("[blocked in the kernel, ") || line.contains("[running, ");
         assert!(at_threads.iter().all(is_there), "{said}");
+    }
+}
+
+#[test]
+fn a_panic_of_a_policy_is_the_callers_or_says_where_it_was() {
+    if let Some(mode) = env::var_os(CHILD) {
+        let scheduler = scheduler(1, mode == "true");
+        let change = || scheduler.set_policy(&Chosen::new(Bomb::Made));
+        assert!(catch_unwind(AssertUnwindSafe(change)).is_err());
+        scheduler.set_policy(&Chosen::new(Bomb::Dropped));
+        scheduler.set_policy(&Chosen::new(Gmp));
+        // Nobody else changes the policy, so the service thread drops them.
+        let _ = park_until(WaitReason::Park, Instant::now() + Duration::from_secs(60));
+        unreachable!("they were dropped");
+    }
+    for mode in MODES {
+        let said = abort_of("a_panic_of_a_policy_is_the_callers_or_says_where_it_was", mode);
+        assert!(said.contains("the queues go off"), "{said}");
+        assert!(said.contains("sched-core: fatal: the service thread panicked"), "{said}");
     }
 }
 

@@ -26,6 +26,12 @@
 //! nobody, and does not panic: a panic there ends the process. It cannot break memory safety: it holds
 //! goroutines as values that it can neither copy nor run.
 //!
+//! Queues that were replaced are dropped outside the runtime: by the service thread, or by whoever changes the policy
+//! next. So are what they own and, with the scheduler's last count, those in office and the policy itself. A
+//! [`Drop`] there may allocate and take locks, but not for long, and it waits for no goroutine: meanwhile nobody makes
+//! threads or stacks. If it panics on a thread of the scheduler's, the process says which one it was and aborts; in
+//! [`set_policy`](crate::Scheduler::set_policy) the panic is the caller's.
+//!
 //! What it owes to the proof in `idle.md`:
 //!
 //! 1. *Found.* What was put is found by [`pick`](Queues::pick) of whoever sits on that P, or by
@@ -190,7 +196,8 @@ impl<L: fmt::Debug> fmt::Debug for Seat<'_, L> {
     }
 }
 
-/// A policy: what it is called, and how its queues are made. See the [module](self).
+/// A policy: what it is called, and how its queues are made. What it owes, also when it is dropped:
+/// [contract](self#contract).
 pub trait Policy: fmt::Debug + Send + Sync + 'static {
     /// Its queues, of whatever is queued.
     type Queues<H: Item>: Queues<H>;
