@@ -233,12 +233,11 @@ impl Shared {
     }
 
     /// A slot of the usual order, from the shelf or the stock.
+    #[inline]
     pub(crate) fn usual_slot(&self, held: Held<'_>) -> Option<Slot> {
         let usual = self.supplies.usual();
         if usual.is_refused() {
-            // None for later, which others would miss.
-            self.clear_shelf(held);
-            return usual.slots.take();
+            return self.slot_in_shortage(held);
         }
         held.shelf(|shelf| usual.slots.take_from(shelf, |left| self.see_stock(left)))
     }

@@ -31,8 +31,9 @@
 
 use crate::{
     entry::enter,
+    proc::Held,
     shared::Shared,
-    stack::StackError,
+    stack::{Slot, StackError},
     supply::{BATCH, Order, Supply},
     sync::Ordering,
 };
@@ -77,6 +78,13 @@ impl Shared {
         })
     }
 
+    /// A slot of the usual order, and none for later, which others would miss.
+    #[cold]
+    pub(super) fn slot_in_shortage(&self, held: Held<'_>) -> Option<Slot> {
+        self.clear_shelf(held);
+        self.supplies.usual().slots.take()
+    }
+
     /// How many usual stacks the caller can reach.
     fn usual_at_hand(&self) -> usize {
         let entered = enter();
@@ -88,6 +96,7 @@ impl Shared {
 
     /// If so many are few, has more usual stacks made. Who rouses the service thread is the first to see it since that
     /// found enough.
+    #[cold]
     pub(super) fn see_stock(&self, left: usize) {
         // Relaxed: a hint; the next one who finds few looks again.
         if left < BATCH.start && self.supplies.usual().sated.swap(false, Ordering::Relaxed) {
