@@ -72,8 +72,8 @@ impl Divers {
 fn given(config: Config, count: usize, bytes: usize, depth: usize) -> usize {
     let scheduler = with(config);
     let divers = Divers::start(&scheduler, count, Spawn::new().stack_bytes(bytes), depth);
-    let before = resident();
-    while scheduler.stacks_rest() {
+    let (before, monitor) = (resident(), scheduler.monitor());
+    while monitor.stacks_rest() {
         scheduler.age_stacks();
     }
     let given = before.saturating_sub(resident());

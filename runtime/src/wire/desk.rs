@@ -157,3 +157,40 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
+    use sched_core::{Config, NoHooks};
+    use sysmon::Machine;
+
+    use super::super::monitor::Watched;
+    use super::*;
+
+    /// The attendant sleeps, and there is no free memory that anybody would tell it of.
+    #[test]
+    fn sysmon_sees_stacks_of_goroutines_that_wait_until_they_are_trimmed() {
+        let config = Config { procs: 1, trim_after: Some(Duration::ZERO), ..Config::default() };
+        let scheduler = Scheduler::new(config, Arc::new(NoHooks)).expect("threads and stacks");
+        let desk = Desk { upkeep: Told::without_memory(), ..Desk::new(&Builder::new()) };
+        let mut watched = Watched::new(scheduler.monitor(), Arc::new(desk));
+        let (tell, told) = mpsc::channel();
+        let waits = move || {
+            tell.send(park::current()).expect("the test listens");
+            park::park(WaitReason::Park);
+        };
+        let waits = scheduler.spawn(waits).expect("it is open");
+        let waiter = told.recv().expect("it tells");
+        // In thread mode nobody's is trimmed.
+        assert_eq!(watched.memory_rests(), scheduler.mode().is_own_tls());
+        while scheduler.stacks_rest() {
+            scheduler.age_stacks();
+        }
+        assert!(!watched.memory_rests(), "nothing is left to do");
+        waiter.unpark();
+        waits.join().expect("no panic");
+        assert_eq!(scheduler.shutdown(None).left, []);
+    }
+}

@@ -51,6 +51,12 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// Of an attendant that sleeps, and whose policy is asked no more.
+    #[cfg(test)]
+    pub(super) fn without_memory() -> Self {
+        Told { asleep: AtomicBool::new(true), retired: AtomicBool::new(true) }
+    }
+
     /// Whether memory was freed, or unused stacks may have some, and the attendant sleeps; asked by
     /// sysmon.
     pub(super) fn rests(&self, stacks_rest: bool) -> bool {
