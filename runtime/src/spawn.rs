@@ -163,3 +163,20 @@ impl fmt::Display for GoError {
 }
 
 impl Error for GoError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_scheduler_refuses_is_told_in_its_words() {
+        let refusals = [
+            SpawnError::NoMemory,
+            SpawnError::Stacks(StackError::NoMemory),
+            SpawnError::StackTooLarge { most: 7 },
+        ];
+        for refusal in refusals {
+            assert_eq!(GoError::from(refusal).to_string(), refusal.to_string());
+        }
+    }
+}

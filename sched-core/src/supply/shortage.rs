@@ -19,7 +19,8 @@
 //!
 //! The service thread tries again every two milliseconds until there is a batch in stock, made or given back; then the
 //! shortage is over. Whoever takes of the stock and leaves less has it look again ([`Shared::see_stock`]), so it knows
-//! of a refusal while there are still some.
+//! of a refusal while there are still some. (In thread mode one that is given back is in stock once the service thread
+//! has renewed it: a spawn before that may be refused.)
 //!
 //! A future starves as well, when it needs a new carrier and there is no stack, or no G record: the service
 //! thread makes both. Without memory for records it feeds goroutines only, which have theirs: a future would be
