@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The repository stands alone: no file speaks of a path outside it, no link in a page is dead, and a test or fault
-# that a page names is there.
+# The repository stands alone: no file speaks of a path outside it, no link in a page is dead, and a test, a fault or
+# a program that must not compile, if a page names it, is there.
 set -euo pipefail
 # Written with brackets so that the patterns do not find themselves.
 if git grep -nI -e '[.][.]/shared' -e '[/]work/[a-z]' -e '[/]tmp/wt' -- .; then
@@ -22,4 +22,8 @@ while read -r name; do
     grep -qE "$pattern" <<<"$there" || { echo "no test or fault is called $name" >&2; dead=1; }
 done < <(git grep -hoE '`([a-z_]+::)*(…[a-z0-9_]+|[a-z0-9_]+…)`|`([a-z]+::)+[a-z0-9]+(_[a-z0-9]+){2,}`' \
     -- docs/orderings.md docs/soundness.md loom-tests/src/lib.rs | tr -d '`' | sed 's/.*:://' | sort -u)
+# `ui/name`, of a program that must not compile.
+while read -r name; do
+    compgen -G "ui-tests/tests/*/$name.rs" >/dev/null || { echo "no program in ui-tests is called $name" >&2; dead=1; }
+done < <(git grep -hoE '`ui/[a-z0-9_]+`' -- '*.md' '*.rs' | tr -d '`' | sed 's|^ui/||' | sort -u)
 exit "$dead"
