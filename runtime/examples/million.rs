@@ -24,6 +24,12 @@ fn mappings() -> usize {
     fs::read_to_string("/proc/self/maps").expect("there is /proc").lines().count()
 }
 
+/// What the kernel allows a process.
+fn most_mappings() -> usize {
+    let text = fs::read_to_string("/proc/sys/vm/max_map_count").expect("there is /proc");
+    text.trim().parse().expect("a number")
+}
+
 /// How many, from the command line.
 fn count() -> usize {
     let mut words = std::env::args().skip(1);
@@ -36,8 +42,12 @@ fn count() -> usize {
     }
 }
 
-fn main() {
-    let count = count();
+pub(crate) fn main() {
+    wait(count());
+}
+
+/// Has so many goroutines wait at once, and then end.
+pub(crate) fn wait(count: usize) {
     let rt = runtime::Runtime::new().expect("a runtime can be had");
     let (before, tables) = (status("VmRSS"), status("VmPTE"));
     let begin = Instant::now();
@@ -59,7 +69,12 @@ fn main() {
     }
     let started = begin.elapsed();
     let each = |bytes: usize| bytes / count;
-    println!("{count} goroutines wait after {started:.2?}, in {} mappings", mappings());
+    let (mappings, most) = (mappings(), most_mappings());
+    println!("{count} goroutines wait after {started:.2?}, in {mappings} mappings");
+    assert!(
+        mappings < most / 2,
+        "{count} stacks lie in {mappings} mappings, and the kernel allows {most} (vm.max_map_count)"
+    );
     println!(
         "each takes {} bytes of memory and {} of page tables",
         each(status("VmRSS") - before),

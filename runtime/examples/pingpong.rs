@@ -9,7 +9,7 @@ use runtime::{chan, go};
 const ROUNDS: u32 = 200_000;
 
 #[runtime::main]
-fn main() {
+pub(crate) fn main() {
     let (ping, pings) = chan::rendezvous();
     let (pong, pongs) = chan::rendezvous();
     let echo = go(move || {

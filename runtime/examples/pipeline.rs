@@ -29,7 +29,7 @@ fn numbers(end: u64) -> Receiver<u64> {
 }
 
 #[runtime::main]
-fn main() {
+pub(crate) fn main() {
     let squares = stage(numbers(1000), |n| n * n);
     let slow = stage(numbers(10), |n| {
         runtime::sleep(Duration::from_millis(2));
