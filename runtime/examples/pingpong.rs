@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use runtime::{chan, go};
 
-const ROUNDS: u32 = 200_000;
-
 #[runtime::main]
-pub(crate) fn main() {
+fn main() {
+    play(200_000);
+}
+
+/// So many rounds, on a goroutine.
+pub(crate) fn play(rounds: u32) {
     let (ping, pings) = chan::rendezvous();
     let (pong, pongs) = chan::rendezvous();
     let echo = go(move || {
@@ -19,13 +22,13 @@ pub(crate) fn main() {
     });
     let start = Instant::now();
     let mut ball = 0;
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         ping.send(ball).expect("the echo runs");
         ball = pongs.recv().expect("the echo answers");
     }
-    let each = start.elapsed() / ROUNDS;
+    let each = start.elapsed() / rounds;
     drop(ping);
     echo.join().expect("the echo does not panic");
-    assert_eq!(ball, ROUNDS);
-    println!("{ROUNDS} round trips, {each:?} each");
+    assert_eq!(ball, rounds);
+    println!("{rounds} round trips, {each:?} each");
 }

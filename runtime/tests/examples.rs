@@ -6,6 +6,7 @@ mod lisp;
 #[allow(dead_code, reason = "its main reads the command line")]
 mod million;
 #[path = "../examples/pingpong.rs"]
+#[allow(dead_code, reason = "its main plays for longer")]
 mod pingpong;
 #[path = "../examples/pipeline.rs"]
 mod pipeline;
@@ -23,7 +24,7 @@ fn many_goroutines_wait_in_few_mappings() {
 
 #[test]
 fn a_ball_goes_to_and_fro() {
-    pingpong::main();
+    runtime::Runtime::new().unwrap().run(|| pingpong::play(20_000));
 }
 
 #[test]
