@@ -14,7 +14,7 @@
 //! cargo run -p faults
 //! ```
 //!
-//! plants them in a copy of the source, one at a time, and fails if a model overlooks one.
+//! plants them in a copy of the source, one at a time, and fails if a model overlooks one, or dies of something else.
 //!
 //! | model | promise |
 //! |---|---|
