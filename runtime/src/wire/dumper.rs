@@ -210,14 +210,15 @@ unsafe fn as_before(
     // A signal between the installation and its result finds nothing: it was sent to a runtime that begins.
     let Some(Ok(before)) = bell.before.get() else { return };
     // SAFETY: neither default nor ignored, so it is a function, of the kind that the flag says. The other calls
-    // may be made in a handler; the signal is sent to this process alone.
+    // may be made in a handler. The signal is this thread's: if it were the process's, another thread could take it,
+    // and come too late with its core file if this one exits.
     unsafe {
         match before.sa_sigaction {
             libc::SIG_IGN => {}
             libc::SIG_DFL if heard => {}
             libc::SIG_DFL => {
                 libc::sigaction(signal, before, null_mut());
-                libc::kill(libc::getpid(), signal);
+                libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), signal);
             }
             function if before.sa_flags & libc::SA_SIGINFO != 0 => {
                 transmute::<usize, unsafe extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void)>(
