@@ -54,15 +54,17 @@ fn build(bench: &Path) -> Result<(), Box<dyn Error>> {
     if built.success() { Ok(()) } else { Err(format!("bench/build fails: {built}").into()) }
 }
 
-/// Runs the peers of one row in turn, round after round.
+/// Runs the peers of one row in turn, round after round; each round begins with another one, since the first may
+/// find a machine that has slept, or that must get memory from its host.
 fn measure(
     row: &'static Row,
     options: &Options,
     results: &mut Results,
     report: &mut Report,
 ) -> Result<(), Box<dyn Error>> {
+    let mut peers: Vec<_> = options.peers_of(row).collect();
     for round in 1..=options.rounds_of(row) {
-        for peer in options.peers_of(row) {
+        for &peer in &peers {
             if results.failed(row.name, peer) {
                 continue;
             }
@@ -80,6 +82,7 @@ fn measure(
                 }
             }
         }
+        peers.rotate_left(1);
     }
     show("");
     Ok(())

@@ -18,7 +18,7 @@ use std::time::Duration;
 use harness::Request;
 
 pub use handover::{Select, VALUES, select};
-pub use monitor::{HandOff, Monitored, hand_off, monitor};
+pub use monitor::{Costs, HandOff, Monitored, entry, hand_off, monitor, preempt};
 pub use ticks::Ticks;
 pub use waiting::{Announce, Futures, announced, parked_futures, spawn_futures};
 

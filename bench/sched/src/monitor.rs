@@ -1,4 +1,5 @@
-//! Rows about the one who watches: how soon the processor of a blocked task goes on, and what the watching costs.
+//! Rows about the one who watches: how soon the processor of a blocked task goes on, what the watching costs, and
+//! what it takes to be watched and to be stopped.
 
 use std::process;
 use std::thread;
@@ -10,6 +11,9 @@ use crate::{BLOCK, BLOCKERS, HOGS, Scheduler, WORKERS};
 
 /// How many tasks block in `hand-off`, one after the other.
 const TIMES: usize = 200;
+/// Entries of one pass, and preemptions.
+const ENTRIES: usize = 10_000_000;
+const STOPS: usize = 10_000;
 /// How long `monitor` looks at each state.
 const LOOK: Duration = Duration::from_secs(4);
 
@@ -26,14 +30,49 @@ pub trait Monitored: Scheduler {
     fn awake(&self) -> Duration;
 }
 
+/// A peer whose single steps can be taken alone.
+pub trait Costs: Scheduler {
+    /// A task enters the runtime and leaves it, so many times.
+    fn enter_and_exit(&self, times: usize);
+
+    /// So many times, on one worker of a scheduler of its own: a thread has the task stopped that computes there;
+    /// the time from then until another one runs is noted.
+    fn preempt(times: usize) -> Vec<Duration>;
+}
+
+/// What each call pays to be seen from outside.
+pub fn entry<S: Costs>(request: &Request) {
+    let scheduler = S::start(1);
+    let times = request.count(ENTRIES);
+    let time = harness::median_time(request.passes(), || scheduler.enter_and_exit(times));
+    request.report_each("enter and exit", time, times);
+}
+
+/// The signal included.
+pub fn preempt<S: Costs>(request: &Request) {
+    let delays = S::preempt(request.count(STOPS));
+    report_delays(request, delays, "µs", 1e6, &[("p50", 0.5), ("p99", 0.99)]);
+}
+
 /// A task blocks on the only worker, and another is ready.
 pub fn hand_off<S: HandOff>(request: &Request) {
     let scheduler = S::start(1);
-    let mut delays = scheduler.hand_off(request.count(TIMES), BLOCK);
+    let delays = scheduler.hand_off(request.count(TIMES), BLOCK);
+    report_delays(request, delays, "ms", 1e3, &[("p50", 0.5), ("p99", 0.99), ("max", 1.0)]);
+}
+
+/// Prints quantiles in a unit of which a second has so many.
+fn report_delays(
+    request: &Request,
+    mut delays: Vec<Duration>,
+    unit: &str,
+    second: f64,
+    quantiles: &[(&str, f64)],
+) {
     delays.sort();
-    for (name, q) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
-        let delay = stats::quantile(&delays, q).expect("somebody blocked");
-        request.report(name, "ms", delay.as_secs_f64() * 1e3);
+    for &(name, q) in quantiles {
+        let delay = stats::quantile(&delays, q).expect("there was one");
+        request.report(name, unit, delay.as_secs_f64() * second);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Ours: goroutines of `runtime`, with its allocator.
 
+mod costs;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
@@ -23,6 +25,8 @@ fn main() {
             "announced" => bench_sched::announced::<Ours>(request),
             "hand-off" => bench_sched::hand_off::<Ours>(request),
             "monitor" => bench_sched::monitor::<Ours>(request),
+            "entry" => bench_sched::entry::<Ours>(request),
+            "preempt" => bench_sched::preempt::<Ours>(request),
             _ => return false,
         }
         true

@@ -41,6 +41,8 @@ const AIMS: &[(&str, &str, f64)] = &[
     ("monitor", "nobody waits", 0.2),
     ("monitor", "some wait", 2.0),
     ("monitor", "some block", 2.0),
+    ("entry", "enter and exit", 1.5),
+    ("preempt", "p50", 5.0),
     ("pair-16", "CPU", 6.5),
     ("pair-1024", "CPU", 8.0),
     ("pair-8k", "CPU", 12.0),

@@ -110,6 +110,8 @@ pub const ROWS: &[Row] = &[
     Row::new("ticker-hogs", Area::Sched, 3),
     Row::new("idle", Area::Sched, 1),
     Row::new("monitor", Area::Sched, 3).only(&["ours"]),
+    Row::new("entry", Area::Sched, 5).only(&["ours"]),
+    Row::new("preempt", Area::Sched, 3).only(&["ours"]),
     Row::new("pair-16", Area::Alloc, 9),
     Row::new("pair-256", Area::Alloc, 9),
     Row::new("pair-1024", Area::Alloc, 9),
