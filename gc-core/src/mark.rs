@@ -11,6 +11,7 @@
 //!
 //! Marking is cut into slices by a budget of objects, so that the driver can let others run in
 //! between. A long array counts as many: it is looked into piece by piece, when nothing else is left to do.
+//! Whoever may mark only for so long looks at the time as well, after each few objects.
 //! Several workers may mark at once ([`crew`]): each has a stack of its own, marking is a
 //! read-modify-write in the space, and `dirty` is set by whoever marked.
 //!
@@ -32,6 +33,9 @@ use crate::{
 };
 use core::{ops::AddAssign, ptr::NonNull, time::Duration};
 use std::time::Instant;
+
+/// Objects between two looks at the time, which costs as much as marking one.
+const LOOK: usize = 32;
 
 /// One worker's stack and counts.
 #[derive(Debug)]
@@ -129,17 +133,37 @@ impl Marker {
     /// step 1 or is newer.
     pub unsafe fn drain<S: Space>(&mut self, engine: &Engine<S>, budget: usize) -> bool {
         // SAFETY: the caller's.
-        unsafe { self.within(engine, |marker| marker.drain_within(engine, budget)) };
+        unsafe { self.drain_until(engine, budget, || false) }
+    }
+
+    /// The same, or until `is_over`, which is asked after each [`LOOK`] objects.
+    ///
+    /// # Safety
+    ///
+    /// As [`drain`](Self::drain).
+    unsafe fn drain_until<S: Space>(
+        &mut self,
+        engine: &Engine<S>,
+        budget: usize,
+        is_over: impl Fn() -> bool,
+    ) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.within(engine, |marker| marker.drain_within(engine, budget, is_over)) };
         self.stack.is_empty()
     }
 
     /// # Safety
     ///
     /// As [`drain`](Self::drain); `within`.
-    unsafe fn drain_within<S: Space>(&mut self, engine: &Engine<S>, budget: usize) {
+    unsafe fn drain_within<S: Space>(
+        &mut self,
+        engine: &Engine<S>,
+        budget: usize,
+        is_over: impl Fn() -> bool,
+    ) {
         let (before, begun) = (self.counts.objects, Instant::now());
         let mut line = Line::default();
-        for _ in 0..budget {
+        for looked_at in 1..=budget {
             // SAFETY: the caller's: cells are not swept before step 8.
             match unsafe { line.next(&engine.space, &mut self.stack) } {
                 // SAFETY: the caller's: the cell is not swept before step 8, and it is an object's,
@@ -148,6 +172,9 @@ impl Marker {
                 // SAFETY: pieces are of objects that were marked in this cycle.
                 None if unsafe { self.stack.piece() } => {}
                 None => break,
+            }
+            if looked_at.is_multiple_of(LOOK) && is_over() {
+                break;
             }
         }
         line.back(&mut self.stack);

@@ -396,7 +396,7 @@ pub fn assists(heap: &Arc<Heap>) -> JoinHandle<()> {
     thread::spawn(move || {
         let worker = Worker::new(&heap.engine, &heap.world, &heap.crew, &|| (), 1);
         // SAFETY: all three are one heap's.
-        unsafe { worker.assist(1) };
+        unsafe { worker.assist(1, || false) };
     })
 }
 

@@ -49,8 +49,9 @@ impl<H: Tag> Guard<'_, H> {
 
     /// Moves a value into the heap, or gives it back when the space is exhausted. Never waits:
     /// the caller holds a guard, and the collector may be waiting for that. While a collector at work is
-    /// behind its [`Schedule`](crate::pacer::Schedule), an allocation that takes a new span marks as well,
-    /// for 25 µs at most.
+    /// behind its [`Schedule`](crate::pacer::Schedule), an allocation that takes a new span marks as well:
+    /// for 25 µs, and up to 32 objects more. An array counts as an object for each 128 elements; a map, or what
+    /// is in a lock, as one.
     ///
     /// # Errors
     ///

@@ -2,12 +2,20 @@
 //!
 //! | when | who | how much |
 //! |---|---|---|
-//! | marking is behind its [`Schedule`](crate::pacer::Schedule) | an allocation that took a new span | marks, for [`TURN_OF_MARKING`] at most |
-//! | the heap has outrun the collector | an outermost guard, before it is entered | marks, or waits, for [`RELIEF`] at most |
+//! | marking is behind its [`Schedule`](crate::pacer::Schedule) | an allocation that took a new span | marks, for a [turn](TURN_OF_MARKING) |
+//! | the heap has outrun the collector | an outermost guard, before it is entered | marks for a turn, or waits, for [`RELIEF`] at most |
 //! | the world is to stop | the same | waits for the [gate](crate::gate) |
 //! | the guard is gone that kept a cycle from beginning | the same | waits for it to begin, for [`RELIEF`] at most |
 //!
 //! Nothing here decides what is marked.
+//!
+//! # How long a turn of marking is
+//!
+//! The marker looks at the time between two pieces and after each few objects of one, so a turn ends no more than
+//! 32 objects late. An array comes in portions, each of which counts as an object; a map, or the interior of a
+//! lock, is one object however large it is. Then the rest goes back: the crew's lock, and room in a
+//! buffer for half of the stack. What the kernel does meanwhile comes on top, page faults of a stack that grows
+//! among it.
 
 use super::Core;
 use crate::{
@@ -19,12 +27,15 @@ use crate::{
     pacer::Progress,
     world::World,
 };
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 /// Objects that a mutator marks at a time: some 5 µs.
 const ASSIST: usize = 256;
 
-/// How long a mutator marks at once, at most.
+/// After how long a mutator that marks stops.
 const TURN_OF_MARKING: Duration = Duration::from_micros(25);
 
 /// A lag that is worth a mutator's while, in bytes.
@@ -35,6 +46,12 @@ const RELIEF: Duration = Duration::from_millis(10);
 
 /// Between two looks at a gate that is not open.
 const TURN: Duration = Duration::from_micros(100);
+
+/// Begins a turn, and tells whether it is over.
+fn turn_of_marking() -> impl Fn() -> bool {
+    let begun = Instant::now();
+    move || begun.elapsed() >= TURN_OF_MARKING
+}
 
 pub(super) type HeapWorker<'a, H> = Worker<'a, <H as Tag>::Space, <H as Tag>::World>;
 
@@ -68,7 +85,8 @@ impl<H: Tag> Core<H> {
     #[cold]
     fn pay(&self) {
         let watch = Watch::start(&self.world);
-        while self.assist() && watch.wall() < TURN_OF_MARKING && self.lag() >= LAG {}
+        let is_over = turn_of_marking();
+        while self.assist(&is_over) && !is_over() && self.lag() >= LAG {}
         let took = watch.stop(&self.world);
         self.with(|local| local.diary().assists.note(took));
     }
@@ -99,7 +117,7 @@ impl<H: Tag> Core<H> {
         }
         while self.pace.is_outrun()
             && self.pace.is_collecting()
-            && !self.assist()
+            && !self.assist(turn_of_marking())
             && self.world.outrun()
             && watch.wall() < RELIEF
         {}
@@ -115,10 +133,10 @@ impl<H: Tag> Core<H> {
         self.engine.awaited.is_over(each)
     }
 
-    /// Marks a few objects; false if there are none to be had.
-    fn assist(&self) -> bool {
+    /// Marks a few objects, or until `is_over`; false if there are none to be had.
+    fn assist(&self, is_over: impl Fn() -> bool) -> bool {
         // SAFETY: all are this heap's.
-        let helped = self.borrow(|worker| unsafe { worker.assist(ASSIST) });
+        let helped = self.borrow(|worker| unsafe { worker.assist(ASSIST, is_over) });
         // Relaxed: a statistic.
         self.assists.fetch_add(helped.into(), Ordering::Relaxed);
         helped

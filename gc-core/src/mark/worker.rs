@@ -71,14 +71,15 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
         unsafe { self.work(shift, next, pause) };
     }
 
-    /// Marks at most so many objects of a batch that lies ready. False if none does.
+    /// Marks at most so many objects of a batch that lies ready, and a few at most once `is_over`. False if
+    /// none lies ready.
     ///
     /// # Safety
     ///
     /// The crew, the world and the engine belong together.
-    pub unsafe fn assist(&self, objects: usize) -> bool {
+    pub unsafe fn assist(&self, objects: usize, is_over: impl Fn() -> bool) -> bool {
         // SAFETY: the caller's.
-        unsafe { self.borrow(Marker::default(), objects) }
+        unsafe { self.borrow(Marker::default(), objects, is_over) }
     }
 
     /// Marks a slice of a batch that lies ready, by one who has nothing else to do: the time is counted
@@ -89,20 +90,25 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     /// The crew, the world and the engine belong together.
     pub unsafe fn idle(&self) -> bool {
         // SAFETY: the caller's.
-        unsafe { self.borrow(Marker::idle(), self.slice) }
+        unsafe { self.borrow(Marker::idle(), self.slice, || false) }
     }
 
-    /// Takes a batch that lies ready onto an empty stack, marks at most so many objects, and puts back the
-    /// rest.
+    /// Takes a batch that lies ready onto an empty stack, marks at most so many objects of it or until
+    /// `is_over`, and puts back the rest.
     ///
     /// # Safety
     ///
     /// The crew, the world and the engine belong together.
-    unsafe fn borrow(&self, mut marker: Marker, objects: usize) -> bool {
+    unsafe fn borrow(
+        &self,
+        mut marker: Marker,
+        objects: usize,
+        is_over: impl Fn() -> bool,
+    ) -> bool {
         let Some(batch) = self.inside(|| self.crew.lend()) else { return false };
         drop(marker.take(batch));
         // SAFETY: as in `help`.
-        unsafe { self.drain(&mut marker, objects) };
+        unsafe { self.drain(&mut marker, objects, is_over) };
         // In two batches if there are few: else there would be one less with each that is used up, and
         // one mutator would wait for another.
         let half = if self.crew.is_short() { self.split(&mut marker, usize::MAX) } else { None };
@@ -145,7 +151,7 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     /// As [`Marker::drain`].
     unsafe fn until_dry(&self, marker: &mut Marker, pause: &mut dyn FnMut(Pause)) {
         // SAFETY: the caller's.
-        while !unsafe { self.drain(marker, self.slice) } {
+        while !unsafe { self.drain(marker, self.slice, || false) } {
             self.share(marker);
             pause(Pause::Slice);
         }
@@ -156,10 +162,15 @@ impl<'a, S: Space, W: World<S>> Worker<'a, S, W> {
     /// # Safety
     ///
     /// As [`Marker::drain`].
-    unsafe fn drain(&self, marker: &mut Marker, objects: usize) -> bool {
+    unsafe fn drain(
+        &self,
+        marker: &mut Marker,
+        objects: usize,
+        is_over: impl Fn() -> bool,
+    ) -> bool {
         let before = marker.counts;
         // SAFETY: the caller's.
-        let dry = unsafe { marker.drain(self.engine, objects) };
+        let dry = unsafe { marker.drain_until(self.engine, objects, is_over) };
         self.crew.note(marker.counts.bytes - before.bytes, marker.counts.time - before.time);
         dry
     }

@@ -12,11 +12,12 @@
 //!
 //! # Who pays, and who rests
 //!
-//! Goroutines that allocate pay for marking and for sweep, in pieces of at most some 25 µs; a
-//! worker on their P holds them up for a stretch. So as long as what they have to pay brings the cycle on at
-//! a speed worth [the name](ENOUGH), the worker rests on. It looks after each rest, and goes back to work when
-//! they allocate little, since else a cycle would last for ever, and when marking [lags](Progress::lag), since
-//! then there is nothing that they could get hold of: a beginning, an end, or what only the driver can do.
+//! Goroutines that allocate pay for sweep, mostly a few spans at a time, and for marking, in turns that end some
+//! objects after 25 µs ([`Guard::try_alloc`](gc_core::Guard::try_alloc)); a worker on their P holds them up for
+//! a stretch. So as long as what they have to pay brings the cycle on at a speed worth [the name](ENOUGH), the
+//! worker rests on. It looks after each rest, and goes back to work when they allocate little, since else a
+//! cycle would last for ever, and when marking [lags](Progress::lag), since then there is nothing that they could
+//! get hold of: a beginning, an end, or what only the driver can do.
 //!
 //! Who allocates takes spans that wait for their sweep. Whoever sweeps beside him takes them away,
 //! through the locks of the class and of the page heap, and he asks the page heap for fresh ones. So
