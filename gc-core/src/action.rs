@@ -188,13 +188,18 @@ impl Actions {
 }
 
 /// [`Times`] that one writes and anybody reads.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(crate) struct Tallies {
     wall: Tally,
     processor: Tally,
 }
 
 impl Tallies {
+    /// `None` if the allocator has no memory.
+    fn new() -> Option<Self> {
+        Some(Self { wall: Tally::new()?, processor: Tally::new()? })
+    }
+
     /// Counts one. One writer.
     pub(crate) fn note(&self, took: Took) {
         self.wall.note(took.wall);
@@ -209,7 +214,7 @@ impl Tallies {
 }
 
 /// The actions of one local state.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(crate) struct Diary {
     pub(crate) refills: Tallies,
     pub(crate) assists: Tallies,
@@ -219,6 +224,17 @@ pub(crate) struct Diary {
 }
 
 impl Diary {
+    /// `None` if the allocator has no memory.
+    pub(crate) fn new() -> Option<Self> {
+        Some(Self {
+            refills: Tallies::new()?,
+            assists: Tallies::new()?,
+            reliefs: Tallies::new()?,
+            logs: Tallies::new()?,
+            reports: Tallies::new()?,
+        })
+    }
+
     pub(crate) fn read(&self) -> Actions {
         let Self { refills, assists, reliefs, logs, reports } = self;
         let [refills, assists, reliefs, logs, reports] =

@@ -6,6 +6,7 @@
 
 use crate::{
     cycle::Pause,
+    error::HeapError,
     heap::{Heap, Plain, Tag},
     world::World,
 };
@@ -21,6 +22,9 @@ use std::{
 
 /// Spans swept between two looks at the flags.
 const LOT: usize = 32;
+
+/// How long a thread without memory waits before it asks again.
+const SCARCE: Duration = Duration::from_millis(1);
 
 /// A thread that collects a heap whenever its pacer asks. Stops when dropped,
 /// and is joined, unless whoever drops it holds a guard.
@@ -116,7 +120,10 @@ fn collect<H: Tag>(heap: &Heap<H>) {
     };
     // This thread holds no guard. A heap without collections asks for none, and one whose driver
     // panicked has said so.
-    let _ = heap.cycle(nap);
+    if heap.cycle(nap) == Err(HeapError::Memory) {
+        // For the thread's part in the heap. Who has some may give it back.
+        heap.world().nap(SCARCE);
+    }
     while !heap.sweep(LOT) {}
     heap.run_destructors(usize::MAX);
 }

@@ -48,7 +48,7 @@ impl<T> fmt::Display for AllocError<T> {
 
 impl<T> error::Error for AllocError<T> {}
 
-/// Why a heap could not be made or collected.
+/// Why a heap could not be made, entered or collected.
 ///
 /// ```
 /// use gc_core::{Heap, HeapError, Plain};
@@ -72,6 +72,9 @@ pub enum HeapError {
     /// The heap is told to have no collections
     /// ([`Collection::Never`](crate::policy::Collection::Never)).
     Disabled,
+    /// The global allocator has no memory: for the calling thread's part in the heap, or for the heap itself.
+    /// Nothing has happened.
+    Memory,
 }
 
 impl fmt::Display for HeapError {
@@ -81,6 +84,9 @@ impl fmt::Display for HeapError {
             HeapError::InsideGuard => "collect() was called inside a guard",
             HeapError::Broken => "a cycle of this heap ended in a panic",
             HeapError::Disabled => "this heap is told to have no collections",
+            HeapError::Memory => {
+                "the allocator has no memory for the heap, or for the thread's part in it"
+            }
         })
     }
 }

@@ -99,10 +99,34 @@ impl<H: Tag> Heap<H> {
     /// drop(heap.enter()); // guards nest
     /// assert_eq!(*seven, 7);
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for the calling thread's part in the heap, which its first guard makes;
+    /// [`try_enter`](Self::try_enter) returns that as a value.
     #[inline]
     pub fn enter(&self) -> Guard<'_, H> {
         self.0.relieve();
         Guard::enter(&self.0)
+    }
+
+    /// Enters a guard, as [`enter`](Self::enter) does.
+    ///
+    /// # Errors
+    ///
+    /// [`HeapError::Memory`] if there is no memory for the calling thread's part in the heap. A thread that has
+    /// had a guard has its part.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.try_enter().unwrap();
+    /// assert_eq!(*guard.alloc(7u64), 7);
+    /// ```
+    pub fn try_enter(&self) -> Result<Guard<'_, H>, HeapError> {
+        self.0.join()?;
+        Ok(self.enter())
     }
 
     /// Runs a whole cycle and sweeps: every object that was unreachable before the call is gone,
@@ -112,7 +136,7 @@ impl<H: Tag> Heap<H> {
     ///
     /// # Errors
     ///
-    /// [`HeapError::InsideGuard`], [`HeapError::Disabled`], [`HeapError::Broken`]
+    /// [`HeapError::InsideGuard`], [`HeapError::Disabled`], [`HeapError::Broken`], [`HeapError::Memory`]
     ///
     /// ```
     /// use gc_core::{Heap, HeapError, Plain};
@@ -134,7 +158,7 @@ impl<H: Tag> Heap<H> {
     ///
     /// # Errors
     ///
-    /// [`HeapError::InsideGuard`], [`HeapError::Disabled`], [`HeapError::Broken`]
+    /// [`HeapError::InsideGuard`], [`HeapError::Disabled`], [`HeapError::Broken`], [`HeapError::Memory`]
     ///
     /// ```
     /// use gc_core::{Heap, Plain, cycle::Pause};

@@ -4,6 +4,7 @@
 //! above its beginning. They reach from a nanosecond to four seconds; that is enough to tell 80 µs from
 //! 100, and costs a mutator one increment of its own.
 
+use crate::boxed::try_box;
 // Not of `sync`: counts are no part of a protocol, and a model would follow a thousand of them.
 use core::{
     fmt,
@@ -142,13 +143,12 @@ impl fmt::Display for Histogram {
 #[derive(Debug)]
 pub(crate) struct Tally(Box<[AtomicU64; BUCKETS]>);
 
-impl Default for Tally {
-    fn default() -> Self {
-        Self(Box::new(core::array::from_fn(|_| AtomicU64::new(0))))
-    }
-}
-
 impl Tally {
+    /// `None` if the allocator has no memory.
+    pub(crate) fn new() -> Option<Self> {
+        try_box(core::array::from_fn(|_| AtomicU64::new(0))).ok().map(Self)
+    }
+
     /// Counts one. One writer.
     pub(crate) fn note(&self, time: Duration) {
         let count = &self.0[bucket(time)];

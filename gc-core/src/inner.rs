@@ -34,7 +34,7 @@ use crate::{
     pace::Pace,
     pacer::Pacer,
     policy::{Collection, WriteBarrier},
-    space::Space,
+    space::{Exhausted, Space},
     stats::{Actions, Record, Stats},
     world::{Nesting, World},
 };
@@ -130,6 +130,17 @@ impl<H: Tag> Core<H> {
         })
     }
 
+    /// Makes sure that the caller has a local state, as it must before it occupies that.
+    #[inline]
+    pub(crate) fn join(&self) -> Result<(), HeapError> {
+        self.try_with(|_, _| ()).map_or_else(|| self.join_slow(), Ok)
+    }
+
+    #[cold]
+    fn join_slow(&self) -> Result<(), HeapError> {
+        self.world.join(&self.engine.space).map_err(|Exhausted| HeapError::Memory)
+    }
+
     /// Occupies the caller's local state. What this crate passes obeys the rules of
     /// [`World::with`](World::with): it counts, stores, and takes cells.
     #[inline(always)]
@@ -169,7 +180,7 @@ impl<H: Tag> Core<H> {
         })
     }
 
-    /// Counts a guard.
+    /// Counts a guard. Panics if the caller has not joined, and there is no memory for it.
     #[inline]
     pub(crate) fn pin(&self) -> Pin {
         match self.try_with(|local, nesting| self.pin_on(local, nesting)) {
@@ -181,6 +192,7 @@ impl<H: Tag> Core<H> {
     #[cold]
     #[inline(never)]
     fn pin_slow(&self) -> Pin {
+        self.join_slow().unwrap_or_else(|refused| panic!("{refused}"));
         self.with(|local| self.world.nesting(|nesting| self.pin_on(local, nesting)))
     }
 

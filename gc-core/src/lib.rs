@@ -50,6 +50,7 @@
 
 pub mod cleanup;
 pub mod collector;
+pub mod counted;
 pub mod cycle;
 #[doc(hidden)]
 pub mod derive;

@@ -5,9 +5,10 @@
 
 use crate::{
     action::{Actions, Diary, Took},
+    boxed::try_box,
     handshake::Counters,
     log::Log,
-    space::Space,
+    space::{Exhausted, Space},
     sync::{AtomicU64, Ordering, UnsafeCell},
 };
 use core::{fmt, ops::Deref, time::Duration};
@@ -39,17 +40,30 @@ unsafe impl<S: Space> Sync for Local<S> {}
 
 impl<S: Space> Local<S> {
     /// A fresh local state for objects of this space. Allocates; call it outside `with`.
-    pub fn new(space: &S) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] if the allocator has no memory.
+    pub fn new(space: &S) -> Result<Self, Exhausted> {
+        Ok(Self {
             counters: CachePadded::default(),
-            log: Log::default(),
-            cache: UnsafeCell::new(space.cache()),
+            log: Log::new().ok_or(Exhausted)?,
+            cache: UnsafeCell::new(space.cache()?),
             allocated: AtomicU64::new(0),
             counted: AtomicU64::new(0),
             longest: AtomicU64::new(0),
             slow_paths: AtomicU64::new(0),
-            diary: Diary::default(),
-        }
+            diary: Diary::new().ok_or(Exhausted)?,
+        })
+    }
+
+    /// The same in a box, for a world that keeps it there.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn boxed(space: &S) -> Result<Box<Self>, Exhausted> {
+        try_box(Self::new(space)?).map_err(|_| Exhausted)
     }
 
     /// Shows `f` the allocation cache.

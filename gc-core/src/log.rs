@@ -93,17 +93,14 @@ unsafe impl Send for Log {}
 // SAFETY: as above.
 unsafe impl Sync for Log {}
 
-impl Default for Log {
-    fn default() -> Self {
-        let first = NonNull::from(Box::leak(Box::new(Chunk::new())));
-        Self {
-            tail: AtomicPtr::new(first.as_ptr()),
-            reader: UnsafeCell::new(Reader { chunk: first, read: 0 }),
-        }
-    }
-}
-
 impl Log {
+    /// An empty log; `None` if the allocator has no memory for its first chunk.
+    pub fn new() -> Option<Self> {
+        let first = NonNull::from(Box::leak(Chunk::boxed()?));
+        let reader = UnsafeCell::new(Reader { chunk: first, read: 0 });
+        Some(Self { tail: AtomicPtr::new(first.as_ptr()), reader })
+    }
+
     #[inline]
     fn tail(&self) -> &Chunk {
         // Relaxed: only the writer uses it, and passing the occupancy on orders it.
@@ -231,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_log_keeps_order_over_chunks() {
-        let log = Log::default();
+        let log = Log::new().unwrap();
         let address = |n: usize| NonNull::new(ptr::without_provenance_mut::<u8>(n)).unwrap();
         let mut seen = Vec::new();
         for n in 1..=3 * LOG_CHUNK {
@@ -253,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_chunk_that_is_not_needed_comes_back() {
-        let log = Log::default();
+        let log = Log::new().unwrap();
         // SAFETY: this thread is the writer.
         assert!(unsafe { log.extend(Chunk::boxed().unwrap()) }.is_some());
     }

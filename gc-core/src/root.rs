@@ -111,6 +111,10 @@ impl<T: ?Sized, H: Tag> Drop for Root<T, H> {
     fn drop(&mut self) {
         let Some(root) = self.slot.take() else { return };
         let core = &self.core;
+        if core.join().is_err() {
+            // The slot stays as it is: nobody can say that it is to be emptied.
+            return;
+        }
         let clear = || {
             core.operate(|operation| {
                 // SAFETY: the slot is ours, in a table that lives.

@@ -120,7 +120,11 @@ pub unsafe trait Space: Send + Sync + Sized + 'static {
     type Cache: Send;
 
     /// An empty cache.
-    fn cache(&self) -> Self::Cache;
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] if there is no memory for one.
+    fn cache(&self) -> Result<Self::Cache, Exhausted>;
 
     /// Takes a cell for an object of `bytes` bytes, in a span of `cycle`.
     ///

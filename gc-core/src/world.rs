@@ -20,7 +20,11 @@ pub mod threads;
 
 pub use self::barrier::Barrier;
 
-use crate::{local::Local, space::Space, sync::fence};
+use crate::{
+    local::Local,
+    space::{Exhausted, Space},
+    sync::fence,
+};
 use core::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -127,7 +131,19 @@ pub struct Stint(pub usize, pub u64);
 ///    that was probed before the first guard is that, too.
 /// 4. `waiter`, `park` and `unpark` do not unwind: others have the address of something on a waiter's stack.
 pub unsafe trait World<S: Space>: Send + Sync + 'static {
-    /// Occupies the caller's local state during `f`.
+    /// Makes the caller's local state, if it has none. Allocates; called outside `with`, and before a task's first
+    /// one. A world that makes its local states in advance leaves this as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] if there is no memory for one. Nothing has happened then.
+    fn join(&self, space: &S) -> Result<(), Exhausted> {
+        let _ = space;
+        Ok(())
+    }
+
+    /// Occupies the caller's local state during `f`. Asks for no memory where the caller has joined; elsewhere,
+    /// as in a processor that its task was moved to meanwhile, it may, and a refusal ends the process.
     ///
     /// # Safety
     ///

@@ -131,7 +131,7 @@ mod failing {
     unsafe impl Space for Failing {
         type Cache = <Blocks as Space>::Cache;
 
-        fn cache(&self) -> Self::Cache {
+        fn cache(&self) -> Result<Self::Cache, Exhausted> {
             self.blocks.cache()
         }
 

@@ -32,6 +32,7 @@
 //! | `alloc_thread` | a cache has one thread at a time; what others could use comes out of all but a few |
 //! | `alloc_zeroed` | a block that is known to be zero is |
 //! | `gc_cleanup` | no token lies in a queue beside a taker that sleeps |
+//! | `gc_counted` | a shared value goes once, after all that was done with it |
 //! | `gc_cycle` | nobody reaches a cell that sweep has freed |
 //! | `gc_handshake` | a handshake ends when every guard from before it is gone |
 //! | `gc_helpers` | no more help to mark than may |

@@ -137,7 +137,9 @@ const PLAIN: plain::Ordering = plain::Ordering::SeqCst;
 unsafe impl Space for Tiny {
     type Cache = ();
 
-    fn cache(&self) {}
+    fn cache(&self) -> Result<(), Exhausted> {
+        Ok(())
+    }
 
     unsafe fn take_cached(
         &self,
@@ -331,7 +333,9 @@ impl Heap {
     fn of(cells: Vec<Box<Cell>>, locals: usize) -> Arc<Heap> {
         let (cycle, permitted) = (plain::AtomicU64::new(1), plain::AtomicBool::new(true));
         let engine = Engine::new(Tiny { cells, cycle, permitted });
-        let world = Hands((0..locals).map(|_| Local::new(&engine.space)).collect());
+        let world = Hands(
+            (0..locals).map(|_| Local::new(&engine.space).expect("there is memory")).collect(),
+        );
         Arc::new(Heap { engine, world, crew: Crew::default(), left: Notify::new() })
     }
 

@@ -25,7 +25,7 @@ unsafe impl Sync for Pair {}
 impl Pair {
     fn new() -> Arc<Self> {
         let space = Blocks::new();
-        let mut cache = space.cache();
+        let mut cache = space.cache().expect("there is memory");
         // SAFETY: nobody marks or sweeps yet, and one cycle is all there is.
         let take = |_| unsafe { space.take(&mut cache, &KIND, 16, 1) }.expect("no limit").cell;
         let cells = [(), ()].map(take);

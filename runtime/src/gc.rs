@@ -106,9 +106,33 @@ pub fn heap() -> &'static Heap {
 }
 
 /// Enters a guard. Guards nest; while one is held, a collection cannot end.
+///
+/// # Panics
+///
+/// If there is no memory for the part of the caller's P in the heap, which its first guard makes;
+/// [`try_enter`] returns that as a value.
 #[inline]
 pub fn enter() -> Guard<'static> {
     heap().enter()
+}
+
+/// Enters a guard, as [`enter`] does.
+///
+/// # Errors
+///
+/// [`Error::Memory`] if there is no memory for the part of the caller's P in the heap.
+///
+/// ```
+/// use runtime::gc;
+///
+/// # let rt = runtime::Runtime::new().unwrap();
+/// # rt.run(|| {
+/// let guard = gc::try_enter().unwrap();
+/// assert_eq!(*guard.alloc(7u64), 7);
+/// # });
+/// ```
+pub fn try_enter() -> Result<Guard<'static>, HeapError> {
+    heap().try_enter()
 }
 
 /// Runs a collection: every object that was unreachable before the call is gone. Parks while others
@@ -116,7 +140,7 @@ pub fn enter() -> Guard<'static> {
 ///
 /// # Errors
 ///
-/// [`Error::InsideGuard`] if the caller holds a guard.
+/// [`Error::InsideGuard`] if the caller holds a guard; [`Error::Memory`] as for [`try_enter`].
 pub fn collect() -> Result<Record, HeapError> {
     let mut share = Share::begin();
     heap().collect_with(|pause| share.pause(pause))

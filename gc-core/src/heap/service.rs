@@ -22,7 +22,7 @@ impl<H: Tag> Heap<H> {
     ///
     /// # Errors
     ///
-    /// [`HeapError::InsideGuard`], [`HeapError::Disabled`], [`HeapError::Broken`]
+    /// [`HeapError::InsideGuard`], [`HeapError::Disabled`], [`HeapError::Broken`], [`HeapError::Memory`]
     ///
     /// ```
     /// use gc_core::{Heap, Plain};

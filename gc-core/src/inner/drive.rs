@@ -60,6 +60,7 @@ impl<H: Tag> Core<H> {
         if self.collection() == Collection::Never {
             return Err(HeapError::Disabled);
         }
+        self.join()?;
         let mut driver = self.become_driver(pause)?;
         let record = self.drive(&mut driver, &mut |why| {
             self.note(why);
@@ -219,6 +220,9 @@ impl<H: Tag> Core<H> {
 
     /// Helps to mark, if a round is under way.
     pub(crate) fn help(&self, pause: &mut dyn FnMut(Pause)) {
+        if self.join().is_err() {
+            return;
+        }
         let recruit = self.recruiter();
         let (engine, world, crew) = (&*self.engine, &self.world, &self.crew);
         let worker = Worker::new(engine, world, crew, &*recruit, self.slice);

@@ -105,7 +105,8 @@ impl<H: Tag> Core<H> {
     fn relieve_slow(&self) {
         let behind = self.pace.is_outrun() && self.pace.is_collecting();
         let due = behind || !self.gate.is_open() || self.is_about_to_begin();
-        if !due || self.is_inside_guard() {
+        // Whoever finds no memory for a part in the heap is not held up: no guard follows.
+        if !due || self.is_inside_guard() || self.join().is_err() {
             return;
         }
         let watch = Watch::start(&self.world);
@@ -144,6 +145,9 @@ impl<H: Tag> Core<H> {
 
     /// Calls `f` with a worker who takes a batch and puts it back.
     pub(super) fn borrow(&self, f: impl FnOnce(&HeapWorker<'_, H>) -> bool) -> bool {
+        if self.join().is_err() {
+            return false;
+        }
         // A guard, so that the world knows of one whom the driver may wait for.
         let pin = self.pin();
         let worker = Worker::new(&self.engine, &self.world, &self.crew, &|| (), self.slice);

@@ -38,6 +38,7 @@ use self::{
     central::Central,
 };
 use super::{Exhausted, Kind, Marked, Meter, Space, Taken, Usage};
+use crate::boxed::try_box;
 use core::{ptr::NonNull, sync::atomic::Ordering};
 use std::{
     fmt, ptr,
@@ -247,8 +248,9 @@ impl Blocks {
 unsafe impl Space for Blocks {
     type Cache = Cache;
 
-    fn cache(&self) -> Cache {
-        Cache { lines: Box::new([Line::EMPTY; LINES]), meter: Meter::default() }
+    fn cache(&self) -> Result<Cache, Exhausted> {
+        let lines = try_box([Line::EMPTY; LINES]).map_err(|_| Exhausted)?;
+        Ok(Cache { lines, meter: Meter::default() })
     }
 
     #[inline(always)]
@@ -389,7 +391,7 @@ mod tests {
     #[test]
     fn a_block_of_the_cycle_to_come_is_not_swept_for_this_one() {
         let blocks = Blocks::new();
-        let (mut ahead, mut behind) = (blocks.cache(), blocks.cache());
+        let (mut ahead, mut behind) = (blocks.cache().unwrap(), blocks.cache().unwrap());
         // SAFETY: nothing is marked or swept but by these two calls.
         let (new, old) = unsafe {
             (blocks.take(&mut ahead, &BYTES, 64, 2), blocks.take(&mut behind, &BYTES, 64, 1))

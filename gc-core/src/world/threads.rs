@@ -10,12 +10,16 @@
 //! state under a lock takes over.
 
 use super::{Barrier, Nesting, World};
-use crate::{local::Local, space::Space};
+use crate::{
+    counted::Counted,
+    local::Local,
+    space::{Exhausted, Space},
+};
 use std::{
     cell::{Cell, RefCell},
-    ptr,
+    ptr::{self, NonNull},
     sync::{
-        Arc, Mutex, MutexGuard,
+        Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -31,39 +35,53 @@ struct Member<S: Space> {
     taken: AtomicBool,
 }
 
-/// A member, whatever the space.
-trait Release: Send + Sync {
-    fn release(&self);
-}
-
-impl<S: Space> Release for Member<S> {
-    fn release(&self) {
-        // Release: the thread's use of the state is before the next one's; pairs with the
-        // Acquire in `Threads::join`.
-        self.taken.store(false, Ordering::Release);
-    }
-}
-
-/// A thread's membership in one world.
+/// A thread's membership in one world. At its end the member is free for another thread.
 struct Membership {
     world: u64,
     /// The member, without its type; it is a `Member<S>` of the world's `S`.
     address: *const (),
-    member: Arc<dyn Release>,
+    /// A share of it, likewise.
+    share: NonNull<()>,
+    release: unsafe fn(NonNull<()>),
+}
+
+impl Membership {
+    fn new<S: Space>(world: u64, member: Counted<Member<S>>) -> Self {
+        let address = ptr::from_ref(&*member).cast();
+        Self { world, address, share: member.into_raw(), release: release::<S> }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        // SAFETY: the two were put together by `new`, and this is the end.
+        unsafe { (self.release)(self.share) };
+    }
+}
+
+/// Gives a member back.
+///
+/// # Safety
+///
+/// `share` is a share of a `Member<S>`, without its type, and is used once.
+unsafe fn release<S: Space>(share: NonNull<()>) {
+    // SAFETY: the caller's.
+    let member: Counted<Member<S>> = unsafe { Counted::from_raw(share) };
+    // Release: the thread's use of the state is before the next one's; pairs with the
+    // Acquire in `Threads::member`.
+    member.taken.store(false, Ordering::Release);
 }
 
 /// The right to use the state that threads without thread-locals share.
-type Turn<'a, S> = MutexGuard<'a, Option<Arc<Member<S>>>>;
+type Turn<'a, S> = MutexGuard<'a, Option<Counted<Member<S>>>>;
 
 /// All of a thread's memberships.
 struct Memberships(RefCell<Vec<Membership>>);
 
 impl Drop for Memberships {
     fn drop(&mut self) {
+        // Before they are released: nobody may find a member that is another's.
         LAST.set((0, ptr::null()));
-        for membership in self.0.get_mut() {
-            membership.member.release();
-        }
     }
 }
 
@@ -87,9 +105,9 @@ pub struct Threads<S: Space = crate::space::blocks::Blocks> {
     number: u64,
     barrier: Barrier,
     processors: u32,
-    members: Mutex<Vec<Arc<Member<S>>>>,
+    members: Mutex<Vec<Counted<Member<S>>>>,
     /// For threads without thread-locals.
-    spare: Mutex<Option<Arc<Member<S>>>>,
+    spare: Mutex<Option<Counted<Member<S>>>>,
 }
 
 impl<S: Space> Default for Threads<S> {
@@ -124,21 +142,25 @@ impl<S: Space> Threads<S> {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Member<S>>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Counted<Member<S>>>> {
         self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Takes a member that no thread has, or makes one.
-    fn join(&self, space: &S) -> Arc<Member<S>> {
+    fn member(&self, space: &S) -> Result<Counted<Member<S>>, Exhausted> {
         let mut members = self.lock();
         // Acquire: the former thread's use is before ours; pairs with `release`.
         let free = members.iter().find(|member| !member.taken.swap(true, Ordering::Acquire));
-        free.inspect(|member| member.nesting.pass_on()).cloned().unwrap_or_else(|| {
-            let (local, taken) = (Local::new(space), AtomicBool::new(true));
-            let member = Arc::new(Member { local, nesting: Nesting::new(), taken });
-            members.push(member.clone());
-            member
-        })
+        if let Some(member) = free {
+            member.nesting.pass_on();
+            return Ok(member.clone());
+        }
+        members.try_reserve(1).map_err(|_| Exhausted)?;
+        let (local, taken) = (Local::new(space)?, AtomicBool::new(true));
+        let member = Member { local, nesting: Nesting::new(), taken };
+        let member = Counted::try_new(member).map_err(|_| Exhausted)?;
+        members.push(member.clone());
+        Ok(member)
     }
 
     /// The calling thread's member, if it has joined and has thread-locals.
@@ -172,35 +194,52 @@ impl<S: Space> Threads<S> {
 
     /// Makes the calling thread a member, if it has thread-locals.
     #[cold]
-    fn register(&self, space: &S) -> Option<*const Member<S>> {
-        MEMBERSHIPS
-            .try_with(|mine| {
-                let member = self.join(space);
-                let address: *const Member<S> = Arc::as_ptr(&member);
-                let (world, address) = (self.number, address.cast());
-                LAST.set((world, address));
-                mine.0.borrow_mut().push(Membership { world, address, member });
-            })
-            .ok()?;
-        self.joined()
+    fn register(&self, space: &S) -> Result<Option<*const Member<S>>, Exhausted> {
+        let registered = MEMBERSHIPS.try_with(|mine| {
+            // Room first: once a member is taken, nothing is refused.
+            mine.0.borrow_mut().try_reserve(1).map_err(|_| Exhausted)?;
+            let membership = Membership::new(self.number, self.member(space)?);
+            LAST.set((membership.world, membership.address));
+            mine.0.borrow_mut().push(membership);
+            Ok(())
+        });
+        registered.unwrap_or(Ok(())).map(|()| self.joined())
     }
 
     /// Without thread-locals: one state for all such threads, one at a time.
     #[cold]
-    fn spare(&self, space: &S) -> (*const Member<S>, Option<Turn<'_, S>>) {
+    fn spare(&self, space: &S) -> Result<(*const Member<S>, Option<Turn<'_, S>>), Exhausted> {
         let mut spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        (Arc::as_ptr(spare.get_or_insert_with(|| self.join(space))), Some(spare))
+        if spare.is_none() {
+            *spare = Some(self.member(space)?);
+        }
+        let member = spare.as_deref().map_or(ptr::null(), ptr::from_ref);
+        Ok((member, Some(spare)))
     }
 
     /// The calling thread's place: its local state, for as long as the value is kept. For worlds that
     /// have threads beside something else; a caller takes one place at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] if this is the thread's first, and the allocator has no memory for one.
     #[inline]
-    pub fn place(&self, space: &S) -> Place<'_, S> {
-        let joined = self.joined().or_else(|| self.register(space));
-        let (member, turn) = joined.map_or_else(|| self.spare(space), |own| (own, None));
+    pub fn place(&self, space: &S) -> Result<Place<'_, S>, Exhausted> {
+        let (member, turn) = match self.joined() {
+            Some(own) => (own, None),
+            None => self.place_slow(space)?,
+        };
         // SAFETY: `members` holds a share of it.
         let local = unsafe { &(*member).local };
-        Place { local, _turn: turn }
+        Ok(Place { local, _turn: turn })
+    }
+
+    #[cold]
+    fn place_slow(&self, space: &S) -> Result<(*const Member<S>, Option<Turn<'_, S>>), Exhausted> {
+        match self.register(space)? {
+            Some(own) => Ok((own, None)),
+            None => self.spare(space),
+        }
     }
 }
 
@@ -220,7 +259,7 @@ impl<'a, S: Space> Place<'a, S> {
 }
 
 // SAFETY:
-// 1. A member is given to its thread alone, from `join` to the thread's end, or, the spare, to
+// 1. A member is given to its thread alone, from `member` to the thread's end, or, the spare, to
 //    the holder of a lock; `f` does not call `with`, so a thread is in it once. `LAST` names it no
 //    longer than that: the memberships' destructor empties it first. `taken` and the
 //    lock order one thread's use before the next one's.
@@ -229,9 +268,13 @@ impl<'a, S: Space> Place<'a, S> {
 // 3. The barrier was probed when the world was made.
 // 4. What std does for threads does not unwind, while they have a handle. The world keeps none of its own.
 unsafe impl<S: Space> World<S> for Threads<S> {
+    fn join(&self, space: &S) -> Result<(), Exhausted> {
+        self.place(space).map(drop)
+    }
+
     #[inline]
     unsafe fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R {
-        let place = self.place(space);
+        let place = self.place(space).expect("whoever has joined has a place");
         // One call, which is inlined: handed to a function of its own in the rare case, `f` would
         // keep what it captures, such as a new object's value, in memory in the common one.
         f(place.local())

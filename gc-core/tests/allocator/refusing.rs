@@ -37,6 +37,7 @@ impl Scarcity {
 
 thread_local! {
     static SCARCITY: Cell<Scarcity> = const { Cell::new(Scarcity::NONE) };
+    static HELD: Cell<usize> = const { Cell::new(0) };
 }
 
 // SAFETY: the system's allocator does the work; it may refuse at any time.
@@ -48,11 +49,13 @@ unsafe impl GlobalAlloc for Refusing {
         if refuses {
             return std::ptr::null_mut();
         }
+        HELD.set(HELD.get().wrapping_add(layout.size()));
         // SAFETY: the caller's.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        HELD.set(HELD.get().wrapping_sub(layout.size()));
         // SAFETY: the caller's.
         unsafe { System.dealloc(place, layout) }
     }
@@ -64,4 +67,9 @@ pub(crate) fn without<R>(left: usize, bytes: usize, f: impl FnOnce() -> R) -> (R
     SCARCITY.set(Scarcity { bytes, left, refused: 0 });
     let result = f();
     (result, SCARCITY.replace(Scarcity::NONE).refused)
+}
+
+/// Bytes that the thread has asked for and not given back, modulo what it took over from others.
+pub(crate) fn held() -> usize {
+    HELD.get()
 }

@@ -30,7 +30,7 @@ mod share;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gc_core::HeapError;
 use gc_core::cycle::Pause;
@@ -47,6 +47,9 @@ use crate::gc::{self, Heap};
 
 /// Spans that are swept between two pauses.
 const LOT: usize = 16;
+
+/// How long a driver without memory waits before it asks again.
+const SCARCE: Duration = Duration::from_millis(1);
 
 /// The runtimes of the process, and which servants of theirs are at work.
 #[derive(Debug)]
@@ -250,6 +253,10 @@ fn drive() {
             }
             drop(share);
             posts.bury();
+            if outcome == Err(HeapError::Memory) {
+                // For the P's part in the heap. Who has some may give it back.
+                crate::sleep(SCARCE);
+            }
             if outcome == Err(HeapError::Broken) {
                 // A driver has panicked, and said so. Nobody can go on, and this post stays taken.
                 return;

@@ -182,6 +182,17 @@ impl fmt::Debug for Cache {
     }
 }
 
+/// An array in a box, or the news that the allocator has no memory for it.
+pub(super) fn try_filled<T, const N: usize>(
+    each: impl FnMut() -> T,
+) -> Result<Box<[T; N]>, Exhausted> {
+    let mut items = Vec::new();
+    items.try_reserve_exact(N).map_err(|_| Exhausted)?;
+    items.resize_with(N, each);
+    // In the place that was reserved.
+    items.into_boxed_slice().try_into().map_err(|_| Exhausted)
+}
+
 impl Memory {
     fn class(
         &mut self,
@@ -212,9 +223,9 @@ impl Memory {
 unsafe impl Space for Cells {
     type Cache = Cache;
 
-    fn cache(&self) -> Cache {
-        let known = Memory(Box::new([None; MEMORY]));
-        Cache { cells: self.heap.managed_cache(), known, meter: Meter::default() }
+    fn cache(&self) -> Result<Cache, Exhausted> {
+        let known = Memory(try_filled(|| None)?);
+        Ok(Cache { cells: self.heap.managed_cache(), known, meter: Meter::default() })
     }
 
     #[inline(always)]

@@ -13,20 +13,21 @@
 //! Local states are never freed: a P's number is used again, and the counters of a dead P belong to
 //! guards that may be left on another one.
 
+use std::alloc::{self, Layout};
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
 use gc_core::local::Local;
-use gc_core::space::Space;
+use gc_core::space::{Exhausted, Space};
 use gc_core::world::threads::{Place, Threads};
 use gc_core::world::{Barrier, Nesting, Stint, World};
 use sched_core::entry::{self, Entered};
 use sched_core::park::{self, WaitReason};
 
 use super::proc::{Numbers, ProcLocal};
-use super::space::Cells;
+use super::space::{Cells, try_filled};
 use crate::current;
 
 const CHUNK: usize = 256;
@@ -58,12 +59,12 @@ impl Table {
     }
 
     /// Makes sure that the chunk of `number` is there. Allocates.
-    fn grow(&self, number: usize) {
+    fn grow(&self, number: usize) -> Result<(), Exhausted> {
         let place = &self.chunks[number / CHUNK];
         if !place.load(Ordering::Relaxed).is_null() {
-            return;
+            return Ok(());
         }
-        let chunk: Box<Chunk> = Box::new([const { AtomicPtr::new(ptr::null_mut()) }; CHUNK]);
+        let chunk: Box<Chunk> = try_filled(|| AtomicPtr::new(ptr::null_mut()))?;
         let chunk = Box::into_raw(chunk);
         let empty = ptr::null_mut();
         // Release: publishes the chunk; pairs with `chunk`. Relaxed: the loser looks at nothing.
@@ -71,6 +72,7 @@ impl Table {
             // SAFETY: made above, and nobody has seen it.
             drop(unsafe { Box::from_raw(chunk) });
         }
+        Ok(())
     }
 
     /// Puts a state where there is none; gives it back where there is one, or no chunk.
@@ -128,28 +130,28 @@ impl Procs {
 
     /// Takes the caller's seat, which its P does not know, or which is no P's.
     #[cold]
-    fn find(&self, space: &Cells, mut inside: Entered<'static>) -> Seat<'_> {
+    fn find(&self, space: &Cells, mut inside: Entered<'static>) -> Result<Seat<'_>, Exhausted> {
         loop {
             let Some(proc) = ProcLocal::here(&inside) else {
-                let place = self.threads.place(space);
-                return Seat { state: place.local(), _inside: inside, _place: Some(place) };
+                let place = self.threads.place(space)?;
+                return Ok(Seat { state: place.local(), _inside: inside, _place: Some(place) });
             };
             if let Some(state) = self.procs.get(proc.number()) {
                 proc.remember(state);
-                return Seat { state, _inside: inside, _place: None };
+                return Ok(Seat { state, _inside: inside, _place: None });
             }
             drop(inside);
-            self.make(space);
+            self.make(space)?;
             inside = entry::enter();
         }
     }
 
     /// Makes a local state for the P that the caller runs on.
     #[cold]
-    fn make(&self, space: &Cells) {
+    fn make(&self, space: &Cells) -> Result<(), Exhausted> {
         let number = ProcLocal::here(&entry::enter()).map(ProcLocal::number);
-        number.into_iter().for_each(|number| self.procs.grow(number));
-        let state = Box::new(State::new(space));
+        number.map_or(Ok(()), |number| self.procs.grow(number))?;
+        let state = State::boxed(space)?;
         let unneeded = {
             let inside = entry::enter();
             match ProcLocal::here(&inside) {
@@ -158,7 +160,15 @@ impl Procs {
             }
         };
         drop(unneeded);
+        Ok(())
     }
+}
+
+/// A goroutine that holds a guard came onto a P without a local state, and there is no memory for one: what it is
+/// about to do cannot fail.
+#[cold]
+fn refused() -> ! {
+    alloc::handle_alloc_error(Layout::new::<State>())
 }
 
 // SAFETY:
@@ -172,12 +182,16 @@ impl Procs {
 // 4. sched-core's parking runs no code of others, and what it asserts ends the process: it would mean that a
 //    goroutine runs twice.
 unsafe impl World<Cells> for Procs {
+    fn join(&self, space: &Cells) -> Result<(), Exhausted> {
+        self.find(space, entry::enter()).map(drop)
+    }
+
     #[inline(always)]
     unsafe fn with<R>(&self, space: &Cells, f: impl FnOnce(&State) -> R) -> R {
         let inside = entry::enter();
         let seat = match ProcLocal::here(&inside).and_then(ProcLocal::state) {
             Some(state) => Seat { state, _inside: inside, _place: None },
-            None => self.find(space, inside),
+            None => self.find(space, inside).unwrap_or_else(|Exhausted| refused()),
         };
         // One call of `f`, so that it is inlined: see `Threads`.
         f(seat.state)

@@ -1,0 +1,93 @@
+//! [`Counted`]: a shared value whose place may be refused: `Arc::try_new`, which is not stable.
+
+use crate::{
+    boxed::try_box,
+    sync::{AtomicUsize, Ordering},
+};
+use core::{fmt, ops::Deref, ptr::NonNull};
+use std::process::abort;
+
+/// More shares than a program can hold, unless it leaks them; far enough from an overflow.
+const MOST: usize = isize::MAX as usize;
+
+struct Inner<T> {
+    shares: AtomicUsize,
+    value: T,
+}
+
+/// A share of a value, which goes with the last one.
+pub struct Counted<T>(NonNull<Inner<T>>);
+
+// SAFETY: as for `Arc`: shares give the value to several threads, and the last one drops it.
+unsafe impl<T: Send + Sync> Send for Counted<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for Counted<T> {}
+
+impl<T> Counted<T> {
+    /// The first share.
+    ///
+    /// # Errors
+    ///
+    /// The value, if the allocator has no memory.
+    pub fn try_new(value: T) -> Result<Self, T> {
+        let inner = try_box(Inner { shares: AtomicUsize::new(1), value });
+        inner.map(|inner| Self(NonNull::from(Box::leak(inner)))).map_err(|inner| inner.value)
+    }
+
+    /// The share as an address, for those who keep it without its type.
+    pub(crate) fn into_raw(self) -> NonNull<()> {
+        let address = self.0.cast();
+        core::mem::forget(self);
+        address
+    }
+
+    /// The share again.
+    ///
+    /// # Safety
+    ///
+    /// The address came from [`into_raw`](Self::into_raw) of this type, and is used once.
+    pub(crate) unsafe fn from_raw(address: NonNull<()>) -> Self {
+        Self(address.cast())
+    }
+}
+
+impl<T> Deref for Counted<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: there as long as a share is.
+        &unsafe { self.0.as_ref() }.value
+    }
+}
+
+impl<T> Clone for Counted<T> {
+    fn clone(&self) -> Self {
+        // SAFETY: there as long as a share is.
+        let shares = unsafe { &self.0.as_ref().shares };
+        // Relaxed: the caller has a share, so the last one is not given up meanwhile.
+        if shares.fetch_add(1, Ordering::Relaxed) > MOST {
+            abort();
+        }
+        Self(self.0)
+    }
+}
+
+impl<T> Drop for Counted<T> {
+    fn drop(&mut self) {
+        // SAFETY: there as long as a share is.
+        let shares = unsafe { &self.0.as_ref().shares };
+        // AcqRel: what each did with its share is before the last one ends the value. Release publishes ours,
+        // Acquire brings that of the others; pairs with itself.
+        if shares.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // SAFETY: the last share; the place came from a box.
+            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Counted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
