@@ -1,7 +1,7 @@
 //! Caches of the allocator belong to Ps: what one goroutine frees the next one on its P gets, and goroutines do not
 //! bring caches of their own, however many there are.
 
-use std::sync::Barrier;
+use std::sync::{Barrier, Mutex, MutexGuard};
 use std::thread;
 
 use alloc_core::size_class::{PAGE, TABLE, class_for};
@@ -26,6 +26,12 @@ fn place() -> usize {
     std::hint::black_box(&block).as_ptr().addr()
 }
 
+/// The heap is the process's, and so are its spans: tests take turns.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 fn spans() -> usize {
     let stats = alloc_core::global::heap().stats();
     stats.small + stats.holes
@@ -33,6 +39,7 @@ fn spans() -> usize {
 
 #[test]
 fn what_a_goroutine_frees_the_next_on_its_processor_gets() {
+    let _alone = alone();
     const ROUNDS: usize = 100;
     let rt = runtime::Builder::new().procs(1).build().unwrap();
     let (there, places) = chan::rendezvous();
@@ -60,6 +67,7 @@ fn what_a_goroutine_frees_the_next_on_its_processor_gets() {
 
 #[test]
 fn there_are_no_more_caches_than_processors_and_threads() {
+    let _alone = alone();
     const GOROUTINES: usize = 200;
     const PROCS: usize = 2;
     const THREADS: usize = 3;
