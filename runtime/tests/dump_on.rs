@@ -269,8 +269,12 @@ fn sees_busy(shown: Shown) {
 }
 
 fn main() {
-    // SAFETY: plain data; a signal that ends a child shall leave no file.
-    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &libc::rlimit { rlim_cur: 0, rlim_max: 0 }) };
+    // SAFETY: plain data; a signal that ends a child shall leave no file. And it shall end it: a shell has what runs in
+    // its background ignore SIGQUIT.
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_CORE, &libc::rlimit { rlim_cur: 0, rlim_max: 0 });
+        libc::signal(libc::SIGQUIT, libc::SIG_DFL);
+    }
     if let Ok(case) = std::env::var(CASE) {
         let (_, body, _) = CASES.iter().find(|(name, ..)| *name == case).unwrap();
         return body();
