@@ -1,4 +1,4 @@
-//! What things cost that two threads do to each other: a wake, a preemption, a look, a timer. The simulator's
+//! What things cost that two threads do to each other: a wake, a signal, a look, a timer. The simulator's
 //! [`Costs`](sched_core::sim::Costs) come from here.
 //!
 //! ```text
@@ -17,7 +17,6 @@ use std::{
 
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
 use sched_core::{
-    Config, NoHooks, Scheduler,
     driver::Driver,
     parker::Parker,
     queue::local::{LocalQueue, Next},
@@ -103,7 +102,7 @@ extern "C" fn handle(_: libc::c_int) {
 }
 
 /// What no preemption can do without: a signal to a thread that computes on another processor, until its handler
-/// runs. The rest of a preemption is what the next row takes more.
+/// runs. The rest of a preemption is what row `preempt` of `bench/` takes more.
 fn signal(criterion: &mut Criterion) {
     // SAFETY: zeroes are a valid action, of which the handler is set; it does nothing but a store.
     unsafe {
@@ -138,55 +137,6 @@ fn signal(criterion: &mut Criterion) {
         });
         stop.store(true, Ordering::Relaxed);
     });
-}
-
-/// Two goroutines compute on one P. The time from the request and its signal, sent by a thread, until the other
-/// one runs.
-fn preempt(criterion: &mut Criterion) {
-    let config = Config { procs: 1, ..Config::default() };
-    let scheduler = Scheduler::new(config, Arc::new(NoHooks)).expect("threads and stacks");
-    let (stop, runs) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let hogs = [1, 2].map(|number| {
-        let (stop, runs) = (stop.clone(), runs.clone());
-        let hog = move || {
-            while !stop.load(Ordering::Relaxed) {
-                runs.store(number, Ordering::Relaxed);
-            }
-        };
-        scheduler.spawn(hog).expect("it is open")
-    });
-    let monitor = scheduler.monitor();
-    let mut views = Vec::with_capacity(monitor.most_machines());
-    while views.is_empty() {
-        monitor.snapshot(&mut views);
-    }
-    criterion.bench_function("preempt, signal included", |bencher| {
-        bencher.iter_custom(|turns| {
-            let mut sum = Duration::ZERO;
-            for _ in 0..turns {
-                let before = runs.load(Ordering::Relaxed);
-                monitor.snapshot(&mut views);
-                let (seen, start) = (views[0], Instant::now());
-                monitor.request_preempt(&seen);
-                monitor.signal(seen.id);
-                while runs.load(Ordering::Relaxed) == before {
-                    // One that came while the hog was inside the runtime did nothing.
-                    if start.elapsed() > Duration::from_millis(1) {
-                        monitor.signal(seen.id);
-                    }
-                    spin_loop();
-                }
-                sum += start.elapsed();
-            }
-            sum
-        });
-    });
-    stop.store(true, Ordering::Relaxed);
-    // The one that waits is reached by one more change of turns, or by the end of the first.
-    for hog in hogs {
-        hog.join().expect("no panic");
-    }
-    assert_eq!(scheduler.shutdown(None).left, []);
 }
 
 /// A look at an empty queue whose owner has not used it since the last look.
@@ -246,6 +196,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .sample_size(20);
-    targets = succession, timers, look, wake, signal, preempt
+    targets = succession, timers, look, wake, signal
 }
 criterion_main!(costs);

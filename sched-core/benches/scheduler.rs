@@ -123,9 +123,6 @@ fn benches(criterion: &mut Criterion) {
         assert_eq!(scheduler.shutdown(None).left, []);
     }
     global_queue(criterion);
-    criterion.bench_function("enter and exit", |bencher| {
-        bencher.iter(|| drop(black_box(sched_core::entry::enter())));
-    });
 }
 
 criterion_group! {

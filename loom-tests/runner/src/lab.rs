@@ -179,11 +179,7 @@ pub(crate) fn part(model: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A folder of the test's own.
-    fn folder(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("faults-{name}-{}", std::process::id()))
-    }
+    use crate::mirror::tests::folder;
 
     #[test]
     fn a_lab_inside_of_the_workspace_does_not_hold_itself() {

@@ -55,11 +55,11 @@ pub(crate) fn mirror(from: &Path, to: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A folder of the test's own.
-    fn folder(name: &str) -> PathBuf {
+    pub(crate) fn folder(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("faults-{name}-{}", std::process::id()))
     }
 

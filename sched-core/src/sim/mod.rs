@@ -63,7 +63,7 @@ pub struct Costs {
     pub wake_call: u64,
     /// Until the M that was woken runs: the same, less the call.
     pub wake: u64,
-    /// To interrupt a goroutine by signal: `benches/costs.rs`, preempt.
+    /// To interrupt a goroutine by signal: `bench/`, row `preempt`.
     pub preempt: u64,
     /// A slice.
     pub slice: u64,
