@@ -48,5 +48,5 @@ func cache() {
 	reportEach("wall per operation", time.Since(began), mutators*each)
 	reportEach("CPU per operation", processCPU()-cpu, mutators*each)
 	reportPeak()
-	report("found", "%", float64(hits.Load())*100/float64(mutators*each))
+	report("not found", "%", 100-float64(hits.Load())*100/float64(mutators*each))
 }

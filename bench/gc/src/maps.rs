@@ -89,7 +89,7 @@ pub fn run_cache(request: &Request, peer: &impl Cache) -> bool {
         }
         hits
     });
-    request.report("found", "%", hits as f64 * 100.0 / (MUTATORS * each) as f64);
+    request.report("not found", "%", 100.0 - hits as f64 * 100.0 / (MUTATORS * each) as f64);
     true
 }
 
