@@ -234,6 +234,7 @@ struct Desk<K, W> {
 }
 
 /// All that a queue shares with the driver.
+#[doc(hidden)]
 pub struct Entries<K, W> {
     desk: Mutex<Desk<K, W>>,
     /// Those that outlived a cycle. Used by the driver, and by the queue's end.
@@ -359,6 +360,7 @@ impl<K: Send, W: Send> Bury for Entries<K, W> {
 }
 
 /// The queues of a heap.
+#[doc(hidden)]
 #[derive(Default)]
 pub struct Cleanups(sync::Mutex<Vec<sync::Weak<dyn Bury>>>);
 

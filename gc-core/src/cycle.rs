@@ -85,6 +85,7 @@ pub enum Pause {
 }
 
 /// One driver of one heap's cycles. Its methods are the steps, in order.
+#[doc(hidden)]
 pub struct Cycle<'a, S: Space, W: World<S>, P> {
     engine: &'a Engine<S>,
     world: &'a W,

@@ -38,6 +38,7 @@
 mod slot;
 mod unlogged;
 
+#[doc(hidden)]
 pub use self::slot::{Link, Slot};
 
 use crate::{
@@ -53,6 +54,7 @@ use crate::{
 use core::ptr::NonNull;
 
 /// Why a mutator's operation did not happen; it may be tried again after the remedy.
+#[doc(hidden)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
     /// The local log is full: extend it, outside [`World::with`](crate::world::World::with).
@@ -68,6 +70,7 @@ impl From<Exhausted> for Refused {
 }
 
 /// The state that mutators and collector share. See the [module](self).
+#[doc(hidden)]
 #[derive(Debug)]
 pub struct Engine<S> {
     /// Which epoch new guards belong to.
@@ -387,8 +390,12 @@ impl<S: Space> Engine<S> {
     }
 
     /// Counts a guard on this local state.
+    ///
+    /// # Safety
+    ///
+    /// The caller occupies the local state, which is of the world that is used with the engine.
     #[inline]
-    pub fn enter(&self, local: &Local<S>, light: impl Fn()) -> Pin {
+    pub unsafe fn enter(&self, local: &Local<S>, light: impl Fn()) -> Pin {
         self.epoch.enter(&local.counters, light)
     }
 
@@ -396,8 +403,8 @@ impl<S: Space> Engine<S> {
     ///
     /// # Safety
     ///
-    /// `pin` came from [`enter`](Self::enter) of this engine, on a local state of the same world,
-    /// and is left once.
+    /// As [`enter`](Self::enter); `pin` came from that, of this engine, on whichever local state, and is left
+    /// once.
     #[inline]
     pub unsafe fn leave(&self, local: &Local<S>, pin: Pin) {
         // SAFETY: the caller's.

@@ -138,7 +138,9 @@ impl<H: Tag> Core<H> {
 
     #[cold]
     fn join_slow(&self) -> Result<(), HeapError> {
-        self.world.join(&self.engine.space).map_err(|Exhausted| HeapError::Memory)
+        // SAFETY: the world is used with this space alone.
+        let joined = unsafe { self.world.join(&self.engine.space) };
+        joined.map_err(|Exhausted| HeapError::Memory)
     }
 
     /// Occupies the caller's local state. What this crate passes obeys the rules of
@@ -199,7 +201,8 @@ impl<H: Tag> Core<H> {
     /// Inside the world, so that nobody is descheduled as a holder whom nobody knows.
     #[inline(always)]
     fn pin_on(&self, local: &Local<H::Space>, nesting: &Nesting) -> Pin {
-        let pin = self.engine.enter(local, || self.world.light());
+        // SAFETY: `with` and `try_with` make us the occupant, of the engine's world.
+        let pin = unsafe { self.engine.enter(local, || self.world.light()) };
         nesting.push(pin.epoch());
         pin
     }

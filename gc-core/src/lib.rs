@@ -47,9 +47,13 @@
 //! - *Weak*: a pointer that does not keep its object, see [`weak`]; news of deaths: [`cleanup`].
 //! - [`Space`](space::Space): where objects lie. [`World`](world::World): who mutates. Both can
 //!   be replaced; alone, this crate brings blocks from `malloc` and plain threads.
+//!
+//! These pages show what programs use, and what a space or a world is made with. The rest that is public is for the
+//! models in loom and for the runtime: it is hidden, and unsafe where it could break a heap.
 
 pub mod cleanup;
 pub mod collector;
+#[doc(hidden)]
 pub mod counted;
 pub mod cycle;
 #[doc(hidden)]
@@ -60,14 +64,19 @@ pub mod handshake;
 pub mod heap;
 pub mod local;
 pub mod lock;
+#[doc(hidden)]
 pub mod log;
+#[doc(hidden)]
 pub mod mark;
 pub mod pacer;
+#[doc(hidden)]
 pub mod phase;
 pub mod policy;
+#[doc(hidden)]
 pub mod roots;
 pub mod space;
 pub mod stats;
+#[doc(hidden)]
 pub mod sync;
 pub mod trace;
 pub mod weak;

@@ -145,6 +145,7 @@ impl<S: Space> fmt::Debug for Local<S> {
 ///
 /// Whoever turns one reading of the phase word into several stores, of whatever kind, does all of it
 /// within one operation.
+#[doc(hidden)]
 pub struct Operation<'a, S: Space> {
     local: &'a Local<S>,
     begun: usize,

@@ -44,19 +44,23 @@
 
 mod holders;
 mod interior;
+#[doc(hidden)]
 pub mod lot;
 mod mutex;
 mod once;
+#[doc(hidden)]
 pub mod raw;
+#[doc(hidden)]
 pub mod report;
 mod rwlock;
 
 pub use self::{
     holders::{MutexGuard, ReadGuard, WriteGuard},
-    lot::Lot,
     mutex::GcMutex,
-    once::{GcOnce, RawOnce},
+    once::GcOnce,
     rwlock::GcRwLock,
 };
+#[doc(hidden)]
+pub use self::{lot::Lot, once::RawOnce};
 #[cfg(doc)]
 use crate::Guard;

@@ -131,7 +131,8 @@ impl<T: ?Sized, H: Tag> Drop for Root<T, H> {
                 break;
             }
         }
-        core.engine.roots.recycle(root);
+        // SAFETY: the slot is of this heap's table, and was just emptied.
+        unsafe { core.engine.roots.recycle(root) };
     }
 }
 

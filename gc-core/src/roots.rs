@@ -114,8 +114,12 @@ impl Roots {
         Some(root)
     }
 
-    /// Gives an emptied slot back.
-    pub fn recycle(&self, root: RootSlot) {
+    /// Gives a slot back.
+    ///
+    /// # Safety
+    ///
+    /// The slot is of this table, and was emptied with the barrier.
+    pub unsafe fn recycle(&self, root: RootSlot) {
         self.table(|table| table.free.push(root));
     }
 

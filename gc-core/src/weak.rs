@@ -215,6 +215,7 @@ unsafe impl<T: Rebind, H: Tag> Rebind for Weak<'_, T, H> {
 }
 
 /// The weak objects that a cycle has met.
+#[doc(hidden)]
 #[derive(Debug)]
 pub struct Weaks {
     /// Those that are not sifted yet, in the pieces in which workers met them. Pieces are put before the

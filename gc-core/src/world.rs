@@ -137,7 +137,11 @@ pub unsafe trait World<S: Space>: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`Exhausted`] if there is no memory for one. Nothing has happened then.
-    fn join(&self, space: &S) -> Result<(), Exhausted> {
+    ///
+    /// # Safety
+    ///
+    /// `space` is the one that the world is used with: the local state has a cache of it.
+    unsafe fn join(&self, space: &S) -> Result<(), Exhausted> {
         let _ = space;
         Ok(())
     }
@@ -147,8 +151,8 @@ pub unsafe trait World<S: Space>: Send + Sync + 'static {
     ///
     /// # Safety
     ///
-    /// `f` runs no user code, does not unwind, waits for nobody and does not call `with` again: a task that is set
-    /// aside in there, or comes back, is no longer the one occupant.
+    /// `space` is as for [`join`](Self::join). `f` runs no user code, does not unwind, waits for nobody and does not
+    /// call `with` again: a task that is set aside in there, or comes back, is no longer the one occupant.
     unsafe fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R;
 
     /// As [`with`](Self::with), if the caller's local state is at hand, and with the guard count of its task;

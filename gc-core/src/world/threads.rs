@@ -223,8 +223,12 @@ impl<S: Space> Threads<S> {
     /// # Errors
     ///
     /// [`Exhausted`] if this is the thread's first, and the allocator has no memory for one.
+    ///
+    /// # Safety
+    ///
+    /// `space` is the one that the world is used with.
     #[inline]
-    pub fn place(&self, space: &S) -> Result<Place<'_, S>, Exhausted> {
+    pub unsafe fn place(&self, space: &S) -> Result<Place<'_, S>, Exhausted> {
         let (member, turn) = match self.joined() {
             Some(own) => (own, None),
             None => self.place_slow(space)?,
@@ -268,13 +272,15 @@ impl<'a, S: Space> Place<'a, S> {
 // 3. The barrier was probed when the world was made.
 // 4. What std does for threads does not unwind, while they have a handle. The world keeps none of its own.
 unsafe impl<S: Space> World<S> for Threads<S> {
-    fn join(&self, space: &S) -> Result<(), Exhausted> {
-        self.place(space).map(drop)
+    unsafe fn join(&self, space: &S) -> Result<(), Exhausted> {
+        // SAFETY: the caller's.
+        unsafe { self.place(space) }.map(drop)
     }
 
     #[inline]
     unsafe fn with<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> R {
-        let place = self.place(space).expect("whoever has joined has a place");
+        // SAFETY: the caller's.
+        let place = unsafe { self.place(space) }.expect("whoever has joined has a place");
         // One call, which is inlined: handed to a function of its own in the rare case, `f` would
         // keep what it captures, such as a new object's value, in memory in the common one.
         f(place.local())

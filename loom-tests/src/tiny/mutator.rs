@@ -34,7 +34,8 @@ pub struct Mutator<'a> {
 impl Mutator<'_> {
     /// Enters a guard.
     pub fn enter(&self) -> Pin {
-        self.heap.engine.enter(self.local, || fence(Ordering::SeqCst))
+        // SAFETY: each local state of a model has one thread.
+        unsafe { self.heap.engine.enter(self.local, || fence(Ordering::SeqCst)) }
     }
 
     /// Leaves a guard.
@@ -133,7 +134,8 @@ impl Mutator<'_> {
             engine.clear_root(me, slot, || fence(Ordering::SeqCst))
         };
         self.operate(clear).expect("the logs of a model are long enough");
-        self.heap.engine.roots.recycle(root);
+        // SAFETY: the root is of the heap, and was just emptied.
+        unsafe { self.heap.engine.roots.recycle(root) };
     }
 
     /// What lies under a lock.

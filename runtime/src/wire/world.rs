@@ -129,11 +129,20 @@ impl Procs {
     }
 
     /// Takes the caller's seat, which its P does not know, or which is no P's.
+    ///
+    /// # Safety
+    ///
+    /// As [`World::join`].
     #[cold]
-    fn find(&self, space: &Cells, mut inside: Entered<'static>) -> Result<Seat<'_>, Exhausted> {
+    unsafe fn find(
+        &self,
+        space: &Cells,
+        mut inside: Entered<'static>,
+    ) -> Result<Seat<'_>, Exhausted> {
         loop {
             let Some(proc) = ProcLocal::here(&inside) else {
-                let place = self.threads.place(space)?;
+                // SAFETY: the caller's.
+                let place = unsafe { self.threads.place(space) }?;
                 return Ok(Seat { state: place.local(), _inside: inside, _place: Some(place) });
             };
             if let Some(state) = self.procs.get(proc.number()) {
@@ -182,8 +191,9 @@ fn refused() -> ! {
 // 4. sched-core's parking runs no code of others, and what it asserts ends the process: it would mean that a
 //    goroutine runs twice.
 unsafe impl World<Cells> for Procs {
-    fn join(&self, space: &Cells) -> Result<(), Exhausted> {
-        self.find(space, entry::enter()).map(drop)
+    unsafe fn join(&self, space: &Cells) -> Result<(), Exhausted> {
+        // SAFETY: the caller's.
+        unsafe { self.find(space, entry::enter()) }.map(drop)
     }
 
     #[inline(always)]
@@ -191,7 +201,8 @@ unsafe impl World<Cells> for Procs {
         let inside = entry::enter();
         let seat = match ProcLocal::here(&inside).and_then(ProcLocal::state) {
             Some(state) => Seat { state, _inside: inside, _place: None },
-            None => self.find(space, inside).unwrap_or_else(|Exhausted| refused()),
+            // SAFETY: the caller's.
+            None => unsafe { self.find(space, inside) }.unwrap_or_else(|Exhausted| refused()),
         };
         // One call of `f`, so that it is inlined: see `Threads`.
         f(seat.state)
