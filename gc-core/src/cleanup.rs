@@ -304,12 +304,13 @@ impl<K: Send, W: Send> Entries<K, W> {
         locked(&self.known, |known| known.entries.len()) + self.desk(|desk| desk.fresh.len())
     }
 
-    /// Takes everything out, for good: the queue's own end.
-    fn close(&self) -> [(Vec<Entry<K>>, VecDeque<K>); 2] {
-        let known = locked(&self.known, |known| {
-            (mem::take(&mut known.entries), mem::take(&mut known.dead))
-        });
-        self.desk(|desk| [known, (mem::take(&mut desk.fresh), mem::take(&mut desk.ready))])
+    /// Takes everything out, for good: the queue's own end. Under both locks at once: else a driver makes known
+    /// what is new in between, where nobody looks any more, and drops it with its share of the queue.
+    pub fn close(&self) -> impl Sized + use<K, W> {
+        locked(&self.known, |known| {
+            let known = (mem::take(&mut known.entries), mem::take(&mut known.dead));
+            self.desk(|desk| (known, mem::take(&mut desk.fresh), mem::take(&mut desk.ready)))
+        })
     }
 
     /// Step 7: moves the tokens of the dead. `survives` says what this cycle does not free; `pause` is

@@ -1,4 +1,5 @@
-//! A cleanup queue: no token lies ready beside a taker that sleeps, and each is taken once.
+//! A cleanup queue: no token lies ready beside a taker that sleeps, each is taken once, and none is left to the
+//! driver when the queue ends.
 #![cfg(loom)]
 
 use core::ptr::NonNull;
@@ -6,6 +7,7 @@ use gc_core::cleanup::Entries;
 use loom::sync::Arc;
 use loom::thread;
 use loom_tests::model;
+use std::sync;
 
 type Queue = Entries<usize, thread::Thread>;
 
@@ -55,4 +57,27 @@ fn each_token_is_taken_once() {
         assert_eq!(mine + other.join().unwrap(), 3);
         assert_eq!(queue.take(), None);
     });
+}
+
+/// Whoever ends a queue drops its tokens, also if a driver goes through them meanwhile and has a share of the queue
+/// for longer.
+#[test]
+fn a_queue_that_ends_drops_its_tokens() {
+    for survives in [true, false] {
+        model("a queue that ends drops its tokens", 3, move || {
+            let token = sync::Arc::new(());
+            let queue: Arc<Entries<_, thread::Thread>> = Arc::new(Entries::new(|_| ()));
+            queue.add(cell(), token.clone()).unwrap();
+            let driver = thread::spawn({
+                let queue = queue.clone();
+                move || {
+                    queue.bury(&|_| survives, &mut || ());
+                    queue
+                }
+            });
+            drop(queue.close());
+            assert_eq!(sync::Arc::strong_count(&token), 1, "a token is left to the driver");
+            drop(driver.join().unwrap());
+        });
+    }
 }
