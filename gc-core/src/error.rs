@@ -72,9 +72,10 @@ pub enum HeapError {
     /// The heap is told to have no collections
     /// ([`Collection::Never`](crate::policy::Collection::Never)).
     Disabled,
-    /// The global allocator has no memory: for the calling thread's part in the heap, or for the heap itself.
-    /// Nothing has happened.
+    /// The global allocator has no memory for the calling thread's part in the heap. Nothing has happened.
     Memory,
+    /// The caller holds 65,535 guards, and no more can be counted.
+    TooManyGuards,
 }
 
 impl fmt::Display for HeapError {
@@ -84,9 +85,8 @@ impl fmt::Display for HeapError {
             HeapError::InsideGuard => "collect() was called inside a guard",
             HeapError::Broken => "a cycle of this heap ended in a panic",
             HeapError::Disabled => "this heap is told to have no collections",
-            HeapError::Memory => {
-                "the allocator has no memory for the heap, or for the thread's part in it"
-            }
+            HeapError::Memory => "the allocator has no memory for the thread's part in the heap",
+            HeapError::TooManyGuards => "the task holds 65,535 guards of the heap",
         })
     }
 }

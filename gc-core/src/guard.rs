@@ -21,7 +21,7 @@ use crate::{
     action::Watch,
     dynamic::rebound,
     engine::{Engine, Refused},
-    error::AllocError,
+    error::{AllocError, HeapError},
     handle::Gc,
     handshake::Pin,
     heap::Tag,
@@ -66,6 +66,10 @@ impl<'h, H: Tag> Guard<'h, H> {
     #[inline]
     pub(crate) fn enter(core: &'h Arc<Core<H>>) -> Self {
         Self { core, pin: Some(core.pin()), not_send: PhantomData }
+    }
+
+    pub(crate) fn try_enter(core: &'h Arc<Core<H>>) -> Result<Self, HeapError> {
+        core.try_pin().map(|pin| Self { core, pin: Some(pin), not_send: PhantomData })
     }
 
     /// Leaves and enters again, so that a cycle need not wait for a long-lived guard.

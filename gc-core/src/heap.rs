@@ -102,8 +102,8 @@ impl<H: Tag> Heap<H> {
     ///
     /// # Panics
     ///
-    /// If there is no memory for the calling thread's part in the heap, which its first guard makes;
-    /// [`try_enter`](Self::try_enter) returns that as a value.
+    /// If there is no memory for the calling thread's part in the heap, which its first guard makes; if the task
+    /// holds 65,535 guards. [`try_enter`](Self::try_enter) returns both as a value.
     #[inline]
     pub fn enter(&self) -> Guard<'_, H> {
         self.0.relieve();
@@ -115,7 +115,7 @@ impl<H: Tag> Heap<H> {
     /// # Errors
     ///
     /// [`HeapError::Memory`] if there is no memory for the calling thread's part in the heap. A thread that has
-    /// had a guard has its part.
+    /// had a guard has its part. [`HeapError::TooManyGuards`] if the task holds 65,535 guards.
     ///
     /// ```
     /// use gc_core::{Heap, Plain};
@@ -125,8 +125,9 @@ impl<H: Tag> Heap<H> {
     /// assert_eq!(*guard.alloc(7u64), 7);
     /// ```
     pub fn try_enter(&self) -> Result<Guard<'_, H>, HeapError> {
-        self.0.join()?;
-        Ok(self.enter())
+        // May set the task aside, which may come back where it has no part in the heap: so first.
+        self.0.relieve();
+        Guard::try_enter(&self.0)
     }
 
     /// Runs a whole cycle and sweeps: every object that was unreachable before the call is gone,

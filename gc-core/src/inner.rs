@@ -182,29 +182,41 @@ impl<H: Tag> Core<H> {
         })
     }
 
-    /// Counts a guard. Panics if the caller has not joined, and there is no memory for it.
+    /// Counts a guard. Panics if it is refused.
     #[inline]
     pub(crate) fn pin(&self) -> Pin {
+        self.try_pin().unwrap_or_else(|refused| panic!("{refused}"))
+    }
+
+    /// Counts a guard. Refused if the caller has not joined, and there is no memory for it; or if it holds as many
+    /// as can be counted.
+    #[inline]
+    pub(crate) fn try_pin(&self) -> Result<Pin, HeapError> {
         match self.try_with(|local, nesting| self.pin_on(local, nesting)) {
-            Some(pin) => pin,
-            None => self.pin_slow(),
+            Some(Some(pin)) => Ok(pin),
+            None | Some(None) => self.pin_slow(),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn pin_slow(&self) -> Pin {
-        self.join_slow().unwrap_or_else(|refused| panic!("{refused}"));
+    fn pin_slow(&self) -> Result<Pin, HeapError> {
+        self.join_slow()?;
         self.with(|local| self.world.nesting(|nesting| self.pin_on(local, nesting)))
+            .ok_or(HeapError::TooManyGuards)
     }
 
-    /// Inside the world, so that nobody is descheduled as a holder whom nobody knows.
+    /// Inside the world, so that nobody is descheduled as a holder whom nobody knows. `None`, and nothing was
+    /// counted, if the task's count is full: here nothing may unwind.
     #[inline(always)]
-    fn pin_on(&self, local: &Local<H::Space>, nesting: &Nesting) -> Pin {
+    fn pin_on(&self, local: &Local<H::Space>, nesting: &Nesting) -> Option<Pin> {
+        if nesting.is_full() {
+            return None;
+        }
         // SAFETY: `with` and `try_with` make us the occupant, of the engine's world.
         let pin = unsafe { self.engine.enter(local, || self.world.light()) };
         nesting.push(pin.epoch());
-        pin
+        Some(pin)
     }
 
     /// Counts a guard's end. If a handshake waits for it, and it was the task's last, others may have

@@ -6,6 +6,8 @@
 mod joining;
 #[path = "allocator/marking.rs"]
 mod marking;
+#[path = "allocator/moving.rs"]
+mod moving;
 #[path = "allocator/refusing.rs"]
 mod refusing;
 #[path = "allocator/waiting.rs"]

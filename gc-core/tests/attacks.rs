@@ -6,6 +6,7 @@ mod common;
 use common::checked;
 use gc_core::{
     CleanupQueue, Gc, GcCell, GcMutex, GcOnce, GcRwLock, Heap, HeapError, Root, Trace, Weak,
+    cycle::Pause,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -48,6 +49,22 @@ fn a_leaked_guard_keeps_all_that_anybody_may_hold() {
         heap.enter().alloc(n);
     }
     assert_eq!((*object, heap.collect()), (7, Err(HeapError::Broken)));
+}
+
+/// More guards than can be counted: the one too many is counted nowhere.
+#[test]
+fn a_guard_too_many_is_refused() {
+    gc_core::tag! { struct Deep; }
+    let heap = checked::<Deep>();
+    let guards: Vec<_> = (0..65_535).map(|_| heap.enter()).collect();
+    assert_eq!(heap.try_enter().err(), Some(HeapError::TooManyGuards));
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(heap.enter()))).is_err());
+    let kept = guards[0].root(guards[65_534].alloc(7u64));
+    drop(guards);
+    let patience =
+        |pause| assert_ne!(pause, Pause::Handshake(1_000), "it waits for nobody's guard");
+    assert_eq!(heap.collect_with(patience).unwrap().marked_objects, 1);
+    assert_eq!(*kept.get(&heap.enter()), 7);
 }
 
 /// Locks that are held for ever, one inside the other, and the inner one moved out.

@@ -123,7 +123,8 @@ impl<H: Tag> Core<H> {
             && watch.wall() < RELIEF
         {}
         let took = watch.stop(&self.world);
-        self.with(|local| local.diary().reliefs.note(took));
+        // Who has come to where it has no part in the heap is not counted.
+        self.try_with(|local, _| local.diary().reliefs.note(took));
     }
 
     /// Whether a cycle begins again as soon as its driver has looked.
@@ -145,11 +146,8 @@ impl<H: Tag> Core<H> {
 
     /// Calls `f` with a worker who takes a batch and puts it back.
     pub(super) fn borrow(&self, f: impl FnOnce(&HeapWorker<'_, H>) -> bool) -> bool {
-        if self.join().is_err() {
-            return false;
-        }
         // A guard, so that the world knows of one whom the driver may wait for.
-        let pin = self.pin();
+        let Ok(pin) = self.try_pin() else { return false };
         let worker = Worker::new(&self.engine, &self.world, &self.crew, &|| (), self.slice);
         let helped = f(&worker);
         // SAFETY: counted above, left once.
