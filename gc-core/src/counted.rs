@@ -34,6 +34,14 @@ impl<T> Counted<T> {
         inner.map(|inner| Self(NonNull::from(Box::leak(inner)))).map_err(|inner| inner.value)
     }
 
+    /// Whether no other share is left, and none can come.
+    pub(crate) fn is_last(&self) -> bool {
+        // SAFETY: there as long as a share is.
+        let shares = unsafe { &self.0.as_ref().shares };
+        // Relaxed: what others did with theirs is not looked at here; the end of this one orders that.
+        shares.load(Ordering::Relaxed) == 1
+    }
+
     /// The share as an address, for those who keep it without its type.
     pub(crate) fn into_raw(self) -> NonNull<()> {
         let address = self.0.cast();

@@ -8,7 +8,8 @@
 //!
 //! # The end
 //!
-//! The core's end drops every object that is left and gives all memory back. If a guard was leaked
+//! The core's end drops every object that is left and gives all memory back, but for the local states of threads that
+//! go on (see [`threads`](crate::world::threads)). If a guard was leaked
 //! (`mem::forget`), somebody may still hold what it protected, as far as the counters can tell.
 //! Nothing overrules a guard, so then the memory is leaked and the tag stays taken.
 

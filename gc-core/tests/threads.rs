@@ -5,7 +5,7 @@ mod common;
 
 use common::checked;
 use gc_core::{
-    Collector, Gc, GcCell, Guard, Heap, Root, Slice, Trace,
+    Collector, Gc, GcCell, Guard, Heap, HeapError, Root, Slice, Trace,
     pacer::Every,
     policy::{Collection, WriteBarrier},
     space::blocks::Blocks,
@@ -230,6 +230,38 @@ fn a_root_dropped_by_a_dying_thread_local_is_counted_out() {
     heap.run_destructors(usize::MAX);
     heap.collect().unwrap();
     assert_eq!(heap.usage().spans, 0);
+}
+
+#[test]
+fn a_guard_of_a_dying_thread_is_counted_for_it() {
+    use std::{cell::RefCell, sync::mpsc};
+    gc_core::tag! { struct Late; }
+    struct Dies(Heap<Late>, mpsc::Sender<[bool; 3]>);
+    impl Drop for Dies {
+        fn drop(&mut self) {
+            let Dies(heap, told) = self;
+            let guard = heap.enter();
+            let inside = heap.is_inside_guard();
+            // Would wait for itself.
+            let refused = inside && heap.collect() == Err(HeapError::InsideGuard);
+            drop(guard);
+            told.send([inside, refused, heap.collect().is_ok()]).unwrap();
+        }
+    }
+    thread_local! {
+        static DIES: RefCell<Option<Dies>> = const { RefCell::new(None) };
+    }
+    let heap = checked::<Late>();
+    let (told, tells) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // As above: the heap's own thread-local is gone by then.
+            DIES.with(|dies| *dies.borrow_mut() = None);
+            drop(heap.enter());
+            DIES.with(|dies| *dies.borrow_mut() = Some(Dies(heap.clone(), told)));
+        });
+    });
+    assert_eq!(tells.recv().unwrap(), [true; 3]);
 }
 
 #[test]

@@ -2,12 +2,13 @@
 //!
 //! A thread registers at its first use of a heap and keeps its local state until it ends; then
 //! the state waits for another thread. States are never freed before the heap: guards entered on
-//! one may be counted out on another.
+//! one may be counted out on another. A thread that goes on after the heap gives its state back when it registers
+//! with the next one.
 //!
 //! The only thread-locals of this crate live here, because a leaf that is useful alone must know
-//! its thread. One maps worlds to local states; the other, in front, is the last one used. In a thread
+//! its thread. One maps worlds to local states; another, in front, is the last one used. In a thread
 //! whose thread-locals are gone (a destructor of another thread-local drops a root), a shared
-//! state under a lock takes over.
+//! state under a lock takes over; its guards are counted in a thread-local that has no destructor.
 
 use super::{Barrier, Nesting, World};
 use crate::{
@@ -17,6 +18,8 @@ use crate::{
 };
 use std::{
     cell::{Cell, RefCell},
+    iter,
+    mem::ManuallyDrop,
     ptr::{self, NonNull},
     sync::{
         Mutex, MutexGuard,
@@ -42,13 +45,21 @@ struct Membership {
     address: *const (),
     /// A share of it, likewise.
     share: NonNull<()>,
+    is_last: unsafe fn(NonNull<()>) -> bool,
     release: unsafe fn(NonNull<()>),
 }
 
 impl Membership {
     fn new<S: Space>(world: u64, member: Counted<Member<S>>) -> Self {
         let address = ptr::from_ref(&*member).cast();
-        Self { world, address, share: member.into_raw(), release: release::<S> }
+        let (is_last, release) = (is_last::<S>, release::<S>);
+        Self { world, address, share: member.into_raw(), is_last, release }
+    }
+
+    /// Whether the world is gone: it has a share of each of its members.
+    fn is_over(&self) -> bool {
+        // SAFETY: the two were put together by `new`.
+        unsafe { (self.is_last)(self.share) }
     }
 }
 
@@ -57,6 +68,18 @@ impl Drop for Membership {
         // SAFETY: the two were put together by `new`, and this is the end.
         unsafe { (self.release)(self.share) };
     }
+}
+
+/// Whether a share is the last one.
+///
+/// # Safety
+///
+/// `share` is a share of a `Member<S>`, without its type.
+unsafe fn is_last<S: Space>(share: NonNull<()>) -> bool {
+    // SAFETY: the caller's. It stays the membership's.
+    let member: ManuallyDrop<Counted<Member<S>>> =
+        ManuallyDrop::new(unsafe { Counted::from_raw(share) });
+    member.is_last()
 }
 
 /// Gives a member back.
@@ -78,6 +101,19 @@ type Turn<'a, S> = MutexGuard<'a, Option<Counted<Member<S>>>>;
 /// All of a thread's memberships.
 struct Memberships(RefCell<Vec<Membership>>);
 
+impl Memberships {
+    /// Forgets the worlds that are gone, and with them the last shares of their members.
+    fn forget(&self) {
+        let over = || {
+            let mut all = self.0.borrow_mut();
+            let place = all.iter().position(Membership::is_over)?;
+            Some(all.swap_remove(place))
+        };
+        // A space's cache goes with each, and may be of anybody's make: not under the borrow.
+        iter::from_fn(over).for_each(drop);
+    }
+}
+
 impl Drop for Memberships {
     fn drop(&mut self) {
         // Before they are released: nobody may find a member that is another's.
@@ -91,6 +127,10 @@ thread_local! {
     /// The world whose member the thread was last, by number, and the member; 0 and null before and after.
     /// No destructor, so that a look is a load.
     static LAST: Cell<(u64, *const ())> = const { Cell::new((0, ptr::null())) };
+
+    /// Guards of a thread that is no member, or no longer one, of whatever world: a thread that dies and holds
+    /// one of one heap is inside a guard for all. No destructor.
+    static DYING: Nesting = const { Nesting::new() };
 }
 
 /// How long a guard is held up at a time when the heap has outrun its collector.
@@ -196,6 +236,7 @@ impl<S: Space> Threads<S> {
     #[cold]
     fn register(&self, space: &S) -> Result<Option<*const Member<S>>, Exhausted> {
         let registered = MEMBERSHIPS.try_with(|mine| {
+            mine.forget();
             // Room first: once a member is taken, nothing is refused.
             mine.0.borrow_mut().try_reserve(1).map_err(|_| Exhausted)?;
             let membership = Membership::new(self.number, self.member(space)?);
@@ -301,7 +342,7 @@ unsafe impl<S: Space> World<S> for Threads<S> {
         match self.joined() {
             // SAFETY: as in `with`.
             Some(member) => f(unsafe { &(*member).nesting }),
-            None => f(&Nesting::new()),
+            None => DYING.with(f),
         }
     }
 

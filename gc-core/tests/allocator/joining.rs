@@ -46,6 +46,20 @@ fn a_first_guard_is_refused_with_a_value() {
     }
 }
 
+/// A thread that goes on keeps nothing of the heaps that are gone, but for the last one.
+#[test]
+fn a_heap_that_is_gone_is_forgotten() {
+    let _turn = turn();
+    elsewhere(|| {
+        let uses_one = || {
+            drop(heap().enter());
+            held()
+        };
+        let first = uses_one();
+        assert!((0..10).all(|_| uses_one() == first), "something is kept of each");
+    });
+}
+
 #[test]
 fn whoever_cannot_join_neither_collects_nor_marks() {
     let _turn = turn();
