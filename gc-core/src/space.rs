@@ -238,8 +238,8 @@ pub unsafe trait Space: Send + Sync + Sized + 'static {
     /// Sweeps about `spans` spans. True when none waits to be swept.
     fn sweep(&self, spans: usize) -> bool;
 
-    /// Hands out the doomed cells of one span, and frees them when `each` has returned for all.
-    /// Returns how many there were; 0 means that none wait anywhere.
+    /// Hands out some of the doomed cells, and frees them when `each` has returned for all.
+    /// Returns how many there were; 0 means that none wait anywhere, so it asks for no memory.
     ///
     /// `each` runs user code: no lock is held meanwhile. It does not unwind.
     fn destruct(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) -> usize;

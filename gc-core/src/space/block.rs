@@ -170,6 +170,13 @@ impl Block {
         self.word(2, word)
     }
 
+    /// The first word with cells that wait for their destructor, and their bits.
+    pub(super) fn next_doomed(&self) -> Option<(usize, u64)> {
+        // Relaxed: changed under the space's lock alone, as it is read.
+        let bits = |word| self.doomed(word).load(Ordering::Relaxed);
+        (0..self.words()).map(|word| (word, bits(word))).find(|&(_, bits)| bits != 0)
+    }
+
     /// Bits of cells that exist in a word.
     #[inline(always)]
     pub(super) fn existing(&self, word: usize) -> u64 {

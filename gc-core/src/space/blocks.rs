@@ -346,10 +346,8 @@ unsafe impl Space for Blocks {
 
     fn destruct(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) -> usize {
         let Some(doomed) = self.lock().next_doomed() else { return 0 };
-        for &index in &doomed.cells {
-            each(Block::cell(doomed.block, index), doomed.kind);
-        }
-        let count = doomed.cells.len();
+        doomed.each(each);
+        let count = doomed.count();
         self.lock().destructed(doomed);
         count
     }

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::space::{Kind, Usage};
 use core::{
+    mem,
     ptr::{self, NonNull},
     sync::atomic::Ordering,
 };
@@ -57,12 +58,24 @@ enum Swept {
     Kept,
 }
 
-/// Dead cells of one block, on their way through their destructors.
+/// Dead cells of one block, on their way through their destructors: those of a word, so that no list is needed.
 #[derive(Debug)]
 pub(super) struct Doomed {
-    pub(super) block: NonNull<Block>,
-    pub(super) kind: &'static Kind,
-    pub(super) cells: Vec<usize>,
+    block: NonNull<Block>,
+    kind: &'static Kind,
+    word: usize,
+    bits: u64,
+}
+
+impl Doomed {
+    pub(super) fn count(&self) -> usize {
+        self.bits.count_ones() as usize
+    }
+
+    /// Calls `each` for every cell.
+    pub(super) fn each(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {
+        each_bit(self.word, self.bits, |index| each(Block::cell(self.block, index), self.kind));
+    }
 }
 
 /// See the [module](self).
@@ -291,35 +304,25 @@ impl Central {
         asan::hide(cell, header.cell);
     }
 
-    /// The doomed cells of some block.
+    /// Doomed cells of some block, which is nobody else's until they are freed.
     pub(super) fn next_doomed(&mut self) -> Option<Doomed> {
-        let &block = self.queue.last()?;
+        let block = self.queue.pop()?;
         // SAFETY: a block with doomed cells is in use until `destructed`.
         let header = unsafe { block.as_ref() };
-        let doomed = |word| header.doomed(word).load(Ordering::Relaxed).count_ones() as usize;
-        let mut cells = Vec::new();
-        cells.try_reserve_exact((0..header.words()).map(doomed).sum()).ok()?;
-        self.queue.pop();
-        for word in 0..header.words() {
-            each_bit(word, header.doomed(word).load(Ordering::Relaxed), |index| cells.push(index));
-        }
-        Some(Doomed { block, kind: header.kind, cells })
+        let (word, bits) = header.next_doomed().expect("a block in the queue has doomed cells");
+        Some(Doomed { block, kind: header.kind, word, bits })
     }
 
     /// Frees cells whose destructors have run.
     pub(super) fn destructed(&mut self, doomed: Doomed) {
-        let block = doomed.block;
+        let Doomed { block, word, bits, .. } = doomed;
         // SAFETY: as in `next_doomed`.
         let header = unsafe { block.as_ref() };
-        for &index in &doomed.cells {
-            let (word, bit) = (index / 64, 1u64 << (index % 64));
-            header.doomed(word).fetch_and(!bit, Ordering::Relaxed);
-            header.alloc(word).fetch_and(!bit, Ordering::Relaxed);
-            self.overwrite(block, header, index);
-        }
-        self.doomed -= doomed.cells.len();
-        let more = (0..header.words()).any(|word| header.doomed(word).load(Ordering::Relaxed) != 0);
-        if more {
+        header.doomed(word).fetch_and(!bits, Ordering::Relaxed);
+        header.alloc(word).fetch_and(!bits, Ordering::Relaxed);
+        each_bit(word, bits, |index| self.overwrite(block, header, index));
+        self.doomed -= doomed.count();
+        if header.next_doomed().is_some() {
             self.queue.push(block);
             return;
         }
@@ -374,8 +377,7 @@ impl Central {
 
 impl Drop for Central {
     fn drop(&mut self) {
-        let blocks: Vec<_> = self.blocks().collect();
-        for block in blocks {
+        for block in mem::take(&mut self.classes).into_iter().flat_map(|class| class.all) {
             // SAFETY: the space is gone, and with it everyone who used the block.
             unsafe { self.free_block(block) };
         }
