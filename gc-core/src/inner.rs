@@ -323,7 +323,8 @@ impl<H: Tag> Core<H> {
     /// Changes the pacer. A cycle under way ends by the rules of the new one.
     pub(crate) fn set_pacer(&self, pacer: Box<dyn Pacer>) {
         self.pace.set(pacer.first());
-        *lock(&self.pacer) = Some(pacer);
+        let former = lock(&self.pacer).replace(pacer);
+        drop(former);
     }
 
     pub(crate) fn collection(&self) -> Collection {

@@ -3,7 +3,10 @@
 mod common;
 
 use common::checked;
-use gc_core::{GcCell, Heap, Trace};
+use gc_core::{
+    GcCell, Heap, Trace,
+    pacer::{Every, Facts, Pacer, Target},
+};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -211,4 +214,35 @@ fn a_waker_that_unwinds_out_of_an_allocation_does_not_double_a_destructor() {
     heap.collect().unwrap();
     heap.run_destructors(usize::MAX);
     assert_eq!(count.load(Ordering::Relaxed), 10, "each item was dropped once");
+}
+
+/// The destructor of a pacer is a user's, and may ask the heap for anything but a cycle.
+#[test]
+fn a_pacer_that_is_replaced_may_bring_another() {
+    gc_core::tag! { struct Paced; }
+    struct Resigns(Heap<Paced>, Every);
+    impl Pacer for Resigns {
+        fn first(&self) -> Target {
+            self.1.first()
+        }
+
+        fn next(&mut self, facts: Facts) -> Target {
+            self.1.next(facts)
+        }
+    }
+    impl Drop for Resigns {
+        fn drop(&mut self) {
+            self.0.set_pacer(Every(7));
+        }
+    }
+    let heap = checked::<Paced>();
+    let resigns = || Resigns(heap.clone(), Every(5));
+    heap.set_pacer(resigns());
+    heap.set_pacer(resigns()); // the first goes, and brings one; that takes the place of the second
+    assert_eq!(heap.collect().unwrap().trigger, 7);
+    heap.set_pacer(resigns());
+    assert_eq!(heap.collect().unwrap().trigger, 5);
+    heap.set_pacer(Every(6));
+    assert_eq!(heap.collect().unwrap().trigger, 6, "which takes over from the one that goes");
+    assert_eq!(heap.collect().unwrap().trigger, 7);
 }

@@ -177,7 +177,9 @@ impl<H: Tag> Core<H> {
             period: now.saturating_sub(self.ended()),
             processors: self.world.processors(),
         };
-        if let Some(new) = lock(&self.pacer).take() {
+        // The user's: it is not dropped under the lock.
+        let new = lock(&self.pacer).take();
+        if let Some(new) = new {
             *pacer = new;
         }
         let target = pacer.next(facts);
