@@ -253,3 +253,18 @@ fn no_edge_is_lost_under_a_lock() {
     heap.collect().unwrap();
     assert_eq!(heap.usage().spans, 0, "nothing is left");
 }
+
+#[test]
+fn a_ring_of_onces_can_be_shown() {
+    gc_core::tag! { struct Ring; }
+    #[derive(Debug, Trace)]
+    #[trace(heap = Ring)]
+    struct Node<'g> {
+        next: GcOnce<Gc<'g, Node<'g>, Ring>, Ring>,
+    }
+    let heap = checked::<Ring>();
+    let guard = heap.enter();
+    let node = guard.alloc(Node { next: GcOnce::new() });
+    assert!(node.next.set(&guard, node).is_ok());
+    assert_eq!(format!("{node:?}"), "Node { next: GcOnce { set: true, .. } }");
+}

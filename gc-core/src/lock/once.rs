@@ -201,9 +201,10 @@ impl<T, H> Default for GcOnce<T, H> {
     }
 }
 
-impl<T: fmt::Debug, H> fmt::Debug for GcOnce<T, H> {
+impl<T, H> fmt::Debug for GcOnce<T, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("GcOnce").field(&self.get()).finish()
+        // Not the value, but whether there is one: a graph with cycles would never end.
+        f.debug_struct("GcOnce").field("set", &self.get().is_some()).finish_non_exhaustive()
     }
 }
 
