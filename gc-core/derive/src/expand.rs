@@ -27,26 +27,26 @@
 //!
 //! The pattern names every field without `..`, so a field that is added is traced or does not
 //! compile. Nothing here decides by the name of a type what it is: traits do. Where a message of the
-//! compiler would be about the derive, the spelling is looked at first, for a better one.
+//! compiler would be about the derive, the spelling is looked at first, for a better one (`input`).
 
-use crate::rebind::{at, rebound, spelled};
+use crate::{
+    input::{
+        Names, Root, all_fields, is_leaf, names, refuse_borrow_under, refuse_leaf_under,
+        refuse_packed, refuse_union, the_lifetime,
+    },
+    rebind::{at, rebound, spelled},
+};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
-    Data, DeriveInput, Error, Field, Fields, GenericParam, Lifetime, Path, Result, Type,
-    TypeParamBound, WherePredicate, parse_quote, spanned::Spanned, visit::Visit,
+    Data, DeriveInput, Fields, GenericParam, Lifetime, Path, Result, Type, TypeParamBound,
+    WherePredicate, parse_quote, spanned::Spanned, visit::Visit,
 };
-
-/// Where the library is found, and the default heap.
-pub(crate) struct Root {
-    pub(crate) library: Path,
-    pub(crate) heap: Path,
-}
 
 /// What the generated code needs to know about the type.
 pub(crate) struct Shape<'a> {
     input: &'a DeriveInput,
-    root: Root,
+    names: Names,
     pub(crate) lifetime: Option<&'a Lifetime>,
     /// Type parameters that occur in traced fields.
     pub(crate) traced: Vec<&'a Ident>,
@@ -78,14 +78,13 @@ pub(crate) fn expand(input: &DeriveInput, root: Root) -> Result<TokenStream> {
 }
 
 impl<'a> Shape<'a> {
-    fn of(input: &'a DeriveInput, mut root: Root) -> Result<Self> {
+    fn of(input: &'a DeriveInput, root: Root) -> Result<Self> {
         refuse_packed(input)?;
         let lifetime = the_lifetime(input)?;
-        if let Some(heap) = heap_attribute(input)? {
-            root.heap = heap;
-        }
+        let names = names(input, root)?;
         let fields: Vec<_> = all_fields(input)?.into_iter().flatten().collect();
         if let Some(lifetime) = lifetime {
+            fields.iter().try_for_each(|field| refuse_borrow_under(lifetime, field))?;
             fields.iter().try_for_each(|field| refuse_leaf_under(lifetime, field))?;
         }
         let traced = input
@@ -94,7 +93,7 @@ impl<'a> Shape<'a> {
             .map(|parameter| &parameter.ident)
             .filter(|name| fields.iter().any(|field| !is_leaf(field) && mentions(&field.ty, name)))
             .collect();
-        Ok(Self { input, root, lifetime, traced })
+        Ok(Self { input, names, lifetime, traced })
     }
 
     /// The type under its own parameters.
@@ -123,13 +122,13 @@ impl<'a> Shape<'a> {
     }
 
     fn parameter_under(&self, name: &Ident, lifetime: &Lifetime) -> Type {
-        let library = &self.root.library;
+        let library = &self.names.library;
         parse_quote!(<#name as #library::Rebind>::At<#lifetime>)
     }
 
     /// The type's own bounds, and those that the generated code needs.
     fn bounds(&self, with_trace: bool) -> Vec<WherePredicate> {
-        let Root { library, heap } = &self.root;
+        let Names { library, heap } = &self.names;
         let own = self.input.generics.where_clause.iter().flat_map(|clause| &clause.predicates);
         let mut bounds: Vec<WherePredicate> = own.cloned().collect();
         for parameter in self.input.generics.type_params() {
@@ -156,7 +155,7 @@ impl<'a> Shape<'a> {
     }
 
     fn trace_impl(&self) -> Result<TokenStream> {
-        let Root { library, heap } = &self.root;
+        let Names { library, heap } = &self.names;
         let (generics, _, _) = self.input.generics.split_for_impl();
         let (itself, bounds) = (self.itself(), self.bounds(true));
         let arms = self.arms()?;
@@ -191,7 +190,7 @@ impl<'a> Shape<'a> {
     }
 
     fn arm(&self, path: TokenStream, fields: &Fields) -> TokenStream {
-        let Root { library, heap } = &self.root;
+        let Names { library, heap } = &self.names;
         let mut patterns = Vec::new();
         let mut bodies = Vec::new();
         for (index, field) in fields.iter().enumerate() {
@@ -215,7 +214,7 @@ impl<'a> Shape<'a> {
     }
 
     fn rebind_impl(&self) -> TokenStream {
-        let library = &self.root.library;
+        let library = &self.names.library;
         let (generics, _, _) = self.input.generics.split_for_impl();
         let (itself, rebound, bounds) = (self.itself(), self.rebound(), self.bounds(false));
         let (at, traced) = (at(), &self.traced);
@@ -235,7 +234,7 @@ impl<'a> Shape<'a> {
     }
 
     fn assertions(&self) -> Result<TokenStream> {
-        let library = &self.root.library;
+        let library = &self.names.library;
         let parameters = &self.input.generics.params;
         let (at, bounds) = (at(), self.bounds(true));
         let mut lines = Vec::new();
@@ -274,7 +273,7 @@ impl<'a> Shape<'a> {
     /// Says what is wrong if [`no_drop`](Self::no_drop) conflicts.
     fn dies(&self) -> TokenStream {
         let (itself, span) = (self.itself(), self.input.ident.span());
-        let library = at_span(&self.root.library, span);
+        let library = at_span(&self.names.library, span);
         quote_spanned! {span=>
             use #library::derive::Otherwise as _;
             #library::derive::may_die(#library::derive::Death::<#itself>::how());
@@ -306,92 +305,6 @@ fn at_span(path: &Path, span: Span) -> TokenStream {
     path.to_token_stream().into_iter().map(moved).collect()
 }
 
-/// All fields, by variant.
-fn all_fields(input: &DeriveInput) -> Result<Vec<&Fields>> {
-    match &input.data {
-        Data::Struct(data) => Ok(vec![&data.fields]),
-        Data::Enum(data) => Ok(data.variants.iter().map(|variant| &variant.fields).collect()),
-        Data::Union(_) => Err(refuse_union(input)),
-    }
-}
-
-fn refuse_union(input: &DeriveInput) -> Error {
-    Error::new_spanned(&input.ident, "a union cannot be traced: nobody knows which field is live")
-}
-
-fn refuse_packed(input: &DeriveInput) -> Result<()> {
-    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("repr")) {
-        attribute.parse_nested_meta(|meta| {
-            if meta.path.is_ident("packed") {
-                return Err(meta.error(
-                    "a packed type cannot lie in a collected heap: its edges are not aligned",
-                ));
-            }
-            // `align(8)` and friends carry an argument that is none of our business.
-            if meta.input.peek(syn::token::Paren) {
-                let content;
-                syn::parenthesized!(content in meta.input);
-                content.parse::<TokenStream>()?;
-            }
-            Ok(())
-        })?;
-    }
-    Ok(())
-}
-
-/// What an alias hides is found by the assertion that a leaf is `'static`.
-fn refuse_leaf_under(lifetime: &Lifetime, field: &Field) -> Result<()> {
-    struct Search<'a>(&'a Lifetime, bool);
-    impl Visit<'_> for Search<'_> {
-        fn visit_lifetime(&mut self, lifetime: &Lifetime) {
-            self.1 |= lifetime == self.0;
-        }
-    }
-    let mut search = Search(lifetime, false);
-    search.visit_type(&field.ty);
-    if is_leaf(field) && search.1 {
-        return Err(Error::new_spanned(
-            &field.ty,
-            format!(
-                "a `#[leaf]` is `'static` and knows no `{lifetime}`: without `#[leaf]` it is traced, \
-                 if it is an edge or holds some; data that is borrowed must be owned"
-            ),
-        ));
-    }
-    Ok(())
-}
-
-fn the_lifetime(input: &DeriveInput) -> Result<Option<&Lifetime>> {
-    let mut lifetimes = input.generics.lifetimes().map(|parameter| &parameter.lifetime);
-    let first = lifetimes.next();
-    match lifetimes.next() {
-        None => Ok(first),
-        Some(second) => Err(Error::new_spanned(
-            second,
-            "a collected type has one lifetime, that of its guard; it cannot borrow from elsewhere",
-        )),
-    }
-}
-
-/// `#[trace(heap = Tag)]`
-fn heap_attribute(input: &DeriveInput) -> Result<Option<Path>> {
-    let mut heap = None;
-    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("trace")) {
-        attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("heap") {
-                return Err(meta.error("expected `heap = Tag`"));
-            }
-            heap = Some(meta.value()?.parse()?);
-            Ok(())
-        })?;
-    }
-    Ok(heap)
-}
-
-fn is_leaf(field: &Field) -> bool {
-    field.attrs.iter().any(|attribute| attribute.path().is_ident("leaf"))
-}
-
 fn is_trait(bound: &TypeParamBound) -> bool {
     matches!(bound, TypeParamBound::Trait(bound) if matches!(bound.modifier, syn::TraitBoundModifier::None))
 }
@@ -407,4 +320,40 @@ fn mentions(ty: &Type, name: &Ident) -> bool {
     let mut search = Search(name, false);
     search.visit_type(ty);
     search.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(input: &DeriveInput) -> Result<String> {
+        let root = Root { library: parse_quote!(::gc_core), tag: parse_quote!(Plain) };
+        Ok(expand(input, root)?.to_string())
+    }
+
+    /// A program may know the library by another name, and not at all by its own.
+    #[test]
+    fn all_paths_are_of_the_crate_that_the_type_names() {
+        let code = expanded(&parse_quote! {
+            #[trace(crate = collected::heap)]
+            struct Node<'g, T> {
+                next: Edge<'g, Node<'g, T>>,
+                value: T,
+                #[leaf]
+                name: String,
+            }
+        });
+        let code = code.unwrap();
+        assert!(!code.contains("gc_core") && code.contains("Trace < collected :: heap :: Plain >"));
+    }
+
+    #[test]
+    fn what_an_attribute_may_say_is_said() {
+        let refused = expanded(&parse_quote!(
+            #[trace(tag = Other)]
+            struct Node;
+        ))
+        .unwrap_err();
+        assert_eq!(refused.to_string(), "expected `heap = Tag` or `crate = path`");
+    }
 }
