@@ -31,6 +31,10 @@
 //! objects that are gone, and shared ownership outside the heap. Anything borrowed. Anything that
 //! is not `Send + Sync`: the marker and the destructors run on other threads. As a `#[leaf]` all
 //! of these are welcome if they are `'static + Send + Sync`: then they hold no edge.
+//!
+//! What gets in of std, leaves and collections that own what they hold, is in `standard`.
+
+mod standard;
 
 use crate::{engine::Slot, heap::Tag, mark::Overflow};
 use core::{alloc::Layout, ptr::NonNull};
@@ -278,14 +282,14 @@ fn trace_items<T: Trace<H>, H: Tag>(items: NonNull<u8>, length: usize, tracer: &
 ///
 /// ```
 /// use gc_core::{Gc, Heap, Plain, Rebind, Root, Trace, trace::Tracer};
-/// use std::collections::VecDeque;
 ///
-/// struct Queue<'g>(VecDeque<Gc<'g, u64>>);
+/// /// What is left of a list.
+/// struct Queue<'g>(std::vec::IntoIter<Gc<'g, u64>>);
 ///
-/// // SAFETY: all edges are visited; a shared queue does not change; there is no destructor of its own.
+/// // SAFETY: all edges are visited; a shared iterator does not change; there is no destructor of its own.
 /// unsafe impl Trace for Queue<'_> {
 ///     fn trace(&self, tracer: &mut Tracer) {
-///         self.0.iter().for_each(|edge| edge.trace(tracer));
+///         self.0.as_slice().iter().for_each(|edge| edge.trace(tracer));
 ///     }
 /// }
 ///
@@ -297,10 +301,10 @@ fn trace_items<T: Trace<H>, H: Tag>(items: NonNull<u8>, length: usize, tracer: &
 /// let heap = Heap::<Plain>::new().unwrap();
 /// let queue: Root<Queue<'static>> = {
 ///     let guard = heap.enter();
-///     guard.root(guard.alloc(Queue([guard.alloc(1), guard.alloc(2)].into())))
+///     guard.root(guard.alloc(Queue(vec![guard.alloc(1), guard.alloc(2)].into_iter())))
 /// };
 /// assert_eq!(heap.collect().unwrap().marked_objects, 3);
-/// assert_eq!(*queue.get(&heap.enter()).0[1], 2);
+/// assert_eq!(*queue.get(&heap.enter()).0.as_slice()[1], 2);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot lie in the collected heap `{H}`",
@@ -357,101 +361,3 @@ pub unsafe trait Pointee {
 unsafe impl<T: Rebind> Pointee for T {
     type At<'a> = T::At<'a>;
 }
-
-/// Types without edges: the same under any guard, in any heap.
-macro_rules! leaves {
-    ($($leaf:ty),* $(,)?) => {$(
-        // SAFETY: the type holds no edge, has no guard lifetime and does not unwind.
-        unsafe impl<H: Tag> Trace<H> for $leaf {
-            #[inline(always)]
-            fn trace(&self, _: &mut Tracer) {}
-        }
-        // SAFETY: there is no lifetime to replace.
-        unsafe impl Rebind for $leaf {
-            type At<'a> = $leaf;
-            const EDGES: bool = false;
-        }
-    )*};
-}
-
-leaves!(
-    (),
-    bool,
-    char,
-    u8,
-    u16,
-    u32,
-    u64,
-    u128,
-    usize,
-    i8,
-    i16,
-    i32,
-    i64,
-    i128,
-    isize,
-    f32,
-    f64,
-    String,
-    Box<str>,
-    std::path::PathBuf,
-    std::ffi::OsString,
-    std::time::Duration,
-    std::time::Instant,
-    std::sync::atomic::AtomicBool,
-    std::sync::atomic::AtomicU8,
-    std::sync::atomic::AtomicU16,
-    std::sync::atomic::AtomicU32,
-    std::sync::atomic::AtomicU64,
-    std::sync::atomic::AtomicUsize,
-    std::sync::atomic::AtomicI32,
-    std::sync::atomic::AtomicI64,
-    std::sync::atomic::AtomicIsize,
-);
-
-/// Owners of values that do not change behind a shared reference.
-macro_rules! owners {
-    ($([$($generic:tt)*] $owner:ty => $at:ty, $self:ident $tracer:ident $body:block)*) => {$(
-        // SAFETY: the body visits every value that the owner shares, and the owner changes only
-        // behind a unique reference, which a shared object does not give.
-        unsafe impl<T: Trace<H>, H: Tag, $($generic)*> Trace<H> for $owner {
-            #[inline]
-            fn trace(&$self, $tracer: &mut Tracer) $body
-        }
-        // SAFETY: the owner's layout does not depend on its value's lifetime, and the value's
-        // own `Rebind` keeps the rules.
-        unsafe impl<T: Rebind, $($generic)*> Rebind for $owner {
-            type At<'a> = $at;
-            const EDGES: bool = T::EDGES;
-        }
-    )*};
-}
-
-owners! {
-    [] Option<T> => Option<T::At<'a>>, self tracer {
-        if let Some(value) = self { value.trace(tracer) }
-    }
-    [] Box<T> => Box<T::At<'a>>, self tracer { (**self).trace(tracer) }
-    [] Vec<T> => Vec<T::At<'a>>, self tracer { tracer.items(self) }
-    [] Box<[T]> => Box<[T::At<'a>]>, self tracer { tracer.items(self) }
-    [const N: usize] [T; N] => [T::At<'a>; N], self tracer { tracer.items(self) }
-}
-
-macro_rules! tuples {
-    ($(($($value:ident $index:tt),+))*) => {$(
-        // SAFETY: all parts are visited.
-        unsafe impl<H: Tag, $($value: Trace<H>),+> Trace<H> for ($($value,)+) {
-            #[inline]
-            fn trace(&self, tracer: &mut Tracer) {
-                $(self.$index.trace(tracer);)+
-            }
-        }
-        // SAFETY: each part keeps the rules.
-        unsafe impl<$($value: Rebind),+> Rebind for ($($value,)+) {
-            type At<'a> = ($($value::At<'a>,)+);
-            const EDGES: bool = $($value::EDGES)||+;
-        }
-    )*};
-}
-
-tuples! { (A 0) (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) }

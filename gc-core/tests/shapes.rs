@@ -6,6 +6,8 @@ mod common;
 use common::checked;
 use gc_core::{Gc, GcCell, Heap, Rebind, Root, Slice, Trace};
 use std::{
+    cmp,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque},
     fmt::Debug,
     marker::PhantomData,
     sync::{
@@ -56,6 +58,46 @@ enum Variant<'g> {
     Named { left: Cell<'g>, right: Option<Gc<'g, Self>> },
     Tuple(Edge<'g>, GcCell<'g, Slice<Cell<'g>>>),
     Owners(Vec<Variant<'g>>, Box<[Cell<'g>]>, Box<Tuple<'g>>, [Option<Edge<'g>>; 2]),
+}
+
+/// By number.
+#[derive(Trace)]
+struct Ranked<'g>(usize, Edge<'g>);
+
+impl PartialEq for Ranked<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Ranked<'_> {}
+
+impl PartialOrd for Ranked<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ranked<'_> {
+    fn cmp(&self, other: &Self) -> cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+#[derive(Trace)]
+struct Lists<'g> {
+    queue: VecDeque<Cell<'g>>,
+    heap: BinaryHeap<cmp::Reverse<Ranked<'g>>>,
+    chain: LinkedList<Result<Cell<'g>, Edge<'g>>>,
+}
+
+#[derive(Trace)]
+struct Tables<'g> {
+    hashed: HashMap<&'static str, Cell<'g>>,
+    keys: HashMap<Edge<'g>, u64>,
+    set: HashSet<Edge<'g>>,
+    sorted: BTreeMap<Ranked<'g>, Cell<'g>>,
+    ranks: BTreeSet<Ranked<'g>>,
 }
 
 #[derive(Trace)]
@@ -144,6 +186,35 @@ fn what_a_variant_leads_to_lives_as_long() {
         let tuple = Tuple(1, cell(new()), (1, Some(new())));
         Variant::Owners(listed, Box::new(cells), Box::new(tuple), [None, Some(new())])
     });
+}
+
+#[test]
+fn what_a_collection_leads_to_lives_as_long() {
+    keeps!(Lists<'static>, |guard, new| {
+        let mut queue: VecDeque<_> = (0..300).map(|_| cell(new())).collect();
+        // In two pieces.
+        let first = queue.pop_front();
+        queue.extend(first);
+        assert!(!queue.as_slices().1.is_empty());
+        let heap = (0..300).map(|n| cmp::Reverse(Ranked(n, new()))).collect();
+        Lists { queue, heap, chain: [Ok(cell(new())), Err(new())].into() }
+    });
+    keeps!(Tables<'static>, |guard, new| Tables {
+        hashed: [("one", cell(new())), ("two", cell(new()))].into(),
+        keys: [(new(), 1), (new(), 2)].into(),
+        set: [new(), new()].into(),
+        sorted: [(Ranked(1, new()), cell(new())), (Ranked(2, new()), cell(new()))].into(),
+        ranks: [Ranked(1, new()), Ranked(2, new())].into(),
+    });
+    type Wide = (u8, u8, u8, u8, u8, u8, u8, u8, u8, u8, Cell<'static>, Edge<'static>);
+    keeps!(Wide, |guard, new| {
+        let n = 0u8;
+        (n, n, n, n, n, n, n, n, n, n, cell(new()), new())
+    });
+    const {
+        assert!(!<HashMap<String, Result<u8, &str>>>::EDGES);
+        assert!(<HashMap<u8, Edge<'_>>>::EDGES && <HashMap<Edge<'_>, u8>>::EDGES && Wide::EDGES);
+    }
 }
 
 #[test]

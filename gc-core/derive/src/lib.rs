@@ -14,8 +14,8 @@ use syn::{DeriveInput, parse_macro_input, parse_quote};
 /// Implements `Trace` and `Rebind` for a type that may lie in a collected heap.
 ///
 /// - The type has at most one lifetime, that of the guard.
-/// - Fields are edges or hold edges (`Gc`, `GcCell`, types that derive `Trace`, `Option`, `Vec`,
-///   `Box`, arrays and tuples of them), or are plain data.
+/// - Fields are edges or hold edges (`Gc`, `GcCell`, types that derive `Trace`; `Option`, `Result`, `Box`, arrays,
+///   tuples and std's collections of them), or are plain data.
 /// - `#[leaf]` on a field: not looked into; its type is `'static + Send + Sync`.
 /// - `#[trace(heap = Tag)]` on the type: its edges are of the heap with this tag. Default:
 ///   `gc_core::Plain`.
