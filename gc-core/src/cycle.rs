@@ -70,6 +70,7 @@ const PATIENCE: u32 = 52;
 
 /// Why the driver of a cycle gives others a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Pause {
     /// A slice of marking or sweeping is done; there is more.
     Slice,

@@ -364,9 +364,9 @@ impl Heap {
             script(pause);
             match pause {
                 Pause::Handshake(_) | Pause::Operation(_) => self.left.wait(),
-                // Not even a chance to switch, unless it is needed: see `left`.
-                Pause::Slice | Pause::Busy(_) => {}
                 Pause::Starved(_) => thread::yield_now(),
+                // Not even a chance to switch, unless it is needed: see `left`.
+                _ => {}
             }
         };
         // SAFETY: each model drives one cycle, in order, with the world whose local states it uses.

@@ -108,13 +108,13 @@ impl<'h, S: PageSource> ManagedCache<'h, S> {
         }
     }
 
-    /// Takes a cell of the class with this owner's word and this size, from a span that the cache holds
+    /// Takes a cell of a class with this owner's word and this size, from a span that the cache holds
     /// already, or not at all.
     ///
     /// # Safety
     ///
-    /// As [`take`](Self::take); and of all classes that are taken from this cache with
-    /// [`take`](Self::take), one at most has this word and size.
+    /// As [`take`](Self::take), for each class with this word and size of which the cache holds a span: there may be
+    /// several, and the cell is of any of them. So they are equal.
     #[inline(always)]
     pub unsafe fn take_cached(&mut self, owner: usize, size: usize, cycle: u64) -> Option<Taken> {
         let slot = self.slots[place(owner, size)].as_ref()?;

@@ -384,6 +384,17 @@ mod tests {
 
     static BYTES: Kind = Kind { name: || "bytes", align: 1, trace: None, drop: None };
 
+    #[test]
+    fn what_no_memory_could_hold_is_refused() {
+        let blocks = Blocks::new();
+        let mut cache = blocks.cache().unwrap();
+        for bytes in [LARGEST, LARGEST + 1, isize::MAX as usize, usize::MAX] {
+            // SAFETY: nobody drives a cycle.
+            assert!(unsafe { blocks.take(&mut cache, &BYTES, bytes, 1) }.is_err());
+        }
+        assert_eq!(blocks.usage(), Usage::default());
+    }
+
     /// Between the two halves of step 7, one allocator has read the new cycle, another acts on the
     /// old one and may sweep.
     #[test]

@@ -37,8 +37,9 @@ const TRIES: usize = 16;
 /// What a dead object is overwritten with, if asked for.
 const POISON: u8 = 0xdb;
 
-// Orderings in this file are Relaxed: alloc bits, stamps and queue flags change under the lock or
-// by the one cache that has the block, and hand 4 comes between a cache's last store and sweep.
+// Orderings in this file are Relaxed: doomed bits, stamps and queue flags change under the lock; alloc bits
+// there, or by the one cache that has the block; marks are set by anybody, and are cleared by sweep. Hand 4
+// comes between a cache's last store, or the last mark, and sweep.
 
 /// All blocks of one kind and cell size.
 #[derive(Debug, Default)]

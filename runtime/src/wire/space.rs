@@ -238,7 +238,7 @@ unsafe impl Space for Cells {
     ) -> Option<Taken> {
         let owner = std::ptr::from_ref(kind).addr();
         // SAFETY: the caller's operation, under way since it read the cycle, keeps hand 4 of the next
-        // one from ending; a kind and a size are one class.
+        // one from ending. Classes of one kind and size are equal: the kind says the rest.
         let taken = unsafe { cache.cells.take_cached(owner, class_bytes(bytes), cycle_of(cycle)) }?;
         Some(Taken { cell: taken.cell, bytes: taken.bytes, slow: None })
     }

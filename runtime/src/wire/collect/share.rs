@@ -119,6 +119,7 @@ impl Share {
             Pause::Starved(asked) => self.wait(asked, Hurry::All),
             // Whoever is in the middle of an operation has a P and runs, or soon does.
             Pause::Busy(asked) | Pause::Operation(asked) => self.wait(asked, Hurry::No),
+            _ => spin(),
         }
     }
 
