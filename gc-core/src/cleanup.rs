@@ -16,9 +16,15 @@
 //!
 //! # How
 //!
-//! Step 7, beside the weak pointers: the driver goes through all entries and moves the tokens of those
-//! whose object is white and old. Between two cycles an entry's address is of an object that the last
-//! one did not free, or that is newer. They are gone through in pieces, with a pause between two.
+//! As with weak pointers, in two parts. Before hand 3 of a round that has marked nothing, the driver *sifts* all
+//! entries: those whose object is marked are done with in this cycle, for a mark stays until sweep. In step 7 it goes
+//! through the others, and moves the tokens of those whose object is white and old. So the time from step 7 to hand
+//! 4, in which allocators must take fresh spans, grows with the number of those that died. An entry that comes after
+//! the sifting began is left for the next cycle: who registers holds the object, while marking goes on or later,
+//! and what anybody holds then outlives the cycle.
+//!
+//! Between two cycles an entry's address is of an object that the last one did not free, or that is newer. Entries
+//! are gone through in pieces, with a pause between two.
 //!
 //! Two locks. The driver goes through the entries under one that nobody else takes but the queue's own
 //! end; registering and taking use the other, which is held for a push or a pop. So tokens are never
@@ -38,8 +44,11 @@
 //! `loom-tests/tests/gc_cleanup.rs`.
 
 mod known;
+mod queues;
 
 use self::known::{Entry, Known, Survives};
+#[doc(hidden)]
+pub use self::queues::Cleanups;
 use crate::{
     Plain,
     error::{AllocError, HeapError},
@@ -110,7 +119,7 @@ impl<K: Send + 'static, H: Tag> CleanupQueue<K, H> {
             }
         };
         let entries = sync::Arc::new(Entries::new(wake));
-        core.engine.cleanups.add(sync::Arc::downgrade(&entries) as _);
+        core.engine.cleanups.add(&entries);
         Self { heap: heap.clone(), entries }
     }
 
@@ -313,10 +322,19 @@ impl<K: Send, W: Send> Entries<K, W> {
         })
     }
 
-    /// Step 7: moves the tokens of the dead. `survives` says what this cycle does not free; `pause` is
-    /// called between two pieces, and no lock is held meanwhile.
-    pub fn bury(&self, survives: Survives<'_>, pause: &mut dyn FnMut()) {
+    /// Before hand 3: sets those aside whose objects are marked by now. `pause` is called between two pieces, and
+    /// no lock is held meanwhile.
+    pub fn sift(&self, is_marked: Survives<'_>, pause: &mut dyn FnMut()) {
         locked(&self.known, |known| self.desk(|desk| known.begin(&mut desk.fresh)));
+        while locked(&self.known, |known| known.sift(is_marked)) {
+            pause();
+        }
+    }
+
+    /// Step 7: moves the tokens of the dead, of those that sifting left. `survives` says what this cycle does not
+    /// free; `pause` is as for [`sift`](Self::sift).
+    pub fn bury(&self, survives: Survives<'_>, pause: &mut dyn FnMut()) {
+        locked(&self.known, Known::end);
         while self.bury_piece(survives) {
             pause();
         }
@@ -347,47 +365,4 @@ impl<K, W> fmt::Debug for Entries<K, W> {
 fn locked<T, R>(mutex: &Mutex<T>, f: impl FnOnce(&mut T) -> R) -> R {
     // Nothing under these locks panics, so poison carries no news.
     f(&mut mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
-}
-
-/// A queue as the driver sees it.
-trait Bury: Send + Sync {
-    fn bury(&self, survives: Survives<'_>, pause: &mut dyn FnMut());
-}
-
-impl<K: Send, W: Send> Bury for Entries<K, W> {
-    fn bury(&self, survives: Survives<'_>, pause: &mut dyn FnMut()) {
-        Entries::bury(self, survives, pause);
-    }
-}
-
-/// The queues of a heap.
-#[doc(hidden)]
-#[derive(Default)]
-pub struct Cleanups(sync::Mutex<Vec<sync::Weak<dyn Bury>>>);
-
-impl Cleanups {
-    fn all<R>(&self, f: impl FnOnce(&mut Vec<sync::Weak<dyn Bury>>) -> R) -> R {
-        // Nothing under this lock panics, so poison carries no news.
-        f(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
-    }
-
-    fn add(&self, queue: sync::Weak<dyn Bury>) {
-        self.all(|all| all.push(queue));
-    }
-
-    /// Step 7: tells all queues. Those that are gone are forgotten. One that comes meanwhile may be told, or
-    /// not: what it knows is newer than the cycle.
-    pub(crate) fn bury(&self, survives: Survives<'_>, pause: &mut dyn FnMut()) {
-        self.all(|all| all.retain(|queue| queue.strong_count() != 0));
-        let queue = |index| self.all(|all| all.get(index).map(sync::Weak::upgrade));
-        for queue in (0..).map_while(queue).flatten() {
-            queue.bury(survives, pause);
-        }
-    }
-}
-
-impl fmt::Debug for Cleanups {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cleanups").finish_non_exhaustive()
-    }
 }

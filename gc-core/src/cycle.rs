@@ -5,9 +5,9 @@
 //! 3 hand 2   guards from before are gone               4 roots    shade the targets of all roots
 //! 5 mark     phase word says mark: allocate black; drain until no grey
 //! 6 hand 3   clear dirty before the emptiness check; every white→marked by anyone sets it;
-//!            weak pointers to what is marked need no second look; after hand 3, logs drained:
+//!            weak pointers to what is marked, and news of it, need no second look; after hand 3, logs drained:
 //!            dirty? back to 5
-//! 7 off      CAS(mark, clean → off), spans wait for sweep; weak pointers to the dead are emptied
+//! 7 off      CAS(mark, clean → off), spans wait for sweep; weak pointers to the dead are emptied, their tokens moved
 //! 8 hand 4   late logs are gone; nobody sweeps before it
 //! 9 sweep    lazily, by allocators and in the background
 //! ```
@@ -306,14 +306,14 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         }
     }
 
-    /// Step 6: weak pointers to what is marked by now are done with.
+    /// Step 6: weak pointers to what is marked by now, and news of it, are done with.
     fn sift(&mut self) {
         let Self { engine, white, pause, .. } = self;
-        // SAFETY: we are the driver, and what weak objects know is not swept before step 8.
-        unsafe {
-            let is_marked = |cell| engine.space.is_marked(cell);
-            engine.weaks.sift(white, is_marked, || pause(Pause::Slice));
-        }
+        // SAFETY: what weak objects and cleanup queues know is not swept before step 8.
+        let is_marked = |cell| unsafe { engine.space.is_marked(cell) };
+        // SAFETY: we are the driver, and marking has not ended.
+        unsafe { engine.weaks.sift(white, is_marked, || pause(Pause::Slice)) };
+        engine.cleanups.sift(&is_marked, &mut || pause(Pause::Slice));
     }
 
     /// Step 7, the spans; then the news of who has died.

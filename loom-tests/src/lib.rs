@@ -83,7 +83,7 @@
 //! | 8 | an assist gives back what it does not mark | `gc_cycle` (`marking_with_an_assist`). There is no credit, so none is lost; nobody parks for it | `a_loan_is_not_counted`, `an_assist_keeps_the_rest` |
 //! | 9 | no more helpers than Ps may be spared, also while that number falls | `gc_helpers` | `a_look_and_a_step`, `one_goes_twice` |
 //! | 10 | a weak pointer leads to a living object or to nobody, and all agree | `gc_weak`, [`search`] (`Start::Weak`) | `upgrade_by_reading`, `upgrade_unlogged`, `off_is_alive`, `emptied_…`, `not_met`, `sifted_the_wrong_way`, `marking_ends_unsifted`; `UpgradeByReading`, `UpgradeUnlogged` |
-//! | 11 | no token lies beside a taker that sleeps, and none is left to the driver | `gc_cleanup` | `looks_and_then_waits`, `waiters_out_before_tokens_in`, `closed_in_two_steps` |
+//! | 11 | no token lies beside a taker that sleeps, and none is left to the driver; no entry outlives its object | `gc_cleanup` | `looks_and_then_waits`, `waiters_out_before_tokens_in`, `closed_in_two_steps`, `sifted_before_hand_2` |
 //! | 12 | roots are shaded when everybody logs; one that is made later needs no scan | `gc_cycle` (`start_…`), `gc_roots`, [`search`] | `no_hand_1`, `no_hand_2`, `root_cleared_unlogged`; `cleared_unlogged`, `a_later_chunk_is_not_listed`; `NoHandsBeforeRoots` |
 //! | | no edge is lost under a lock, and the marker waits for none | `gc_lock` (`a_move_under_locks`), [`search`] (`Start::Locked`) | `nothing_is_reported`, `reports_are_not_waited_for`, `report_leaves_the_word_clean`; `LockReportedOnce`, `ReportsNotWaitedFor` |
 //! | | sweep comes after the last who acts on the old word | `gc_cycle` (`allocation_at_the_end`), [`search`] | `no_hand_4`; `NoHandBeforeSweep` |

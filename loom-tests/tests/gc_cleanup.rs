@@ -1,12 +1,15 @@
 //! A cleanup queue: no token lies ready beside a taker that sleeps, each is taken once, and none is left to the
-//! driver when the queue ends.
+//! driver when the queue ends. A token that does not come is of an object that lives.
 #![cfg(loom)]
 
 use core::ptr::NonNull;
 use gc_core::cleanup::Entries;
+use gc_core::handshake::Pin;
+use gc_core::mark::Marker;
 use loom::sync::Arc;
 use loom::thread;
 use loom_tests::model;
+use loom_tests::tiny::{A, B, Heap, Mutator, mark_and_sweep, mutate, root};
 use std::sync;
 
 type Queue = Entries<usize, thread::Thread>;
@@ -24,6 +27,12 @@ fn cell() -> NonNull<u8> {
     NonNull::dangling()
 }
 
+/// A cycle that finds nothing marked.
+fn bury_all<K: Send, W: Send>(queue: &Entries<K, W>) {
+    queue.sift(&|_| false, &mut || ());
+    queue.bury(&|_| false, &mut || ());
+}
+
 #[test]
 fn a_taker_is_woken() {
     model("a taker is woken", 3, || {
@@ -33,7 +42,7 @@ fn a_taker_is_woken() {
             let queue = queue.clone();
             move || take(&queue)
         });
-        queue.bury(&|_| false, &mut || ());
+        bury_all(&queue);
         assert_eq!(taker.join().unwrap(), 7);
     });
 }
@@ -50,7 +59,7 @@ fn each_token_is_taken_once() {
         });
         let driver = thread::spawn({
             let queue = queue.clone();
-            move || queue.bury(&|_| false, &mut || ())
+            move || bury_all(&queue)
         });
         let mine = take(&queue);
         driver.join().unwrap();
@@ -71,6 +80,7 @@ fn a_queue_that_ends_drops_its_tokens() {
             let driver = thread::spawn({
                 let queue = queue.clone();
                 move || {
+                    queue.sift(&|_| survives, &mut || ());
                     queue.bury(&|_| survives, &mut || ());
                     queue
                 }
@@ -80,4 +90,56 @@ fn a_queue_that_ends_drops_its_tokens() {
             drop(driver.join().unwrap());
         });
     }
+}
+
+/// A mutator registers an object that it alone holds, while a cycle begins or ends: the token comes, or the object
+/// outlives the cycle.
+fn registered_beside_a_cycle(from_the_start: bool, object: usize, make: fn(&Mutator<'_>, Pin)) {
+    let heap = Heap::new(false, 1, 1);
+    root(&heap);
+    let queue = sync::Arc::new(Entries::<_, thread::Thread>::new(|_| ()));
+    heap.engine.cleanups.add(&queue);
+    let registers = {
+        let queue = queue.clone();
+        move |me: Mutator<'_>| {
+            me.guard(|pin| {
+                make(&me, pin);
+                queue.add(me.heap.cell(object), ()).unwrap();
+            });
+        }
+    };
+    let mut marker = Marker::default();
+    let mut cycle = heap.cycle(&mut marker, |_| ());
+    let early = from_the_start.then(|| mutate(&heap, 0, registers.clone()));
+    cycle.start(false);
+    cycle.shade_roots();
+    let mutator = early.unwrap_or_else(|| mutate(&heap, 0, registers));
+    mark_and_sweep(&mut cycle, &heap);
+    mutator.join().unwrap();
+    if queue.take().is_none() {
+        let me = Mutator { heap: &heap, local: &heap.world.0[0] };
+        me.guard(|_| me.look(heap.cell(object)));
+    }
+}
+
+/// The one free cell.
+const NEW: usize = 4;
+
+/// White, under a guard that hand 2 waits for.
+#[test]
+fn an_entry_for_a_new_object() {
+    model("an entry for a new object", 1, || {
+        registered_beside_a_cycle(true, NEW, |me, pin| {
+            assert!(me.alloc(pin) == me.heap.cell(NEW));
+        });
+    });
+}
+
+#[test]
+fn an_entry_for_what_was_taken_out() {
+    model("an entry for what was taken out", 2, || {
+        registered_beside_a_cycle(false, B, |me, _| {
+            assert!(me.swap(me.heap.cell(A), None) == Some(me.heap.cell(B)));
+        });
+    });
 }

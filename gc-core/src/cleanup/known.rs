@@ -1,5 +1,12 @@
-//! What a driver does with the entries of a queue: looks at each, a piece at a time, and takes out the tokens of the
-//! dead. None of it may fail, so each step that needs memory has another way.
+//! What a driver does with the entries of a queue: sifts them, and of those that are left takes out the tokens of the
+//! dead; a piece at a time. None of it may fail, so each step that needs memory has another way.
+//!
+//! ```text
+//!   entries    │ marked, so they live │ white when they were sifted │ to be sifted │
+//!              0                    marked                        next
+//!   fresh      │ there was no room for them │ newer: somebody held the object while marking went on │
+//!              0                           new
+//! ```
 
 use core::ptr::NonNull;
 use std::collections::VecDeque;
@@ -17,7 +24,9 @@ unsafe impl<K: Send> Send for Entry<K> {}
 /// Entries that the driver has seen.
 pub(super) struct Known<K> {
     pub(super) entries: Vec<Entry<K>>,
-    /// Those before this one have been looked at in this cycle.
+    /// Those before this one were found marked in this cycle.
+    marked: usize,
+    /// Those before this one have been sifted, or looked at.
     next: usize,
     /// How many new entries there was no room for; likewise.
     new: usize,
@@ -31,15 +40,33 @@ const PIECE: usize = 1024;
 
 impl<K> Known<K> {
     pub(super) const fn new() -> Self {
-        Self { entries: Vec::new(), next: 0, new: 0, new_next: 0, dead: VecDeque::new() }
+        Self { entries: Vec::new(), marked: 0, next: 0, new: 0, new_next: 0, dead: VecDeque::new() }
     }
 
-    /// A cycle has ended: all are to be looked at, new ones as well.
+    /// A round has marked nothing: all are to be sifted that were not found marked before, new ones as well.
     pub(super) fn begin(&mut self, fresh: &mut Vec<Entry<K>>) {
         if self.entries.try_reserve(fresh.len()).is_ok() {
             self.entries.append(fresh);
         }
-        (self.next, self.new, self.new_next) = (0, fresh.len(), 0);
+        (self.next, self.new, self.new_next) = (self.marked, fresh.len(), 0);
+    }
+
+    /// Sifts a piece of them; whether there is more.
+    pub(super) fn sift(&mut self, is_marked: Survives<'_>) -> bool {
+        for _ in 0..PIECE {
+            let Some(entry) = self.entries.get(self.next) else { return false };
+            if entry.cell.is_some_and(is_marked) {
+                self.entries.swap(self.marked, self.next);
+                self.marked += 1;
+            }
+            self.next += 1;
+        }
+        true
+    }
+
+    /// Marking has ended: those that are left are to be looked at.
+    pub(super) fn end(&mut self) {
+        (self.next, self.marked) = (self.marked, 0);
     }
 
     /// Looks at a piece of them; whether there is more.
@@ -48,8 +75,7 @@ impl<K> Known<K> {
         look(&mut self.entries, &mut self.next, end, &mut self.dead, survives)
     }
 
-    /// Looks at a piece of the new ones that there was no room for; whether there is more. Newer ones come
-    /// behind them, and those survive.
+    /// Looks at a piece of the new ones that there was no room for; whether there is more.
     pub(super) fn look_at_new(
         &mut self,
         fresh: &mut Vec<Entry<K>>,
@@ -93,4 +119,48 @@ fn look<K>(
         }
     }
     true
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use core::{cell::Cell, ptr};
+
+    fn sift(known: &mut Known<usize>, fresh: &mut Vec<Entry<usize>>, is_marked: Survives<'_>) {
+        known.begin(fresh);
+        while known.sift(is_marked) {}
+    }
+
+    /// Over two rounds, of which the second marks some more, and two cycles.
+    #[test]
+    fn what_is_marked_is_not_looked_at_after_marking() {
+        const ALL: usize = 3 * PIECE;
+        let address = |n| NonNull::new(ptr::without_provenance_mut(n));
+        let mut fresh = (1..=ALL).map(|n| Entry { cell: address(n), token: n }).collect();
+        let mut known = Known::new();
+        let (asked, looked) = (Cell::new(0), Cell::new(0));
+        let multiple_of = |n| move |cell: NonNull<u8>| cell.addr().get().is_multiple_of(n);
+        sift(&mut known, &mut fresh, &multiple_of(2));
+        sift(&mut known, &mut fresh, &|cell| {
+            asked.set(asked.get() + 1);
+            multiple_of(3)(cell)
+        });
+        known.end();
+        let dies = |_| {
+            looked.set(looked.get() + 1);
+            false
+        };
+        while known.look(&dies) {}
+        assert_eq!(
+            (asked.get(), looked.get()),
+            (ALL / 2, ALL / 3),
+            "what was marked is looked at again"
+        );
+        assert!(known.dead.iter().all(|token| token % 2 != 0 && token % 3 != 0));
+        assert_eq!((known.entries.len(), known.dead.len()), (ALL - ALL / 3, ALL / 3));
+        sift(&mut known, &mut fresh, &|_| false);
+        known.end();
+        while known.look(&dies) {}
+        assert_eq!((known.entries.len(), known.dead.len()), (0, ALL));
+    }
 }
