@@ -42,7 +42,7 @@ pub struct Pooled<C, W> {
     next: Option<NonNull<Pooled<C, W>>>,
     /// Next of all that were ever made.
     older: Option<NonNull<Pooled<C, W>>>,
-    /// What is known of the owner; null in the pool.
+    /// What is known of the owner; null in the pool, and while nothing is known.
     owner: *const W,
 }
 
@@ -60,7 +60,8 @@ impl<C, W> Pooled<C, W> {
         unsafe { &raw mut (*pooled.as_ptr()).cache }
     }
 
-    /// What is known of the owner; null in the pool. For the owner, and whoever holds the pool's lock.
+    /// What is known of the owner; null in the pool, and while nothing is known. For the owner, and whoever holds the
+    /// pool's lock.
     pub fn owner(pooled: NonNull<Self>) -> *const W {
         // SAFETY: records of a pool stay in place, and it is written under the lock, while there is no
         // owner or by it.
@@ -121,7 +122,7 @@ impl<C, W> Pool<C, W> {
         Pool { warm: Stack::EMPTY, empty: Stack::EMPTY, newest: None }
     }
 
-    /// The caches that owners have, with what is known of each.
+    /// The caches of owners of which something is known, with that.
     pub fn bound(&self) -> impl Iterator<Item = (NonNull<Pooled<C, W>>, &W)> {
         // SAFETY: records are never freed, and the link is written before others know the record.
         let older = |pooled: &NonNull<Pooled<C, W>>| unsafe { (*pooled.as_ptr()).older };
@@ -176,8 +177,8 @@ impl<C, W> Pool<C, W> {
 
     /// In the child of a fork: empties and takes back the caches of the threads that it does not have.
     ///
-    /// A cache that its owner was in the middle of using, as `is_whole` tells, is lost, with what it holds. One that
-    /// `stays` its owner's is emptied only.
+    /// A cache that its owner was in the middle of using, as `is_whole` tells, is lost, with what it holds; so is one of
+    /// whose owner nothing is known. One that `stays` its owner's is emptied only.
     ///
     /// # Safety
     ///
@@ -213,7 +214,8 @@ impl<C, W> Pool<C, W> {
     }
 }
 
-/// A cache for `owner`: out of the pool, as another left it or empty, or of what `make` gives.
+/// A cache for `owner`: out of the pool, as another left it or empty, or of what `make` gives. With null for `owner`
+/// nobody but the caller finds it, until [`make_known`].
 ///
 /// `make` gives a record that stays in place for as long as the pool, or `None` if there is no memory.
 pub fn bind<C, W>(
@@ -229,6 +231,21 @@ pub fn bind<C, W>(
     // SAFETY: out of the pool, it is ours.
     unsafe { pooled.as_mut() }.owner = owner;
     Some(pooled)
+}
+
+/// The pool knows an owner from now on, which must stay in place until [`unbind`].
+///
+/// # Safety
+///
+/// The cache came from [`bind`] of this pool, without an owner, and is the caller's.
+pub unsafe fn make_known<C, W>(
+    pool: &Lock<Pool<C, W>>,
+    mut pooled: NonNull<Pooled<C, W>>,
+    owner: *const W,
+) {
+    let _pool = pool.lock();
+    // SAFETY: the caller's, and others read it with the lock only.
+    unsafe { pooled.as_mut() }.owner = owner;
 }
 
 /// The owner gives a cache up, for good: packed, or emptied if enough others lie in the pool as they are.

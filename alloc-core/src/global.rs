@@ -145,6 +145,13 @@ pub unsafe trait Binding {
     /// now. `f` does not unwind.
     fn with<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R>;
 
+    /// As [`with`](Self::with), for an `f` that only frees: `None` also where a cache would come too late, as the caller
+    /// may be at its end.
+    #[inline(always)]
+    fn with_to_free<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
+        Self::with(f)
+    }
+
     /// As [`with`](Self::with) where the caller has had a cache before; `None` else, and no call made to get one:
     /// so that the fast paths, whose `f` makes none either, need no stack frame.
     #[inline(always)]

@@ -2,59 +2,20 @@
 //!
 //! Rust's own allocations go to libc's functions as well, so the test harness itself runs on it there.
 
+mod common;
+
 use std::{
     env,
     ffi::{c_int, c_void},
     os::unix::process::ExitStatusExt,
-    path::PathBuf,
-    process::Command,
-    ptr,
-    sync::OnceLock,
-    thread,
+    ptr, thread,
 };
+
+use common::{CHILD, command, preloaded};
 
 unsafe extern "C" {
     fn pvalloc(size: usize) -> *mut c_void;
     fn valloc(size: usize) -> *mut c_void;
-}
-
-const CHILD: &str = "ALLOC_PRELOAD_TEST";
-
-/// The library, built now: cargo builds no cdylib for an integration test.
-fn library() -> &'static PathBuf {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("preload-test");
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--release", "--package", env!("CARGO_PKG_NAME")])
-            .arg("--target-dir")
-            .arg(&target)
-            // Flags for the tests, such as a sanitizer's, are not meant for it.
-            .env_remove("RUSTFLAGS")
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status();
-        assert!(built.unwrap().success());
-        target.join("release/liballoc_preload.so")
-    })
-}
-
-/// A run of the test `name` of this binary on the library.
-fn command(name: &str) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", name, "--nocapture"]).env(CHILD, "1").env("LD_PRELOAD", library());
-    command
-}
-
-/// Runs `body` on the library; it must succeed.
-fn preloaded(name: &str, body: fn()) {
-    if env::var_os(CHILD).is_some() {
-        // Of glibc's blocks 104 bytes may be used.
-        // SAFETY: a live block.
-        assert_eq!(unsafe { libc::malloc_usable_size(libc::malloc(100)) }, 112, "not preloaded");
-        return body();
-    }
-    let ran = command(name).output().unwrap();
-    assert!(ran.status.success(), "{name}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
 fn set_errno(value: c_int) {

@@ -186,7 +186,7 @@ impl<B: Binding> GlobalAlloc<B> {
     #[inline(never)]
     unsafe fn free_slow(&self, block: NonNull<u8>) -> bool {
         // SAFETY: the caller gives the block up, if it is one of ours.
-        B::with(|cache| unsafe { cache.free_if_known(block) }) == Some(true)
+        B::with_to_free(|cache| unsafe { cache.free_if_known(block) }) == Some(true)
             // SAFETY: as above.
             || unsafe { free_without_cache(block) }
     }
@@ -210,7 +210,7 @@ impl<B: Binding> GlobalAlloc<B> {
     #[inline(never)]
     unsafe fn dealloc_slow(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller gives the block up, and it has that layout.
-        if B::with(|cache| unsafe { cache.free_sized(block, layout) }).is_none() {
+        if B::with_to_free(|cache| unsafe { cache.free_sized(block, layout) }).is_none() {
             // SAFETY: as above.
             let known = unsafe { free_without_cache(block) };
             debug_assert!(

@@ -17,6 +17,25 @@
 //! A key of pthread's gives the cache back. Destructors of other keys may allocate, in any order, and
 //! may make themselves run again, for four rounds. So ours asks to be called again in each of the
 //! first three and acts in the last. What is allocated after that comes from the emergency heap.
+//!
+//! # A thread that only frees
+//!
+//! *A cache that is bound after the last destructor never comes back*, and the words that the pool knows it by are
+//! unmapped. Libc allocates nothing so late, but it frees: the thread's own table of thread-locals, and those of
+//! threads whose stacks it has kept. In a preloaded library these frees come here, in a thread that may never have
+//! been here before. So the pool learns of a thread's words by an allocation only:
+//!
+//! ```text
+//!             an allocation
+//!    New ─────────────────────────────────────▶ Bound        the pool knows the words: scavenger and forks look at them
+//!     │ many frees              an allocation     ▲
+//!     └────────────▶ Freeing ─────────────────────┘          a cache that only its thread knows
+//! ```
+//!
+//! Who only frees does so without a cache at first, by marks, then with one that nobody asks for. At the thread's end
+//! that comes back as others do. After the last destructor a few frees bind none, and what many bind is lost without
+//! harm. The price: a thread that never allocates keeps its cache while it does nothing, and a child of a fork loses
+//! it.
 
 use core::{
     marker::PhantomData,
@@ -82,10 +101,26 @@ unsafe impl<P: Place> Binding for PerThread<P> {
         // From here on a handler of this thread finds no cache.
         let pooled = match words.slot.enter() {
             Some(pooled) => pooled,
-            None => bind::<P>(words)?,
+            None => bind::<P>(words, State::Bound)?,
         };
+        if words.state.get() == State::Freeing {
+            make_known(words, pooled);
+        }
         words.count_turn();
         // SAFETY: the cache is this thread's and was in the slot, or was just bound to it.
+        Some(unsafe { use_cache(words, pooled, f) })
+    }
+
+    #[inline(always)]
+    fn with_to_free<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
+        let words = words::<P>();
+        let pooled = match words.slot.enter() {
+            Some(pooled) => pooled,
+            None if words.count_free() => bind::<P>(words, State::Freeing)?,
+            None => return None,
+        };
+        words.count_turn();
+        // SAFETY: as in `with`.
         Some(unsafe { use_cache(words, pooled, f) })
     }
 
@@ -124,28 +159,39 @@ pub(super) unsafe fn use_cache<R>(
     result
 }
 
-/// Gives the thread a cache, unless it had one already: then it is in use, below us on the stack.
+/// Gives the thread a cache, and makes it one that is [`Bound`](State::Bound), or [`Freeing`](State::Freeing); unless
+/// it had one already: then it is in use, below us on the stack.
 #[cold]
 #[inline(never)]
-fn bind<P: Place>(words: &Words) -> Option<NonNull<Pooled>> {
+fn bind<P: Place>(words: &Words, becomes: State) -> Option<NonNull<Pooled>> {
     if words.state.get() != State::New {
         return None;
     }
     words.state.set(State::Binding);
     compiler_fence(Ordering::SeqCst);
-    let pooled = take_pooled::<P>(words);
+    let owner = if becomes == State::Bound { ptr::from_ref(words) } else { ptr::null() };
+    let pooled = take_pooled::<P>(words, owner);
     compiler_fence(Ordering::SeqCst);
     // Without a cache not for ever: memory may come back.
-    words.state.set(if pooled.is_some() { State::Bound } else { State::New });
+    words.state.set(if pooled.is_some() { becomes } else { State::New });
     pooled
 }
 
-/// A cache for this thread, which the thread's end will give back.
-fn take_pooled<P: Place>(words: &Words) -> Option<NonNull<Pooled>> {
+/// The thread, which has taken its cache out of the slot, allocates: so its last destructors are still to come.
+#[cold]
+#[inline(never)]
+fn make_known(words: &Words, pooled: NonNull<Pooled>) {
+    // SAFETY: the thread's end takes the words away from there.
+    unsafe { cache_pool::make_known(&POOL, pooled, words) };
+    words.state.set(State::Bound);
+}
+
+/// A cache for this thread, which the thread's end will give back; the pool knows it by `owner`, if that is not null.
+fn take_pooled<P: Place>(words: &Words, owner: *const Words) -> Option<NonNull<Pooled>> {
     let key = key::<P>()?;
     // Nobody asks before the pool knows these words.
     words.slot.open();
-    let pooled = cache_pool::bind(&POOL, words, make)?;
+    let pooled = cache_pool::bind(&POOL, owner, make)?;
     // SAFETY: the key was made, and is never deleted.
     let failed = unsafe { libc::pthread_setspecific(key, pooled.as_ptr().cast()) } != 0;
     if failed {
@@ -162,7 +208,7 @@ fn key<P: Place>() -> Option<libc::pthread_key_t> {
     if known.is_none() {
         let mut key = 0;
         // SAFETY: `key` is written by the call; the destructor fits the values stored under it.
-        if unsafe { libc::pthread_key_create(&mut key, Some(unbind)) } != 0 {
+        if unsafe { libc::pthread_key_create(&mut key, Some(unbind::<P>)) } != 0 {
             return None;
         }
         if !fork::install::<P>() {
@@ -177,10 +223,9 @@ fn key<P: Place>() -> Option<libc::pthread_key_t> {
 }
 
 /// The thread ends: its cache goes to the pool.
-unsafe extern "C" fn unbind(pooled: *mut libc::c_void) {
+unsafe extern "C" fn unbind<P: Place>(pooled: *mut libc::c_void) {
     let Some(pooled) = NonNull::new(pooled.cast::<Pooled>()) else { return };
-    // SAFETY: the cache is this thread's own, so the words are in place; see `Place`.
-    let words = unsafe { &*Pooled::owner(pooled) };
+    let words = words::<P>();
     if words.rounds.get() + 1 < ROUNDS && call_again(words, pooled) {
         return;
     }
@@ -239,4 +284,43 @@ fn call_again(words: &Words, pooled: NonNull<Pooled>) -> bool {
     words.rounds.set(words.rounds.get() + 1);
     // SAFETY: the key was made, and is never deleted.
     unsafe { libc::pthread_setspecific(key, pooled.as_ptr().cast()) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::alloc::{GlobalAlloc as _, Layout};
+    use std::{thread, vec::Vec};
+
+    use super::*;
+    use crate::global::{GlobalAlloc, words::FREES};
+
+    const ALLOCATOR: GlobalAlloc<ThreadBinding> = GlobalAlloc::new();
+
+    /// Whether this thread has a cache, and whether others may ask for it.
+    fn cache() -> (bool, bool) {
+        let own = words::<StdPlace>();
+        let known = POOL.lock().bound().any(|(_, words)| ptr::eq(words, own));
+        (own.slot.cache().is_some(), known)
+    }
+
+    #[test]
+    fn who_only_frees_has_a_cache_that_nobody_asks_for() {
+        let (small, other) = (Layout::new::<[u64; 8]>(), Layout::new::<[u64; 80]>());
+        let blocks: Vec<usize> = (0..=FREES)
+            // SAFETY: of a size that is not zero.
+            .map(|_| unsafe { ALLOCATOR.alloc(small) } as usize)
+            .collect();
+        let life = move || {
+            for block in blocks {
+                assert_eq!(cache(), (false, false));
+                // SAFETY: allocated above, with that layout, and freed once.
+                unsafe { ALLOCATOR.dealloc(block as *mut u8, small) };
+            }
+            assert_eq!(cache(), (true, false));
+            // SAFETY: of a size that is not zero, and freed once, with its layout.
+            unsafe { ALLOCATOR.dealloc(ALLOCATOR.alloc(other), other) };
+            assert_eq!(cache(), (true, true), "its end is still to come");
+        };
+        thread::spawn(life).join().unwrap();
+    }
 }

@@ -25,6 +25,10 @@ use core::{
 use super::{LOCAL, thread::Pooled};
 use crate::lend::Berth;
 
+/// A thread that never allocates has a cache after so many frees, which take two system calls each until then. Libc
+/// frees a few blocks after a thread's last destructor.
+pub(super) const FREES: u8 = 200;
+
 /// What the allocator knows of a thread. All zeros is a thread that never allocated.
 #[repr(C)]
 pub struct Words {
@@ -32,6 +36,8 @@ pub struct Words {
     pub(super) state: Cell<State>,
     /// Rounds of destructors that our key's has let pass.
     pub(super) rounds: Cell<u8>,
+    /// Blocks that the thread has freed without ever having had a cache.
+    frees: Cell<u8>,
     /// This thread forks, and holds all locks for that.
     forking: Cell<bool>,
     /// What `slot` and `state` were before it began to.
@@ -55,6 +61,7 @@ impl Words {
             slot: Berth::new(),
             state: Cell::new(State::New),
             rounds: Cell::new(0),
+            frees: Cell::new(0),
             forking: Cell::new(false),
             parked: Cell::new(ptr::null_mut()),
             before: Cell::new(State::New),
@@ -72,6 +79,13 @@ impl Words {
         self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
+    /// Counts a free by a thread that never had a cache; `true` if it has freed so many that one pays.
+    pub(super) fn count_free(&self) -> bool {
+        let frees = self.frees.get();
+        self.frees.set(frees.saturating_add(1));
+        frees >= FREES
+    }
+
     /// Whether the scavenger should ask for the cache: it holds something, and its thread did nothing since
     /// the last look. Under the pool's lock.
     pub(super) fn is_idle(&self) -> bool {
@@ -83,7 +97,7 @@ impl Words {
     /// True if a handler that interrupted the allocator in this thread asks.
     pub(super) fn in_the_middle(&self) -> bool {
         match self.state.get() {
-            State::Bound | State::Processor => self.slot.cache().is_none(),
+            State::Bound | State::Freeing | State::Processor => self.slot.cache().is_none(),
             State::Binding => true,
             State::New | State::Over => false,
         }
@@ -142,6 +156,8 @@ pub(super) enum State {
     New = 0,
     Binding,
     Bound,
+    /// It has a cache since it freed much, and never allocated: the pool does not know these words.
+    Freeing,
     /// The cache went back to the pool: never again.
     Over,
     /// These are the words of a processor with a cache, not of a thread.

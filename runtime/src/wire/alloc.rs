@@ -132,6 +132,18 @@ unsafe impl Binding for ProcBinding {
     }
 
     #[inline(always)]
+    fn with_to_free<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
+        note_use();
+        let entered = entry::enter();
+        let Some(local) = ProcLocal::here(&entered) else {
+            drop(entered);
+            return PerThread::<Around>::with_to_free(f);
+        };
+        // SAFETY: as in `with`.
+        unsafe { local.cache().with(f) }
+    }
+
+    #[inline(always)]
     fn with_bound<R>(f: impl FnOnce(&mut GlobalCache) -> R) -> Option<R> {
         let entered = entry::try_enter()?;
         let Some(local) = ProcLocal::here(&entered) else {
