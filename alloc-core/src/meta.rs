@@ -36,6 +36,8 @@ struct Area {
     end: usize,
     /// Everything reserved by this heap: chunks and arenas.
     reservations: Option<NonNull<Reservation>>,
+    /// A record for the next reservation, as the source refused the last one.
+    spare: Option<NonNull<Reservation>>,
     /// Bytes of all chunks.
     bytes: usize,
     /// Bytes of all tables.
@@ -55,6 +57,7 @@ impl Meta {
                     next: 0,
                     end: 0,
                     reservations: None,
+                    spare: None,
                     bytes: 0,
                     tables: 0,
                     count: 0,
@@ -80,24 +83,16 @@ impl Meta {
         bytes: usize,
         align: usize,
     ) -> Option<NonNull<u8>> {
-        let mut area = self.area.lock();
-        let (size, align_of_record) = (size_of::<Reservation>(), align_of::<Reservation>());
-        let record = area.alloc(source, size, align_of_record)?.cast();
-        let at = source.reserve(bytes, align)?;
-        area.remember(record, at, bytes);
-        Some(at)
+        self.area.lock().reserve(source, bytes, || source.reserve(bytes, align))
     }
 
     /// A zeroed range of its own that lives as long as the heap, for a table of which most is never
     /// touched.
     pub(crate) fn table<S: PageSource>(&self, source: &S, bytes: usize) -> Option<NonNull<u8>> {
-        let mut area = self.area.lock();
-        let (size, align) = (size_of::<Reservation>(), align_of::<Reservation>());
-        let record = area.alloc(source, size, align)?.cast();
         let bytes = bytes.next_multiple_of(PAGE);
-        let at = commit_new(source, bytes)?;
+        let mut area = self.area.lock();
+        let at = area.reserve(source, bytes, || commit_new(source, bytes))?;
         area.tables += bytes;
-        area.remember(record, at, bytes);
         Some(at)
     }
 
@@ -169,6 +164,26 @@ impl Area {
         }
         self.next = at + bytes;
         NonNull::new(at as *mut u8)
+    }
+
+    /// Remembers the range of `bytes` that `reserve` gives, if it gives one.
+    fn reserve<S: PageSource>(
+        &mut self,
+        source: &S,
+        bytes: usize,
+        reserve: impl FnOnce() -> Option<NonNull<u8>>,
+    ) -> Option<NonNull<u8>> {
+        let (size, align) = (size_of::<Reservation>(), align_of::<Reservation>());
+        let record = match self.spare.take() {
+            Some(record) => record,
+            None => self.alloc(source, size, align)?.cast(),
+        };
+        let reserved = reserve();
+        match reserved {
+            Some(at) => self.remember(record, at, bytes),
+            None => self.spare = Some(record),
+        }
+        reserved
     }
 
     fn add_chunk<S: PageSource>(&mut self, source: &S, least: usize) -> Option<()> {

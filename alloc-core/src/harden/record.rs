@@ -98,10 +98,13 @@ impl RecordPtr {
         class: Option<usize>,
         capacity: usize,
     ) -> Result<Self, Error> {
-        let bytes = size_of::<Info>() * capacity;
-        let room = |bytes, align| heap.meta.alloc(heap.source(), bytes, align);
-        let cells = room(bytes, align_of::<Info>()).ok_or(Error::OutOfMemory)?.cast();
-        let at = room(size_of::<Record>(), align_of::<Record>()).ok_or(Error::OutOfMemory)?;
+        // In one piece: nothing is left of a refusal.
+        let bytes = size_of::<Record>() + size_of::<Info>() * capacity;
+        const { assert!(size_of::<Record>().is_multiple_of(align_of::<Info>())) };
+        let room = heap.meta.alloc(heap.source(), bytes, align_of::<Record>());
+        let at = room.ok_or(Error::OutOfMemory)?.cast::<Record>();
+        // SAFETY: the piece goes on behind the record.
+        let cells = unsafe { at.add(1) }.cast();
         // SAFETY: fresh memory for so many. Atomics are written, not left zeroed: loom needs that.
         (0..capacity).for_each(|index| unsafe { cells.add(index).write(Info::fresh()) });
         let record = Record {
@@ -118,8 +121,8 @@ impl RecordPtr {
             next: Cell::new(None),
         };
         // SAFETY: fresh memory for one.
-        unsafe { at.cast::<Record>().write(record) };
-        Ok(RecordPtr(at.cast()))
+        unsafe { at.write(record) };
+        Ok(RecordPtr(at))
     }
 
     /// The record of a hardened span.
