@@ -9,7 +9,7 @@ use std::{
 };
 
 use alloc_core::{
-    Cache, Error, Heap,
+    Cache, Heap,
     page_heap::{PageHeap, Radix, Treap},
     pages::{PageSource, fixed::Fixed, os::Os, with::With},
     scavenge::{ByAge, CpuShare, Eager, Never},
@@ -153,63 +153,6 @@ fn memory_that_the_source_keeps_stays_free_and_dirty() {
     // SAFETY: the block is ours and has that many bytes.
     let bytes = unsafe { std::slice::from_raw_parts(again.as_ptr(), MB) };
     assert!(bytes.iter().all(|&byte| byte == 0));
-}
-
-#[test]
-fn the_limit_bounds_what_is_ready_and_gives_free_memory_back_first() {
-    let heap = Heap::new(Os::new());
-    let mut cache = heap.cache();
-    heap.set_limit(20 * MB);
-    let blocks: Vec<_> = (0..17).map(|_| filled(&mut cache, MB)).collect();
-    assert_eq!(cache.alloc(layout(4 * MB)), Err(Error::Limit));
-    for &block in blocks.iter().step_by(2) {
-        free(&mut cache, block);
-    }
-    // Nine holes of 1 MiB, none of which is large enough: their memory goes elsewhere.
-    let large = filled(&mut cache, 4 * MB);
-    let stats = heap.stats();
-    assert!(stats.mapped - stats.released - stats.tables <= 20 * MB, "{stats:?}");
-    assert_eq!(cache.alloc(layout(30 * MB)), Err(Error::Limit));
-    heap.set_limit(usize::MAX);
-    let more = filled(&mut cache, 30 * MB);
-    for block in blocks.into_iter().skip(1).step_by(2).chain([large, more]) {
-        free(&mut cache, block);
-    }
-}
-
-#[test]
-fn a_limit_below_what_is_free_leaves_room_for_what_is_under_it() {
-    let heap = Heap::new(Os::new());
-    let mut cache = heap.cache();
-    let blocks: Vec<_> = (0..100).map(|_| filled(&mut cache, MB)).collect();
-    for &block in blocks.iter().step_by(2) {
-        free(&mut cache, block);
-    }
-    heap.set_limit(60 * MB);
-    // None of the holes is large enough; what rests in all of them is more than the block's size.
-    let large = filled(&mut cache, 4 * MB);
-    assert_eq!(cache.alloc(layout(8 * MB)), Err(Error::Limit));
-    for block in blocks.into_iter().skip(1).step_by(2).chain([large]) {
-        free(&mut cache, block);
-    }
-}
-
-#[test]
-fn small_blocks_stop_at_the_limit_too() {
-    let heap = Heap::new(Os::new());
-    let mut cache = heap.cache();
-    heap.set_limit(8 * MB);
-    let mut blocks = Vec::new();
-    let error = loop {
-        match cache.alloc(layout(500)) {
-            Ok(block) => blocks.push(block),
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error, Error::Limit);
-    assert!((8_000..=8 * MB / 500).contains(&blocks.len()), "{}", blocks.len());
-    blocks.into_iter().for_each(|block| free(&mut cache, block));
-    assert!(cache.alloc(layout(500)).is_ok());
 }
 
 /// Takes zeroed blocks, fills and checks them, and frees them, again and again.

@@ -34,6 +34,9 @@ const LONG: usize = 64;
 /// A page cache gets 64 pages only while so many times as many are free.
 const SPARE_WORDS: usize = 2;
 
+/// Entries of the page map that fill a page.
+const ENTRIES: usize = PAGE / size_of::<*mut Span>();
+
 /// What the page heap works on besides itself.
 pub(crate) struct Parts<'a, S> {
     pub(crate) source: &'a S,
@@ -129,6 +132,7 @@ impl<P: PageHeap> Pages<P> {
                 return Ok(grant);
             }
         }
+        self.may_grow(pages)?;
         self.grow(parts, fit)?;
         self.pool.take(pages, align)
     }
@@ -297,7 +301,8 @@ impl<P: PageHeap> Pages<P> {
         }
         let next = self.next / PAGE;
         let open = pages.contains(&next) && self.pool.is_free(pages.start..next);
-        open && self.commit_at_end(parts, (pages.end - next) * PAGE)
+        open && self.may_grow(pages.len()).is_ok()
+            && self.commit_at_end(parts, (pages.end - next) * PAGE)
     }
 
     /// Commits at least `need` bytes behind what is committed; `false` if nothing can lie there.
@@ -337,6 +342,12 @@ impl<P: PageHeap> Pages<P> {
         self.pool.set_limit(usize::MAX);
     }
 
+    /// Whether so many pages more may be in use, if all that is free were given back. Asked before the heap grows for
+    /// them: their entries in the page map count at the limit, and stay.
+    fn may_grow(&self, pages: usize) -> Result<(), Error> {
+        self.pool.room_in_use(pages + pages / ENTRIES)
+    }
+
     /// Commits enough for a run of `pages` pages.
     fn grow<S: PageSource>(&mut self, parts: &Parts<'_, S>, pages: usize) -> Result<(), Error> {
         let need = pages.checked_mul(PAGE).ok_or(Error::TooLarge)?;
@@ -370,12 +381,12 @@ impl<P: PageHeap> Pages<P> {
     ) -> Result<(), Error> {
         let at = NonNull::new(start as *mut u8).ok_or(Error::OutOfMemory)?;
         let pages = start / PAGE..(start + bytes) / PAGE;
-        parts.map.prepare(parts.source, parts.meta, start..start + bytes)?;
-        self.pool.prepare(parts, pages.clone())?;
-        // SAFETY: both callers reserved the range and have not committed it.
+        // First, as tables stay. SAFETY: both callers reserved the range, and nobody knows it before the tables do.
         if !unsafe { parts.source.commit(at, bytes) } {
             return Err(Error::OutOfMemory);
         }
+        parts.map.prepare(parts.source, parts.meta, start..start + bytes)?;
+        self.pool.prepare(parts, pages.clone())?;
         parts.counters.grows.add(1);
         parts.counters.grown.add(bytes);
         self.pool.add(pages);

@@ -310,6 +310,17 @@ impl<P: PageHeap> Pool<P> {
         if ready > self.limit { Err(Error::Limit) } else { Ok(()) }
     }
 
+    /// Whether so many pages more may be in use, if the memory of all that are free were given back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::fill`].
+    pub fn room_in_use(&self, pages: usize) -> Result<(), Error> {
+        let in_use = self.ready() - self.resting() - self.lent;
+        let in_use = in_use.checked_add(pages).ok_or(Error::Limit)?;
+        if in_use > self.limit { Err(Error::Limit) } else { Ok(()) }
+    }
+
     /// Notes that the span of so many bytes of holes is given back.
     pub fn close(&mut self, bytes: usize) {
         self.holes -= bytes;

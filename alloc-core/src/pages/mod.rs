@@ -65,7 +65,7 @@ pub unsafe trait PageSource {
     ///
     /// # Safety
     ///
-    /// The range is part of a reservation and was not committed before.
+    /// The range is part of a reservation, and nobody has used it: it may have been committed before.
     unsafe fn commit(&self, at: NonNull<u8>, bytes: usize) -> bool;
 
     /// Tells that the contents are no longer needed; `true` if the range reads as zero from now on.
