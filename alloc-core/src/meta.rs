@@ -86,6 +86,20 @@ impl Meta {
         self.area.lock().reserve(source, bytes, || source.reserve(bytes, align))
     }
 
+    /// Gives an arena back that was reserved for nothing.
+    ///
+    /// # Safety
+    ///
+    /// [`Meta::reserve`] gave `at`, and nobody uses the arena.
+    pub(crate) unsafe fn give_back<S: PageSource>(&self, source: &S, at: NonNull<u8>) {
+        let mut area = self.area.lock();
+        if let Some((record, bytes)) = area.forget(at) {
+            area.spare = Some(record);
+            // SAFETY: the range of one `reserve`, which nobody uses, says the caller.
+            unsafe { source.release(at, bytes) };
+        }
+    }
+
     /// A zeroed range of its own that lives as long as the heap, for a table of which most is never
     /// touched.
     pub(crate) fn table<S: PageSource>(&self, source: &S, bytes: usize) -> Option<NonNull<u8>> {
@@ -195,6 +209,21 @@ impl Area {
         self.next = at.as_ptr() as usize + size_of::<Reservation>();
         self.end = at.as_ptr() as usize + bytes;
         Some(())
+    }
+
+    /// Takes the record of the reservation at `at` off the list; returns it, and the length of the range.
+    fn forget(&mut self, at: NonNull<u8>) -> Option<(NonNull<Reservation>, usize)> {
+        let mut link = &mut self.reservations;
+        loop {
+            let mut record = (*link)?;
+            // SAFETY: the records on the list are the area's, which is borrowed, and live as long as their chunks.
+            let reservation = unsafe { record.as_mut() };
+            if reservation.at == at {
+                *link = reservation.next;
+                return Some((record, reservation.bytes));
+            }
+            link = &mut reservation.next;
+        }
     }
 
     fn remember(&mut self, record: NonNull<Reservation>, at: NonNull<u8>, bytes: usize) {

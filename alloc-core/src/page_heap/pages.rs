@@ -99,7 +99,7 @@ impl<P: PageHeap> Pages<P> {
         self.apply_limit(parts);
         let span = self.record(parts).ok_or(Error::OutOfMemory)?;
         let granted = if align * PAGE > parts.source.arena_bytes() {
-            self.own_arena(parts, pages, align)
+            self.take_far_aligned(parts, pages, align)
         } else {
             self.pool.take(pages, align).or_else(|error| match error {
                 Error::OutOfMemory => self.grow_and_take(parts, pages, align),
@@ -159,17 +159,37 @@ impl<P: PageHeap> Pages<P> {
         any
     }
 
-    /// Takes pages at an alignment beyond that of arenas: in an arena of their own.
+    /// Takes pages at an alignment beyond that of arenas, which few runs are long enough for wherever they begin.
+    fn take_far_aligned<S: PageSource>(
+        &mut self,
+        parts: &Parts<'_, S>,
+        pages: usize,
+        align: usize,
+    ) -> Result<super::Grant, Error> {
+        let mut taken = self.pool.take_exact(pages, align);
+        if taken == Err(Error::OutOfMemory) && self.reclaim(parts) {
+            taken = self.pool.take_exact(pages, align);
+        }
+        match taken {
+            Err(Error::OutOfMemory) => self.own_arena(parts, pages, align),
+            taken => taken,
+        }
+    }
+
+    /// Takes pages in an arena of their own.
     fn own_arena<S: PageSource>(
         &mut self,
         parts: &Parts<'_, S>,
         pages: usize,
         align: usize,
     ) -> Result<super::Grant, Error> {
+        self.may_grow(pages)?;
         let bytes = pages.checked_mul(PAGE).ok_or(Error::TooLarge)?;
         let at = parts.meta.reserve(parts.source, bytes, align * PAGE).ok_or(Error::OutOfMemory)?;
         let start = at.as_ptr() as usize;
-        self.commit(parts, start, bytes)?;
+        // SAFETY: reserved above; if it has not become free pages, nobody knows it.
+        let give_back = |_: &Error| unsafe { parts.meta.give_back(parts.source, at) };
+        self.commit(parts, start, bytes).inspect_err(give_back)?;
         self.pool.take_at(start / PAGE..start / PAGE + pages)
     }
 

@@ -131,6 +131,24 @@ impl<P: PageHeap> Pool<P> {
         if self.index.take_at(pages.clone()) { self.grant(pages) } else { Err(Error::OutOfMemory) }
     }
 
+    /// Takes pages at a multiple of `align`, a power of two, out of the lowest run that has them, be it no longer than
+    /// that. Takes time proportional to the runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::take`].
+    pub fn take_exact(&mut self, pages: usize, align: usize) -> Result<Grant, Error> {
+        let mut from = 0;
+        while let Some(run) = self.index.next_free(from) {
+            let at = run.start.next_multiple_of(align);
+            if at + pages <= run.end {
+                return self.take_at(at..at + pages);
+            }
+            from = run.end;
+        }
+        Err(Error::OutOfMemory)
+    }
+
     /// True if all of these pages are free; of no pages, all are.
     pub fn is_free(&mut self, pages: Range<usize>) -> bool {
         let covers = |run: Range<usize>| run.start <= pages.start && run.end >= pages.end;
