@@ -103,7 +103,7 @@ impl Meta {
     /// A zeroed range of its own that lives as long as the heap, for a table of which most is never
     /// touched.
     pub(crate) fn table<S: PageSource>(&self, source: &S, bytes: usize) -> Option<NonNull<u8>> {
-        let bytes = bytes.next_multiple_of(PAGE);
+        let bytes = bytes.next_multiple_of(source.machine_page().max(PAGE));
         let mut area = self.area.lock();
         let at = area.reserve(source, bytes, || commit_new(source, bytes))?;
         area.tables += bytes;
@@ -201,7 +201,8 @@ impl Area {
     }
 
     fn add_chunk<S: PageSource>(&mut self, source: &S, least: usize) -> Option<()> {
-        let least = (least + size_of::<Reservation>()).next_multiple_of(PAGE);
+        let whole = source.machine_page().max(PAGE);
+        let least = (least + size_of::<Reservation>()).next_multiple_of(whole);
         let bytes = least.max(CHUNK.min(source.arena_bytes()));
         let at = commit_new(source, bytes)?;
         self.bytes += bytes;

@@ -40,7 +40,7 @@ use core::{fmt, ptr::NonNull};
 
 use crate::{
     Error, Heap,
-    pages::{Guard, PageSource, machine_page},
+    pages::{Guard, PageSource},
     size_class::PAGE,
     stats::Counter,
     sync::{AtomicUsize, Ordering, const_fn},
@@ -135,7 +135,8 @@ impl<S: PageSource> Stacks<'_, S> {
     ///
     /// The page lies in a slab that [`reserve`](Self::reserve) gave, and nobody uses it.
     pub unsafe fn guard(&self, page: NonNull<u8>) -> Result<(), Error> {
-        let (source, bytes) = (self.heap.source(), machine_page());
+        let source = self.heap.source();
+        let bytes = source.machine_page();
         // SAFETY: passed on.
         let install = |how| unsafe { source.guard(page, bytes, how) };
         self.heap.guards.install(install, max_map_count)

@@ -137,7 +137,7 @@ fn the_parts_add_up_whenever_they_are_read() {
             let world = world.clone();
             thread::spawn(move || world.by_word(LAST))
         };
-        release_next(&world.pool, 0, 0, |pages| {
+        release_next(&world.pool, 0, 0, 1, |pages| {
             for page in &world.pages[pages.start - FIRST..pages.end - FIRST] {
                 // SAFETY: the pages were lent.
                 page.with_mut(|page| unsafe { *page = 0 });

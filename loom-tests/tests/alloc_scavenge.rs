@@ -75,7 +75,7 @@ impl<P: PageHeap> World<P> {
     /// Gives back all that is free, as [`Heap::release`](alloc_core::Heap::release) does.
     fn give_back(&self) {
         let mut from = 0;
-        while let Some((end, _)) = release_next(&self.pool, from, 0, |pages| {
+        while let Some((end, _)) = release_next(&self.pool, from, 0, 1, |pages| {
             let len = pages.len();
             let done = self.decommit(pages);
             assert!(self.pool.lock().lent() >= len, "they are on loan until they are settled");
@@ -99,7 +99,7 @@ fn scavenge<P: PageHeap + 'static>(refused: usize) {
         let world = world.clone();
         thread::spawn(move || {
             let (mut from, mut step) = (0, 0);
-            while let Some((end, _)) = release_next(&world.pool, from, 0, |pages| {
+            while let Some((end, _)) = release_next(&world.pool, from, 0, 1, |pages| {
                 step += 1;
                 if step <= refused { world.refuse(pages) } else { world.decommit(pages) }
             }) {

@@ -116,7 +116,7 @@ fn cells_of_a_new_span_are_zero_if_its_pages_are() {
             thread::spawn(move || {
                 let mut from = 0;
                 while let Some((end, _)) =
-                    release_next(&world.pool, from, 0, |pages| world.decommit(pages))
+                    release_next(&world.pool, from, 0, 1, |pages| world.decommit(pages))
                 {
                     from = end;
                 }

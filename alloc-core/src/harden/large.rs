@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Error, Heap,
     page_heap::pages::Taken,
-    pages::PageSource,
+    pages::{PageSource, is_whole},
     size_class::PAGE,
     span::{Kind, SpanPtr},
 };
@@ -123,7 +123,9 @@ pub(super) fn alloc<S: PageSource>(
     record.attach();
     // SAFETY: the guard is the last page of the span, which is committed and nobody else's.
     let close = |at| unsafe { heap.source().close(at, PAGE) };
-    record.closes.set(NonNull::new(guard as *mut u8).is_some_and(close));
+    // Else the machine's page has part of the block, or of another.
+    let whole = is_whole(heap.source(), guard, PAGE);
+    record.closes.set(whole && NonNull::new(guard as *mut u8).is_some_and(close));
     record.move_to(0, state::LIVE);
     span.set_kind(Kind::Hardened);
     heap.map_all(span);

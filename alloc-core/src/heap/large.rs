@@ -6,7 +6,7 @@ use super::Heap;
 use crate::{
     Error, large_cache,
     page_heap::pages::Taken,
-    pages::PageSource,
+    pages::{PageSource, is_whole},
     profile,
     size_class::PAGE,
     span::{Kind, SpanPtr},
@@ -109,8 +109,12 @@ impl<S: PageSource> Heap<S> {
             return false;
         }
         let Some(at) = NonNull::new(from.base() as *mut u8) else { return false };
+        let whole = |at: NonNull<u8>| is_whole(&self.source, at.as_ptr() as usize, pages * PAGE);
+        if !whole(at) || !whole(to) {
+            return false;
+        }
         // SAFETY: both blocks are the caller's, live and distinct, have so many pages each, which are
-        // committed, and begin with their spans.
+        // committed and whole ones of the machine, and begin with their spans.
         if !unsafe { self.source.relocate(at, to, pages * PAGE) } {
             return false;
         }

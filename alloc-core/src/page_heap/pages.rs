@@ -138,12 +138,12 @@ impl<P: PageHeap> Pages<P> {
     }
 
     /// Frees the spans of large blocks that were kept for the next; `false` if there were none.
-    pub(crate) fn reclaim<S>(&mut self, parts: &Parts<'_, S>) -> bool {
+    pub(crate) fn reclaim<S: PageSource>(&mut self, parts: &Parts<'_, S>) -> bool {
         self.free_kept(parts, parts.larges.take_all())
     }
 
     /// Frees spans that were just taken out of the cache of large ones; `false` if there were none.
-    fn free_kept<S>(
+    fn free_kept<S: PageSource>(
         &mut self,
         parts: &Parts<'_, S>,
         spans: impl IntoIterator<Item = NonNull<Span>>,
@@ -185,6 +185,7 @@ impl<P: PageHeap> Pages<P> {
     ) -> Result<super::Grant, Error> {
         self.may_grow(pages)?;
         let bytes = pages.checked_mul(PAGE).ok_or(Error::TooLarge)?;
+        let bytes = bytes.next_multiple_of(parts.source.machine_page());
         let at = parts.meta.reserve(parts.source, bytes, align * PAGE).ok_or(Error::OutOfMemory)?;
         let start = at.as_ptr() as usize;
         // SAFETY: reserved above; if it has not become free pages, nobody knows it.
@@ -194,14 +195,19 @@ impl<P: PageHeap> Pages<P> {
     }
 
     /// Gives a span's pages back; its record may be reused at once.
-    pub(crate) fn free<S>(&mut self, parts: &Parts<'_, S>, span: SpanPtr) {
+    pub(crate) fn free<S: PageSource>(&mut self, parts: &Parts<'_, S>, span: SpanPtr) {
         let pages = self.forget(parts, span);
         self.pool.put(pages);
         parts.counters.resting.set(self.pool.resting());
     }
 
     /// As [`Pages::free`], of a span whose first `moved` pages have no memory any more.
-    pub(crate) fn free_moved<S>(&mut self, parts: &Parts<'_, S>, span: SpanPtr, moved: usize) {
+    pub(crate) fn free_moved<S: PageSource>(
+        &mut self,
+        parts: &Parts<'_, S>,
+        span: SpanPtr,
+        moved: usize,
+    ) {
         let pages = self.forget(parts, span);
         let rest = pages.start + moved;
         self.pool.insert_clean(pages.start..rest);
@@ -212,7 +218,7 @@ impl<P: PageHeap> Pages<P> {
     }
 
     /// Makes the record dead and spare; returns the pages, which are in nobody's account then.
-    fn forget<S>(&mut self, parts: &Parts<'_, S>, span: SpanPtr) -> Range<usize> {
+    fn forget<S: PageSource>(&mut self, parts: &Parts<'_, S>, span: SpanPtr) -> Range<usize> {
         let (first, pages) = (span.base() / PAGE, span.pages());
         parts.counters.free(span.kind(), pages);
         match span.kind() {
@@ -221,7 +227,7 @@ impl<P: PageHeap> Pages<P> {
         }
         span.set_kind(Kind::Dead);
         if span.holes.get() != 0 {
-            self.pool.close(holes::forget(span, page_shift()));
+            self.pool.close(holes::forget(span, page_shift(parts.source)));
         }
         self.put_record(span);
         first..first + pages
@@ -383,6 +389,7 @@ impl<P: PageHeap> Pages<P> {
         parts: &Parts<'_, S>,
         need: usize,
     ) -> Result<(), Error> {
+        let need = need.next_multiple_of(parts.source.machine_page());
         let step = need.next_multiple_of(COMMIT).min(self.end - self.next);
         let done = match self.commit(parts, self.next, step) {
             Ok(()) => step,

@@ -227,13 +227,15 @@ impl<P: PageHeap> Pool<P> {
         self.index.insert(pages);
     }
 
-    /// Lends the first free pages at `from` or above that have memory and this age, to be released.
-    pub fn lend(&mut self, mut from: usize, age: u8) -> Option<Range<usize>> {
+    /// Lends the first free pages at `from` or above that have memory and this age, to be released: a number of them
+    /// that is a multiple of `grain`, a power of two up to 2 MiB, at such a multiple.
+    pub fn lend(&mut self, mut from: usize, age: u8, grain: usize) -> Option<Range<usize>> {
         loop {
             let run = self.index.next_free(from)?;
-            from = run.end;
-            if let Some(old) = self.touched.next(run, age) {
-                let pages = old.start..old.end.min((old.start / LOAN + 1) * LOAN);
+            let old = self.touched.next(run.clone(), age).unwrap_or(run.end..run.end);
+            from = old.end.min((old.start / LOAN + 1) * LOAN);
+            let pages = old.start.next_multiple_of(grain)..from / grain * grain;
+            if !pages.is_empty() {
                 let taken = self.index.take_at(pages.clone());
                 debug_assert!(taken, "{pages:?} is part of a free run");
                 self.free -= pages.len();

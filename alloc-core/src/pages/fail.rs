@@ -55,6 +55,9 @@ unsafe impl<S: PageSource> PageSource for Fail<S> {
     fn arena_bytes(&self) -> usize {
         self.inner.arena_bytes()
     }
+    fn machine_page(&self) -> usize {
+        self.inner.machine_page()
+    }
     fn reserve(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
         if self.permit() { self.inner.reserve(bytes, align) } else { None }
     }

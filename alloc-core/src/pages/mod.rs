@@ -14,7 +14,7 @@ pub mod with;
 
 use core::{ops::Range, ptr::NonNull};
 
-use crate::page_heap::PageHeap;
+use crate::{page_heap::PageHeap, size_class::PAGE};
 
 /// How a page is made inaccessible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,8 @@ pub enum Guard {
 /// 3. After [`decommit`](Self::decommit) the range can still be read and written; if it said
 ///    `true`, it reads as zero until it is written again.
 /// 4. No method allocates from a heap that uses this source, and none unwinds.
-/// 5. [`addresses`](Self::addresses) and [`arena_bytes`](Self::arena_bytes) never change.
+/// 5. [`addresses`](Self::addresses), [`arena_bytes`](Self::arena_bytes) and [`machine_page`](Self::machine_page)
+///    never change.
 /// 6. After [`guard`](Self::guard) said `true` every access to the range faults, until the whole
 ///    reservation is released.
 /// 7. After [`relocate`](Self::relocate) said `true`, `to` has what `from` had, and `from` reads as zero
@@ -55,6 +56,13 @@ pub unsafe trait PageSource {
     /// [`PAGE`](crate::size_class::PAGE).
     fn arena_bytes(&self) -> usize;
 
+    /// Bytes of a page of the machine, a power of two: what can be given back, closed, guarded or moved at least.
+    /// It may be longer than [`PAGE`](crate::size_class::PAGE), of which arenas are made.
+    fn machine_page(&self) -> usize {
+        // SAFETY: the call has no preconditions.
+        unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+    }
+
     /// Sets `bytes` of address space aside, aligned to `align`; `None` if there is no more.
     ///
     /// `bytes` is a multiple of [`PAGE`](crate::size_class::PAGE), `align` a power of two and at
@@ -65,7 +73,8 @@ pub unsafe trait PageSource {
     ///
     /// # Safety
     ///
-    /// The range is part of a reservation, and nobody has used it: it may have been committed before.
+    /// The range is part of a reservation, and nobody has used it: it may have been committed before. It begins with a
+    /// page of the machine, and ends with one, or with the reservation.
     unsafe fn commit(&self, at: NonNull<u8>, bytes: usize) -> bool;
 
     /// Tells that the contents are no longer needed; `true` if the range reads as zero from now on.
@@ -81,7 +90,7 @@ pub unsafe trait PageSource {
     ///
     /// # Safety
     ///
-    /// The range is committed, and nobody uses it.
+    /// The range is committed, consists of whole pages of the machine, and nobody uses it.
     unsafe fn close(&self, at: NonNull<u8>, bytes: usize) -> bool {
         let _ = (at, bytes);
         false
@@ -91,7 +100,7 @@ pub unsafe trait PageSource {
     ///
     /// # Safety
     ///
-    /// The range is committed and belongs to the caller.
+    /// The range is committed, consists of whole pages of the machine, and belongs to the caller.
     unsafe fn open(&self, at: NonNull<u8>, bytes: usize) -> bool {
         let _ = (at, bytes);
         false
@@ -102,7 +111,8 @@ pub unsafe trait PageSource {
     ///
     /// # Safety
     ///
-    /// Both ranges are committed, of `bytes` bytes, do not overlap, and nobody uses them.
+    /// Both ranges are committed, of `bytes` bytes and whole pages of the machine, do not overlap, and nobody uses
+    /// them.
     unsafe fn relocate(&self, from: NonNull<u8>, to: NonNull<u8>, bytes: usize) -> bool {
         let _ = (from, to, bytes);
         false
@@ -134,15 +144,19 @@ pub unsafe trait PageSource {
     }
 }
 
-/// Bytes of a page of the machine, asked at run time: what [`PageSource::decommit`] takes at least.
-pub(crate) fn machine_page() -> usize {
-    // SAFETY: the call has no preconditions.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+/// Logarithm of [`PageSource::machine_page`].
+pub(crate) fn page_shift(source: &impl PageSource) -> u32 {
+    source.machine_page().trailing_zeros()
 }
 
-/// Logarithm of [`machine_page`].
-pub(crate) fn page_shift() -> u32 {
-    machine_page().trailing_zeros()
+/// Pages of the heap that make one of the machine, or one if that is longer.
+pub(crate) fn grain(source: &impl PageSource) -> usize {
+    (source.machine_page() / PAGE).max(1)
+}
+
+/// Whether a range of pages of the heap consists of whole pages of the machine.
+pub(crate) fn is_whole(source: &impl PageSource, start: usize, bytes: usize) -> bool {
+    (start | bytes).is_multiple_of(source.machine_page())
 }
 
 // SAFETY: a reference forwards to an implementation that keeps the rules.
@@ -154,6 +168,9 @@ unsafe impl<S: PageSource + ?Sized> PageSource for &S {
     }
     fn arena_bytes(&self) -> usize {
         (**self).arena_bytes()
+    }
+    fn machine_page(&self) -> usize {
+        (**self).machine_page()
     }
     fn reserve(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
         (**self).reserve(bytes, align)

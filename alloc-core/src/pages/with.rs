@@ -37,6 +37,9 @@ unsafe impl<P: PageHeap, S: PageSource> PageSource for With<P, S> {
     fn arena_bytes(&self) -> usize {
         self.inner.arena_bytes()
     }
+    fn machine_page(&self) -> usize {
+        self.inner.machine_page()
+    }
     fn reserve(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
         self.inner.reserve(bytes, align)
     }

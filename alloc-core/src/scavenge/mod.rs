@@ -55,7 +55,7 @@ pub(crate) use thrift::Thrift;
 use crate::{
     Error, Heap,
     page_heap::{PageHeap, Pool},
-    pages::PageSource,
+    pages::{PageSource, grain},
     size_class::PAGE,
     sync::{Lock, Ordering},
 };
@@ -64,14 +64,16 @@ use crate::{
 /// them, calls `decommit` without the lock, and settles. Returns their end and how many have no
 /// memory any more; `None` if there are no such pages.
 ///
-/// `decommit` says whether the pages read as zero now.
+/// Multiples of `grain` are lent: so many pages make one of the machine. `decommit` says whether the pages read as zero
+/// now.
 pub fn release_next<P: PageHeap, T: AsMut<Pool<P>>>(
     lock: &Lock<T>,
     from: usize,
     age: u8,
+    grain: usize,
     decommit: impl FnOnce(Range<usize>) -> bool,
 ) -> Option<(usize, usize)> {
-    let pages = AsMut::as_mut(&mut *lock.lock()).lend(from, age)?;
+    let pages = AsMut::as_mut(&mut *lock.lock()).lend(from, age, grain)?;
     let (end, len) = (pages.end, pages.len());
     let released = decommit(pages.clone());
     let mut guard = lock.lock();
@@ -253,7 +255,8 @@ impl<S: PageSource> Heap<S> {
     /// [`release_next`], where a fork waits until the pages are nobody's.
     fn release_some(&self, from: usize, age: u8) -> Option<(usize, usize)> {
         let _hands = self.hands.lock();
-        release_next(&self.pages, from, age, |pages| self.decommit(pages))
+        let grain = grain(self.source());
+        release_next(&self.pages, from, age, grain, |pages| self.decommit(pages))
     }
 
     /// Makes all free pages one step older, some runs at a time.
@@ -268,7 +271,7 @@ impl<S: PageSource> Heap<S> {
     fn decommit(&self, pages: Range<usize>) -> bool {
         let Some(at) = NonNull::new((pages.start * PAGE) as *mut u8) else { return false };
         self.counters.releases.add(1);
-        // SAFETY: the pages are lent to us by the pool: nobody uses them.
+        // SAFETY: the pages are lent to us by the pool, which lends whole ones of the machine: nobody uses them.
         unsafe { self.source().decommit(at, pages.len() * PAGE) }
     }
 

@@ -125,7 +125,7 @@ impl<S: PageSource> Heap<S> {
 
     /// Gives the vacant pages of a span back that is the caller's; returns how many bytes.
     fn make_holes(&self, span: SpanPtr) -> usize {
-        let given = holes::discard(span, page_shift(), |range| {
+        let given = holes::discard(span, page_shift(self.source()), |range| {
             let Some(at) = NonNull::new(range.start as *mut u8) else { return false };
             self.counters.releases.add(1);
             // SAFETY: vacant pages of a span that we hold alone: nobody needs what is in them.
@@ -158,7 +158,7 @@ impl<S: PageSource> Heap<S> {
         if free_cells(span) > 0 || collect(span) {
             return Ok(true);
         }
-        holes::recall(span, page_shift(), |bytes| {
+        holes::recall(span, page_shift(self.source()), |bytes| {
             self.within_limit(bytes.div_ceil(crate::size_class::PAGE), || {
                 self.pages().fill(&self.parts(), bytes)
             })?;

@@ -10,7 +10,7 @@ use crate::{
     large_cache::serve,
     managed::ClassSpec,
     page_heap::Radix,
-    pages::{PageSource, machine_page, os::Os},
+    pages::{PageSource, os::Os},
     size_class::PAGE,
     span::{Kind, SpanPtr},
 };
@@ -144,7 +144,7 @@ impl Walk {
     fn look_at_span(&mut self, heap: &Heap<Counting>, span: SpanPtr) {
         match span.kind() {
             Kind::Small => {
-                let holes = span.holes.get().count_ones() as usize * machine_page();
+                let holes = span.holes.get().count_ones() as usize * Os::new().machine_page();
                 self.small += span.bytes() - holes;
                 self.holes += holes;
                 self.resident_small += resident(span.base(), span.bytes());
@@ -161,11 +161,11 @@ impl Walk {
 
 /// Bytes of the range that have memory, says the kernel.
 fn resident(start: usize, bytes: usize) -> usize {
-    let mut pages = vec![0; bytes / machine_page()];
+    let mut pages = vec![0; bytes / Os::new().machine_page()];
     // SAFETY: the range is mapped, and the vector has a byte for each of its pages.
     let done = unsafe { libc::mincore(start as *mut _, bytes, pages.as_mut_ptr()) };
     assert_eq!(done, 0);
-    pages.iter().filter(|&&page| page & 1 == 1).count() * machine_page()
+    pages.iter().filter(|&&page| page & 1 == 1).count() * Os::new().machine_page()
 }
 
 /// The account, which must be what the source, the walk and the kernel say.
