@@ -80,7 +80,22 @@ pub unsafe trait Room {
 /// assert_eq!(lowest_fit::<Treap>(), Some(1000));
 /// assert_eq!(lowest_fit::<Radix>(), Some(1000));
 /// ```
-pub trait PageHeap: fmt::Debug + Send {
+///
+/// # Safety
+///
+/// A heap hands out the pages that an index names, and calls the following in this way: pages are inserted after they
+/// were prepared, and only while they are not in the index. Whatever the calls, for pages that were inserted and not
+/// taken since (*free* ones):
+///
+/// 1. [`take`](Self::take) returns the first of `pages` pages, all of them free, at a multiple of `align`. They are not
+///    free from then on.
+/// 2. So are those of a [`take_at`](Self::take_at) that says `true`. One that says `false` takes none.
+/// 3. [`next_free`](Self::next_free) returns free pages.
+/// 4. No page becomes free but by [`insert`](Self::insert).
+/// 5. No method unwinds if it is called in this way.
+///
+/// That the lowest run is found is no matter of safety.
+pub unsafe trait PageHeap: fmt::Debug + Send {
     /// An index without pages, and without memory.
     const EMPTY: Self;
 

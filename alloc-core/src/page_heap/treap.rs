@@ -198,7 +198,10 @@ impl Treap {
     }
 }
 
-impl PageHeap for Treap {
+// SAFETY: the tree has the runs that were inserted, joined with their neighbours; `cut` takes out of a run what it is
+// told, and a run is told only what lies in it (1, 2, 4). What is found is a part of a run (3). The slots that a run needs
+// were prepared with its pages (5).
+unsafe impl PageHeap for Treap {
     const EMPTY: Self = Treap { root: None, slots: Chunks::EMPTY };
 
     fn prepare(&mut self, room: &impl Room, pages: Range<usize>) -> Result<(), Error> {

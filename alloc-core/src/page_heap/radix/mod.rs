@@ -191,7 +191,10 @@ impl Radix {
     }
 }
 
-impl PageHeap for Radix {
+// SAFETY: a page is free while its bit is one. `insert` alone sets bits (4); `take` clears those of a run that `find` saw
+// in bits, or in summaries that are true of them (1), `take_at` those that it has just read (2); `next_free` reads bits (3).
+// Numbers of pages that were prepared are inside of the tables (5).
+unsafe impl PageHeap for Radix {
     const EMPTY: Self =
         Radix { regions: ptr::null_mut(), used: 0..0, search: PAGE_NUMBERS, open: CLOSED };
 
