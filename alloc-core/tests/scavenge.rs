@@ -141,6 +141,25 @@ fn a_heap_has_one_scavenger_at_a_time() {
 }
 
 #[test]
+fn nobody_tries_again_where_the_source_keeps_all() {
+    let mut region = vec![std::mem::MaybeUninit::uninit(); 4 * MB];
+    let heap = Heap::new(Fixed::new(&mut region));
+    let mut cache = heap.cache();
+    let mut by_age = heap.scavenger(ByAge::default()).unwrap();
+    for _ in 0..2 {
+        let block = filled(&mut cache, MB);
+        free(&mut cache, block);
+        cache.flush();
+        assert!(by_age.step(Duration::ZERO).is_some() && heap.has_resting_memory());
+        let more = (0..10).find(|_| by_age.step(Duration::ZERO).is_none());
+        assert!(more.is_some() && !heap.has_resting_memory(), "until something is freed");
+    }
+    drop(by_age);
+    let mut eager = heap.scavenger(Eager).unwrap();
+    assert!((0..10).any(|_| eager.step(Duration::ZERO).is_none()));
+}
+
+#[test]
 fn memory_that_the_source_keeps_stays_free_and_dirty() {
     let mut region = vec![std::mem::MaybeUninit::uninit(); 4 * MB];
     let heap = Heap::new(Fixed::new(&mut region));

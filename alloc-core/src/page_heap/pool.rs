@@ -251,22 +251,24 @@ impl<P: PageHeap> Pool<P> {
         self.insert_clean(pages);
     }
 
-    /// Takes lent pages back as they were lent.
+    /// Takes lent pages back as they were lent, and as old.
     pub fn settle_kept(&mut self, pages: Range<usize>) {
         self.lent -= pages.len();
-        self.put(pages);
+        self.free += pages.len();
+        self.index.insert(pages);
     }
 
-    /// Makes free pages from `from` on one step older, a bounded number of runs; returns where to
-    /// go on.
-    pub fn grow_older(&mut self, mut from: usize) -> Option<usize> {
+    /// Makes free pages from `from` on one step older, up to the greatest age, a bounded number of runs. Returns how
+    /// many were younger, and where to go on.
+    pub fn grow_older(&mut self, mut from: usize) -> (usize, Option<usize>) {
         const RUNS: usize = 256;
+        let mut younger = 0;
         for _ in 0..RUNS {
-            let run = self.index.next_free(from)?;
+            let Some(run) = self.index.next_free(from) else { return (younger, None) };
             from = run.end;
-            self.touched.grow_older(run);
+            younger += self.touched.grow_older(run);
         }
-        Some(from)
+        (younger, Some(from))
     }
 
     /// Pages ever committed.

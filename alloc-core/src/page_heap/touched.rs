@@ -126,14 +126,14 @@ impl Touched {
         });
     }
 
-    /// Makes the touched pages of the range one step older, up to the greatest age.
-    pub(super) fn grow_older(&mut self, pages: Range<usize>) {
+    /// Makes the touched pages of the range one step older, up to the greatest age; returns how many were younger.
+    pub(super) fn grow_older(&mut self, pages: Range<usize>) -> usize {
         self.each(pages, |words, mask| {
             let young = words.of_age(0) & !words.of_age(OLDEST) & mask;
             *words.twos |= *words.ones & young;
             *words.ones ^= young;
-            0
-        });
+            young
+        })
     }
 
     /// The first touched pages in the range of at least this age, to the end of their stretch.

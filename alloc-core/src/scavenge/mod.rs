@@ -134,8 +134,8 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
     }
 
     /// Does what the policy finds right at `now`, the time since any moment that stays the same.
-    /// Returns how long to wait for the next step; `None` if no free page has memory, so that
-    /// there is nothing to do until one is freed.
+    /// Returns how long to wait for the next step; `None` if no free page has memory, or the source keeps what they
+    /// have, so that there is nothing to do until one is freed.
     ///
     /// Takes time proportional to the free pages, and to the memory that it gives back; of spans with live blocks
     /// it looks at 16,384 at most.
@@ -147,12 +147,14 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
         let waits = plan.bytes > 0 && self.heap.tidy_around(false);
         self.heap.counters.stirred.clear();
         let pages = self.heap.release_pages(plan.bytes / PAGE, plan.age) * PAGE;
-        self.heap.grow_older();
+        let younger = self.heap.grow_older();
         self.heap.counters.steps.add(1);
         let want = plan.bytes.saturating_sub(pages);
         let walk = self.heap.step_holes(want, plan.age, &mut self.class);
         self.released = pages + walk.bytes;
-        let rest = self.sight(now).free / PAGE;
+        // Of those that were old enough the source has kept all, or they are parts of the machine's.
+        let stuck = plan.bytes >= PAGE && pages == 0 && younger == 0;
+        let rest = if stuck { 0 } else { self.sight(now).free / PAGE };
         self.heap.counters.resting.set(rest);
         self.spent = processor_time().saturating_sub(begin);
         plan.again.filter(|_| rest > 0 || walk.ripening > 0 || waits)
@@ -259,12 +261,14 @@ impl<S: PageSource> Heap<S> {
         release_next(&self.pages, from, age, grain, |pages| self.decommit(pages))
     }
 
-    /// Makes all free pages one step older, some runs at a time.
-    fn grow_older(&self) {
-        let mut from = Some(0);
+    /// Makes all free pages one step older, some runs at a time; returns how many were not of the greatest age.
+    fn grow_older(&self) -> usize {
+        let (mut younger, mut from) = (0, Some(0));
         while let Some(page) = from {
-            from = self.pages().pool.grow_older(page);
+            let (some, next) = self.pages().pool.grow_older(page);
+            (younger, from) = (younger + some, next);
         }
+        younger
     }
 
     /// Tells the source that lent pages are not needed.
