@@ -109,6 +109,8 @@ pub mod span_set;
 pub mod stack;
 mod stats;
 pub mod sync;
+#[cfg(test)]
+mod task;
 mod undisturbed;
 
 pub use cache::Cache;

@@ -96,16 +96,13 @@ unsafe fn end(words: &Words, then: impl FnOnce(&Words)) {
 
 #[cfg(test)]
 mod tests {
-    use std::{format, fs, sync::mpsc, thread};
+    use std::{sync::mpsc, thread};
 
     use super::*;
-    use crate::global::{EMERGENCY, StdPlace};
-
-    /// Whether a thread of this process sleeps.
-    fn sleeps(thread: libc::pid_t) -> bool {
-        let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
-        stat.rsplit(") ").next().unwrap().starts_with('S')
-    }
+    use crate::{
+        global::{EMERGENCY, StdPlace},
+        task,
+    };
 
     #[test]
     fn who_forks_waits_for_no_lock_with_the_one_that_handlers_wait_for() {
@@ -113,16 +110,15 @@ mod tests {
         // As a thread that a handler interrupts here.
         let pages = HEAP.pages.lock();
         let forker = thread::spawn(move || {
-            // SAFETY: the call has no preconditions.
-            to.send(unsafe { libc::gettid() }).unwrap();
+            to.send(task::number()).unwrap();
             // SAFETY: the handlers of a fork, in their order.
             unsafe {
                 before::<StdPlace>();
                 after_in_parent::<StdPlace>();
             }
         });
-        let forker_id = from.recv().unwrap();
-        while !sleeps(forker_id) {
+        let number = from.recv().unwrap();
+        while !task::sleeps(number) {
             thread::yield_now();
         }
         // Other tests may have it for a moment.

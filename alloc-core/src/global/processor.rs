@@ -139,16 +139,10 @@ unsafe impl Send for ProcessorCache {}
 
 #[cfg(test)]
 mod tests {
-    use std::{boxed::Box, format, fs, string::String, sync::mpsc, thread};
+    use std::{boxed::Box, sync::mpsc, thread};
 
     use super::*;
-
-    /// A line of what the kernel says of a thread of this process.
-    fn status(thread: libc::pid_t, of: &str) -> String {
-        let text = fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix(of)?.strip_prefix(':'));
-        String::from(line.unwrap().trim())
-    }
+    use crate::task;
 
     #[test]
     fn no_handler_interrupts_who_makes_a_processor() {
@@ -156,19 +150,18 @@ mod tests {
         let pool = POOL.lock();
         let maker = thread::spawn(move || {
             let processor = Box::new(ProcessorCache::new());
-            // SAFETY: the call has no preconditions.
-            to.send(unsafe { libc::gettid() }).unwrap();
+            to.send(task::number()).unwrap();
             // SAFETY: once, and it stays in its box.
             assert!(unsafe { processor.bind() });
         });
-        let thread = from.recv().unwrap();
+        let number = from.recv().unwrap();
         // It waits for the pool, and for nothing else from now on.
-        while !status(thread, "State").starts_with('S') {
+        while !task::sleeps(number) {
             thread::yield_now();
         }
-        let blocked = u64::from_str_radix(&status(thread, "SigBlk"), 16).unwrap();
+        let undisturbed = task::blocks(number, libc::SIGURG);
         drop(pool);
         maker.join().unwrap();
-        assert_ne!(blocked & 1 << (libc::SIGURG - 1), 0, "{blocked:x}");
+        assert!(undisturbed);
     }
 }

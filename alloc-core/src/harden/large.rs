@@ -60,7 +60,8 @@ impl Larges {
         }
     }
 
-    /// Gives the pages of the oldest freed block back.
+    /// Gives the pages of the oldest freed block back. Never waits: the caller may be a handler that interrupted who
+    /// has the page heap.
     fn let_go<S: PageSource>(&mut self, heap: &Heap<S>) {
         let Some(record) = self.first else { return };
         let span = record.span();
@@ -73,7 +74,7 @@ impl Larges {
         if !record.closes.get() || NonNull::new(span.base() as *mut u8).is_some_and(open) {
             heap.unmap_all(span);
             span.set_kind(Kind::Large);
-            heap.free_span(span);
+            heap.free_span_later(span);
             record.next.set(self.spare.replace(record));
         }
     }
@@ -130,4 +131,50 @@ pub(super) fn alloc<S: PageSource>(
     span.set_kind(Kind::Hardened);
     heap.map_all(span);
     Ok((record.block(0)?, zeroed))
+}
+
+#[cfg(test)]
+mod tests {
+    use core::{
+        alloc::Layout,
+        array,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+    use crate::{harden::Hardening, pages::os::Os, task};
+
+    #[test]
+    fn a_free_without_a_cache_does_not_wait_for_the_page_heap() {
+        let heap = Heap::new(Os::new());
+        heap.harden(Hardening::new()).unwrap();
+        let mut cache = heap.cache();
+        let layout = Layout::new::<[u8; 100_000]>();
+        let blocks: [_; KEEP + 1] =
+            array::from_fn(|_| cache.alloc(layout).unwrap().as_ptr() as usize);
+        // As somebody whom a handler interrupts here.
+        let pages = heap.pages.lock();
+        let freed = AtomicBool::new(false);
+        let waited = thread::scope(|scope| {
+            let (to, from) = mpsc::channel();
+            let (heap, freed) = (&heap, &freed);
+            scope.spawn(move || {
+                to.send(task::number()).unwrap();
+                for block in blocks {
+                    // SAFETY: ours, freed once.
+                    unsafe { heap.free(NonNull::new_unchecked(block as *mut u8)) };
+                }
+                freed.store(true, Ordering::Relaxed);
+            });
+            let number = from.recv().unwrap();
+            while !freed.load(Ordering::Relaxed) && !task::sleeps(number) {
+                thread::yield_now();
+            }
+            let waited = !freed.load(Ordering::Relaxed);
+            drop(pages);
+            waited
+        });
+        assert!(!waited);
+    }
 }

@@ -82,7 +82,7 @@ impl<S: PageSource> Heap<S> {
     }
 
     /// As [`Heap::free_span`], but never waits.
-    fn free_span_later(&self, span: SpanPtr) {
+    pub(crate) fn free_span_later(&self, span: SpanPtr) {
         profile::leave(span);
         if let Some(mut pages) = self.pages.try_lock() {
             pages.locks += 1;
