@@ -16,7 +16,8 @@
 //!
 //! A key of pthread's gives the cache back. Destructors of other keys may allocate, in any order, and
 //! may make themselves run again, for four rounds. So ours asks to be called again in each of the
-//! first three and acts in the last. What is allocated after that comes from the emergency heap.
+//! first three and acts in the last. What is allocated after that comes from the emergency heap. No handler
+//! interrupts it: one that forks would wait for the locks that it has, which no cache in use tells of.
 //!
 //! # A thread that only frees
 //!
@@ -47,7 +48,7 @@ use super::{
     Binding, GlobalCache, HEAP, KEY, POOL, fork,
     words::{Place, State, StdPlace, Words},
 };
-use crate::{cache_pool, lend::heavy_fence};
+use crate::{cache_pool, lend::heavy_fence, undisturbed::Undisturbed};
 
 /// A cache in the pool or in the hands of the thread with these words.
 pub(super) type Pooled = cache_pool::Pooled<GlobalCache, Words>;
@@ -225,6 +226,8 @@ fn key<P: Place>() -> Option<libc::pthread_key_t> {
 /// The thread ends: its cache goes to the pool.
 unsafe extern "C" fn unbind<P: Place>(pooled: *mut libc::c_void) {
     let Some(pooled) = NonNull::new(pooled.cast::<Pooled>()) else { return };
+    // See the essay: locks are taken here.
+    let _undisturbed = Undisturbed::new();
     let words = words::<P>();
     if words.rounds.get() + 1 < ROUNDS && call_again(words, pooled) {
         return;
@@ -288,11 +291,18 @@ fn call_again(words: &Words, pooled: NonNull<Pooled>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use core::alloc::{GlobalAlloc as _, Layout};
-    use std::{thread, vec::Vec};
+    use core::{
+        alloc::{GlobalAlloc as _, Layout},
+        sync::atomic::AtomicBool,
+    };
+    use std::{sync::mpsc, thread, vec::Vec};
 
     use super::*;
-    use crate::global::{GlobalAlloc, words::FREES};
+    use crate::{
+        global::{GlobalAlloc, words::FREES},
+        sync::Lock,
+        task,
+    };
 
     const ALLOCATOR: GlobalAlloc<ThreadBinding> = GlobalAlloc::new();
 
@@ -322,5 +332,36 @@ mod tests {
             assert_eq!(cache(), (true, true), "its end is still to come");
         };
         thread::spawn(life).join().unwrap();
+    }
+
+    /// Whether a thread that ends, and waits for `lock`, has signals off.
+    fn waits_undisturbed<T>(lock: &'static Lock<T>) -> bool {
+        static ENDS: AtomicBool = AtomicBool::new(false);
+        ENDS.store(false, Ordering::Relaxed);
+        let (to, from) = mpsc::channel();
+        let ender = thread::spawn(move || {
+            assert!(ThreadBinding::with(|_| ()).is_some());
+            to.send(task::number()).unwrap();
+            // Awake, so that it sleeps for one reason only.
+            while !ENDS.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+        });
+        let number = from.recv().unwrap();
+        let held = lock.lock();
+        ENDS.store(true, Ordering::Relaxed);
+        while !task::sleeps(number) {
+            thread::yield_now();
+        }
+        let undisturbed = task::blocks(number, libc::SIGURG);
+        drop(held);
+        ender.join().unwrap();
+        undisturbed
+    }
+
+    #[test]
+    fn no_handler_interrupts_the_end_of_a_thread() {
+        assert!(waits_undisturbed(&KEY), "as it asks for another round");
+        assert!(waits_undisturbed(&POOL), "as it gives its cache back");
     }
 }
