@@ -97,8 +97,9 @@ pub struct Heap<S: PageSource> {
     pub(crate) slots: Lock<SlotPool>,
     /// What the process has around its heap; none for others.
     around: Option<&'static Around>,
-    /// Null until the heap is hardened.
+    /// Null until the heap is hardened. Written under the lock, which a fork takes first.
     pub(crate) hardened: AtomicPtr<Hardened>,
+    pub(crate) hardening: Lock<()>,
     /// Null until the heap is profiled.
     pub(crate) profile: AtomicPtr<Profile>,
 }
@@ -130,6 +131,7 @@ impl<S: PageSource> Heap<S> {
                 slots: Lock::new(SlotPool::new()),
                 around: None,
                 hardened: AtomicPtr::new(ptr::null_mut()),
+                hardening: Lock::new(()),
                 profile: AtomicPtr::new(ptr::null_mut()),
             }
         }
@@ -328,6 +330,7 @@ impl<S: PageSource> Heap<S> {
     /// that it does not have.
     #[cfg_attr(not(feature = "global"), allow(dead_code, reason = "only the global heap forks"))]
     pub(crate) fn lock_all(&self) {
+        self.hardening.acquire();
         if let Some(hardened) = self.hardened() {
             hardened.lock_all();
         }
@@ -359,6 +362,7 @@ impl<S: PageSource> Heap<S> {
             if let Some(hardened) = self.hardened() {
                 hardened.unlock_all();
             }
+            self.hardening.release();
         }
     }
 }

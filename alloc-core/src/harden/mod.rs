@@ -216,15 +216,18 @@ impl<S: PageSource> Heap<S> {
         };
         // SAFETY: fresh memory for one.
         unsafe { at.write(Hardened { hardening, shelves: Lock::new(shelves) }) };
-        // Release: publishes the record; pairs with the Acquire in `hardened`. Relaxed on failure:
-        // another call was first, and its record stays.
-        let _ = self.hardened.compare_exchange(
-            core::ptr::null_mut(),
-            at.as_ptr(),
-            Ordering::Release,
-            Ordering::Relaxed,
-        );
+        self.publish(at);
         Ok(())
+    }
+
+    /// Lets everybody know the record, unless another call was first. A fork, which gives back the lock of the shelves
+    /// if there are any, has taken it if there were.
+    fn publish(&self, hardened: NonNull<Hardened>) {
+        let _first = self.hardening.lock();
+        if self.hardened().is_none() {
+            // Release: publishes the record; pairs with the Acquire in `hardened`.
+            self.hardened.store(hardened.as_ptr(), Ordering::Release);
+        }
     }
 
     /// A cell of a class from a hardened span.
@@ -331,5 +334,42 @@ impl<S: PageSource> Heap<S> {
         if let (Some(hardened), Some(found)) = (self.hardened(), self.explain_fault(address)) {
             hardened.report(&found);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+    use crate::{pages::os::Os, task};
+
+    #[test]
+    fn a_heap_is_not_hardened_in_the_middle_of_a_fork() {
+        let heap = Heap::new(Os::new());
+        let shelves = Shelves {
+            random: 1,
+            by_class: [const { Shelf::new() }; CLASSES],
+            larges: Larges::new(),
+        };
+        let record = Hardened { hardening: Hardening::new(), shelves: Lock::new(shelves) };
+        thread::scope(|scope| {
+            let (to, from) = mpsc::channel();
+            heap.lock_all();
+            let (heap, record) = (&heap, &record);
+            let other = scope.spawn(move || {
+                to.send(task::number()).unwrap();
+                heap.publish(NonNull::from(record));
+            });
+            let number = from.recv().unwrap();
+            while heap.hardened().is_none() && !task::sleeps(number) {
+                thread::yield_now();
+            }
+            let hardened = heap.hardened().is_some();
+            // SAFETY: locked above, by this thread.
+            unsafe { heap.unlock_all() };
+            other.join().unwrap();
+            assert!(!hardened && heap.hardened().is_some());
+        });
     }
 }
