@@ -89,7 +89,7 @@ pub struct Heap<S: PageSource> {
     pub(crate) counters: Counters,
     pub(crate) guards: Guards,
     pub(crate) managed: Managed,
-    /// 1 while a scavenger has this heap.
+    /// The process whose scavenger has this heap; 0 for none.
     pub(crate) scavenged: AtomicUsize,
     /// Held by who has spans, or pages, in hand to give their memory back: a fork waits for it.
     pub(crate) hands: Lock<()>,

@@ -2,11 +2,11 @@
 //!
 //! It is started when the program asks, never by an allocation: a library that starts threads by
 //! itself surprises whoever forks, counts threads or drops privileges. A forked child has no such
-//! thread; it may start one.
+//! thread. It may start one, and drops what it inherited without a wait for the parent's.
 
 extern crate std;
 
-use core::{fmt, time::Duration};
+use core::{fmt, mem, time::Duration};
 use std::{
     io,
     string::String,
@@ -18,7 +18,7 @@ use std::{
     time::Instant,
 };
 
-use super::{ScavengePolicy, Scavenger};
+use super::{ScavengePolicy, Scavenger, process};
 use crate::{Heap, pages::PageSource};
 
 /// The pause while no free page has memory.
@@ -28,6 +28,8 @@ const QUIET: Duration = Duration::from_millis(200);
 pub struct Background {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    /// Where the thread runs.
+    process: usize,
 }
 
 impl fmt::Debug for Background {
@@ -36,7 +38,8 @@ impl fmt::Debug for Background {
     }
 }
 
-/// Starts a thread that gives `heap`'s memory back by `policy`.
+/// Starts a thread that gives `heap`'s memory back by `policy`. The child of a fork has no such thread, and may start
+/// its own.
 ///
 /// # Errors
 ///
@@ -59,7 +62,7 @@ where
     let stopped = Arc::clone(&stop);
     let life = move || scavenge(scavenger, &stopped);
     let thread = Builder::new().name(String::from("scavenger")).spawn(life)?;
-    Ok(Background { stop, thread: Some(thread) })
+    Ok(Background { stop, thread: Some(thread), process: process() })
 }
 
 fn scavenge<S: PageSource, P: ScavengePolicy>(
@@ -75,12 +78,16 @@ fn scavenge<S: PageSource, P: ScavengePolicy>(
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // Relaxed: as above.
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else { return };
+        if self.process == process() {
+            // Relaxed: as above.
+            self.stop.store(true, Ordering::Relaxed);
             thread.thread().unpark();
             // It does not unwind but for a bug, which its message has told.
             let _ = thread.join();
+        } else {
+            // This is the child of a fork: to libc as well there is no such thread.
+            mem::forget(thread);
         }
     }
 }

@@ -114,6 +114,8 @@ pub fn release_next<P: PageHeap, T: AsMut<Pool<P>>>(
 pub struct Scavenger<'h, S: PageSource, P> {
     heap: &'h Heap<S>,
     policy: P,
+    /// Where it was made.
+    process: usize,
     /// Bytes that the last step gave back, and the processor time that it took.
     released: usize,
     spent: Duration,
@@ -173,6 +175,13 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
     }
 }
 
+/// The number of this process. A word that a child of a fork has inherited tells by it that somebody in the parent
+/// wrote it, whichever way the child was made.
+fn process() -> usize {
+    // SAFETY: the call has no preconditions; the answer is positive.
+    unsafe { libc::getpid() as usize }
+}
+
 /// What the calling thread has used of a processor.
 fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -184,20 +193,28 @@ fn processor_time() -> Duration {
 impl<S: PageSource, P> Drop for Scavenger<'_, S, P> {
     fn drop(&mut self) {
         // Release: the next scavenger begins after this one's last step; pairs with the Acquire
-        // in `Heap::scavenger`.
-        self.heap.scavenged.store(0, Ordering::Release);
+        // in `Heap::scavenger`. Relaxed on failure: this is the child of a fork, and has another one.
+        let scavenged = &self.heap.scavenged;
+        let _ = scavenged.compare_exchange(self.process, 0, Ordering::Release, Ordering::Relaxed);
     }
 }
 
 impl<S: PageSource> Heap<S> {
-    /// The right to give this heap's memory back by `policy`; `None` while somebody else has it, for
-    /// two would make pages old twice as fast.
+    /// The right to give this heap's memory back by `policy`; `None` while somebody else in this process has it,
+    /// for two would make pages old twice as fast.
     pub fn scavenger<P: ScavengePolicy>(&self, policy: P) -> Option<Scavenger<'_, S, P>> {
+        let (process, scavenged) = (process(), &self.scavenged);
+        // Relaxed: the exchange decides.
+        let before = scavenged.load(Ordering::Relaxed);
         // Acquire: pairs with the Release in `drop`. Relaxed on failure: nothing is read.
-        let first = self.scavenged.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
-        first.is_ok().then(|| Scavenger {
+        let is_ours = before != process
+            && scavenged
+                .compare_exchange(before, process, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok();
+        is_ours.then(|| Scavenger {
             heap: self,
             policy,
+            process,
             released: 0,
             spent: Duration::ZERO,
             class: 0,

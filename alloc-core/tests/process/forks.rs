@@ -9,7 +9,10 @@ use std::{
     thread,
 };
 
-use alloc_core::global::heap;
+use alloc_core::{
+    global::heap,
+    scavenge::{ByAge, background},
+};
 
 use super::{ALLOCATOR, alone, churn, filled, is_whole};
 
@@ -122,4 +125,21 @@ fn nothing_is_in_a_scavengers_hands_in_the_child() {
 fn large(round: usize) -> Vec<Vec<u8>> {
     drop(black_box((0..20).map(|n| vec![1_u8; (n + 5) << 14]).collect::<Vec<_>>()));
     vec![vec![round as u8; 100_000]]
+}
+
+#[test]
+fn a_child_has_no_scavenger_and_starts_its_own() {
+    alone("forks::a_child_has_no_scavenger_and_starts_its_own", || {
+        let start = || background(heap(), ByAge::default());
+        let mut scavenger = Some(start().unwrap());
+        fork_and_check(|| {
+            let own = start();
+            // Its thread is the parent's, and it leaves the child's alone.
+            drop(scavenger.take());
+            own.is_ok() && start().is_err()
+        });
+        assert!(start().is_err(), "the parent's goes on");
+        drop(scavenger);
+        assert!(start().is_ok());
+    });
 }
