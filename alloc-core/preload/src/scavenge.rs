@@ -14,17 +14,18 @@
 //! The first look, at the first allocation, asks the environment for a policy and decides whether there will be
 //! a second.
 //!
-//! *Again after a fork*: the child has no such thread. Handlers hold the turn over the fork, so that no
-//! step is half done in the child, and bring the threshold back there.
+//! *Again after a fork*: the child has no such thread, and a handler brings the threshold back there. Nothing waits
+//! for the thread before the fork. What it does to the heap is whole in the child by alloc-core's own handlers, and
+//! what belongs to its steps lies on its stack: the child's thread begins anew.
 //!
 //! # What it must not do
 //!
 //! It has all signals blocked, so that no handler of the program runs on its small stack. It allocates
 //! nothing. Without one free page that has memory it looks five times a second.
 //!
-//! The mutex is libc's, since the one of alloc-core has no way to be taken in one function and given
-//! back in another. Rejected: a timer of the kernel's (its signal would interrupt the program's system
-//! calls), and stepping inside of `free` (a program that waits frees nothing).
+//! Rejected: *a timer of the kernel's* (its signal would interrupt the program's system calls); *stepping inside of
+//! `free`* (a program that waits frees nothing); *a mutex that each step holds, and each fork*: a handler that forks
+//! where it has interrupted the allocator would wait for a step, and the step for a lock that the interrupted one holds.
 
 use core::{
     cell::UnsafeCell,
@@ -34,7 +35,7 @@ use core::{
     time::Duration,
 };
 
-use alloc_core::{global::heap, pages::os::Os, scavenge::Scavenger};
+use alloc_core::global::heap;
 
 use crate::{ATTENDANT, policy::Policy};
 
@@ -53,20 +54,17 @@ const QUIET: Duration = Duration::from_millis(200);
 /// Bytes of the thread's stack: libc's own share and a program's thread-locals lie in it.
 const STACK: usize = 256 << 10;
 
-/// Starts the thread, and is what it works on.
+/// Starts the thread.
 pub(crate) struct Attendant {
     /// Bytes of heap at which the thread is to be started.
     threshold: AtomicUsize,
-    /// The fork handlers are installed.
+    /// The fork handler is installed.
     forks: AtomicBool,
-    /// Held over each step, and over a fork.
-    turn: UnsafeCell<libc::pthread_mutex_t>,
-    /// Both under the turn.
+    /// Written by the one who finds the threshold `AT_ONCE`, before it is `WORTH_IT`, and never again.
     policy: UnsafeCell<Policy>,
-    scavenger: UnsafeCell<Option<Scavenger<'static, Os, Policy>>>,
 }
 
-// SAFETY: policy and scavenger are used under the mutex alone, which is made to be shared.
+// SAFETY: the policy has one writer, and is read by whoever has seen what came after that.
 unsafe impl Sync for Attendant {}
 
 impl Attendant {
@@ -74,9 +72,7 @@ impl Attendant {
         Attendant {
             threshold: AtomicUsize::new(AT_ONCE),
             forks: AtomicBool::new(false),
-            turn: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER),
             policy: UnsafeCell::new(Policy::Age),
-            scavenger: UnsafeCell::new(None),
         }
     }
 
@@ -91,24 +87,12 @@ impl Attendant {
 
     #[cold]
     fn start(&'static self) {
-        // Relaxed: only who gets the number matters; the thread's creation publishes the rest.
-        match self.threshold.swap(NEVER, Ordering::Relaxed) {
-            NEVER => return,
-            AT_ONCE => return self.choose(),
-            _ => {}
-        }
-        // SAFETY: errno is this thread's; the handlers keep to what such may do.
-        unsafe {
-            let errno = libc::__errno_location();
-            let before = *errno;
-            // Relaxed: one thread at a time is here, see above.
-            if self.forks.load(Ordering::Relaxed)
-                || libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child)) == 0
-            {
-                self.forks.store(true, Ordering::Relaxed);
-                start_thread();
-            }
-            *errno = before;
+        // Acquire: pairs with the Release in `choose`, and in the child of a fork with that in `in_child`; the thread's
+        // creation hands the policy on.
+        match self.threshold.swap(NEVER, Ordering::Acquire) {
+            NEVER => {}
+            AT_ONCE => keeping_errno(|| self.choose()),
+            _ => keeping_errno(|| self.attend()),
         }
     }
 
@@ -118,52 +102,39 @@ impl Attendant {
         if matches!(chosen, Policy::Never) {
             return;
         }
-        self.take_turn();
-        // SAFETY: we have the turn until it is ended.
-        unsafe {
-            *self.policy.get() = chosen;
-            self.end_turn();
-        }
-        // Relaxed: the turn orders the policy.
-        self.threshold.store(WORTH_IT, Ordering::Relaxed);
+        // SAFETY: the threshold was `AT_ONCE` for one caller, and nobody reads this before it is `WORTH_IT`.
+        unsafe { *self.policy.get() = chosen };
+        // Release: publishes the policy; pairs with the Acquire in `start`.
+        self.threshold.store(WORTH_IT, Ordering::Release);
         self.look();
     }
 
-    /// Takes the turn, and gives it back in another function.
-    fn take_turn(&self) {
-        // SAFETY: a mutex made by its initialiser, in a static.
-        unsafe { libc::pthread_mutex_lock(self.turn.get()) };
-    }
-
-    /// # Safety
-    ///
-    /// This thread, or the one that it is the child's copy of, has the turn.
-    unsafe fn end_turn(&self) {
-        // SAFETY: promised by the caller.
-        unsafe { libc::pthread_mutex_unlock(self.turn.get()) };
-    }
-
-    /// One step; returns the pause after it.
-    fn step(&self, now: Duration) -> Duration {
-        self.take_turn();
-        // SAFETY: we have the turn.
-        let (scavenger, policy) = unsafe { (&mut *self.scavenger.get(), *self.policy.get()) };
-        if scavenger.is_none() {
-            *scavenger = heap().scavenger(policy);
+    /// Installs the handler, once, and starts the thread.
+    fn attend(&self) {
+        // Relaxed, both: one thread at a time is here, by the threshold.
+        if self.forks.load(Ordering::Relaxed)
+            // SAFETY: the handler keeps to what such may do.
+            || unsafe { libc::pthread_atfork(None, None, Some(in_child)) } == 0
+        {
+            self.forks.store(true, Ordering::Relaxed);
+            start_thread();
         }
-        let pause = scavenger.as_mut().and_then(|scavenger| scavenger.step(now));
-        // SAFETY: we took it.
-        unsafe { self.end_turn() };
-        pause.unwrap_or(QUIET)
+    }
+}
+
+/// Leaves errno as it was: `malloc` succeeds whatever becomes of the thread.
+fn keeping_errno(f: impl FnOnce()) {
+    // SAFETY: errno is this thread's.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        f();
+        *errno = before;
     }
 }
 
 /// Without a thread, as without memory for one, nothing is given back.
-///
-/// # Safety
-///
-/// None beyond what libc asks of any thread that is started.
-unsafe fn start_thread() {
+fn start_thread() {
     // SAFETY: all values are made by libc's functions before they are used; the start routine fits.
     unsafe {
         let (mut all, mut before) = (core::mem::zeroed(), core::mem::zeroed());
@@ -183,8 +154,12 @@ unsafe fn start_thread() {
 extern "C" fn attend(_: *mut c_void) -> *mut c_void {
     // SAFETY: the name ends with a zero, and is short enough.
     unsafe { libc::pthread_setname_np(libc::pthread_self(), c"scavenger".as_ptr()) };
+    // SAFETY: chosen before this thread was started, and never written again.
+    let policy = unsafe { *ATTENDANT.policy.get() };
+    // Nobody else in this process asks for it.
+    let Some(mut scavenger) = heap().scavenger(policy) else { return ptr::null_mut() };
     loop {
-        sleep(ATTENDANT.step(now()));
+        sleep(scavenger.step(now()).unwrap_or(QUIET));
     }
 }
 
@@ -205,18 +180,7 @@ fn sleep(pause: Duration) {
     unsafe { libc::nanosleep(&pause, ptr::null_mut()) };
 }
 
-unsafe extern "C" fn before_fork() {
-    ATTENDANT.take_turn();
-}
-
-unsafe extern "C" fn in_parent() {
-    // SAFETY: taken before the fork, by this thread.
-    unsafe { ATTENDANT.end_turn() };
-}
-
 unsafe extern "C" fn in_child() {
-    // SAFETY: taken before the fork, by the thread that this one is the copy of.
-    unsafe { ATTENDANT.end_turn() };
-    // Relaxed: the child has one thread.
-    ATTENDANT.threshold.store(WORTH_IT, Ordering::Relaxed);
+    // Release: the policy was chosen before the fork; pairs with the Acquire in `start`.
+    ATTENDANT.threshold.store(WORTH_IT, Ordering::Release);
 }

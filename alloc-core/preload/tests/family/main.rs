@@ -2,7 +2,9 @@
 //!
 //! Rust's own allocations go to libc's functions as well, so the test harness itself runs on it there.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod scavenge;
 
 use std::{
     env,
@@ -189,106 +191,6 @@ fn memory_given_back_lowers_the_account() {
             assert_eq!(libc::malloc_trim(0), 0);
         }
     });
-}
-
-/// Threads of this process that give memory back.
-fn scavengers() -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")));
-    // A thread that ends meanwhile has no name any more.
-    names.filter(|name| name.as_ref().is_ok_and(|name| name == "scavenger\n")).count()
-}
-
-/// How often the thread that gives memory back has slept.
-fn naps() -> u64 {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
-    let told = tasks.filter_map(|task| std::fs::read_to_string(task.join("status")).ok());
-    let own = told.filter(|status| status.starts_with("Name:\tscavenger\n"));
-    let line = |status: String| {
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        line.unwrap().trim().parse::<u64>().unwrap()
-    };
-    own.map(line).sum()
-}
-
-/// Takes and frees 64 MiB, and waits until they are no longer resident.
-fn burst() {
-    // SAFETY: the block is used within its length and freed once; the calls have no preconditions.
-    unsafe {
-        let block = libc::malloc(64 << 20);
-        fill(block, 64 << 20);
-        libc::free(block);
-        while libc::mallinfo2().fordblks > 8 << 20 {
-            libc::sched_yield();
-        }
-    }
-}
-
-#[test]
-fn memory_goes_back_by_itself_also_in_a_child() {
-    preloaded("memory_goes_back_by_itself_also_in_a_child", || {
-        // SAFETY: the child runs code of ours, and ends without exit handlers; the alarm ends
-        // whoever waits in vain.
-        unsafe {
-            libc::alarm(300);
-            assert_eq!(scavengers(), 0, "small processes have no such thread");
-            burst();
-            assert_eq!(scavengers(), 1);
-            let child = libc::fork();
-            if child == 0 {
-                libc::alarm(300);
-                burst();
-                libc::_exit(if scavengers() == 1 { 7 } else { 8 });
-            }
-            let mut status = 0;
-            assert_eq!(libc::waitpid(child, &mut status, 0), child);
-            assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7, "{status:#x}");
-        }
-    });
-}
-
-/// Beside 512 MiB in use 64 MiB are freed, of which `share` keeps a tenth of the others.
-#[test]
-fn the_environment_chooses_when_memory_goes_back() {
-    let name = "the_environment_chooses_when_memory_goes_back";
-    if env::var_os(CHILD).is_some() {
-        // SAFETY: as in `burst`.
-        unsafe {
-            libc::alarm(300);
-            let (used, block) = (libc::malloc(512 << 20), libc::malloc(64 << 20));
-            fill(block, 64 << 20);
-            libc::free(block);
-            let free = || libc::mallinfo2().fordblks >> 20;
-            match env::var("ALLOC_SCAVENGE").unwrap().as_str() {
-                "never" => assert!(scavengers() == 0 && free() > 52),
-                "share" => {
-                    while free() > 52 {
-                        libc::sched_yield();
-                    }
-                    let before = naps();
-                    while naps() < before + 3 {
-                        libc::sched_yield();
-                    }
-                    assert!(free() > 48, "a tenth stays");
-                }
-                _ => {
-                    while free() > 8 {
-                        libc::sched_yield();
-                    }
-                }
-            }
-            libc::free(used);
-        }
-        return;
-    }
-    for (policy, odd) in [("never", false), ("share", false), ("eager", false), ("often", true)] {
-        let ran = command(name).env("ALLOC_SCAVENGE", policy).output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.success(), "{policy}: {said}");
-        let line =
-            "alloc_preload: ALLOC_SCAVENGE takes age, share, eager or never: taken for age\n";
-        assert_eq!(said.contains(line), odd, "{policy}: {said}");
-    }
 }
 
 #[test]
