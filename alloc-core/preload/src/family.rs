@@ -59,7 +59,9 @@ extern "C" fn malloc_slow(size: usize) -> *mut c_void {
 pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     let layout = count.checked_mul(size).and_then(|bytes| layout(bytes, ALIGN));
     // SAFETY: the allocator takes a size of zero as well.
-    or_no_memory(layout.and_then(|layout| NonNull::new(unsafe { ALLOCATOR.alloc_zeroed(layout) })))
+    let block = layout.and_then(|layout| NonNull::new(unsafe { ALLOCATOR.alloc_zeroed(layout) }));
+    ATTENDANT.look();
+    or_no_memory(block)
 }
 
 /// Frees a block, if `block` is not null.
@@ -112,7 +114,9 @@ pub unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void
     // SAFETY: no block is longer than an `isize` can tell, and 16 is a power of two.
     let has = unsafe { Layout::from_size_align_unchecked(usable, ALIGN) };
     // SAFETY: the block is live, as long as `has` says, and aligned to 16 at least.
-    or_no_memory(NonNull::new(unsafe { ALLOCATOR.realloc(old.as_ptr(), has, wanted.size()) }))
+    let block = NonNull::new(unsafe { ALLOCATOR.realloc(old.as_ptr(), has, wanted.size()) });
+    ATTENDANT.look();
+    or_no_memory(block)
 }
 
 /// As [`realloc`] to `count` times `size` bytes.
@@ -237,7 +241,7 @@ fn allocate(size: usize, align: usize) -> Option<NonNull<u8>> {
     ALLOCATOR.alloc_cached(layout).or_else(|| allocate_slow(layout))
 }
 
-/// What no cache has at hand. Only here the heap grows.
+/// What no cache has at hand.
 #[cold]
 #[inline(never)]
 fn allocate_slow(layout: Layout) -> Option<NonNull<u8>> {

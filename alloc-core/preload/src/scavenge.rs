@@ -6,10 +6,10 @@
 //! # When it starts
 //!
 //! *Lazily*: a library that starts threads in every process surprises whoever counts threads, forks or
-//! drops privileges, and most processes are small. So the thread starts after the `malloc` by which
-//! the heap has grown beyond [`WORTH_IT`]. That is asked where the heap can grow, on the slow path, and after
-//! the block was allocated, outside of the allocator: libc may allocate for the thread. What it allocates does
-//! not start another, as the threshold is out of reach by then.
+//! drops privileges, and most processes are small. So the thread starts after the call by which
+//! the heap has grown beyond [`WORTH_IT`]. That is asked where the heap can grow, on the slow path of `malloc`, in each
+//! `calloc` and `realloc`, and after the block was allocated, outside of the allocator: libc may allocate for the
+//! thread. What it allocates does not start another, as the threshold is out of reach by then.
 //!
 //! The first look, at the first allocation, asks the environment for a policy and decides whether there will be
 //! a second.

@@ -119,7 +119,7 @@ unsafe impl<B: Binding> core::alloc::GlobalAlloc for GlobalAlloc<B> {
 impl<B: Binding> GlobalAlloc<B> {
     /// A block for `layout` that the caller's cache has at hand; `None` if `alloc` has to be asked.
     ///
-    /// For whoever has something to do at times, as `alloc` is about to do more: the heap grows nowhere else.
+    /// For whoever has something to do at times, as `alloc` is about to do more: it grows the heap only then.
     ///
     /// ```
     /// use alloc_core::global::{GlobalAlloc, ThreadBinding};

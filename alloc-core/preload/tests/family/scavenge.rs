@@ -3,6 +3,7 @@
 use std::{
     env,
     hint::black_box,
+    io::Read,
     sync::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
@@ -110,6 +111,42 @@ fn the_environment_chooses_when_memory_goes_back() {
             "alloc_preload: ALLOC_SCAVENGE takes age, share, eager or never: taken for age\n";
         assert_eq!(said.contains(line), odd, "{policy}: {said}");
     }
+}
+
+/// Threads of this process. Allocates nothing, and so starts none.
+fn threads() -> usize {
+    let mut text = [0; 4096];
+    let length = std::fs::File::open("/proc/self/status").unwrap().read(&mut text).unwrap();
+    let (text, name) = (&text[..length], b"\nThreads:\t");
+    let at = text.windows(name.len()).position(|window| window == name).unwrap() + name.len();
+    let digits = text[at..].iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
+}
+
+#[test]
+fn a_heap_that_grows_by_calloc_alone_gets_the_thread() {
+    preloaded("scavenge::a_heap_that_grows_by_calloc_alone_gets_the_thread", || {
+        let before = threads();
+        // SAFETY: the call has no preconditions.
+        let block = unsafe { libc::calloc(64, 1 << 20) };
+        assert_eq!(threads(), before + 1);
+        // SAFETY: freed once.
+        unsafe { libc::free(black_box(block)) };
+    });
+}
+
+#[test]
+fn a_heap_that_grows_by_realloc_alone_gets_the_thread() {
+    preloaded("scavenge::a_heap_that_grows_by_realloc_alone_gets_the_thread", || {
+        // SAFETY: the calls have no preconditions; what the second returns is freed once.
+        unsafe {
+            let block = libc::malloc(1 << 20);
+            let before = threads();
+            let block = libc::realloc(block, 64 << 20);
+            assert_eq!(threads(), before + 1);
+            libc::free(black_box(block));
+        }
+    });
 }
 
 static FORKS: AtomicUsize = AtomicUsize::new(0);
