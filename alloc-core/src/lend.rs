@@ -159,9 +159,10 @@ fn light_fence() {
 pub fn heavy_fence() -> bool {
     const REGISTER: libc::c_int = 1 << 4;
     const ALL: libc::c_int = 1 << 3;
-    // SAFETY: membarrier takes three integers and touches no memory of ours.
-    let call =
-        |command: libc::c_int| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 };
+    let call = |command: libc::c_int| {
+        // SAFETY: membarrier takes three integers and touches no memory of ours.
+        crate::errno::kept(|| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 })
+    };
     // The first call of a process has to register it, and the kernel says so.
     call(ALL) || (call(REGISTER) && call(ALL))
 }

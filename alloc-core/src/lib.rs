@@ -73,6 +73,7 @@ mod cache;
 #[doc(hidden)]
 pub mod cache_pool;
 mod central;
+mod errno;
 mod error;
 #[cfg(feature = "global")]
 pub mod global;

@@ -213,9 +213,10 @@ impl<T> fmt::Debug for LockGuard<'_, T> {
 
 #[cfg(not(loom))]
 mod futex {
-    //! The two system calls. errno is kept: an allocation must not change it.
+    //! The two system calls.
 
     use super::AtomicU32;
+    use crate::errno;
 
     /// Sleeps while `word` is `expected`; may return for no reason.
     pub(super) fn wait(word: &AtomicU32, expected: u32) {
@@ -228,19 +229,11 @@ mod futex {
     }
 
     fn call(word: &AtomicU32, operation: libc::c_int, value: u32) {
-        // SAFETY: the word outlives the call, the time-out is null, and errno is this thread's.
-        unsafe {
-            let errno = libc::__errno_location();
-            let before = *errno;
-            libc::syscall(
-                libc::SYS_futex,
-                word.as_ptr(),
-                operation,
-                value,
-                core::ptr::null::<libc::timespec>(),
-            );
-            *errno = before;
-        }
+        let no_time_out = core::ptr::null::<libc::timespec>();
+        // SAFETY: the word outlives the call, and the time-out is null.
+        errno::kept(|| unsafe {
+            libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, no_time_out)
+        });
     }
 }
 

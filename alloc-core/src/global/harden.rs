@@ -21,7 +21,7 @@ use core::{
 };
 
 use super::{FAULTS_BEFORE, HEAP};
-use crate::harden::Hardening;
+use crate::{errno, harden::Hardening};
 
 /// Frames between a mistake's cause and the walk: the walk's own.
 const OWN_FRAMES: usize = 2;
@@ -45,7 +45,9 @@ pub(super) fn ask_environment() {
         b"2" => Hardening::new().frames(unwind),
         _ => {
             // SAFETY: the text has so many bytes.
-            unsafe { libc::write(libc::STDERR_FILENO, ODD.as_ptr().cast(), ODD.len()) };
+            errno::kept(|| unsafe {
+                libc::write(libc::STDERR_FILENO, ODD.as_ptr().cast(), ODD.len())
+            });
             Hardening::new()
         }
     };

@@ -1,0 +1,14 @@
+//! System calls that leave errno alone, whatever comes of them: an allocation that succeeds must not change it, nor
+//! must a free, and a call that fails on the way need not mean that they do.
+
+/// Makes a call, and puts errno back.
+pub(crate) fn kept<R>(call: impl FnOnce() -> R) -> R {
+    // SAFETY: errno is this thread's, and in place as long as the thread.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        let answer = call();
+        *errno = before;
+        answer
+    }
+}
