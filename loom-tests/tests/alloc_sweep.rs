@@ -373,3 +373,34 @@ fn two_caches_get_two_spans() {
         assert_eq!(world.lists.listed(), 2);
     });
 }
+
+/// A span's last doomed cells are free, and it has yet to be offered, when a sweeper frees it. Its record begins a new
+/// life, in a cache that leaves it without a free cell.
+fn a_span_is_offered_late(of_another_class: bool) {
+    let (world, another) = (World::new(1, 0), Lists::of_another_class());
+    let span = world.spans[0];
+    world.lists.begin(1);
+    another.begin(1);
+    world.lists.sweeping.permit();
+    let destroyer = {
+        let world = world.clone();
+        thread::spawn(move || world.lists.offer(span))
+    };
+    let lists = if of_another_class { &another } else { &world.lists };
+    let claimed = world.lists.sweep(1, |_| ()).unwrap();
+    world.lists.relist(claimed, |span| span.begin(lists, 1));
+    lists.list_fresh(span, 1);
+    assert_eq!((span.take(), span.take(), span.take()), (Some(0), Some(1), None));
+    lists.uncache(span, 1);
+    destroyer.join().unwrap();
+    assert_eq!(
+        (world.lists.listed(), another.listed()),
+        if of_another_class { (0, 1) } else { (1, 0) }
+    );
+}
+
+#[test]
+fn a_span_that_is_offered_late_stays_where_it_is() {
+    model("sweep, offered late", 2, || a_span_is_offered_late(false));
+    model("sweep, offered to another class", 2, || a_span_is_offered_late(true));
+}

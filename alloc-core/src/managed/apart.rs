@@ -6,9 +6,10 @@
 //!
 //! Models: `loom-tests/tests/alloc_sweep.rs`, `alloc_marks.rs`.
 
-use core::{fmt, mem::MaybeUninit, ptr::NonNull};
+use core::{fmt, mem::MaybeUninit, ptr, ptr::NonNull};
 
 use super::{
+    class::Class,
     part::{Part, PartPtr, Swept},
     spans::Spans,
     sweepgen::Generation,
@@ -57,10 +58,16 @@ impl Record {
             SpanPtr::from_raw(NonNull::from(place.insert(Span::dead())))
         };
         span.set_cells(0, 8, 0, cells);
-        let now = Generation::of(cycle);
-        // SAFETY: the room begins with memory for a record and one word of each bitmap. There is no class to be
-        // followed: poison alone asks for it.
-        Record(unsafe { Part::create(room.cast(), 1, span, NonNull::dangling(), now, None) })
+        // SAFETY: the room begins with memory for a record and one word of each bitmap.
+        let part = unsafe { PartPtr::make(room.cast(), 1, span) };
+        part.begin(span, class(1), Generation::of(cycle), None);
+        Record(part)
+    }
+
+    /// Begins a new life, when no cell of the span is left, as a fresh span for the class of `lists`, in a cache that
+    /// allocates in `cycle`.
+    pub fn begin(self, lists: &Lists, cycle: u64) {
+        self.0.begin(self.0.span(), lists.class, Generation::of(cycle), None);
     }
 
     /// The cache that holds the span takes a free cell.
@@ -96,10 +103,16 @@ impl Claimed {
     }
 }
 
-/// The spans of the only class, and how far their sweep is.
+/// A class that is not there: nobody follows the pointer, as poison alone asks for it.
+fn class(number: usize) -> NonNull<Class> {
+    NonNull::new(ptr::without_provenance_mut(number * align_of::<Class>())).expect("not number 0")
+}
+
+/// The spans of a class, and how far their sweep is.
 #[derive(Debug)]
 pub struct Lists {
     spans: Spans,
+    class: NonNull<Class>,
     /// The words of the sweep.
     pub sweeping: Sweeping,
 }
@@ -108,7 +121,12 @@ impl Lists {
     /// No span, in cycle 0.
     #[allow(clippy::new_without_default, reason = "models alone make one")]
     pub fn new() -> Self {
-        Lists { spans: Spans::new(Generation::of(0)), sweeping: Sweeping::new() }
+        Lists { spans: Spans::new(Generation::of(0)), class: class(1), sweeping: Sweeping::new() }
+    }
+
+    /// As [`Lists::new`], of another class.
+    pub fn of_another_class() -> Self {
+        Lists { class: class(2), ..Lists::new() }
     }
 
     /// Begins a cycle.
@@ -150,6 +168,11 @@ impl Lists {
     /// Lists a span that was made in `cycle`.
     pub fn list_fresh(&self, span: Record, cycle: u64) {
         self.spans.list_fresh(span.0, Generation::of(cycle), &self.sweeping);
+    }
+
+    /// Offers a span in which doomed cells were just freed, and which may have begun a new life since.
+    pub fn offer(&self, span: Record) {
+        self.spans.offer(span.0, self.class);
     }
 
     /// How many spans are on some list.

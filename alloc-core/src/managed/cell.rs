@@ -244,7 +244,6 @@ impl<'h, S: PageSource> Doomed<'h, S> {
                 }
             });
         }
-        // The sweeper may have freed the span since, and another class may have the record.
-        class.record().spans.offer(part, || ptr::eq(part.class_ptr(), class.record()));
+        class.record().spans.offer(part, class.as_non_null());
     }
 }

@@ -20,10 +20,13 @@
 //! never while it sweeps. `reserve` and `word` belong to the cache that holds the span; a sweeper
 //! that claims a stale one reads them after the collector's handshake with that cache.
 
+mod pointer;
+
 use core::{cell::Cell, ptr, ptr::NonNull};
 
+pub(crate) use pointer::{PartList, PartPtr};
+
 use crate::{
-    list::{List, Listed},
     managed::{
         class::Class,
         marks,
@@ -46,7 +49,7 @@ pub(crate) type Bits = [u64; WORDS];
 #[repr(C)]
 pub(crate) struct Part {
     pub(crate) state: SweepWord,
-    /// Written when the span is made, read by whoever holds a cell of it.
+    /// Written when the span is made, read by whoever holds a cell of it. So is `poison`.
     span: Cell<SpanPtr>,
     class: AtomicPtr<Class>,
     words: usize,
@@ -67,7 +70,7 @@ pub(crate) struct Part {
     pub(crate) in_doomed: Cell<bool>,
     /// Free cells are poisoned, and this is told of those that were written to. Far from what an allocation
     /// touches, which is one line.
-    poison: Option<Report>,
+    poison: Cell<Option<Report>>,
 }
 
 // SAFETY: plain fields are touched under the lock that their comment names, or while the caller
@@ -91,49 +94,33 @@ pub(crate) const fn bytes(words: usize) -> usize {
 }
 
 impl Part {
-    /// Writes a record with clear bitmaps, in the hands of the caller's cache.
+    /// Begins a new life as the record of `span`, in the hands of the caller's cache, with clear bitmaps.
     ///
-    /// # Safety
-    ///
-    /// `at` is memory of [`bytes`]`(words)` bytes, aligned, and no live record.
-    pub(crate) unsafe fn create(
-        at: NonNull<Part>,
-        words: usize,
+    /// Field by field: who has just freed the last doomed cells of the old span may be asking at this moment whose it
+    /// is ([`Spans::offer`](super::spans::Spans::offer)).
+    pub(crate) fn begin(
+        &self,
         span: SpanPtr,
         class: NonNull<Class>,
         now: Generation,
         poison: Option<Report>,
-    ) -> PartPtr {
-        // SAFETY: promised by the caller. Atomics are written, not left zeroed.
-        unsafe {
-            at.write(Part {
-                state: SweepWord::cached(now),
-                span: Cell::new(span),
-                class: AtomicPtr::new(class.as_ptr()),
-                words,
-                flip: AtomicUsize::new(0),
-                lock: Lock::new(()),
-                reserve: AtomicU64::new(0),
-                word: AtomicUsize::new(0),
-                prev: Cell::new(None),
-                next: Cell::new(None),
-                in_partial: Cell::new(false),
-                doomed_next: Cell::new(None),
-                in_doomed: Cell::new(false),
-                poison,
-            });
-            let bits = at.add(1).cast::<AtomicU64>();
-            for i in 0..3 * words {
-                bits.add(i).write(AtomicU64::new(0));
-            }
+    ) {
+        self.span.set(span);
+        self.poison.set(poison);
+        self.in_partial.set(false);
+        // Relaxed, as all stores here: the lock of the list that the span comes on publishes them, or the store of the
+        // span's pointer to this record.
+        self.class.store(class.as_ptr(), Ordering::Relaxed);
+        self.state.begin(now);
+        self.reserve.store(0, Ordering::Relaxed);
+        self.word.store(0, Ordering::Relaxed);
+        for word in 0..self.words {
+            self.mark_word(word).store(0, Ordering::Relaxed);
+            self.doomed(word).store(0, Ordering::Relaxed);
+            // Cells that do not exist are allocated for ever.
+            self.alloc(word).store(!self.real(word), Ordering::Relaxed);
+            self.fill(word, self.real(word));
         }
-        let part = PartPtr(at);
-        for word in 0..words {
-            // Cells that do not exist are allocated for ever. Relaxed: nobody knows the record yet.
-            part.alloc(word).store(!part.real(word), Ordering::Relaxed);
-            part.fill(word, part.real(word));
-        }
-        part
     }
 
     pub(crate) fn span(&self) -> SpanPtr {
@@ -145,7 +132,8 @@ impl Part {
     }
 
     pub(crate) fn class_ptr(&self) -> *mut Class {
-        // Relaxed: written when the span was made; whoever asks holds a cell of it.
+        // Relaxed: written when the span was made. Whoever asks holds a cell of it, or has seen in its word, by an
+        // Acquire, what was written after that.
         self.class.load(Ordering::Relaxed)
     }
 
@@ -155,11 +143,11 @@ impl Part {
         unsafe { &*ptr::from_ref(self).add(1).cast::<AtomicU64>().add(map * self.words + word) }
     }
 
-    // Relaxed for the bitmaps and `flip`, throughout: the lock or the state word orders `alloc`
-    // and `doomed`; `flip` only changes while nobody marks, and the collector's handshakes order
-    // that with the marking before and after.
+    // Relaxed for bitmaps: `lock`, or the state word, orders `alloc` and `doomed`, and the collector's handshakes
+    // order the marks with the sweeps before and after.
 
     fn flip(&self) -> usize {
+        // Relaxed: changes only while nobody marks; the collector's handshakes order that with the marking.
         self.flip.load(Ordering::Relaxed)
     }
 
@@ -178,6 +166,7 @@ impl Part {
     /// Takes a free cell; the caller's cache holds the span.
     #[inline]
     pub(crate) fn take(&self) -> Option<usize> {
+        // Relaxed, all of these: words of the cache that holds the span, which is the caller's.
         let reserve = self.reserve.load(Ordering::Relaxed);
         if reserve == 0 {
             return self.take_slow();
@@ -190,6 +179,7 @@ impl Part {
     #[cold]
     fn take_slow(&self) -> Option<usize> {
         let _held = self.lock.lock();
+        // Relaxed: `word` and `reserve` are the caller's, as in `take`; the bits are under the lock.
         for word in self.word.load(Ordering::Relaxed)..self.words {
             let free = !self.alloc(word).load(Ordering::Relaxed);
             if free != 0 {
@@ -206,7 +196,7 @@ impl Part {
 
     /// Poisons cells of a word that are free from now on, if the span has poison.
     fn fill(&self, word: usize, cells: u64) {
-        if self.poison.is_some() {
+        if self.poison.get().is_some() {
             self.each(word, cells, |start, bytes| {
                 // SAFETY: the caller has the span or its lock, and nobody uses the cells.
                 unsafe { poison::fill(start, bytes) };
@@ -217,7 +207,7 @@ impl Part {
     /// Tells of free cells of a word that were written to, if the span has poison.
     #[inline]
     fn look(&self, word: usize, cells: u64) {
-        if let Some(report) = self.poison {
+        if let Some(report) = self.poison.get() {
             self.each(word, cells, |cell, bytes| {
                 // SAFETY: the caller has the lock, and each free cell was filled when it became free.
                 if let Some((offset, found)) = unsafe { poison::spoilt(cell, bytes) } {
@@ -246,10 +236,13 @@ impl Part {
     pub(crate) fn unreserve(&self) -> bool {
         let _held = self.lock.lock();
         self.return_reserve();
+        // Relaxed: under the lock.
         (0..self.words).any(|word| self.alloc(word).load(Ordering::Relaxed) != !0)
     }
 
     fn return_reserve(&self) {
+        // Relaxed, all of these: the caller has the span, by its cache or by the claim of a stale one, which comes after
+        // the collector's handshake with that cache; and it has the lock.
         let reserve = self.reserve.swap(0, Ordering::Relaxed);
         if reserve != 0 {
             self.alloc(self.word.load(Ordering::Relaxed)).fetch_and(!reserve, Ordering::Relaxed);
@@ -279,6 +272,7 @@ impl Part {
     pub(crate) fn live(&self) -> Bits {
         let _held = self.lock.lock();
         let mut live = [0; WORDS];
+        // Relaxed: bits are under the lock, and nobody allocates meanwhile.
         for (word, bits) in live.iter_mut().enumerate().take(self.words) {
             let allocated = self.alloc(word).load(Ordering::Relaxed) & self.real(word);
             *bits = allocated & !self.doomed(word).load(Ordering::Relaxed);
@@ -304,6 +298,7 @@ impl Part {
         for word in 0..self.words {
             self.sweep_word(word, doom, &mut swept);
         }
+        // Relaxed, both: nobody marks; what is done here is handed on with the state word.
         self.flip.store(1 - self.flip(), Ordering::Relaxed);
         for word in 0..self.words {
             self.mark_word(word).store(0, Ordering::Relaxed);
@@ -314,6 +309,7 @@ impl Part {
     /// Makes the marks of one word what its allocation bits shall be.
     fn sweep_word(&self, word: usize, doom: bool, swept: &mut Swept) {
         let real = self.real(word);
+        // Relaxed, all of these: under the lock, while nobody marks.
         let allocated = self.alloc(word).load(Ordering::Relaxed) & real;
         let marked = self.mark_word(word).load(Ordering::Relaxed);
         let doomed = self.doomed(word).load(Ordering::Relaxed);
@@ -334,6 +330,7 @@ impl Part {
     pub(crate) fn doomed_cells(&self) -> Bits {
         let _held = self.lock.lock();
         let mut cells = [0; WORDS];
+        // Relaxed: under the lock.
         for (word, bits) in cells.iter_mut().enumerate().take(self.words) {
             *bits = self.doomed(word).load(Ordering::Relaxed);
         }
@@ -344,6 +341,7 @@ impl Part {
     /// the cells are free, a sweeper may take the record away.
     pub(crate) fn free_doomed(&self, cells: &Bits, before: impl FnOnce(bool)) {
         let _held = self.lock.lock();
+        // Relaxed, all of these: under the lock.
         let bits = cells.iter().enumerate().take(self.words);
         before(
             bits.clone().any(|(word, bits)| self.doomed(word).load(Ordering::Relaxed) & !bits != 0),
@@ -353,49 +351,5 @@ impl Part {
             self.doomed(word).fetch_and(!bits, Ordering::Relaxed);
             self.alloc(word).fetch_and(!bits, Ordering::Relaxed);
         }
-    }
-}
-
-/// A pointer to a record of a heap that is still there; see [`SpanPtr`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct PartPtr(NonNull<Part>);
-
-// SAFETY: a shared pointer to a `Sync` record.
-unsafe impl Send for PartPtr {}
-// SAFETY: as above.
-unsafe impl Sync for PartPtr {}
-
-impl PartPtr {
-    /// # Safety
-    ///
-    /// `part` is a record of a heap that outlives the result.
-    pub(crate) unsafe fn from_raw(part: NonNull<Part>) -> Self {
-        PartPtr(part)
-    }
-
-    pub(crate) fn as_non_null(self) -> NonNull<Part> {
-        self.0
-    }
-}
-
-impl core::ops::Deref for PartPtr {
-    type Target = Part;
-    fn deref(&self) -> &Part {
-        // SAFETY: records are type-stable, only ever borrowed shared, and the heap is still
-        // there: the promise of whoever made this pointer.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-/// Records of one class or in a pool, under its lock.
-pub(crate) type PartList = List<PartPtr>;
-
-impl Listed for PartPtr {
-    fn prev(&self) -> &Cell<Option<Self>> {
-        &self.prev
-    }
-
-    fn next(&self) -> &Cell<Option<Self>> {
-        &self.next
     }
 }

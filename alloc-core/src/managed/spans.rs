@@ -26,9 +26,10 @@
 //!
 //! Models: `loom-tests/tests/alloc_sweep.rs`, by way of [`apart`](super::apart).
 
-use core::cmp;
+use core::{cmp, ptr, ptr::NonNull};
 
 use super::{
+    class::Class,
     part::{PartList, PartPtr, Swept},
     sweepgen::Generation,
     sweeping::Sweeping,
@@ -167,10 +168,15 @@ impl Spans {
         }
     }
 
-    /// Offers a span, if it is still the class's and idle: it has free cells now.
-    pub(crate) fn offer(&self, part: PartPtr, is_ours: impl FnOnce() -> bool) {
+    /// Offers a span of `class`, whose lists these are, if it is idle: it has free cells now.
+    ///
+    /// A sweeper may have freed the span since, and its record may begin a new life at this moment, for any class.
+    pub(crate) fn offer(&self, part: PartPtr, class: NonNull<Class>) {
         let mut lists = self.lists.lock();
-        if is_ours() {
+        // The word first. A span that is idle in this generation is not swept before the next, which waits for this
+        // lock; and who made it idle has written whose it is before. Asked the other way round, the class may be that
+        // of the old life, and the word that of the new one.
+        if part.state.is_idle(lists.now) && ptr::eq(part.class_ptr(), class.as_ptr()) {
             lists.offer(part);
         }
     }
@@ -200,9 +206,10 @@ impl Lists {
         if has_free { self.partial.push_back(part) } else { self.rest.push_back(part) }
     }
 
-    /// Moves a span of `rest` to `partial`, if it is idle there; it has free cells now.
+    /// Moves an idle span to `partial`, unless it is there: it has free cells now.
     fn offer(&mut self, part: PartPtr) {
-        if part.state.is_idle(self.now) && !part.in_partial.get() {
+        debug_assert!(part.state.is_idle(self.now), "only spans that no cache has are offered");
+        if !part.in_partial.get() {
             self.rest.remove(part);
             self.list(part, true);
         }

@@ -10,7 +10,7 @@
 //! Rejected: *to remember which cells read as zero* (Go's `needzero`; the watermark of [`owned`](crate::owned)). Nobody
 //! asks for that here: who takes a cell writes a whole value into it, and nothing is cleared before.
 
-use core::{ptr, ptr::NonNull};
+use core::ptr;
 
 use super::{
     class::ClassRef,
@@ -18,7 +18,12 @@ use super::{
     poison::Report,
     sweepgen::Generation,
 };
-use crate::{Error, Heap, page_heap::pages, pages::PageSource, span::Kind, sync::Ordering};
+use crate::{
+    Error, Heap,
+    pages::PageSource,
+    span::{Kind, SpanPtr},
+    sync::Ordering,
+};
 
 /// Unswept spans that a taker sweeps before it asks for a fresh one; as Go's `spanBudget`.
 const TAKER_SWEEPS: usize = 100;
@@ -80,20 +85,15 @@ impl<S: PageSource> Heap<S> {
     fn fresh_part(&self, class: ClassRef<'_>, now: Generation) -> Result<PartPtr, Error> {
         let record = class.record();
         let geometry = &record.geometry;
-        let words = geometry.words();
-        let (at, poison) = self.part_memory(words)?;
-        let taken = self.take(geometry.pages, geometry.align, Kind::Managed);
-        let span = match taken {
-            Ok(pages::Taken { span, .. }) => span,
-            Err(error) => {
-                self.pool_memory(at, words);
-                return Err(error);
-            }
-        };
+        let taken = self.take(geometry.pages, geometry.align, Kind::Managed)?;
+        let span = taken.span;
         span.set_owner(0);
         span.set_cells(0, geometry.cell, geometry.magic, geometry.capacity);
-        // SAFETY: `at` is memory of a record for so many words, and no live record.
-        let part = unsafe { Part::create(at, words, span, class.as_non_null(), now, poison) };
+        let (part, poison) = self.part_for(span, geometry.words()).inspect_err(|_| {
+            span.set_kind(Kind::Managed);
+            self.free_span(span);
+        })?;
+        part.begin(span, class.as_non_null(), now, poison);
         // Release: publishes the record to whoever finds it by a wild pointer; pairs with `part_of`.
         span.part.store(part.as_non_null().as_ptr(), Ordering::Release);
         span.set_kind(Kind::Managed);
@@ -109,25 +109,21 @@ impl<S: PageSource> Heap<S> {
         self.managed.spans.sub(1);
         // Relaxed: nobody holds a cell of the span any more.
         span.part.store(ptr::null_mut(), Ordering::Relaxed);
-        self.pool_memory(part.as_non_null(), part.words());
+        let pool = part.words().trailing_zeros() as usize;
+        self.managed.registry.lock().pools[pool].push_front(part);
         self.free_span(span);
     }
 
-    /// Memory for a record, and what its span is to do about writes to free cells.
-    fn part_memory(&self, words: usize) -> Result<(NonNull<Part>, Option<Report>), Error> {
+    /// A record for a span, out of a pool or new, and what the span is to do about writes to free cells.
+    fn part_for(&self, span: SpanPtr, words: usize) -> Result<(PartPtr, Option<Report>), Error> {
         let mut registry = self.managed.registry.lock();
         let poison = registry.poison;
         if let Some(part) = registry.pools[words.trailing_zeros() as usize].pop_front() {
-            return Ok((part.as_non_null(), poison));
+            return Ok((part, poison));
         }
         let at = self.meta.alloc(self.source(), part::bytes(words), align_of::<Part>());
-        Ok((at.ok_or(Error::OutOfMemory)?.cast(), poison))
-    }
-
-    fn pool_memory(&self, at: NonNull<Part>, words: usize) {
-        let mut registry = self.managed.registry.lock();
-        // SAFETY: a record of this heap; its link is the pool's from here on.
-        let part = unsafe { PartPtr::from_raw(at) };
-        registry.pools[words.trailing_zeros() as usize].push_front(part);
+        let at = at.ok_or(Error::OutOfMemory)?.cast();
+        // SAFETY: fresh memory for a record of so many words, which lives as long as the heap.
+        Ok((unsafe { PartPtr::make(at, words, span) }, poison))
     }
 }

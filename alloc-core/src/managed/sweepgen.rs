@@ -55,6 +55,12 @@ impl SweepWord {
         SweepWord(AtomicU64::new(now.0 + 3))
     }
 
+    /// A fresh span, in the cache that made it, has the word of one that is gone.
+    pub(crate) fn begin(&self, now: Generation) {
+        // Relaxed: nobody acts on the word before the span is listed, under a lock.
+        self.0.store(now.0 + 3, Ordering::Relaxed);
+    }
+
     /// Takes the right to sweep the span; `true` for one caller in a cycle.
     ///
     /// `now` is the current generation, which the caller knows under the lock of the span's list: who comes
