@@ -1,5 +1,16 @@
 //! Go's span allocator as a library: `malloc` without locks on its path, and the heap of a collector.
 //!
+//! ```
+//! use alloc_core::global::{self, GlobalAlloc, ThreadBinding};
+//!
+//! #[global_allocator]
+//! static ALLOCATOR: GlobalAlloc<ThreadBinding> = GlobalAlloc::new();
+//!
+//! let squares: Vec<u64> = (0..1000).map(|n| n * n).collect();
+//! assert_eq!(squares[999], 998_001);
+//! println!("{}", global::heap().stats());
+//! ```
+//!
 //! Many threads allocate at once, most blocks are small and die young, and many are freed by
 //! another thread than the one that made them. Go's answer, which it took from tcmalloc, is a
 //! hierarchy in which each step is rarer and dearer than the one before:
@@ -23,16 +34,15 @@
 //! * A *span* is a run of pages with one use. Small blocks are *cells* of a span, all of one size, so
 //!   there are no headers; a page map leads from any address to its span.
 //! * A *small* span serves `malloc` and `free`. One cache owns it; others free into it through
-//!   marks and a count ([`remote`]).
+//!   marks and a count.
 //! * A *managed* span holds cells of one type that a collector marks and sweeps ([`managed`]).
 //! * A *large* block has a span of its own.
 //!
 //! # Parts
 //!
-//! [`Heap`] and [`Cache`] are values and need neither std nor statics: any number of heaps live side by
-//! side, over any [`pages::PageSource`]. The feature `global` (on by default) adds the heap of the
-//! process and [`global::GlobalAlloc`], with the cache of each thread found by a
-//! [`global::Binding`].
+//! The feature `global` (on by default) has the heap of the process and [`global::GlobalAlloc`], with the cache of
+//! each thread found by a [`global::Binding`]. Below it [`Heap`] and [`Cache`] are values and need neither std nor
+//! statics: any number of heaps live side by side, over any [`pages::PageSource`].
 //!
 //! ```
 //! use alloc_core::{Heap, pages::os::Os};
@@ -61,7 +71,8 @@
 //!
 //! * Memory that is short is an [`Error`], never a panic or an abort.
 //! * [`Heap::free`] never waits for a lock; a signal handler may call it.
-//! * The protocols between threads are public types, and loom runs them: `loom-tests/tests/alloc_*`.
+//! * Loom runs the protocols between threads: `loom-tests/tests/alloc_*`. For that their types are public, and for
+//!   that alone: what has no page here may change in any release.
 //!
 //! Sources: Go 1.27 `malloc.go`, `mheap.go`, `mcentral.go`, `mcache.go`; Ghemawat and Menage, "TCMalloc"
 //! (2005); Leijen, Zorn and de Moura, "Mimalloc: Free List Sharding in Action" (2019).
@@ -85,6 +96,7 @@ mod holdings;
 mod holes;
 mod homeward;
 mod kept;
+#[doc(hidden)]
 pub mod large_cache;
 #[doc(hidden)]
 pub mod lend;
@@ -102,13 +114,16 @@ pub mod pages;
 mod prefetch;
 pub mod profile;
 mod realloc;
+#[doc(hidden)]
 pub mod remote;
 pub mod scavenge;
 pub mod size_class;
 mod span;
+#[doc(hidden)]
 pub mod span_set;
 pub mod stack;
 mod stats;
+#[doc(hidden)]
 pub mod sync;
 #[cfg(test)]
 mod task;

@@ -15,7 +15,7 @@
 //! [`Heap::doomed`] hands them out span by span, and they are free when the collector
 //! says that their destructors have run.
 //!
-//! The bits of a span are in `part`, how marks are set in `marks`, who may touch a span in [`sweepgen`], how far
+//! The bits of a span are in `part`, how marks are set in `marks`, who may touch a span in `sweepgen`, how far
 //! a sweep is in `sweeping`, the lists and who takes what from them in `spans`, what cells are like in `class`,
 //! where spans come from and go to in `supply`, poison for free cells in `poison`, the per-thread part in `cache`,
 //! what the collector sees of a cell in `cell`.
@@ -38,6 +38,7 @@ pub(crate) mod part;
 mod poison;
 mod spans;
 mod supply;
+#[doc(hidden)]
 pub mod sweepgen;
 #[doc(hidden)]
 pub mod sweeping;

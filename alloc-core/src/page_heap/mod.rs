@@ -29,6 +29,7 @@ mod treap;
 
 use core::{fmt, ops::Range, ptr::NonNull};
 
+#[doc(hidden)]
 pub use pool::{Grant, Pool, Word};
 pub use radix::Radix;
 pub use treap::Treap;

@@ -3,18 +3,18 @@
 //! A program's need for memory goes up and down. What it freed it often takes again within
 //! milliseconds, and then a page that was given back costs a system call and a fault; what it does
 //! not take again for a second, it will hardly miss. So each free page has an *age* (see
-//! [`Pool`]), and somebody makes pages older and gives the old ones back:
+//! `page_heap/pool.rs`), and somebody makes pages older and gives the old ones back:
 //!
 //! 1. Whoever owns a thread calls [`Scavenger::step`]: the runtime's attendant, or [`background`]'s
 //!    thread in a program without a runtime, or nobody.
 //! 2. The step asks the [`ScavengePolicy`], pure arithmetic over a [`Sight`], for a [`Plan`].
 //! 3. Pages of the plan's age are lent by the pool, 2 MiB at most at a time, released by the system
-//!    call without any lock, and settled ([`release_next`]). Then all pages become one step older.
+//!    call without any lock, and settled (`release_next`). Then all pages become one step older.
 //! 4. What pages of the plan's bytes are left over goes to spans that no cache has and into which
 //!    nothing was freed for so many steps: their vacant pages become holes.
 //! 5. Caches of threads that took no slow path since the step before were emptied first, and those that threads
-//!    left that ended before it, so that what lay in them takes part ([`lend`](crate::lend),
-//!    [`cache_pool`](crate::cache_pool); the heap of the process only).
+//!    left that ended before it, so that what lay in them takes part (`lend`, `cache_pool`; the heap of the process
+//!    only).
 //! 6. The step says when it wants to be called again; not at all once no free page has memory and no
 //!    span is on its way to that age.
 //!
@@ -66,6 +66,7 @@ use crate::{
 ///
 /// Multiples of `grain` are lent: so many pages make one of the machine. `decommit` says whether the pages read as zero
 /// now.
+#[doc(hidden)]
 pub fn release_next<P: PageHeap, T: AsMut<Pool<P>>>(
     lock: &Lock<T>,
     from: usize,
