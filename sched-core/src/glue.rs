@@ -23,8 +23,8 @@ const GLUE: Glue = Glue { thread, stack, yield_now, yield_here, overflow };
 pub(crate) fn install(config: &Config) -> Result<(), Error> {
     // The process's own mode, not this scheduler's: the next one may differ.
     let mode = tls::probe(config.surplus);
-    // SAFETY: only the scheduler writes words, and only pointers to its Ms and G records, which the
-    // functions below expect.
+    // SAFETY: only the scheduler writes words (outside of this crate it takes unsafe functions), and only
+    // pointers to its Ms and G records, which the functions below expect.
     unsafe { preempt::install(GLUE, mode) }.map_err(Error::Signals)
 }
 

@@ -262,7 +262,7 @@ impl Hooks for Ends {
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        let inside = sched_core::tls::with_words(|words| words.entry.inside());
+        let inside = sched_core::tls::with_words(sched_core::tls::Words::is_inside);
         *self.0.lock().expect("no panic") = Some(inside);
     }
 }

@@ -168,7 +168,7 @@ unsafe impl Place for Around {
 
     fn is_amid() -> bool {
         // Who was interrupted outside used no P's cache; and to enter there might mean to wait.
-        tls::with_words(|words| words.entry.inside())
+        tls::with_words(tls::Words::is_inside)
             && ProcLocal::here(&entry::enter()).is_some_and(|local| local.cache().is_in_use())
     }
 }

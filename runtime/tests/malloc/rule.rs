@@ -23,7 +23,7 @@ static RESCUERS: [AtomicI32; 2] = [AtomicI32::new(0), AtomicI32::new(0)];
 
 impl Witness {
     fn look() {
-        let inside = tls::with_words(|words| words.entry.inside());
+        let inside = tls::with_words(tls::Words::is_inside);
         // Nested, so that it never meets the slow path.
         if inside && entry::enter().proc_index().is_some() {
             WITH_A_P.fetch_add(1, Ordering::Relaxed);

@@ -40,7 +40,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Once, OnceLock};
 
 use super::Mode;
-use crate::entry::{EntryWords, ProbedBarrier};
+use crate::entry::{Barrier, EntryWords, ProbedBarrier};
 use crate::lock::Lock;
 use crate::park::{AllParkers, FreeParkers, ThreadParker, ThreadRef};
 
@@ -52,21 +52,33 @@ use crate::park::{AllParkers, FreeParkers, ThreadParker, ThreadRef};
 /// * `m`, `g`: written by the M that resumes the goroutine, before the switch, while the goroutine
 ///   is suspended; read by the goroutine while `in_runtime` is set. A take-over compares them from
 ///   outside, under the take lock.
-/// * `local`: belongs to the embedding crate; the mechanism only clears it.
 ///
 /// Recycling a slot resets the words with atomic stores and never lets `in_runtime` leave 1, so a
 /// taker that still looks at a finished goroutine sees nothing it may take.
-#[repr(C)]
+///
+/// The scheduler and the handlers of signals follow both pointers, and believe `entry`. So outside of this
+/// crate the words are written by unsafe functions alone: whoever drives the mechanism without our scheduler
+/// uses them.
+///
+/// ```compile_fail
+/// use std::sync::atomic::Ordering;
+///
+/// // The next entry would look for a P in there.
+/// sched_core::tls::with_words(|words| words.m.store(8 as *mut (), Ordering::Relaxed));
+/// ```
+///
+/// ```compile_fail
+/// // Within a policy it would open the P to takers.
+/// sched_core::tls::with_words(|words| words.entry.leave());
+/// ```
 #[derive(Debug)]
 pub struct Words {
     /// `in_runtime` and `retake`.
-    pub entry: EntryWords,
+    pub(crate) entry: EntryWords,
     /// The M this block runs on: only meaningful while `in_runtime` is set.
-    pub m: AtomicPtr<()>,
+    pub(crate) m: AtomicPtr<()>,
     /// The goroutine this block belongs to, null on a plain thread.
-    pub g: AtomicPtr<()>,
-    /// A word of the embedding crate.
-    pub local: AtomicPtr<()>,
+    pub(crate) g: AtomicPtr<()>,
     /// The block's owner is in the middle of a fork. Its own, and its handler's.
     forks: AtomicBool,
 }
@@ -77,9 +89,57 @@ impl Words {
             entry: EntryWords::new(),
             m: AtomicPtr::new(null_mut()),
             g: AtomicPtr::new(null_mut()),
-            local: AtomicPtr::new(null_mut()),
             forks: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the owner is inside the runtime. Exact for the owner and its signal handler, a hint for others.
+    #[inline(always)]
+    pub fn is_inside(&self) -> bool {
+        self.entry.inside()
+    }
+
+    /// The M this block runs on, null on a plain thread. Of use only inside the runtime.
+    pub fn machine(&self) -> *mut () {
+        // Relaxed: written by the M that resumed this block, before the switch.
+        self.m.load(Ordering::Relaxed)
+    }
+
+    /// The goroutine this block belongs to, null on a plain thread.
+    pub fn goroutine(&self) -> *mut () {
+        // Relaxed: as in `machine`.
+        self.g.load(Ordering::Relaxed)
+    }
+
+    /// Says whose block this is, before the switch to it.
+    ///
+    /// # Safety
+    ///
+    /// The owner is suspended, or the caller. Both pointers are what the functions with which the handlers
+    /// [were installed](crate::preempt::install) expect, or null, and stay so until others take their place. No
+    /// [`Scheduler`](crate::Scheduler) runs this block.
+    pub unsafe fn board(&self, machine: *mut (), goroutine: *mut ()) {
+        // Relaxed, both: the switch orders them.
+        self.m.store(machine, Ordering::Relaxed);
+        self.g.store(goroutine, Ordering::Relaxed);
+    }
+
+    /// The goroutine goes outside; see [`EntryWords::leave`].
+    ///
+    /// # Safety
+    ///
+    /// The caller is the owner, which no [`Scheduler`](crate::Scheduler) runs. It may be preempted from now on.
+    pub unsafe fn leave(&self) {
+        self.entry.leave();
+    }
+
+    /// The goroutine comes in to stay; see [`EntryWords::return_inside`].
+    ///
+    /// # Safety
+    ///
+    /// The caller is the owner, which no [`Scheduler`](crate::Scheduler) runs.
+    pub unsafe fn return_inside(&self, barrier: &impl Barrier) -> bool {
+        self.entry.return_inside(barrier)
     }
 
     /// Whether this is no moment to be interrupted, for the handler on the same thread: the owner is
@@ -227,9 +287,11 @@ pub(super) fn pseudo_tid() -> Option<i32> {
 /// Calls `f` with the words of the running block.
 ///
 /// ```
-/// # use std::sync::atomic::Ordering;
-/// // A thread that has nothing to do with any scheduler belongs to no goroutine.
-/// assert!(sched_core::tls::with_words(|w| w.g.load(Ordering::Relaxed).is_null()));
+/// use sched_core::tls::{Words, with_words};
+///
+/// // A thread that has nothing to do with any scheduler belongs to no goroutine, and cannot be preempted.
+/// assert!(with_words(Words::goroutine).is_null());
+/// assert!(with_words(Words::is_inside));
 /// ```
 #[inline(always)]
 pub fn with_words<R>(f: impl FnOnce(&Words) -> R) -> R {

@@ -13,7 +13,7 @@ use sched_core::context::{Context, ThreadId, switch};
 use sched_core::entry::Fence;
 use sched_core::preempt::{Glue, MThread, Registers, Stack, Stderr, install};
 use sched_core::stack::{Slot, Slots, SlotsConfig};
-use sched_core::tls::{Mode, Surplus, probe, with_words};
+use sched_core::tls::{Mode, Surplus, Words, probe, with_words};
 
 use crate::relay;
 
@@ -107,13 +107,13 @@ impl Driver {
 
     /// Runs the task until it yields or ends: whether it has ended.
     pub(crate) fn resume(&self, task: &mut Task) -> bool {
-        let m = with_words(|words| words.m.load(Ordering::Relaxed));
+        let m = with_words(Words::machine);
         let home = Context::of_thread(self.mode);
         let slot = task.slot.as_ref().expect("the task has not ended");
         task.shared.home.store(ptr::from_ref(&home).cast_mut(), Ordering::Release);
         let shared = ptr::from_ref(&*task.shared).cast_mut().cast();
-        slot.words().g.store(shared, Ordering::Relaxed);
-        slot.words().m.store(m, Ordering::Relaxed);
+        // SAFETY: the task is suspended; the words of a driver hold workers and shared parts.
+        unsafe { slot.words().board(m, shared) };
         // SAFETY: this is the thread of `home`; the task is suspended, and ours alone.
         unsafe { switch(&home, slot.context()) };
         let ended = task.shared.ended.get();
@@ -178,12 +178,10 @@ impl Wish {
     fn make(&self) {
         let wish = self.clone();
         // Inside: a preemption finds all of it or nothing.
-        with_words(|words| {
-            let _ = words.entry.return_inside(&Fence);
-            // SAFETY: `resume` stored it; the goroutine is its only user until it is preempted.
-            unsafe { (*running()).wish.set(Some(wish)) };
-            words.entry.leave();
-        });
+        come_in();
+        // SAFETY: `resume` stored it; the goroutine is its only user until it is preempted.
+        unsafe { (*running()).wish.set(Some(wish)) };
+        go_out();
     }
 }
 
@@ -225,7 +223,8 @@ impl Driver {
     pub(crate) fn worker(&self) -> Arc<MThread> {
         let worker = Arc::new(MThread::of_this_thread(self.mode));
         let m = Arc::as_ptr(&worker).cast_mut();
-        with_words(|words| words.m.store(m.cast(), Ordering::Relaxed));
+        // SAFETY: this thread's own; the driver keeps the worker.
+        with_words(|words| unsafe { words.board(m.cast(), ptr::null_mut()) });
         self.workers.lock().expect("nobody panics with it").push(worker.clone());
         worker
     }
@@ -236,8 +235,9 @@ impl Driver {
         let worker = self.worker();
         self.run(body);
         with_words(|words| {
-            let m = words.m.swap(ptr::null_mut(), Ordering::Relaxed);
-            assert_eq!(m.cast_const(), Arc::as_ptr(&worker).cast());
+            assert_eq!(words.machine().cast_const(), Arc::as_ptr(&worker).cast());
+            // SAFETY: this thread's own.
+            unsafe { words.board(ptr::null_mut(), ptr::null_mut()) };
         });
     }
 }
@@ -276,12 +276,21 @@ impl Task {
 
 /// Suspends the running goroutine.
 pub(crate) fn yield_now() {
-    with_words(|words| {
-        let _ = words.entry.return_inside(&Fence);
-    });
+    come_in();
     // SAFETY: on a goroutine, inside.
     unsafe { go_home() };
-    with_words(|words| words.entry.leave());
+    go_out();
+}
+
+/// The goroutine goes inside. Nobody asks it for anything.
+fn come_in() {
+    // SAFETY: the goroutine's own words; it is a driver's.
+    let _ = with_words(|words| unsafe { words.return_inside(&Fence) });
+}
+
+fn go_out() {
+    // SAFETY: as above; whatever it does next may be preempted.
+    with_words(|words| unsafe { words.leave() });
 }
 
 /// Suspends the goroutine of [`Driver::run_migrating`], and makes sure that it goes on on another
@@ -298,7 +307,7 @@ pub(crate) fn hop() {
 
 /// The shared part of the running goroutine.
 fn running() -> *const Shared {
-    with_words(|words| words.g.load(Ordering::Relaxed).cast::<Shared>())
+    with_words(Words::goroutine).cast::<Shared>()
 }
 
 /// The yield of a preempted goroutine. It may have been in the middle of `malloc`, so nothing in here
@@ -334,14 +343,12 @@ unsafe extern "C" fn body_of(argument: *mut ()) {
     // SAFETY: `task` passed it.
     let shared = unsafe { &*argument.cast::<Shared>() };
     let body = shared.body.take().expect("a task begins once");
-    with_words(|words| words.entry.leave());
+    go_out();
     shared.panicked.set(catch_unwind(AssertUnwindSafe(body)).is_err());
 }
 
 unsafe extern "C" fn finish_of(argument: *mut ()) -> *const Context {
-    with_words(|words| {
-        let _ = words.entry.return_inside(&Fence);
-    });
+    come_in();
     // SAFETY: `task` passed it.
     let shared = unsafe { &*argument.cast::<Shared>() };
     shared.ended.set(true);

@@ -115,7 +115,7 @@ fn a_lost_slot_keeps_all_memory() {
         let lost = slots.take();
         drop(slots);
         assert_eq!(released.load(Ordering::Relaxed), 0);
-        assert!(lost.is_some_and(|slot| slot.words().entry.inside()));
+        assert!(lost.is_some_and(|slot| slot.words().is_inside()));
     }
 }
 

@@ -296,7 +296,6 @@ fn reset(words: &Words) {
     // still looks decides from the M under the take lock, not from these words.
     words.m.store(null_mut(), Ordering::Relaxed);
     words.g.store(null_mut(), Ordering::Relaxed);
-    words.local.store(null_mut(), Ordering::Relaxed);
 }
 
 #[cfg(test)]
