@@ -142,8 +142,9 @@ impl fmt::Debug for OsThreadLock {
 
 /// Calls `change` with the running goroutine and its M, if goroutines move here.
 fn change_lock(change: impl FnOnce(&Machine, &Task)) {
-    let _entered = enter();
+    let entered = enter();
     if goroutine::on_goroutine() {
+        entered.assert_outermost("a goroutine locks or unlocks its thread");
         let (m, task) = here(tls::words());
         if m.shared().mode.is_own_tls() {
             change(m, task);

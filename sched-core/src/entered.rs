@@ -9,12 +9,16 @@
 //! foreign allocator, no lock of std or libc, no parking, no user code. On a plain thread, on an M's
 //! own stack and in a forked child it costs the same and means nothing: there is no P.
 //!
-//! Entries nest. Only the outermost can meet the slow path, so an inner one may be made anywhere.
+//! Entries nest. Only the outermost can meet the slow path, so an inner one may be made anywhere. And only from
+//! the outermost does a goroutine give way, lose its P, or change what its M is for: frames of ours below it
+//! go on with the M and the P that they had. Safe code can try otherwise, in a [`Policy`](crate::policy::Policy)
+//! or under an [`Entered`] of its own; the process then ends ([`Entered::assert_outermost`]).
 
 use core::{fmt, marker::PhantomData};
 
 use crate::{
     entry::Entry,
+    error::fatal,
     goroutine,
     machine::Machine,
     proc::Held,
@@ -83,6 +87,14 @@ impl Entered<'_> {
         self.entry.outermost()
     }
 
+    /// Ends the process unless the caller was in user code before. `deed` is what it cannot do elsewhere.
+    #[inline(always)]
+    pub(crate) fn assert_outermost(&self, deed: &str) {
+        if !self.is_outermost() {
+            refuse(deed);
+        }
+    }
+
     /// The M that runs the caller; `None` on a plain thread.
     #[inline]
     pub(crate) fn machine(&self) -> Option<&Machine> {
@@ -98,6 +110,24 @@ impl Entered<'_> {
     pub(crate) fn held(&self) -> Option<Held<'_>> {
         self.machine()?.held()
     }
+}
+
+/// Ends the process if the caller is an M, or a goroutine, that is inside the runtime. `deed` is what it cannot do
+/// there.
+#[cold]
+pub(crate) fn assert_outside(deed: &str) {
+    let entered = enter();
+    if entered.machine().is_some() {
+        entered.assert_outermost(deed);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn refuse(deed: &str) -> ! {
+    fatal(format_args!(
+        "{deed} inside the runtime: a policy, hooks, and whoever keeps an `Entered` call nothing that may wait"
+    ))
 }
 
 impl Drop for Entered<'_> {

@@ -62,7 +62,7 @@ pub(crate) fn with_own<R>(f: impl FnOnce(&Task) -> R) -> Option<R> {
 /// Parks the calling goroutine, unless there is a permit.
 pub(crate) fn park(reason: WaitReason) {
     let entered = enter();
-    debug_assert!(entered.is_outermost(), "a goroutine parks with the runtime entered");
+    entered.assert_outermost("a goroutine waits");
     let words = tls::words();
     let (m, task) = here(words);
     if task.state.begin_park() == BeginPark::Park {
@@ -89,6 +89,7 @@ pub(crate) fn yield_now() {
         return;
     }
     let entered = enter();
+    entered.assert_outermost("a goroutine gives way");
     let words = tls::words();
     here(words).0.counters.yields.bump();
     give_way(words, Commit::Yield);

@@ -41,7 +41,7 @@ pub(crate) const ESCAPE: u64 = 2_000_000;
 /// Runs `f`, which will block the thread, and lets others have the P meanwhile.
 ///
 /// Never needed: a goroutine that blocks loses its P anyway, a fraction of a millisecond later.
-/// `f` runs in user code, and may do what user code may.
+/// `f` runs in user code, and may do what user code may. So may the caller: within a policy the process ends.
 ///
 /// ```
 /// let n = sched_core::blocking(|| std::fs::read("/proc/self/stat").map(|bytes| bytes.len()))?;
@@ -52,6 +52,7 @@ pub fn blocking<R>(f: impl FnOnce() -> R) -> R {
     {
         let entered = enter();
         if let Some(m) = entered.machine() {
+            entered.assert_outermost("somebody gives a P away");
             give_up(m, tls::words());
         }
     }

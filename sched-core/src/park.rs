@@ -95,7 +95,8 @@ pub fn current() -> Waiter {
 /// Waits until somebody has called [`Waiter::unpark`] for the caller, and uses that permit up.
 /// Returns at once if the permit is there.
 ///
-/// Must not be called while an [`Entered`](crate::entry::Entered) of the caller is alive.
+/// Not inside the runtime: there (in a policy, or while an [`Entered`](crate::entry::Entered) of the caller is
+/// alive) a goroutine's park ends the process.
 pub fn park(reason: WaitReason) {
     if goroutine::on_goroutine() {
         goroutine::park(reason);

@@ -45,6 +45,7 @@ use std::sync::{PoisonError, TryLockError};
 
 use crate::{
     dispatch::Dispatch,
+    entered::assert_outside,
     entry::enter,
     park::{self, WaitReason},
     policy::Chosen,
@@ -55,6 +56,8 @@ use crate::{
 impl Shared {
     /// Makes `policy` the one that goroutines are queued by. Waits until the change before this one is complete.
     pub(crate) fn set_policy(&self, policy: &Chosen) {
+        // A policy could have itself buried.
+        assert_outside("somebody changes the policy");
         loop {
             {
                 let _one_at_a_time = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);

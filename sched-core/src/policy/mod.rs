@@ -24,7 +24,9 @@
 //! A policy is called inside the runtime. It allocates nothing (what it queues is linked:
 //! [`List`]), takes no lock but the runtime's [`Lock`](crate::lock::Lock), parks
 //! nobody, and does not panic: a panic there ends the process. It cannot break memory safety: it holds
-//! goroutines as values that it can neither copy nor run.
+//! goroutines as values that it can neither copy nor run. It can call the scheduler, on the stack of whoever is about
+//! to wait; if that would move the caller, or give its P away (a park, a lock that somebody has, a yield, `blocking`),
+//! the process ends and says so.
 //!
 //! Queues that were replaced are dropped outside the runtime: by the service thread, or by whoever changes the policy
 //! next. So are what they own and, with the scheduler's last count, those in office and the policy itself. A
