@@ -10,7 +10,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
-use sched_core::roster::{Record, Roster};
+use sched_core::roster::{Chunk, Record, Roster};
 use sched_core::task::about::{About, Birth};
 use sched_core::task::state::{Phase, State};
 
@@ -70,7 +70,7 @@ impl World {
         let (record, first) = loop {
             match self.roster.take() {
                 Some(taken) => break taken,
-                None => assert!(self.roster.grow(Goroutine::new), "there is memory"),
+                None => self.roster.add(Chunk::new(Goroutine::new).expect("there is memory")),
             }
         };
         if first {

@@ -10,7 +10,7 @@
 //! # Rules
 //!
 //! The holder is inside the runtime ([`crate::entry`]), so it is neither preempted nor robbed of its
-//! P; the lock itself does not look at the entry words. Under a lock nobody allocates, parks, calls
+//! P; the lock itself looks at the entry words in debug builds alone. Under a lock nobody allocates, parks, calls
 //! user code or makes a system call that can be slow. The order of locks is in
 //! `docs/lock-order.md`. It works on plain threads too. There is no poisoning: a panic inside the
 //! runtime aborts.
@@ -44,6 +44,8 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 
 use crate::sync::{Futex, Ordering, UnsafeCell, const_unless_loom, scaled, spin_loop};
+#[cfg(not(loom))]
+use crate::tls::{Words, with_words};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -120,6 +122,12 @@ impl<T: ?Sized> Lock<T> {
         self.try_lock().unwrap_or_else(|| self.lock_slow(PATIENT))
     }
 
+    /// The value, of whoever has the lock to himself.
+    pub fn get_mut(&mut self) -> &mut T {
+        // SAFETY: `&mut self`: nobody else has the lock.
+        self.value.with_mut(|value| unsafe { &mut *value })
+    }
+
     /// Where it stands among all locks: whoever takes several of one kind takes them in this order.
     ///
     /// By address. In a model by age, since addresses differ from one execution to the next.
@@ -132,8 +140,14 @@ impl<T: ?Sized> Lock<T> {
     }
 
     /// The lock, if it is free.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, as [`lock`](Self::lock): on a goroutine that has not entered the runtime.
     #[inline]
     pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        #[cfg(not(loom))]
+        debug_assert!(with_words(Words::is_inside), "a lock of the runtime is taken outside of it");
         // Acquire: the former holder's writes; pairs with the Release swap in `Guard::drop`.
         // Relaxed on failure: nothing is read.
         self.state

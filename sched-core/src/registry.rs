@@ -38,7 +38,7 @@ use std::sync::Arc;
 use crate::{
     entry::enter,
     lock::Lock,
-    roster::{List, Roster},
+    roster::{Chunk, List, Roster},
     shared::Shared,
     sync::{AtomicU64, Ordering},
     task::Task,
@@ -233,6 +233,10 @@ impl Registry {
     /// Adds records. Allocates: must be called outside the runtime. False if there is no memory for them.
     #[must_use]
     pub(crate) fn grow(&self, shared: &Shared) -> bool {
-        self.roster.grow(|| Task::new(NonNull::from(shared)))
+        let Some(chunk) = Chunk::new(|| Task::new(NonNull::from(shared))) else { return false };
+        // Whoever is set aside with the lock keeps Ps waiting for it.
+        let _entered = enter();
+        self.roster.add(chunk);
+        true
     }
 }

@@ -50,7 +50,7 @@ pub unsafe trait Record: Sized {
 /// All records of one kind. See the [module](self).
 ///
 /// ```
-/// use sched_core::roster::{Record, Roster};
+/// use sched_core::roster::{Chunk, Record, Roster};
 /// use std::sync::atomic::{AtomicPtr, Ordering};
 ///
 /// #[derive(Default)]
@@ -67,7 +67,7 @@ pub unsafe trait Record: Sized {
 ///
 /// let roster = Roster::<Name>::new();
 /// assert!(roster.take().is_none());
-/// assert!(roster.grow(Name::default));
+/// roster.add(Chunk::new(Name::default).expect("there is memory"));
 /// let (record, first) = roster.take().expect("some were made");
 /// assert!(first);
 /// assert!(roster.records().any(|one| std::ptr::eq(one, record.as_ptr())));
@@ -86,10 +86,28 @@ struct Records<R> {
 // SAFETY: the pointers are the roster's own; the lock around them gives them to one at a time.
 unsafe impl<R: Send + Sync> Send for Records<R> {}
 
-struct Chunk<R> {
+/// Some records, for a [`Roster`].
+pub struct Chunk<R> {
     records: [R; CHUNK],
     /// The one made before it. Constant once it is linked itself.
     next: *mut Chunk<R>,
+}
+
+impl<R: Record> Chunk<R> {
+    /// Makes some. Allocates: must be called outside the runtime. `None`: there is no memory for them.
+    pub fn new(make: impl Fn() -> R) -> Option<Box<Self>> {
+        let room = try_room()?;
+        Some(Box::write(
+            room,
+            Chunk { records: core::array::from_fn(|_| make()), next: null_mut() },
+        ))
+    }
+}
+
+impl<R> fmt::Debug for Chunk<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Chunk")
+    }
 }
 
 /// A list of free records, last in, first out.
@@ -174,12 +192,9 @@ impl<R: Record> Roster<R> {
         self.0.lock().free.is_empty()
     }
 
-    /// Makes some records more. Allocates. False if there is no memory for them.
-    #[must_use]
-    pub fn grow(&self, make: impl Fn() -> R) -> bool {
-        let Some(room) = try_room() else { return false };
-        let records = core::array::from_fn(|_| make());
-        let chunk = Box::leak(Box::write(room, Chunk { records, next: null_mut() }));
+    /// Takes some records more, which are free.
+    pub fn add(&self, chunk: Box<Chunk<R>>) {
+        let chunk = Box::leak(chunk);
         let mut records = self.0.lock();
         chunk.next = records.chunks;
         records.chunks = chunk;
@@ -187,7 +202,6 @@ impl<R: Record> Roster<R> {
             // SAFETY: in a chunk of this roster.
             unsafe { records.free.push(NonNull::from(record)) };
         }
-        true
     }
 
     /// All records there are, in somebody's hand or free.
@@ -203,9 +217,9 @@ impl<R: Record> Roster<R> {
 
 impl<R: Record> Drop for Roster<R> {
     fn drop(&mut self) {
-        let mut chunk = self.0.lock().chunks;
+        let mut chunk = self.0.get_mut().chunks;
         while !chunk.is_null() {
-            // SAFETY: `grow` leaked it from a box. Nobody has a record any more, nor walks over them.
+            // SAFETY: `add` leaked it from a box. Nobody has a record any more, nor walks over them.
             let owned = unsafe { Box::from_raw(chunk) };
             chunk = owned.next;
         }

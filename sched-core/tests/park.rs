@@ -280,3 +280,12 @@ fn a_scheduler_that_goes_with_its_last_waiter_goes_in_user_code() {
     assert_eq!(*end.lock().expect("no panic"), Some(false));
     assert_eq!(other.shutdown(None).left, []);
 }
+
+/// In builds with debug assertions the lock around free records looks who takes it.
+#[test]
+fn a_goroutine_gives_back_the_record_of_a_thread_that_has_ended() {
+    in_both_modes(1, |scheduler| {
+        let waiter = std::thread::spawn(park::current).join().expect("no panic");
+        scheduler.spawn(move || drop(waiter)).expect("it is open").join().expect("no panic");
+    });
+}

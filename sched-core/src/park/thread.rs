@@ -7,6 +7,7 @@
 use core::{mem::ManuallyDrop, ptr::NonNull, sync::atomic::AtomicI32};
 
 use crate::{
+    entry::enter,
     error::fatal,
     parker,
     sleeper::Sleeper,
@@ -176,6 +177,9 @@ impl Drop for ThreadRef {
         if self.record().references.fetch_sub(1, Ordering::Release) == 1 {
             // Acquire: the uses of all others happen before, too.
             fence(Ordering::Acquire);
+            // A goroutine that is set aside with the lock would keep all others from it. On a plain thread this
+            // does nothing, as long as there is a thread.
+            let _entered = enter();
             tls::free_parkers().lock().push(self.0);
         }
     }

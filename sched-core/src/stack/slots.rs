@@ -415,7 +415,8 @@ impl Drop for Slots {
     /// Gives all memory back if every slot is here; else none of it: a goroutine that has not
     /// ended may be pinned by others, and a record may be looked at.
     fn drop(&mut self) {
-        let here = self.stock() + self.used();
+        let stock = self.stock.get_mut();
+        let here = stock.len() + stock.used.length;
         let maker = self.maker.get_mut().unwrap_or_else(PoisonError::into_inner);
         if here == maker.made() {
             // SAFETY: all slots are in the stock, so nobody has one.
