@@ -135,7 +135,7 @@ pub fn sources() -> &'static str {
 }
 
 /// What an M says.
-struct Boarded<'a> {
+pub(crate) struct Boarded<'a> {
     m: &'a Machine,
     /// Unchanged means the same run of the same goroutine.
     switches: u64,
@@ -198,16 +198,13 @@ impl Shared {
         }
     }
 
-    fn aboard(&self) -> Vec<Boarded<'_>> {
+    /// What the Ms say now.
+    pub(crate) fn aboard(&self) -> Vec<Boarded<'_>> {
         self.machines().map(Boarded::of).collect()
     }
 
-    /// What one record's goroutine does.
-    pub(crate) fn look_at(&self, task: &Task) -> Option<Goroutine> {
-        self.read(task, &self.aboard())
-    }
-
-    fn read(&self, task: &Task, aboard: &[Boarded<'_>]) -> Option<Goroutine> {
+    /// What one record's goroutine does, by what the Ms said.
+    pub(crate) fn read(&self, task: &Task, aboard: &[Boarded<'_>]) -> Option<Goroutine> {
         let (birth, wait, phase) = task.about.read(|| task.state.phase())?;
         let status = match phase {
             Phase::Runnable => Status::Runnable,

@@ -11,7 +11,9 @@
 //! ([`State::claim`](crate::task::state::State::claim)). For the microseconds in between it has the G,
 //! and with it the stack. A waker that comes meanwhile leaves its permit; whoever gives the goroutine
 //! back finds that and queues it. All of this happens inside the runtime, so that nobody waits for a dump
-//! that was preempted; hence the room for the copy is made before.
+//! that was preempted; hence the room for the copy is made before, once for all of them. What is kept of each copy
+//! is as long as the stack was: a hundred thousand goroutines that wait in a few frames each make a dump of some
+//! hundred megabytes, and not of 64 KiB each.
 //!
 //! In thread mode the goroutine's thread does not run either, or is about to wait: it has told where it stands
 //! before it let another run ([`Context`](crate::context::Context)), and nothing above that changes until it
@@ -61,29 +63,27 @@ pub struct StackCopy {
 impl Shared {
     /// All goroutines that have not ended, by number, with their stacks where they can be had.
     pub(crate) fn stacks(&self) -> Vec<StackCopy> {
-        let mut all: Vec<StackCopy> =
-            self.registry.records().filter_map(|task| self.stack_of(task)).collect();
+        let (aboard, mut room) = (self.aboard(), Vec::with_capacity(MOST));
+        let copy = |task: &Task| self.stack_of(task, self.read(task, &aboard)?, &mut room);
+        let mut all: Vec<StackCopy> = self.registry.records().filter_map(copy).collect();
         all.sort_unstable_by_key(|one| one.goroutine.id);
         all
     }
 
-    fn stack_of(&self, task: &Task) -> Option<StackCopy> {
-        let goroutine = self.look_at(task)?;
-        let copied = match goroutine.status {
-            Status::Waiting { .. } => self.of_parked(task, goroutine.id),
-            Status::Running { .. } | Status::Blocked { .. } => self.of_running(task),
-            Status::Runnable => self.of_runnable(task, goroutine.id),
+    fn stack_of(&self, task: &Task, goroutine: Goroutine, room: &mut Vec<u8>) -> Option<StackCopy> {
+        room.clear();
+        let registers = match goroutine.status {
+            Status::Waiting { .. } => self.of_parked(task, goroutine.id, room),
+            Status::Running { .. } | Status::Blocked { .. } => self.of_running(task, room),
+            Status::Runnable => self.of_runnable(task, goroutine.id, room),
         };
-        let (registers, bytes) = copied.map_or((None, Vec::new()), |(at, bytes)| (Some(at), bytes));
+        let bytes = registers.map_or(Vec::new(), |_| room.to_vec());
         Some(StackCopy { goroutine, registers, bytes })
     }
 
-    fn of_parked(&self, task: &Task, id: TaskId) -> Option<(Registers, Vec<u8>)> {
-        let mut bytes = Vec::with_capacity(MOST);
+    fn of_parked(&self, task: &Task, id: TaskId, room: &mut Vec<u8>) -> Option<Registers> {
         // SAFETY: for that time we have the G.
-        let copy = || unsafe { copy_suspended(task, id, &mut bytes) };
-        let registers = self.with_parked(task, copy).flatten();
-        registers.map(|registers| (registers, bytes))
+        self.with_parked(task, || unsafe { copy_suspended(task, id, room) }).flatten()
     }
 
     /// Calls `f` if the goroutine is parked, and keeps it so for that time: the caller has the G. Who wakes it
@@ -98,18 +98,14 @@ impl Shared {
         Some(result)
     }
 
-    fn of_runnable(&self, task: &Task, id: TaskId) -> Option<(Registers, Vec<u8>)> {
-        let mut bytes = Vec::with_capacity(MOST);
-        let entered = enter();
-        let watch = task.state.watch()?;
+    fn of_runnable(&self, task: &Task, id: TaskId, room: &mut Vec<u8>) -> Option<Registers> {
+        let _entered = enter();
+        let _watch = task.state.watch()?;
         // SAFETY: we watch it.
-        let registers = unsafe { copy_suspended(task, id, &mut bytes) };
-        drop(watch);
-        drop(entered);
-        registers.map(|registers| (registers, bytes))
+        unsafe { copy_suspended(task, id, room) }
     }
 
-    fn of_running(&self, task: &Task) -> Option<(Registers, Vec<u8>)> {
+    fn of_running(&self, task: &Task, room: &mut Vec<u8>) -> Option<Registers> {
         if self.config.preemption == Preemption::Cooperative {
             return None;
         }
@@ -118,7 +114,10 @@ impl Shared {
         let g = core::ptr::from_ref(task).cast_mut().cast();
         // One asker at a time: an M has room for one probe.
         let _asking = self.probing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Probe::with_room(MOST).ask(m.signals(), m.thread(), g)
+        let probe = Probe::with_room(core::mem::take(room));
+        let (bytes, registers) = probe.ask(m.signals(), m.thread(), g);
+        *room = bytes;
+        registers
     }
 }
 

@@ -243,3 +243,22 @@ fn lists_are_true_while_goroutines_come_and_go() {
         parents.into_iter().for_each(|(_, one)| one.join().expect("no panic"));
     });
 }
+
+#[test]
+fn a_copy_of_a_stack_takes_as_much_memory_as_the_stack_does() {
+    const GOROUTINES: usize = 50;
+    in_both_modes(2, |scheduler| {
+        let (tell, told) = mpsc::channel();
+        let start = |_| scheduler.spawn(parks(&tell, WaitReason::Park)).expect("open");
+        let all: Vec<_> = (0..GOROUTINES).map(start).collect();
+        let waits = |one: &Goroutine| matches!(one.status, Status::Waiting { .. });
+        until(scheduler, |list| list.iter().filter(|one| waits(one)).count() == GOROUTINES);
+        let copies = scheduler.stacks();
+        assert!(copies.iter().all(|copy| copy.registers.is_some() && !copy.bytes.is_empty()));
+        let copied: usize = copies.iter().map(|copy| copy.bytes.len()).sum();
+        let held: usize = copies.iter().map(|copy| copy.bytes.capacity()).sum();
+        assert!(held == copied && held < GOROUTINES * (16 << 10), "{held} bytes for {copied}");
+        told.iter().take(GOROUTINES).for_each(|waiter| waiter.unpark());
+        all.into_iter().for_each(|one| one.join().expect("no panic"));
+    });
+}

@@ -52,38 +52,35 @@ struct Found {
 unsafe impl Sync for Probe {}
 
 impl Probe {
-    /// Copies up to so many bytes.
-    pub(crate) fn with_room(bytes: usize) -> Probe {
-        let found = Found {
-            g: core::ptr::null_mut(),
-            registers: Registers::default(),
-            bytes: Vec::with_capacity(bytes),
-        };
+    /// Copies as much as there is room for in `bytes`, which come back with the answer.
+    pub(crate) fn with_room(bytes: Vec<u8>) -> Probe {
+        let found = Found { g: core::ptr::null_mut(), registers: Registers::default(), bytes };
         Probe { verdict: AtomicU32::new(OPEN), found: UnsafeCell::new(found) }
     }
 
-    /// Has the thread in the role of `m` copy the stack of goroutine `g`. The registers and the bytes
-    /// above the stack pointer; `None` if it was not to be had.
+    /// Has the thread in the role of `m` copy the stack of goroutine `g`. The bytes above the stack pointer, and
+    /// the registers; without these, it was not to be had.
     pub(crate) fn ask(
-        mut self,
+        self,
         m: &MThread,
         thread: ThreadId,
         g: *mut (),
-    ) -> Option<(Registers, Vec<u8>)> {
-        if !m.lend(&self, thread) {
-            return None;
-        }
+    ) -> (Vec<u8>, Option<Registers>) {
+        let copied = m.lend(&self, thread) && self.await_verdict(m) == COPIED;
+        let found = self.found.into_inner();
+        (found.bytes, (copied && found.g == g).then_some(found.registers))
+    }
+
+    /// Afterwards the probe is the asker's.
+    fn await_verdict(&self, m: &MThread) -> u32 {
         let begin = Instant::now();
-        while self.verdict() == OPEN {
-            std::thread::yield_now();
-            if begin.elapsed() > PATIENCE && m.take_back(&self) {
-                return None;
+        loop {
+            match self.verdict() {
+                OPEN if begin.elapsed() > PATIENCE && m.take_back(self) => return NOTHING,
+                OPEN => std::thread::yield_now(),
+                verdict => return verdict,
             }
         }
-        let verdict = self.verdict();
-        let found = self.found.get_mut();
-        let right = verdict == COPIED && found.g == g;
-        right.then(|| (found.registers, core::mem::take(&mut found.bytes)))
     }
 
     fn verdict(&self) -> u32 {
