@@ -1,8 +1,8 @@
 //! What the monitor asks of the scheduler it watches.
 //!
 //! Questions come first and cost little: one [`Machine::snapshot`] per look, one
-//! [`Machine::cpu_time`] per running worker, one [`Machine::kernel_state`] per standstill. Deeds
-//! are few: [`take`](Machine::take), [`request_preempt`](Machine::request_preempt),
+//! [`Machine::cpu_time`] per running worker that holds a processor, and for some of the others, one
+//! [`Machine::kernel_state`] per standstill. Deeds are few: [`take`](Machine::take), [`request_preempt`](Machine::request_preempt),
 //! [`signal`](Machine::signal), [`collect`](Machine::collect),
 //! [`report_guard`](Machine::report_guard), [`scavenge`](Machine::scavenge),
 //! [`resize`](Machine::resize), [`report_asleep`](Machine::report_asleep), [`trace`](Machine::trace).
@@ -38,6 +38,17 @@ pub struct Worker {
 }
 
 /// What one look sees. The monitor keeps the value, and with it the memory, from look to look.
+///
+/// ```
+/// use std::time::Duration;
+/// use sysmon::{Snapshot, Worker, WorkerId};
+///
+/// let mut snapshot = Snapshot::with_room(1);
+/// let (id, slice_age) = (WorkerId(1), Duration::ZERO);
+/// snapshot.workers.push(Worker { id, holds: true, running: false, tick: 0, slice_age });
+/// snapshot.clear();
+/// assert!(snapshot.workers.is_empty());
+/// ```
 #[derive(Debug)]
 pub struct Snapshot {
     /// All workers that hold a processor or run a task.
@@ -117,7 +128,7 @@ pub trait Machine {
     /// workers are not watched.
     fn most_workers(&self) -> usize;
 
-    /// Fills `into`, which is empty, with the workers and the number of waiting tasks.
+    /// Fills `into`, which is empty, with the workers, in any order, and the number of waiting tasks.
     fn snapshot(&mut self, into: &mut Snapshot);
 
     /// Processor time that the thread of this worker has used; `None` when it cannot be read. The

@@ -115,3 +115,43 @@ fn who_computes_without_a_processor_is_pressed_at_once() {
     let pressed = [Deed::Request(1), Deed::Request(1), Deed::Signal(1)];
     assert_eq!(monitor.machine_mut().deeds(), pressed);
 }
+
+#[test]
+fn clocks_of_many_without_a_processor_are_read_in_turn() {
+    const MANY: u64 = 1000;
+    let mut monitor = monitor(Limits::DEFAULT);
+    monitor.machine_mut().waiting = 1;
+    for id in 0..MANY {
+        monitor.machine_mut().add(id, KernelState::Sleeping).holds = false;
+    }
+    monitor.machine_mut().add(MANY / 2, KernelState::Runnable).holds = false;
+    monitor.machine_mut().add(MANY, KernelState::Runnable);
+    let mut looks = 0;
+    while monitor.machine().deeds.is_empty() {
+        monitor.machine_mut().read = 0;
+        monitor.look();
+        let read = monitor.machine().read;
+        assert!(read <= 40, "{read} clocks in one look");
+        monitor.machine_mut().pass(MICRO);
+        looks += 1;
+    }
+    assert_eq!(monitor.machine_mut().deeds(), [Deed::Request(MANY / 2)]);
+    assert!(looks <= 64, "it was its turn twice in {looks} looks");
+}
+
+#[test]
+fn who_is_seen_again_is_known_although_others_come_and_go() {
+    let mut monitor = monitor(Limits::DEFAULT);
+    monitor.machine_mut().waiting = 1;
+    for id in 1..10 {
+        monitor.machine_mut().add(id, KernelState::Runnable).holds = false;
+    }
+    monitor.look();
+    monitor.machine_mut().pass(MILLI);
+    monitor.machine_mut().actors.retain(|&id, _| id > 3 && id != 7);
+    monitor.machine_mut().add(0, KernelState::Runnable).holds = false;
+    monitor.machine_mut().add(6, KernelState::Runnable).tick = 2;
+    monitor.look();
+    let known = [4, 5, 8, 9].map(Deed::Request);
+    assert_eq!(monitor.machine_mut().deeds(), known);
+}

@@ -51,9 +51,10 @@ struct Request {
 }
 
 impl Request {
+    /// Whether `worker`, whom it was made to, is still in the same slice.
     fn concerns(&self, worker: &Worker, now: Duration) -> bool {
         let same_slice = !worker.holds || worker.slice_age >= now.saturating_sub(self.asked);
-        self.worker == worker.id && self.tick == worker.tick && same_slice
+        self.tick == worker.tick && same_slice
     }
 }
 
@@ -71,8 +72,9 @@ impl Preempt {
         sights: &Sights,
         machine: &mut impl Machine,
     ) -> Wish {
-        self.requests
-            .retain(|request| sights.iter().any(|sight| request.concerns(&sight.worker, now)));
+        self.requests.retain(|request| {
+            sights.find(request.worker).is_some_and(|sight| request.concerns(&sight.worker, now))
+        });
         if waiting == 0 {
             return None;
         }

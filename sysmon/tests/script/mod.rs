@@ -50,6 +50,8 @@ pub(crate) struct Script {
     pub(crate) resizes: usize,
     pub(crate) deeds: Vec<Deed>,
     pub(crate) asked_kernel: usize,
+    /// Clocks that were read.
+    pub(crate) read: usize,
     /// How many more sleeps `wait` allows before it says stop.
     pub(crate) sleeps: usize,
     /// How many of these end as a task waits.
@@ -77,6 +79,7 @@ pub(crate) fn monitor(limits: Limits) -> Monitor<Script, ManualClock> {
         resizes: 0,
         deeds: Vec::new(),
         asked_kernel: 0,
+        read: 0,
         sleeps: 0,
         calls: 0,
         pauses: Vec::new(),
@@ -139,6 +142,7 @@ impl Machine for Script {
     }
 
     fn cpu_time(&mut self, worker: WorkerId) -> Option<Duration> {
+        self.read += 1;
         self.actors[&worker.0].cpu
     }
 
