@@ -81,8 +81,6 @@ bitflags::bitflags! {
         const TAKE = 1;
         /// Yield: the slice is used up, or somebody more urgent waits.
         const PREEMPT = 1 << 1;
-        /// Unwind at the next wait that allows it.
-        const CANCEL = 1 << 2;
     }
 }
 

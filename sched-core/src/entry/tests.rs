@@ -19,11 +19,11 @@ fn entries_nest_and_only_the_outermost_looks() {
 #[test]
 fn a_failed_take_leaves_no_bit_and_other_bits_alone() {
     let words = EntryWords::new();
-    words.request(Request::CANCEL);
+    words.request(Request::PREEMPT);
     assert_eq!(words.try_take(&Fence, || unreachable!("inside")), Take::Inside);
     words.leave();
     assert_eq!(words.try_take(&Fence, || false), Take::Moved);
-    assert_eq!(words.requested(), Request::CANCEL);
+    assert_eq!(words.requested(), Request::PREEMPT);
 }
 
 #[test]
