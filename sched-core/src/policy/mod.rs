@@ -88,8 +88,10 @@ pub trait Item: Linked + 'static {
     fn class(&self) -> Class;
 }
 
-/// How a goroutine became ready.
+/// How a goroutine became ready. There may be more ways one day: a policy has an arm for those that it does not
+/// know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cause {
     /// It is new.
     Spawned,
