@@ -24,54 +24,74 @@
 //! |---|---|
 //! | [`scheduler`], `config` | the handle: birth, spawning, the end |
 //! | `shared`, `crew`, `resize`, `supply` | what Ms share: tables of Ps and Ms, how many there shall be, stacks |
-//! | `gate`, [`turnstile`], [`closers`] | who is inside, who sees to the end, who waits for it |
-//! | `worker`, `switch`, [`commit`], `goroutine` | the loop of an M, the switch, what comes after it, what goroutines call: start reading here |
-//! | [`task`], [`roster`], `registry` | the G: state, closure and result, handle; records, and where they live |
+//! | `gate`, `turnstile`, `closers` | who is inside, who sees to the end, who waits for it |
+//! | `worker`, `switch`, `commit`, `goroutine` | the loop of an M, the switch, what comes after it, what goroutines call: start reading here |
+//! | [`task`], `roster`, `registry` | the G: state, closure and result, handle; records, and where they live |
 //! | `machine`, `proc` | the M and the P |
 //! | `bound` | goroutines that go on on one thread only |
 //! | [`future`] | tasks without a stack of their own, and who polls them |
 //! | [`park`], `timers`, `sleep` | waiting, for goroutines and plain threads alike; deadlines |
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
-//! | [`dump`], `stacks`, `asleep`, [`lull`] | who is there, what each waits for, and where; whether all wait for each other |
-//! | [`occupancy`], [`vacate`], `handoff`, [`monitor`], [`bell`] | how a P is taken, who gets it, who takes Ps, and when; who watches, and who wakes the watcher |
-//! | [`policy`], `dispatch`, `ready`, `swap`, [`succession`] | the order in which goroutines run, and how it is changed while they do; [`sim`]: what it would do on a thousand Ps; [`queue`]: what policies are made of |
-//! | [`idle`], [`orders`], [`summons`], [`parker`], [`sleeper`], [`lock`] | who sleeps and who looks for work; what an M is woken for; a thread's sleep, and in view of others; the runtime's lock |
+//! | [`dump`], `stacks`, `asleep`, `lull` | who is there, what each waits for, and where; whether all wait for each other |
+//! | `occupancy`, `vacate`, `handoff`, [`monitor`], `bell` | how a P is taken, who gets it, who takes Ps, and when; who watches, and who wakes the watcher |
+//! | [`policy`], `dispatch`, `ready`, `swap`, `succession` | the order in which goroutines run, and how it is changed while they do; [`sim`]: what it would do on a thousand Ps; [`queue`]: what policies are made of |
+//! | `idle`, `orders`, `summons`, `parker`, `sleeper`, [`lock`] | who sleeps and who looks for work; what an M is woken for; a thread's sleep, and in view of others; the runtime's lock |
 //! | `service` | threads and stacks made ahead of need |
 //! | [`tls`], [`context`], [`stack`] | TLS blocks, the switch, stacks |
 //! | [`preempt`], `glue` | signals: preemption, overflow |
-//! | [`timer`], [`driver`] | deadlines, and the thread that waits for them |
+//! | `timer`, `driver` | deadlines, and the thread that waits for them |
 //!
 //! The protocol modules hold no statics and are generic over what they carry, so that the models in
 //! `loom-tests` run the same code. Modules that touch the operating system are left out of a model; what the
 //! crates above need of them there is in `model`.
+//!
+//! Modules that these pages do not show (those without a link above) are public for the models, the runtime and the
+//! benches alone: versions promise nothing about them.
 
+#[doc(hidden)]
 pub mod bell;
 mod boxed;
+#[doc(hidden)]
 pub mod closers;
+#[doc(hidden)]
 pub mod commit;
 #[doc(hidden)]
 pub mod dispatch;
+#[doc(hidden)]
 pub mod driver;
 pub mod entry;
 pub mod future;
+#[doc(hidden)]
 pub mod idle;
 pub mod lock;
+#[doc(hidden)]
 pub mod lull;
+#[doc(hidden)]
 pub mod occupancy;
+#[doc(hidden)]
 pub mod orders;
+#[doc(hidden)]
 pub mod parker;
 pub mod policy;
 pub mod queue;
 mod reason;
+#[doc(hidden)]
 pub mod roster;
+#[doc(hidden)]
 pub mod sleeper;
+#[doc(hidden)]
 pub mod succession;
+#[doc(hidden)]
 pub mod summons;
+#[doc(hidden)]
 pub mod sync;
 mod table;
 pub mod task;
+#[doc(hidden)]
 pub mod timer;
+#[doc(hidden)]
 pub mod turnstile;
+#[doc(hidden)]
 pub mod vacate;
 
 #[cfg(loom)]
