@@ -35,7 +35,7 @@ unsafe impl Handle for Ref {
     }
 }
 
-// SAFETY: one link per task, which only the queues use.
+// SAFETY: one link per task, which only the queues use. A model puts a task into a queue when it is in none.
 unsafe impl Linked for Ref {
     fn link(task: &Task) -> &Link<Task> {
         &task.link

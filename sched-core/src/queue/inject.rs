@@ -47,7 +47,7 @@ pub const BATCH: usize = scaled(128, 2);
 ///         Ref(unsafe { Box::from_raw(raw.as_ptr()) })
 ///     }
 /// }
-/// // SAFETY: one link per task, not used elsewhere.
+/// // SAFETY: one link per task, not used elsewhere; a box is the one handle.
 /// unsafe impl Linked for Ref {
 ///     fn link(task: &Task) -> &Link<Task> { &task.link }
 /// }

@@ -46,7 +46,10 @@ impl<T> fmt::Debug for Link<T> {
 ///
 /// # Safety
 ///
-/// `link` always gives the same place of the same target, and nobody but this module uses it.
+/// 1. `link` always gives the same place of the same target, and nobody but this module uses it.
+/// 2. A target has one handle: there is no second as long as one exists, or what `into_raw` gave for it. (A newtype
+///    over `Arc` of which there may be clones breaks this: two of them in one list close the chain to a ring, and
+///    each is taken from it for ever.)
 pub unsafe trait Linked: Handle {
     /// The link inside `target`.
     fn link(target: &Self::Target) -> &Link<Self::Target>;

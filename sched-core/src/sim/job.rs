@@ -112,7 +112,7 @@ unsafe impl Handle for Ref {
     }
 }
 
-// SAFETY: one link per job, used by the queues alone.
+// SAFETY: 1. one link per job, used by the queues alone. 2. a box is the one handle.
 unsafe impl Linked for Ref {
     fn link(job: &Job) -> &Link<Job> {
         &job.link

@@ -30,7 +30,7 @@ unsafe impl Handle for Ref {
     }
 }
 
-// SAFETY: one link, used by the queues alone.
+// SAFETY: one link, used by the queues alone; a box is the one handle.
 unsafe impl Linked for Ref {
     fn link(item: &Numbered) -> &Link<Numbered> {
         &item.link
