@@ -53,11 +53,11 @@ pub unsafe trait PageSource {
     fn addresses(&self) -> Range<usize>;
 
     /// The heap grows by multiples of this many bytes, at this alignment; a power of two, at least
-    /// [`PAGE`](crate::size_class::PAGE).
+    /// [`PAGE`].
     fn arena_bytes(&self) -> usize;
 
     /// Bytes of a page of the machine, a power of two: what can be given back, closed, guarded or moved at least.
-    /// It may be longer than [`PAGE`](crate::size_class::PAGE), of which arenas are made.
+    /// It may be longer than [`PAGE`], of which arenas are made.
     fn machine_page(&self) -> usize {
         // SAFETY: the call has no preconditions.
         unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
@@ -65,7 +65,7 @@ pub unsafe trait PageSource {
 
     /// Sets `bytes` of address space aside, aligned to `align`; `None` if there is no more.
     ///
-    /// `bytes` is a multiple of [`PAGE`](crate::size_class::PAGE), `align` a power of two and at
+    /// `bytes` is a multiple of [`PAGE`], `align` a power of two and at
     /// least that.
     fn reserve(&self, bytes: usize, align: usize) -> Option<NonNull<u8>>;
 
