@@ -81,15 +81,13 @@ impl Shared {
 
     /// Lets a goroutine in; false if the gate is closed.
     pub(crate) fn one_more(&self) -> bool {
-        // A refusal takes the closers' lock, which must not be held by somebody who is preempted.
-        let _entered = enter();
-        self.gate.enter().map_err(|left| self.see_to(left)).is_ok()
+        self.gate.enter()
     }
 
     /// One that was let in does not come.
     #[cold]
     pub(crate) fn turn_back(&self) {
-        // As in `one_more`.
+        // The closers' lock must not be held by somebody who is preempted.
         let _entered = enter();
         self.one_less();
     }

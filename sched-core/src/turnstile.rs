@@ -14,9 +14,10 @@
 //!    shut     inside
 //! ```
 //!
-//! Each change of the word is a read-modify-write, so they have an order. A newcomer adds one and looks
-//! at what it added to: a turnstile that was shut makes it step back. So *shut, and nobody inside* stays
-//! true once it is, but for the moment of such a step.
+//! Each change of the word is a read-modify-write, so they have an order. A newcomer adds one if the turnstile
+//! is open, a servant if it is open or somebody is inside. So *shut, and nobody inside* stays true once it is.
+//! (A newcomer that added first and stepped back from one that was shut would be taken for somebody inside: by a
+//! servant that came in that moment, after the end, and was served by nobody.)
 //!
 //! * *A closer* shuts, joins a list under a lock, and then reads the count there. Whoever leaves takes one
 //!   off and then looks for a name under the lock. Either it finds one, or its section came before
@@ -46,10 +47,10 @@ const SHUT: usize = 1 << (usize::BITS - 1);
 /// use sched_core::turnstile::{Left, Turnstile};
 ///
 /// let turnstile = Turnstile::<&str>::new();
-/// assert!(turnstile.enter().is_ok());
+/// assert!(turnstile.enter());
 /// turnstile.shut();
 /// let ticket = turnstile.expect(Closer::new("closer", false));
-/// assert!(turnstile.enter().is_err(), "it is shut");
+/// assert!(!turnstile.enter(), "it is shut");
 /// assert_eq!(turnstile.leave(), Left::Shut { closer: Some("closer"), end: true });
 /// turnstile.look().tell(|name| assert_eq!(*name, "closer"));
 /// assert!(!turnstile.waits(ticket));
@@ -88,19 +89,19 @@ impl<W: Clone> Turnstile<W> {
         }
     }
 
-    /// Comes in, unless it is shut: then the caller has left again, and sees to what it left.
-    pub fn enter(&self) -> Result<(), Left<W>> {
-        // AcqRel: what was done before the entry comes before the end.
-        match self.word.fetch_add(1, Ordering::AcqRel) & SHUT {
-            0 => Ok(()),
-            _ => Err(self.leave()),
-        }
+    /// Comes in, unless it is shut.
+    #[must_use = "who was let in leaves"]
+    pub fn enter(&self) -> bool {
+        let is_open = |word: usize| (word & SHUT == 0).then(|| word + 1);
+        // AcqRel: what was done before the entry comes before the end. Relaxed: a refusal looks at nothing else.
+        self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, is_open).is_ok()
     }
 
     /// Comes in as long as others are inside, though it may be shut.
+    #[must_use = "who was let in leaves"]
     pub fn enter_to_serve(&self) -> bool {
         let serves = |word: usize| (word != SHUT).then(|| word + 1);
-        // AcqRel: as in `enter`. Relaxed: a refusal looks at nothing else.
+        // AcqRel, Relaxed: as in `enter`.
         self.word.fetch_update(Ordering::AcqRel, Ordering::Relaxed, serves).is_ok()
     }
 
@@ -206,7 +207,7 @@ mod tests {
         let turnstile = Turnstile::<()>::new();
         turnstile.hold();
         turnstile.hold();
-        assert!(turnstile.enter().is_ok() && turnstile.enter().is_ok());
+        assert!(turnstile.enter() && turnstile.enter());
         assert!(!turnstile.abandon(), "a handle is left");
         assert!(!turnstile.abandon(), "two are inside");
         assert_eq!(turnstile.leave(), Left::Shut { closer: None, end: false });
@@ -220,7 +221,7 @@ mod tests {
     fn an_empty_one_ends_with_its_last_handle() {
         let turnstile = Turnstile::<()>::new();
         turnstile.hold();
-        assert!(turnstile.enter().is_ok());
+        assert!(turnstile.enter());
         assert_eq!(turnstile.leave(), Left::Open);
         assert!(turnstile.abandon());
     }
