@@ -2,7 +2,7 @@
 //!
 //! One thread: sleeps until a cycle is asked for, runs it, sweeps, runs destructors. It asks for
 //! no lock that a mutator could hold for long, and dropping the [`Collector`] ends it at the next
-//! pause between cycles.
+//! pause between cycles. It also ends when the heap is broken, as no cycle will run any more.
 
 use crate::{
     cycle::Pause,
@@ -72,9 +72,8 @@ impl<H: Tag> Collector<H> {
             let (heap, stop) = (heap.clone(), stop.clone());
             move || run(&heap, &stop)
         })?;
-        let sleeper = thread.thread().clone();
-        heap.set_waker(Some(Arc::new(move || sleeper.unpark())));
-        // For a request from before the waker was there.
+        heap.wakers().add(thread.thread().clone());
+        // For a request from before that.
         thread.thread().unpark();
         Ok(Self { heap: heap.clone(), stop, thread: Some(thread) })
     }
@@ -82,10 +81,10 @@ impl<H: Tag> Collector<H> {
 
 impl<H: Tag> Drop for Collector<H> {
     fn drop(&mut self) {
-        self.heap.set_waker(None);
         // Release: what the owner did before is done when the thread ends; pairs with `run`.
         self.stop.store(true, Ordering::Release);
         let Some(thread) = self.thread.take() else { return };
+        self.heap.wakers().remove(thread.thread().id());
         thread.thread().unpark();
         // A cycle under way may be waiting for the very guard that the caller holds; then the thread
         // ends by itself, later.
@@ -99,15 +98,15 @@ impl<H: Tag> Drop for Collector<H> {
 fn run<H: Tag>(heap: &Heap<H>, stop: &AtomicBool) {
     // Acquire: see `drop`.
     while !stop.load(Ordering::Acquire) {
-        if heap.is_requested() {
-            collect(heap);
-        } else {
+        if !heap.is_requested() {
             thread::park();
+        } else if collect(heap) == Err(HeapError::Broken) {
+            return;
         }
     }
 }
 
-fn collect<H: Tag>(heap: &Heap<H>) {
+fn collect<H: Tag>(heap: &Heap<H>) -> Result<(), HeapError> {
     let nap = |pause| {
         if let Pause::Handshake(asked)
         | Pause::Operation(asked)
@@ -118,12 +117,31 @@ fn collect<H: Tag>(heap: &Heap<H>) {
             heap.world().nap(Duration::from_micros(microseconds));
         }
     };
-    // This thread holds no guard. A heap without collections asks for none, and one whose driver
-    // panicked has said so.
-    if heap.cycle(nap) == Err(HeapError::Memory) {
+    // This thread holds no guard. A heap without collections asks for none.
+    let outcome = heap.cycle(nap).map(drop);
+    if outcome == Err(HeapError::Memory) {
         // For the thread's part in the heap. Who has some may give it back.
         heap.world().nap(SCARCE);
     }
     while !heap.sweep(LOT) {}
     heap.run_destructors(usize::MAX);
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// Hangs if it does not.
+    #[test]
+    fn the_thread_ends_when_the_heap_is_broken() {
+        crate::tag! { struct Breaks; }
+        let heap = Heap::<Breaks>::new().unwrap();
+        let cycle = AssertUnwindSafe(|| heap.cycle(|_| panic!("no patience")).is_ok());
+        assert!(catch_unwind(cycle).is_err());
+        heap.request();
+        run(&heap, &AtomicBool::new(false));
+        assert!(heap.is_requested(), "for nothing");
+    }
 }

@@ -5,6 +5,7 @@
 //! | `drive` | whoever runs a cycle on it |
 //! | `options` | what the builder chose |
 //! | `relief` | what mutators do for a collector that is behind |
+//! | `wakers` | whom a request wakes |
 //!
 //! # The end
 //!
@@ -16,9 +17,11 @@
 mod drive;
 mod options;
 mod relief;
+mod wakers;
 
 use self::drive::Driver;
 pub(crate) use self::options::Options;
+pub(crate) use self::wakers::Wakers;
 use crate::{
     engine::Engine,
     error::HeapError,
@@ -78,7 +81,7 @@ pub(crate) struct Core<H: Tag> {
     destructed: AtomicU64,
     /// Time in sweep after a cycle, in nanoseconds.
     swept: AtomicU64,
-    waker: Mutex<Option<Waker>>,
+    pub(crate) wakers: Wakers,
     pub(crate) crew: Crew,
     recruiter: Mutex<Waker>,
     lot: Lot<<H::World as World<H::Space>>::Waiter>,
@@ -121,7 +124,7 @@ impl<H: Tag> Core<H> {
             assists: AtomicU64::new(0),
             destructed: AtomicU64::new(0),
             swept: AtomicU64::new(0),
-            waker: Mutex::new(None),
+            wakers: Wakers::default(),
             crew: Crew::default(),
             recruiter: Mutex::new(Arc::new(|| ())),
             lot: Lot::default(),
@@ -289,25 +292,18 @@ impl<H: Tag> Core<H> {
     /// Asks for a cycle. Called outside `with`.
     pub(crate) fn request(&self) {
         if self.collection() != Collection::Never && self.pace.request() {
-            self.call_waker();
+            self.wakers.wake();
         }
     }
 
-    fn call_waker(&self) {
-        let waker = lock(&self.waker).clone();
-        if let Some(wake) = waker {
-            wake();
-        }
+    /// Nobody can run the cycle that was asked for.
+    pub(crate) fn decline(&self) {
+        self.pace.decline();
     }
 
     /// Whether somebody asked for a cycle, and may have one.
     pub(crate) fn is_requested(&self) -> bool {
         self.collection() != Collection::Never && self.pace.is_requested()
-    }
-
-    pub(crate) fn set_waker(&self, waker: Option<Waker>) {
-        let former = std::mem::replace(&mut *lock(&self.waker), waker);
-        drop(former);
     }
 
     pub(crate) fn set_recruiter(&self, recruiter: Waker) {
@@ -337,7 +333,7 @@ impl<H: Tag> Core<H> {
         self.collection.store(collection.number(), Ordering::Relaxed);
         // For a request from before there were none.
         if self.is_requested() {
-            self.call_waker();
+            self.wakers.wake();
         }
     }
 

@@ -5,10 +5,17 @@
 //! it knows what survived.
 
 use crate::pacer::{Progress, Schedule, Target};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 // All orderings here but one pair are Relaxed: the numbers decide when to begin work, never whether memory is
 // in use, and a late look only begins it later.
+
+/// Nobody has asked for a cycle.
+const NONE: u8 = 0;
+/// Somebody has, and whoever runs cycles is told.
+const TOLD: u8 = 1;
+/// Somebody has, and who was told cannot run one.
+const DECLINED: u8 = 2;
 
 /// Live bytes, trigger and goal.
 #[derive(Debug)]
@@ -21,8 +28,10 @@ pub(crate) struct Pace {
     line: Line,
     /// Nobody is to be held up for now, nor to pay.
     relents: AtomicBool,
-    requested: AtomicBool,
-    /// From a cycle's begin until there are new numbers: the old ones are no reason for another cycle.
+    /// [`NONE`], [`TOLD`] or [`DECLINED`].
+    request: AtomicU8,
+    /// From a cycle's begin until there are new numbers, or its driver unwinds: the old ones are no reason for
+    /// another cycle.
     collecting: AtomicBool,
 }
 
@@ -35,7 +44,7 @@ impl Pace {
             outrun: AtomicU64::new(0),
             line: Line::default(),
             relents: AtomicBool::new(false),
-            requested: AtomicBool::new(false),
+            request: AtomicU8::new(NONE),
             collecting: AtomicBool::new(false),
         };
         pace.set(target);
@@ -100,27 +109,27 @@ impl Pace {
         Progress { due, marked }
     }
 
-    /// True for the first to ask since the last cycle began.
+    /// Asks for a cycle. True if whoever runs cycles is to be told: for the first to ask since the last one began,
+    /// or since one was declined.
     pub(crate) fn request(&self) -> bool {
-        !self.requested.swap(true, Ordering::Relaxed)
+        self.request.swap(TOLD, Ordering::Relaxed) != TOLD
+    }
+
+    /// Who was told cannot run the cycle that was asked for. It stays asked for.
+    pub(crate) fn decline(&self) {
+        // One that has begun meanwhile serves the request. Of an exchange that fails nothing is read.
+        let _ = self.request.compare_exchange(TOLD, DECLINED, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     pub(crate) fn is_requested(&self) -> bool {
-        self.requested.load(Ordering::Relaxed)
+        self.request.load(Ordering::Relaxed) != NONE
     }
 
     /// A cycle begins: requests up to now are served by it.
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin(&self) -> UnderWay<'_> {
         self.collecting.store(true, Ordering::Relaxed);
-        self.requested.store(false, Ordering::Relaxed);
-    }
-
-    /// The cycle has ended, and this is its target.
-    pub(crate) fn ended(&self, target: Target) {
-        self.set(target);
-        self.relent(false);
-        // Release: the numbers are there; pairs with `allocated`.
-        self.collecting.store(false, Ordering::Release);
+        self.request.store(NONE, Ordering::Relaxed);
+        UnderWay(self)
     }
 
     /// Marking ended: of what was live at `at_mark`, `marked` is left. Returns what is live now.
@@ -130,6 +139,28 @@ impl Pace {
         self.live
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |live| Some(correct(live)))
             .map_or(0, correct)
+    }
+}
+
+/// A cycle is under way, until this is dropped: by a driver that unwinds as well, or mutators would wait for it and
+/// pay for it for ever.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct UnderWay<'a>(&'a Pace);
+
+impl UnderWay<'_> {
+    /// The cycle has ended, and this is its target.
+    pub(crate) fn ended(self, target: Target) {
+        self.0.set(target);
+        self.0.relent(false);
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.end_mark();
+        // Release: the numbers are there; pairs with `allocated`.
+        self.0.collecting.store(false, Ordering::Release);
     }
 }
 
@@ -190,12 +221,12 @@ mod tests {
     fn the_numbers_of_before_are_no_reason_for_the_next_cycle() {
         let pace = Pace::new(Target { trigger: 100, goal: 200, assist: 250 });
         assert!(pace.allocated(150));
-        pace.begin();
+        let cycle = pace.begin();
         let at_mark = pace.live();
         assert!(!pace.allocated(10), "a cycle is under way");
         pace.settle(at_mark, 30);
         assert!(!pace.allocated(1), "its target is not there yet");
-        pace.ended(Target { trigger: 50, goal: 60, assist: 75 });
+        cycle.ended(Target { trigger: 50, goal: 60, assist: 75 });
         assert!(!pace.allocated(1));
         assert!(pace.allocated(10));
     }
@@ -204,7 +235,7 @@ mod tests {
     fn a_pacer_that_relents_spares_everybody_until_it_does_not() {
         let pace = Pace::new(Target { trigger: 10 << 20, goal: 20 << 20, assist: 22 << 20 });
         pace.allocated(15 << 20);
-        pace.begin();
+        let cycle = pace.begin();
         pace.begin_mark(pace.live(), 0);
         pace.allocated(10 << 20);
         let is_hard = || (pace.is_outrun(), pace.progress(0).lag() > 0);
@@ -214,7 +245,7 @@ mod tests {
         pace.relent(false);
         assert_eq!(is_hard(), (true, true));
         pace.relent(true);
-        pace.ended(Target { trigger: 10 << 20, goal: 20 << 20, assist: 22 << 20 });
+        cycle.ended(Target { trigger: 10 << 20, goal: 20 << 20, assist: 22 << 20 });
         assert!(pace.is_outrun(), "the answer was for one cycle");
     }
 
@@ -222,7 +253,18 @@ mod tests {
     fn one_request_per_cycle_wakes_somebody() {
         let pace = Pace::new(Target { trigger: 1, goal: 2, assist: 3 });
         assert!(pace.request() && !pace.request());
-        pace.begin();
+        let cycle = pace.begin();
         assert!(!pace.is_requested() && pace.request());
+        drop(cycle);
+    }
+
+    #[test]
+    fn a_request_that_was_declined_is_told_of_by_the_next_who_asks() {
+        let pace = Pace::new(Target { trigger: 1, goal: 2, assist: 3 });
+        pace.decline();
+        assert!(!pace.is_requested(), "nobody has asked");
+        assert!(pace.request());
+        pace.decline();
+        assert!(pace.is_requested() && pace.request() && !pace.request());
     }
 }

@@ -5,7 +5,10 @@ mod common;
 use common::checked;
 use gc_core::policy::{Collection, WriteBarrier};
 use gc_core::world::threads::Threads;
-use gc_core::{Gc, GcCell, Guard, Heap, HeapError, Root, Trace, space::blocks::Blocks};
+use gc_core::{
+    Gc, GcCell, Guard, Heap, HeapError, Root, Trace, cycle::Pause, pacer::Every,
+    space::blocks::Blocks,
+};
 use proptest::prelude::*;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -233,4 +236,26 @@ fn a_cycle_that_unwinds_is_the_last_one() {
     assert_eq!(heap.collect(), Err(HeapError::Broken));
     let guard = heap.enter();
     assert_eq!((*root.get(&guard), *guard.alloc(8u64)), (7, 8));
+}
+
+/// Nobody waits for a cycle that nobody drives any more, however far the heap has grown.
+#[test]
+fn a_cycle_that_unwinds_holds_nobody_up() {
+    gc_core::tag! { struct Gone; }
+    let heap = checked::<Gone>();
+    heap.set_pacer(Every(1 << 16));
+    std::thread::scope(|scope| {
+        let _guard = heap.enter();
+        let panic = |pause| assert_ne!(pause, Pause::Handshake(1), "no patience");
+        let heap = &heap;
+        let driver = scope.spawn(move || heap.collect_with(panic).is_ok());
+        assert!(driver.join().is_err());
+    });
+    assert_eq!(heap.waiting(), None);
+    let guard = heap.enter();
+    (0..1 << 14).for_each(|n| _ = guard.alloc([n; 8]));
+    drop(guard);
+    assert!(heap.is_outrun() && heap.is_requested());
+    drop(heap.enter());
+    assert_eq!(heap.stats().actions.reliefs.wall.count(), 0);
 }

@@ -308,3 +308,22 @@ fn local_states_of_dead_threads_are_used_again() {
     }
     assert!(heap.world().members() <= 2, "{} members", heap.world().members());
 }
+
+/// One that ends leaves the others of the heap, and the embedding, their way to hear of a request. Hangs if it takes
+/// that of the other collector.
+#[test]
+fn a_collector_disconnects_itself_only() {
+    gc_core::tag! { struct Left; }
+    let (heap, calls) = (checked::<Left>(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&calls);
+    heap.set_waker(Some(Arc::new(move || _ = count.fetch_add(1, Ordering::Relaxed))));
+    let former = Collector::start(&heap).unwrap();
+    let collector = Collector::start(&heap).unwrap();
+    drop(former);
+    heap.request();
+    assert_eq!(calls.load(Ordering::Relaxed), 1, "the embedding's");
+    while heap.stats().cycles == 0 {
+        thread::yield_now();
+    }
+    drop(collector);
+}

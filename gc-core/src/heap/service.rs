@@ -9,6 +9,7 @@ use super::{Heap, Tag};
 use crate::{
     cycle::Pause,
     error::HeapError,
+    inner::Wakers,
     pacer::Progress,
     stats::{Record, Waiting},
 };
@@ -103,7 +104,8 @@ impl<H: Tag> Heap<H> {
     }
 
     /// Calls `wake` whenever a cycle is asked for, from whatever task asked, outside
-    /// [`World::with`]. Replaces a former one; `None` takes it away.
+    /// [`World::with`]. Replaces a former one; `None` takes it away. [`Collector`](crate::Collector)s of the heap are
+    /// woken besides.
     ///
     /// ```
     /// use gc_core::{Heap, Plain};
@@ -120,7 +122,33 @@ impl<H: Tag> Heap<H> {
     /// assert_eq!(heap.stats().cycles, 1);
     /// ```
     pub fn set_waker(&self, wake: Option<Arc<dyn Fn() + Send + Sync>>) {
-        self.0.set_waker(wake);
+        self.0.wakers.set(wake);
+    }
+
+    pub(crate) fn wakers(&self) -> &Wakers {
+        &self.0.wakers
+    }
+
+    /// Says, for whom a request has woken, that no cycle can be run now. It stays asked for, and the next who asks, or
+    /// finds the heap at its trigger, [wakes](Self::set_waker) again; else one call serves all requests up to the
+    /// next cycle.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    /// use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
+    ///
+    /// let (heap, calls) = (Heap::<Plain>::new().unwrap(), Arc::new(AtomicU32::new(0)));
+    /// let count = calls.clone();
+    /// heap.set_waker(Some(Arc::new(move || _ = count.fetch_add(1, Ordering::Relaxed))));
+    /// heap.request();
+    /// heap.request();
+    /// assert_eq!(calls.load(Ordering::Relaxed), 1, "whoever was woken knows");
+    /// heap.decline(); // it found no thread
+    /// heap.request();
+    /// assert_eq!(calls.load(Ordering::Relaxed), 2);
+    /// ```
+    pub fn decline(&self) {
+        self.0.decline();
     }
 
     /// Whether grey objects lie ready for others than those who put them there. A hint.

@@ -19,7 +19,10 @@ use std::{
     collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     ptr::NonNull,
-    sync::{MutexGuard, TryLockError, atomic::Ordering},
+    sync::{
+        MutexGuard, TryLockError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -34,6 +37,16 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(pacer: Box<dyn Pacer>) -> Self {
         Self { pacer, marker: Marker::roomy(), marked: 0 }
+    }
+}
+
+/// Since when a driver waits in a handshake. Dropped, it does not: if it has unwound as well.
+struct Waits<'a>(&'a AtomicU64);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        // Relaxed: a number for a report.
+        self.0.store(0, Ordering::Relaxed);
     }
 }
 
@@ -62,11 +75,12 @@ impl<H: Tag> Core<H> {
         }
         self.join()?;
         let mut driver = self.become_driver(pause)?;
+        let waits = Waits(&self.waiting);
         let record = self.drive(&mut driver, &mut |why| {
             self.note(why);
             pause(why);
         });
-        self.note(Pause::Slice);
+        drop(waits);
         self.note_end();
         drop(driver);
         if let Some(report) = &self.report {
@@ -131,7 +145,7 @@ impl<H: Tag> Core<H> {
         self.reserve.fill();
         record.sweep = watch.lap();
         let begun = self.began.elapsed();
-        self.pace.begin();
+        let under_way = self.pace.begin();
         let at_begin = self.pace.live();
         let closed = (self.collection() == Collection::StopTheWorld).then(|| self.gate.close());
         // Relaxed: a choice.
@@ -183,7 +197,7 @@ impl<H: Tag> Core<H> {
             *pacer = new;
         }
         let target = pacer.next(facts);
-        self.pace.ended(target);
+        under_way.ended(target);
         let record = Record {
             cycle: number - 1,
             rounds,

@@ -3,7 +3,8 @@
 use crate::{Poor, heap, refusing::without, turn};
 use gc_core::{CleanupQueue, GcRwLock, HeapError, Root};
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    fs,
+    sync::atomic::{AtomicI32, Ordering},
     thread,
 };
 
@@ -33,23 +34,32 @@ fn a_writer_waits_and_is_woken() {
     });
 }
 
+/// Whether the kernel says that the thread sleeps.
+fn sleeps(thread: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+    // Behind its name, which may hold anything.
+    stat.rsplit_once(") ").unwrap().1.starts_with('S')
+}
+
 #[test]
 fn a_taker_waits_and_is_woken() {
     let _turn = turn();
     let heap = heap();
-    let (queue, begun) = (CleanupQueue::new(&heap), AtomicBool::new(false));
+    let (queue, taker) = (CleanupQueue::new(&heap), AtomicI32::new(0));
     queue.register(&heap.enter(), heap.enter().alloc(7u64), 7);
     let take = || {
         drop(heap.enter());
-        begun.store(true, Ordering::Relaxed);
+        // SAFETY: it only tells a number.
+        taker.store(unsafe { libc::gettid() }, Ordering::Relaxed);
         without(0, 0, || queue.take())
     };
     thread::scope(|scope| {
-        let taker = scope.spawn(take);
-        while !begun.load(Ordering::Relaxed) {
+        let takes = scope.spawn(take);
+        let waits = |thread| thread != 0 && sleeps(thread);
+        while !waits(taker.load(Ordering::Relaxed)) {
             thread::yield_now();
         }
         heap.collect().unwrap();
-        assert_eq!(taker.join().unwrap(), (Ok::<_, HeapError>(7), 0));
+        assert_eq!(takes.join().unwrap(), (Ok::<_, HeapError>(7), 0));
     });
 }
