@@ -1,5 +1,5 @@
 //! Nothing happens any more: that is said when it is so, and not before; and a monitor that sleeps until
-//! something happens has seen all that did.
+//! something happens has seen all that did. Who has asked in vain hears of what may change the answer.
 #![cfg(loom)]
 
 use loom::sync::Arc;
@@ -11,6 +11,7 @@ use sched_core::lull::{self, Looked, Lull, Switches};
 use sched_core::parker::Parker;
 use sched_core::sleeper::Sleeper;
 use sched_core::task::state::{BeginPark, CommitPark, Phase, State, Unpark};
+use sched_core::vigil::{Vigil, Vigils};
 
 /// One P, one M, a goroutine that is parked, and two plain threads.
 struct World {
@@ -289,5 +290,33 @@ fn a_monitor_sleeps_over_nobody_who_waits() {
         watched.live();
         monitor.join().unwrap();
         assert_eq!(watched.asked.load(Ordering::Relaxed), 1);
+    });
+}
+
+/// A thread falls asleep while a watcher asks whether it does: the watcher sees it, or is told.
+#[test]
+fn who_falls_asleep_unseen_tells_the_watcher() {
+    model("who_falls_asleep_unseen_tells_the_watcher", 3, || {
+        let all = Arc::new((Vigils::new(), Vigil::new(), Sleeper::new()));
+        let thread = {
+            let all = all.clone();
+            thread::spawn(move || {
+                let (vigils, vigil, sleeper) = &*all;
+                sleeper.park_and(|| {
+                    if vigils.any() {
+                        vigils.end(vigil);
+                    }
+                });
+            })
+        };
+        let (vigils, vigil, sleeper) = &*all;
+        vigils.begin(vigil);
+        let seen = sleeper.sleeps_for_ever();
+        while !sleeper.sleeps_for_ever() {
+            thread::yield_now();
+        }
+        sleeper.unpark();
+        thread.join().unwrap();
+        assert!(seen || !vigil.is_kept(), "it fell asleep, and nobody knows");
     });
 }

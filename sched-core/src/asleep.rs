@@ -7,7 +7,7 @@ use crate::{
     context::ThreadId,
     dump::{Goroutine, Status},
     lull::{self, Lull},
-    park::Sleepers,
+    park::{self, Sleepers},
     shared::Shared,
 };
 
@@ -17,6 +17,7 @@ impl Shared {
         // SAFETY: no memory is passed.
         let tid = unsafe { libc::gettid() };
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner).push(tid);
+        park::adopt_thread();
     }
 
     /// Whether there are goroutines and no deadline: if nothing happens, they wait for ever. Allocates nothing.

@@ -32,7 +32,7 @@
 //! | [`future`] | tasks without a stack of their own, and who polls them |
 //! | [`park`], `timers`, `sleep` | waiting, for goroutines and plain threads alike; deadlines |
 //! | [`entry`] | entering the runtime, and taking a P from those who are outside |
-//! | [`dump`], `stacks`, `asleep`, `lull` | who is there, what each waits for, and where; whether all wait for each other |
+//! | [`dump`], `stacks`, `asleep`, `lull`, `vigil` | who is there, what each waits for, and where; whether all wait for each other, and when to ask again |
 //! | `occupancy`, `vacate`, `handoff`, [`monitor`], `bell` | how a P is taken, who gets it, who takes Ps, and when; who watches, and who wakes the watcher |
 //! | [`policy`], `dispatch`, `ready`, `swap`, `succession` | the order in which goroutines run, and how it is changed while they do; [`sim`]: what it would do on a thousand Ps; [`queue`]: what policies are made of |
 //! | `idle`, `orders`, `summons`, `parker`, `sleeper`, [`lock`] | who sleeps and who looks for work; what an M is woken for; a thread's sleep, and in view of others; the runtime's lock |
@@ -93,6 +93,8 @@ pub mod timer;
 pub mod turnstile;
 #[doc(hidden)]
 pub mod vacate;
+#[doc(hidden)]
+pub mod vigil;
 
 #[cfg(loom)]
 mod model;

@@ -50,10 +50,14 @@
 //! sleep if another one is there when it sees all Ps idle ([`Looked`]): whoever gives its P back has counted
 //! its switches before.
 //!
+//! One thread too many that is awake, and there is no verdict; it may fall asleep later, and no P moves then. Who has
+//! asked in vain keeps a [`vigil`](crate::vigil).
+//!
 //! # Not seen
 //!
 //! Goroutines blocked in the kernel for ever are not asleep. A goroutine that waits for a thread that
-//! waits for it, by other means than ours, is not seen either.
+//! waits for it, by other means than ours, is not seen either. Nor is, once the monitor sleeps, the end of a thread
+//! that has never parked.
 //!
 //! Models: `loom-tests/tests/sched_lull.rs` has the orderings; `sched_lull_search.rs` runs the verdict in every
 //! interleaving with all that two threads and a goroutine can do, and finds a count that is read too early.

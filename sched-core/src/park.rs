@@ -48,6 +48,7 @@ mod batch;
 mod caller;
 mod thread;
 mod waker;
+mod watch;
 
 use core::{fmt, time::Duration};
 use std::time::Instant;
@@ -59,7 +60,8 @@ use crate::{
 
 pub use batch::Batch;
 pub use caller::{Caller, caller};
-pub(crate) use thread::{AllParkers, FreeParkers, Sleepers, ThreadParker, ThreadRef};
+pub(crate) use thread::{AllParkers, FreeParkers, Sleepers, ThreadParker, ThreadRef, adopt_thread};
+pub use watch::{Watch, watch};
 
 /// How [`park_until`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -64,19 +64,25 @@ impl Parker {
 
     /// Sleeps until there is a permit, and takes it. One thread at a time may call this.
     pub fn park(&self) {
-        let woken = self.sleep(None);
+        self.park_and(|| ());
+    }
+
+    /// As [`park`](Self::park); `tell` is called before it sleeps, when others can see that it does.
+    pub fn park_and(&self, tell: impl FnOnce()) {
+        let woken = self.sleep(None, tell);
         debug_assert_eq!(woken, Woken::Unparked);
     }
 
     /// As [`park`](Self::park), until `deadline` at most (see [`crate::sync::now`]).
     pub fn park_until(&self, deadline: u64) -> Woken {
-        self.sleep(Some(deadline))
+        self.sleep(Some(deadline), || ())
     }
 
-    fn sleep(&self, deadline: Option<u64>) -> Woken {
+    fn sleep(&self, deadline: Option<u64>, tell: impl FnOnce()) -> Woken {
         if self.announce() {
             return Woken::Unparked;
         }
+        tell();
         loop {
             self.word.wait(ASLEEP, deadline);
             if self.take_permit() {

@@ -72,9 +72,14 @@ impl Shared {
         self.wanted.load(Ordering::Relaxed)
     }
 
+    /// How many there can be.
+    pub(crate) fn most_procs(&self) -> usize {
+        self.procs.room().min(self.config.max_threads - 1)
+    }
+
     /// Makes it so.
     pub(crate) fn set_procs(&self, count: usize) -> Result<(), Error> {
-        if count == 0 || count > self.procs.room() || count >= self.config.max_threads {
+        if count == 0 || count > self.most_procs() {
             return Err(Error::Config("procs must be 1 to 1,024, and less than max_threads"));
         }
         let _one_at_a_time = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -166,8 +166,7 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if `procs` is 0, more than 1,024 (or what the scheduler began with, if that
-    /// was more), or not less than [`max_threads`](Config::max_threads).
+    /// [`Error::Config`] if `procs` is 0, or more than [`most_procs`](Self::most_procs).
     ///
     /// ```
     /// use sched_core::{Config, NoHooks, Scheduler};
@@ -181,6 +180,23 @@ impl Scheduler {
     /// ```
     pub fn set_procs(&self, procs: usize) -> Result<(), Error> {
         self.shared.set_procs(procs)
+    }
+
+    /// The most Ps that there can be: 1,024, or what the scheduler began with, if that was more; but fewer than
+    /// [`max_threads`](Config::max_threads).
+    ///
+    /// ```
+    /// use sched_core::{Config, NoHooks, Scheduler};
+    /// # use std::sync::Arc;
+    /// let config = Config { procs: 1, max_threads: 8, ..Config::default() };
+    /// let scheduler = Scheduler::new(config, Arc::new(NoHooks))?;
+    /// assert_eq!(scheduler.most_procs(), 7);
+    /// assert!(scheduler.set_procs(7).is_ok() && scheduler.set_procs(8).is_err());
+    /// # scheduler.shutdown(None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn most_procs(&self) -> usize {
+        self.shared.most_procs()
     }
 
     /// Changes the order in which goroutines run, while they run; nobody is stopped for it.

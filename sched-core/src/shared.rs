@@ -154,8 +154,11 @@ impl Shared {
             let _idle = self.idle.release(self.make_proc(), None, || false);
         }
         self.supplies.begin().map_err(Error::Stacks)?;
-        let threads = [Service::start(self)?, Timers::start(self)?];
-        self.end.lock().unwrap_or_else(PoisonError::into_inner).threads.extend(threads);
+        for start in [Service::start, Timers::start] {
+            let thread = start(self)?;
+            // At once: a shutdown joins it, also if the next one is refused.
+            self.end.lock().unwrap_or_else(PoisonError::into_inner).threads.push(thread);
+        }
         Ok(())
     }
 

@@ -46,9 +46,14 @@ impl Sleeper {
 
     /// Sleeps until there is a permit, and takes it. One thread at a time may sleep here.
     pub fn park(&self) {
+        self.park_and(|| ());
+    }
+
+    /// As [`park`](Self::park); `tell` is called before it sleeps, when others can see that it does.
+    pub fn park_and(&self, tell: impl FnOnce()) {
         // Relaxed, both: the parker's word says whether it sleeps; see `sleeps_for_ever`.
         self.for_ever.store(true, Ordering::Relaxed);
-        self.parker.park();
+        self.parker.park_and(tell);
         self.for_ever.store(false, Ordering::Relaxed);
     }
 

@@ -4,15 +4,20 @@
 //! dropped inside the runtime, where no allocator is called; and who looks for a deadlock walks over all
 //! records there ever were ([`Sleepers`]).
 
-use core::{mem::ManuallyDrop, ptr::NonNull, sync::atomic::AtomicI32};
+use core::{
+    mem::ManuallyDrop,
+    ptr::{self, NonNull},
+    sync::atomic::AtomicI32,
+};
 
 use crate::{
     entry::enter,
     error::fatal,
     parker,
     sleeper::Sleeper,
-    sync::{AtomicPtr, AtomicU32, Ordering, fence},
+    sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence},
     tls,
+    vigil::Vigil,
 };
 
 /// The permit of one plain thread, and where it sleeps.
@@ -21,6 +26,10 @@ pub(crate) struct ThreadParker {
     sleeper: Sleeper,
     /// The kernel's number of the thread; 0 if it has ended.
     tid: AtomicI32,
+    /// Whether the thread is told when others fall asleep.
+    pub(super) vigil: Vigil,
+    /// Whether nobody is told when this one does: it wakes nobody of its own accord.
+    adopted: AtomicBool,
     /// The record made before this one; constant.
     older: AtomicPtr<ThreadParker>,
     /// The thread itself, and each `Waiter`.
@@ -68,15 +77,31 @@ unsafe impl Send for ThreadRef {}
 // SAFETY: as above.
 unsafe impl Sync for ThreadRef {}
 
+/// The calling thread, a plain one, wakes nobody of its own accord.
+pub(crate) fn adopt_thread() {
+    // Relaxed: see `tell`.
+    ThreadRef::current().record().adopted.store(true, Ordering::Relaxed);
+}
+
 impl ThreadParker {
     fn new() -> Self {
         Self {
             sleeper: Sleeper::new(),
             tid: AtomicI32::new(0),
+            vigil: Vigil::new(),
+            adopted: AtomicBool::new(false),
             older: AtomicPtr::new(core::ptr::null_mut()),
             references: AtomicU32::new(1),
             next: AtomicPtr::new(core::ptr::null_mut()),
         }
+    }
+
+    #[cold]
+    fn tell_others(&self) {
+        let others = tls::all_parkers().iter().filter(|other| !ptr::eq(*other, self));
+        others
+            .filter(|other| tls::vigils().end(&other.vigil))
+            .for_each(|other| other.sleeper.unpark());
     }
 }
 
@@ -93,6 +118,8 @@ impl ThreadRef {
         let tid = unsafe { libc::gettid() };
         // Relaxed: for `Sleepers`, which looks twice.
         fresh.record().tid.store(tid, Ordering::Relaxed);
+        // Relaxed: read by the thread itself.
+        fresh.record().adopted.store(false, Ordering::Relaxed);
         fresh
     }
 
@@ -137,7 +164,7 @@ impl ThreadRef {
         Self::clone(&ManuallyDrop::new(Self(own)))
     }
 
-    fn record(&self) -> &ThreadParker {
+    pub(super) fn record(&self) -> &ThreadParker {
         // SAFETY: records are never freed.
         unsafe { self.0.as_ref() }
     }
@@ -147,7 +174,7 @@ impl ThreadRef {
         let sleeper = &self.record().sleeper;
         match deadline {
             None => {
-                sleeper.park();
+                sleeper.park_and(|| self.tell());
                 true
             }
             Some(at) => sleeper.park_until(at) == parker::Woken::Unparked,
@@ -156,6 +183,20 @@ impl ThreadRef {
 
     pub(super) fn unpark(&self) {
         self.record().sleeper.unpark();
+    }
+
+    /// The thread ends, and gives its name up.
+    pub(crate) fn end(self) {
+        self.tell();
+    }
+
+    /// The thread sleeps, or ends: whoever keeps vigil hears of it.
+    fn tell(&self) {
+        let own = self.record();
+        // Relaxed: written by the thread itself.
+        if !own.adopted.load(Ordering::Relaxed) && tls::vigils().any() {
+            own.tell_others();
+        }
     }
 }
 

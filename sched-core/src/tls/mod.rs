@@ -53,7 +53,7 @@ mod words;
 pub use own::Layout;
 pub use words::{Words, with_words};
 pub(crate) use words::{
-    all_parkers, barrier, free_parkers, see_to_forks, set_last_act, thread_parker, words,
+    all_parkers, barrier, free_parkers, see_to_forks, set_last_act, thread_parker, vigils, words,
 };
 
 /// How goroutines get thread-local storage of their own.

@@ -43,6 +43,7 @@ use super::Mode;
 use crate::entry::{Barrier, EntryWords, ProbedBarrier};
 use crate::lock::Lock;
 use crate::park::{AllParkers, FreeParkers, ThreadParker, ThreadRef};
+use crate::vigil::Vigils;
 
 /// The scheduler's words in one TLS block.
 ///
@@ -183,6 +184,9 @@ static FREE_PARKERS: Lock<FreeParkers> = Lock::new(FreeParkers::new());
 /// All of these records, in use or not.
 static ALL_PARKERS: AllParkers = AllParkers::new();
 
+/// Those of plain threads.
+static VIGILS: Vigils = Vigils::new();
+
 /// The handlers for forks are registered once.
 static FORK: Once = Once::new();
 
@@ -218,7 +222,7 @@ fn parker_key() -> Option<libc::pthread_key_t> {
 /// The thread ends.
 unsafe extern "C" fn end_of_parking(_value: *mut libc::c_void) {
     // SAFETY: the name that `thread_parker` kept, taken out.
-    PARKER.take().into_iter().for_each(|own| drop(unsafe { ThreadRef::from_raw(own) }));
+    PARKER.take().into_iter().for_each(|own| unsafe { ThreadRef::from_raw(own) }.end());
 }
 
 /// Has goroutines not be preempted while they fork, and forked children forget their scheduler.
@@ -256,6 +260,11 @@ extern "C" fn forget() {
 /// Records of all plain threads that have ever parked.
 pub(crate) fn all_parkers() -> &'static AllParkers {
     &ALL_PARKERS
+}
+
+/// The vigils of plain threads.
+pub(crate) fn vigils() -> &'static Vigils {
+    &VIGILS
 }
 
 /// Records of threads that have ended.

@@ -5,7 +5,9 @@
 //! looks at every thread, and at every task. So it is asked when the lull has lasted, since most are over by
 //! then, and a few times more, each after twice the pause before: somebody who is on the way to sleep, a main
 //! thread that is about to wait for its tasks, is still awake at first. Then it is left alone, as an idle
-//! machine shall not be woken. (Go's `checkdead` counts its own threads only: it is asked at once, and once.)
+//! machine shall not be woken. If there is another look all the same, somebody has woken the monitor, as what made the
+//! answer uncertain may have changed: the questions begin anew. (Go's `checkdead` counts its own threads only: it is
+//! asked at once, and once.)
 
 use std::time::Duration;
 
@@ -15,7 +17,8 @@ use crate::machine::Machine;
 /// The pause before the first question.
 const FIRST: Duration = Duration::from_millis(10);
 
-/// Questions, at most, each time that the machine becomes idle: the last one after 1.3 s.
+/// Questions, at most, each time that the machine becomes idle, or the monitor is woken after that: the last one after
+/// 1.3 s.
 const QUESTIONS: u32 = 7;
 
 /// The duty that notices deadlocks.
@@ -29,12 +32,15 @@ pub struct Asleep {
 impl Asleep {
     /// Has the machine look, some times until something runs again, if its tasks may wait for ever.
     pub fn look(&mut self, now: Duration, idle: bool, machine: &mut impl Machine) -> Wish {
-        if !idle || !machine.may_wait_for_ever() {
+        let may_wait = idle && machine.may_wait_for_ever();
+        if !may_wait || self.asked == QUESTIONS {
             *self = Self::default();
+        }
+        if !may_wait {
             return None;
         }
         let due = *self.due.get_or_insert(now + FIRST);
-        if self.asked < QUESTIONS && now >= due {
+        if now >= due {
             machine.report_asleep();
             self.asked += 1;
             self.due = Some(now + FIRST * (1 << self.asked));
