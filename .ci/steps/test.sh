@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The README's command. Without python3, which runs the script that gort is compared with, those tests would compare
-# nothing: it is installed, as root or by sudo, where it is missing.
+# The README's command. python3, which runs the script that gort is compared with, is installed, as root or by sudo,
+# where it is missing.
 set -euo pipefail
 if ! command -v python3 >/dev/null; then
     sudo=

@@ -258,7 +258,10 @@ impl Builder {
     /// nobody else is left who could wake one; it does if not set.
     ///
     /// That is certain only if every thread of the process is known: the runtime's own, and those that
-    /// wait for the runtime. With any other thread, of a library or of a second runtime, nothing is said.
+    /// wait for the runtime. With any other thread, of a library or of a second runtime, nothing is said. It is found
+    /// out in the first 1.3 seconds, and again when a thread begins to wait for the runtime without a deadline, or ends
+    /// after it has waited for the runtime. The end of any other thread is not heard of after that, as a runtime whose
+    /// goroutines all wait does not wake.
     ///
     /// Who waits until a deadline will be woken, however far it is. A timeout
     /// [beyond the end of the clock](crate::time#beyond-the-end-of-the-clock), as `Duration::MAX` is, makes none:

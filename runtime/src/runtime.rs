@@ -231,9 +231,7 @@ impl Runtime {
     /// assert!(rt.set_procs(0).is_err());
     /// ```
     pub fn set_procs(&self, procs: usize) -> Result<(), BuildError> {
-        self.scheduler.set_procs(procs)?;
-        self.attendants.stop_following();
-        Ok(())
+        Ok(self.attendants.fix_procs(&self.scheduler, procs)?)
     }
 
     /// Changes the order in which goroutines run, while they run; nobody is stopped for it. What is queued
@@ -354,13 +352,13 @@ impl Runtime {
             current::SLOW_MODE
                 .call_once(|| say(format_args!("runtime: a kernel thread per goroutine: {why}")));
         }
-        if let Err(error) = limit.set(settings.memory_limit) {
-            let _ = scheduler.shutdown(None);
-            return Err(error);
-        }
-        let attendants = Attendants::start(&scheduler, settings, pacer)?;
+        // From here on an error drops it, which ends what has begun.
+        let mut runtime =
+            Runtime { scheduler, attendants: Attendants::new(settings), ended: false };
+        limit.set(settings.memory_limit)?;
+        runtime.attendants.start(&runtime.scheduler, settings, pacer)?;
         limit.keep();
-        Ok(Runtime { scheduler, attendants, ended: false })
+        Ok(runtime)
     }
 
     fn end(&mut self, deadline: Option<Duration>) -> Shutdown {

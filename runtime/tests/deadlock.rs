@@ -1,17 +1,19 @@
 //! A deadlock ends the process with a list of those who wait; whatever may still be woken does not.
 //!
 //! It has no harness: the harness's own threads could wake a goroutine, for all that the runtime knows.
-//! The program runs itself once for each case.
+//! The program runs itself once for each case, all at the same time.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use runtime::{Builder, Runtime, chan};
+use runtime::{Builder, JoinHandle, Runtime, chan};
 
 const CASE: &str = "DEADLOCK_CASE";
 /// Longer than the monitor takes to find everything idle.
 const WHILE: Duration = Duration::from_millis(300);
+/// Longer than it asks then whether all wait for ever.
+const LONG: Duration = Duration::from_millis(1_400);
 
 /// Whether goroutines are kernel threads.
 const THREADS: &str = "DEADLOCK_THREADS";
@@ -20,13 +22,41 @@ fn runtime() -> Runtime {
     Builder::new().procs(2).kernel_threads(std::env::var_os(THREADS).is_some()).build().unwrap()
 }
 
-/// Two goroutines, each of which waits for the other to send first; the main thread waits for both.
-fn cycle() {
-    let rt = runtime();
+/// Two goroutines, each of which waits for the other to send first; then `wait` with both.
+fn cycle_of(rt: &Runtime, wait: impl FnOnce([JoinHandle<()>; 2])) {
     let ((to_a, at_a), (to_b, at_b)) = (chan::rendezvous::<()>(), chan::rendezvous::<()>());
-    let a = rt.go(move || at_a.recv().and_then(|()| to_b.send(()).map_err(|_| chan::RecvError)));
-    let b = rt.go(move || at_b.recv().and_then(|()| to_a.send(()).map_err(|_| chan::RecvError)));
-    let _ = (a.join(), b.join());
+    let turn = |at: chan::Receiver<()>, to: chan::Sender<()>| {
+        rt.go(move || {
+            let _ = at.recv().map(|()| to.send(()));
+        })
+    };
+    wait([turn(at_a, to_b), turn(at_b, to_a)]);
+}
+
+fn join(goroutines: [JoinHandle<()>; 2]) {
+    goroutines.into_iter().for_each(|one| drop(one.join()));
+}
+
+fn cycle() {
+    cycle_of(&runtime(), join);
+}
+
+/// The main thread is awake for long, and then waits.
+fn late() {
+    cycle_of(&runtime(), |both| {
+        std::thread::sleep(LONG);
+        join(both);
+    });
+}
+
+/// A thread that has waited for the runtime is awake for long, and ends.
+fn helper() {
+    let rt = runtime();
+    std::thread::spawn(|| {
+        runtime::sleep(Duration::from_millis(1));
+        std::thread::sleep(LONG);
+    });
+    cycle_of(&rt, join);
 }
 
 /// The same when the main thread is done, and waits for the end of the runtime.
@@ -125,8 +155,14 @@ fn sleeping_future() {
     rt.spawn_future(runtime::time::sleep_async(WHILE)).join().unwrap();
 }
 
-const DEADLOCKS: [(&str, fn(), usize); 4] =
-    [("cycle", cycle, 2), ("end", end, 1), ("futures", futures, 0), ("never", never, 1)];
+const DEADLOCKS: [(&str, fn(), usize); 6] = [
+    ("cycle", cycle, 2),
+    ("late", late, 2),
+    ("helper", helper, 2),
+    ("end", end, 1),
+    ("futures", futures, 0),
+    ("never", never, 1),
+];
 const HEALTHY: [(&str, fn()); 7] = [
     ("sleeping future", sleeping_future),
     ("thread", thread),
@@ -137,12 +173,12 @@ const HEALTHY: [(&str, fn()); 7] = [
     ("not asked", not_asked),
 ];
 
-fn run(case: &str, threads: bool) -> std::process::Output {
+fn run(case: &str, threads: bool) -> Child {
     let mut again = Command::new(std::env::current_exe().unwrap());
     if threads {
         again.env(THREADS, "1");
     }
-    again.env(CASE, case).output().unwrap()
+    again.env(CASE, case).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn main() {
@@ -151,20 +187,23 @@ fn main() {
         let (_, body) = deadlocks.chain(HEALTHY).find(|(name, _)| *name == case).unwrap();
         // A deadlock that nobody sees ends by this signal, and the test with it.
         // SAFETY: the call has no preconditions.
-        unsafe { libc::alarm(300) };
+        unsafe { libc::alarm(60) };
         return body();
     }
-    for threads in [false, true] {
-        for (case, _, waiting) in DEADLOCKS {
-            let child = run(case, threads);
+    let in_both_modes = |case: &str| [false, true].map(|threads| run(case, threads));
+    let deadlocks = DEADLOCKS.map(|(case, _, waiting)| (case, waiting, in_both_modes(case)));
+    let healthy = HEALTHY.map(|(case, _)| (case, in_both_modes(case)));
+    for (case, waiting, children) in deadlocks {
+        for child in children.map(|child| child.wait_with_output().unwrap()) {
             let said = String::from_utf8_lossy(&child.stderr);
             assert_eq!(child.status.signal(), Some(libc::SIGABRT), "{case}: {said}");
             assert!(said.contains("all goroutines are asleep"), "{case}: {said}");
             let lines = said.lines().filter(|line| line.contains("[receive, ")).count();
             assert_eq!(lines, waiting, "{case}: {said}");
         }
-        for (case, _) in HEALTHY {
-            let child = run(case, threads);
+    }
+    for (case, children) in healthy {
+        for child in children.map(|child| child.wait_with_output().unwrap()) {
             let said = String::from_utf8_lossy(&child.stderr);
             assert!(child.status.success() && said.is_empty(), "{case}: {said}");
         }

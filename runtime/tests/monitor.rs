@@ -12,13 +12,17 @@ use runtime::Runtime;
 #[test]
 fn what_becomes_ready_behind_blocked_ones_calls_the_monitor() {
     const PROCS: usize = 2;
+    const ROUNDS: usize = 1_000;
     let rt = Runtime::builder().procs(PROCS).build().expect("threads and stacks");
     // Whether the monitor was awake just then, or had taken a processor already, is the kernel's choice.
     let called = || {
         let monitor = rt.stats().monitor;
         monitor.calls > 0 && monitor.takes > 0
     };
-    while !called() {
+    for _ in 0..ROUNDS {
+        if called() {
+            return;
+        }
         let arrived = Arc::new(AtomicUsize::new(0));
         let (doors, blocked): (Vec<_>, Vec<_>) = (0..PROCS)
             .map(|_| {
@@ -39,6 +43,7 @@ fn what_becomes_ready_behind_blocked_ones_calls_the_monitor() {
             one.join().expect("it only waits");
         }
     }
+    panic!("in {ROUNDS} rounds nobody called it: {:?}", rt.stats().monitor);
 }
 
 /// A monitor that means to sleep for a day and sees the end of its runtime at any moment before. One that

@@ -29,20 +29,15 @@ pub(crate) fn json(options: &[&str], dir: &Path, words: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// What the independent script says; `None`, with a line on stderr, where there is no python3.
-pub(crate) fn oracle(dir: &Path, words: &[&str]) -> Option<Value> {
+/// What the independent script says, which needs python3.
+pub(crate) fn oracle(dir: &Path, words: &[&str]) -> Value {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracle.py");
-    match Command::new("python3").arg(script).arg(dir).args(words).output() {
-        Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            Some(serde_json::from_slice(&output.stdout).unwrap())
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("skipped: python3, which runs the independent script, is not installed");
-            None
-        }
-        Err(error) => panic!("python3: {error}"),
-    }
+    let output = Command::new("python3").arg(script).arg(dir).args(words).output();
+    let output = output.unwrap_or_else(|error| {
+        panic!("python3, which runs the script that gort is compared with: {error}")
+    });
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// The lines that plain output has for the script's hits.

@@ -1,25 +1,10 @@
 //! Settings from the environment, under Go's names.
 //!
-//! | variable | value | meaning |
-//! |---|---|---|
-//! | `GOMAXPROCS` | a number | how many Ps |
-//! | `GOGC` | a percentage, or `off` | how much the heap may grow between collections; below zero is `off` |
-//! | `GOMEMLIMIT` | bytes, as `512MiB`, or `off` | what the collected heap should not grow beyond |
-//! | `GODEBUG` | `name=value,…` | see below |
-//!
-//! | in `GODEBUG` | value | meaning |
-//! |---|---|---|
-//! | `schedtrace` | milliseconds | write a line about the scheduler this often |
-//! | `gctrace` | `1` | write a line about each collection |
-//! | `gccheckmark` | `1` | mark twice in each collection, and panic if the first overlooked something |
-//! | `gcpoison` | `1` | fill what the collector frees, and end if somebody has written there |
-//! | `preempt` | `1ms`, `100us`, `off` | how long a goroutine may run while others wait |
-//! | `asyncpreemptoff` | `1` | as `preempt=off`, Go's name |
-//! | `threadmode` | `1` | a kernel thread for each goroutine |
+//! What there is, and what it means, is in the [crate's documentation](crate#environment).
 //!
 //! A value that makes no sense is ignored, as in Go, since a variable meant for another program must not stop this
 //! one; but a line on standard error says so, once. Of an empty one nothing is said, nor of names in `GODEBUG`
-//! that are not listed, of which Go has many.
+//! that are not listed there, of which Go has many.
 
 use std::fmt;
 use std::time::Duration;

@@ -16,6 +16,10 @@
 //! serve, and waits for them. There is one driver and one destructor at a time; each looks once more
 //! after it has said that it is gone, so that no request falls between.
 //!
+//! A servant may be refused, for want of a stack or of memory. Then the request is
+//! [declined](gc_core::Heap::decline), and the next mutator that finds the heap at its trigger starts a driver, or
+//! whoever asks for a cycle. Destructors for which none could be started are run by the driver when it is done.
+//!
 //! What a worker may take, when it rests, and how a driver waits for guards: [`share`].
 //! Ps with nothing to run mark as well: [`idle`].
 //!
@@ -98,14 +102,16 @@ impl Collectors {
 
     /// A cycle is asked for.
     pub(crate) fn request(&self) {
-        self.man(&self.driver, drive);
+        if !self.man(&self.driver, drive) {
+            gc::heap().decline();
+        }
         self.resting.wake();
     }
 
     /// There is marking to share.
     pub(crate) fn share(&self) {
         let most = workers(procs()) - 1;
-        if self.helpers.come(most) && !self.serve(help) {
+        if self.helpers.come(most) && !start(&self.homes(), help) {
             self.helpers.go();
         }
     }
@@ -123,23 +129,25 @@ impl Collectors {
         }
     }
 
-    /// There may be destructors to run.
+    /// There may be destructors to run. If nobody can be started for them, the driver looks again when it is done.
     fn bury(&self) {
         if gc::heap().usage().doomed != 0 {
             self.man(&self.destructor, destruct);
         }
     }
 
-    fn man(&self, post: &Post, life: fn()) {
-        if post.take() && !self.serve(life) {
+    /// Sees to it that the post is taken; false if nobody can be started.
+    fn man(&self, post: &Post, life: fn()) -> bool {
+        // Held meanwhile: a runtime that joins is among the homes, or finds the post as it is after this.
+        let homes = self.homes();
+        if !post.take() {
+            return true;
+        }
+        let started = start(&homes, life);
+        if !started {
             post.leave();
         }
-    }
-
-    /// Starts a servant, at the caller's own runtime if it has one.
-    fn serve(&self, life: fn()) -> bool {
-        let starts = |scheduler: &Scheduler| scheduler.spawn_servant(life).is_ok();
-        sched_core::current().as_ref().is_some_and(starts) || self.homes().iter().any(starts)
+        started
     }
 
     /// The goroutines of all runtimes that hold guards.
@@ -152,6 +160,12 @@ impl Collectors {
         let below = hurry.below();
         self.homes().iter().for_each(|home| home.hurry_holders(below));
     }
+}
+
+/// Starts a servant, at the caller's own runtime if it has one, else at one of `homes`.
+fn start(homes: &[Scheduler], life: fn()) -> bool {
+    let own = sched_core::current();
+    own.iter().chain(homes).any(|home| home.spawn_servant(life).is_ok())
 }
 
 /// Whether it is a goroutine of the collector's: all those are started here.
@@ -264,8 +278,12 @@ fn drive() {
         }
         posts.driver.leave();
         if !heap.is_requested() || !posts.driver.take() {
-            return;
+            break;
         }
+    }
+    // For which nobody could be started.
+    if heap.usage().doomed != 0 && posts.destructor.take() {
+        destruct();
     }
 }
 

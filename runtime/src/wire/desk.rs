@@ -3,13 +3,17 @@
 //! A thread of each runtime, the *attendant*, sits behind it, without a P: it writes trace lines, asks for
 //! collections, gives free memory back, counts cores, and looks for deadlocks. One word holds a bit per errand, so
 //! posting twice is posting once.
+//!
+//! Sysmon asks for a look for deadlocks some times after everything has come to rest. If nothing is certain then, since
+//! a thread is awake that may wake somebody, the attendant [watches](park::watch) for such a thread that falls asleep
+//! or ends, and has sysmon ask again.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use sched_core::Scheduler;
-use sched_core::park::{self, WaitReason, Waiter};
+use sched_core::park::{self, WaitReason, Waiter, Watch};
+use sched_core::{Error, Scheduler};
 
 use super::upkeep::{Told, Upkeep};
 use crate::builder::Builder;
@@ -48,8 +52,9 @@ pub(crate) struct Desk {
     posted: AtomicU32,
     /// The attendant, once it sits there.
     attendant: OnceLock<Waiter>,
-    /// Whether the number of Ps is that of the machine, and follows it.
-    follows: AtomicBool,
+    /// Whether the number of Ps is that of the machine, and follows it. Held while the number changes, so that
+    /// what somebody has set is not set again by an attendant that looked before.
+    follows: Mutex<bool>,
     /// Whether a deadlock ends the process.
     detects: bool,
     /// Whether the attendant looks after free memory.
@@ -64,7 +69,7 @@ impl Desk {
             begin: Instant::now(),
             posted: AtomicU32::new(0),
             attendant: OnceLock::new(),
-            follows: AtomicBool::new(settings.fixed_procs().is_none()),
+            follows: Mutex::new(settings.fixed_procs().is_none()),
             detects: settings.detect_deadlocks,
             upkeep: Told::default(),
             scavenge: settings.scavenge.clone(),
@@ -80,34 +85,30 @@ impl Desk {
         }
     }
 
-    /// Somebody has said how many Ps there shall be: the machine is not asked any more.
-    pub(crate) fn stop_following(&self) {
-        // Relaxed: nothing depends on it but the next look.
-        self.follows.store(false, Ordering::Relaxed);
+    fn follows(&self) -> MutexGuard<'_, bool> {
+        // One flag; poison carries no news.
+        self.follows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has as many Ps as the process may use cores now.
-    fn follow(&self, scheduler: &Scheduler) {
-        // Relaxed: see `stop_following`.
-        if !self.follows.load(Ordering::Relaxed) {
+    /// Somebody says how many Ps there shall be: the machine is not asked any more.
+    pub(crate) fn fix_procs(&self, scheduler: &Scheduler, procs: usize) -> Result<(), Error> {
+        let mut follows = self.follows();
+        scheduler.set_procs(procs)?;
+        *follows = false;
+        Ok(())
+    }
+
+    /// Has as many Ps as the process may use cores now, as `count` says, if there can be so many.
+    fn follow(&self, scheduler: &Scheduler, count: impl FnOnce() -> usize) {
+        if !*self.follows() {
             return;
         }
-        let procs = default_procs();
-        if procs != scheduler.procs() {
-            // More cores than there is room for Ps: it stays as it is.
-            let _ = scheduler.set_procs(procs);
-        }
-    }
-
-    /// Ends the process if no goroutine will ever run again.
-    fn check_deadlock(&self, scheduler: &Scheduler) {
-        if self.detects && scheduler.deadlock().is_some() {
-            let dump = Dump::take(scheduler);
-            let futures = scheduler.futures();
-            say(format_args!(
-                "runtime: all goroutines are asleep: deadlock; {futures} futures wait\n\n{dump}"
-            ));
-            std::process::abort();
+        // Without the lock: it reads files.
+        let procs = count().min(scheduler.most_procs());
+        let follows = self.follows();
+        if *follows && procs != scheduler.procs() {
+            let set = scheduler.set_procs(procs);
+            debug_assert!(set.is_ok(), "{procs} processors can be had");
         }
     }
 
@@ -122,6 +123,8 @@ impl Desk {
         scheduler.adopt_thread();
         self.attendant.get_or_init(park::current);
         let mut upkeep = Upkeep::new(&self.scavenge);
+        // Since the last look for a deadlock, which found nothing certain.
+        let mut watch: Option<Watch> = None;
         loop {
             // Acquire: pairs with the Release in `post`. A post before the attendant sat down is
             // found here, a later one finds the attendant and leaves a permit.
@@ -139,10 +142,16 @@ impl Desk {
                 say(GuardLine::new(waiting, &monitor.holders()));
             }
             if posted & Errand::Resize as u32 != 0 {
-                self.follow(scheduler);
+                self.follow(scheduler, default_procs);
             }
-            if posted & Errand::Asleep as u32 != 0 {
-                self.check_deadlock(scheduler);
+            if self.detects && posted & Errand::Asleep as u32 != 0 {
+                // Before the look: of what changes after it this thread is told.
+                drop(watch.take());
+                watch = Some(park::watch());
+                check_deadlock(scheduler);
+            }
+            if watch.take_if(|watch| watch.is_over()).is_some() {
+                monitor.wake();
             }
             if posted & Errand::Stop as u32 != 0 {
                 return;
@@ -158,6 +167,18 @@ impl Desk {
     }
 }
 
+/// Ends the process if no goroutine will ever run again.
+fn check_deadlock(scheduler: &Scheduler) {
+    if scheduler.deadlock().is_some() {
+        let dump = Dump::take(scheduler);
+        let futures = scheduler.futures();
+        say(format_args!(
+            "runtime: all goroutines are asleep: deadlock; {futures} futures wait\n\n{dump}"
+        ));
+        std::process::abort();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, mpsc};
@@ -168,6 +189,36 @@ mod tests {
 
     use super::super::monitor::Watched;
     use super::*;
+
+    /// A desk of a scheduler with one P and at most three, which follows the machine.
+    fn following(test: impl FnOnce(&Desk, &Scheduler)) {
+        let config = Config { procs: 1, max_threads: 4, ..Config::default() };
+        let scheduler = Scheduler::new(config, Arc::new(NoHooks)).expect("threads and stacks");
+        test(&Desk { follows: Mutex::new(true), ..Desk::new(&Builder::new()) }, &scheduler);
+        assert_eq!(scheduler.shutdown(None).left, []);
+    }
+
+    #[test]
+    fn a_number_that_is_set_while_cores_are_counted_stays() {
+        following(|desk, scheduler| {
+            desk.follow(scheduler, || 3);
+            assert_eq!(scheduler.procs(), 3);
+            desk.follow(scheduler, || {
+                desk.fix_procs(scheduler, 2).expect("there can be two");
+                3
+            });
+            desk.follow(scheduler, || 3);
+            assert_eq!(scheduler.procs(), 2);
+        });
+    }
+
+    #[test]
+    fn of_more_cores_than_there_can_be_processors_the_most_are_used() {
+        following(|desk, scheduler| {
+            desk.follow(scheduler, || 64);
+            assert_eq!(scheduler.procs(), 3);
+        });
+    }
 
     /// The attendant sleeps, and there is no free memory that anybody would tell it of.
     #[test]

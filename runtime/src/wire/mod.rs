@@ -39,9 +39,8 @@ use std::thread::{self, JoinHandle};
 
 use alloc_core::global;
 use gc_core::pacer::Pacer;
-use sched_core::Hooks;
-use sched_core::Scheduler;
 use sched_core::stack::StackSource;
+use sched_core::{Error, Hooks, Scheduler};
 use sysmon::{Counters, Limits, SystemClock};
 
 use crate::build_error::BuildError;
@@ -74,38 +73,51 @@ pub(crate) struct Attendants {
 }
 
 impl Attendants {
-    /// Starts them for `scheduler`, and hands the collected heap over to `pacer`.
+    /// None yet.
+    pub(crate) fn new(settings: &Builder) -> Self {
+        let (desk, counters) = (Arc::new(Desk::new(settings)), Arc::default());
+        Attendants { desk, dumper: None, counters, threads: Vec::new() }
+    }
+
+    /// Starts them for `scheduler`, and hands the collected heap over to `pacer`. After an error the caller shuts the
+    /// scheduler down, and then [joins](Self::join) those that were started.
     pub(crate) fn start(
+        &mut self,
         scheduler: &Scheduler,
         settings: &Builder,
         pacer: Box<dyn Pacer>,
-    ) -> Result<Self, BuildError> {
+    ) -> Result<(), BuildError> {
         let dumper = settings.dump_on.map(|signal| Dumper::new(signal).map(Arc::new));
-        let dumper = dumper.transpose().map_err(BuildError::Signal)?;
-        let desk = Arc::new(Desk::new(settings));
-        let watched = Watched::new(scheduler.monitor(), Arc::clone(&desk));
-        let monitor = sysmon::Monitor::new(watched, SystemClock::new(), limits(settings));
-        let (counters, threads) = (monitor.counters(), Vec::new());
-        let mut attendants =
-            Attendants { desk: Arc::clone(&desk), dumper: dumper.clone(), counters, threads };
-        let watched = scheduler.clone();
-        attendants.spawn("sysmon", move || {
-            watched.adopt_thread();
-            drop(watched);
-            drop(monitor.run());
-        })?;
-        let home = scheduler.clone();
-        attendants.spawn("attendant", move || desk.serve(&home))?;
-        if let Some(dumper) = dumper {
+        self.dumper = dumper.transpose().map_err(BuildError::Signal)?;
+        self.start_monitor(scheduler, settings)?;
+        let (desk, home) = (Arc::clone(&self.desk), scheduler.clone());
+        self.spawn("attendant", move || desk.serve(&home))?;
+        if let Some(dumper) = self.dumper.clone() {
             let home = scheduler.clone();
-            attendants.spawn("dumper", move || dumper.serve(&home))?;
+            self.spawn("dumper", move || dumper.serve(&home))?;
         }
         // Nothing can fail any more: a runtime that could not be made changes nothing for the others.
         gc::configure(settings, pacer);
         gc::heap().set_checkmark(settings.gccheckmark);
         gc::heap().space().set_poison(settings.gcpoison);
         current::COLLECTORS.join(scheduler);
-        Ok(attendants)
+        Ok(())
+    }
+
+    fn start_monitor(
+        &mut self,
+        scheduler: &Scheduler,
+        settings: &Builder,
+    ) -> Result<(), BuildError> {
+        let watched = Watched::new(scheduler.monitor(), Arc::clone(&self.desk));
+        let monitor = sysmon::Monitor::new(watched, SystemClock::new(), limits(settings));
+        self.counters = monitor.counters();
+        let watched = scheduler.clone();
+        self.spawn("sysmon", move || {
+            watched.adopt_thread();
+            drop(watched);
+            drop(monitor.run());
+        })
     }
 
     fn spawn(
@@ -123,9 +135,9 @@ impl Attendants {
         self.counters.read()
     }
 
-    /// The number of Ps no longer follows the machine.
-    pub(crate) fn stop_following(&self) {
-        self.desk.stop_following();
+    /// Changes the number of Ps, which no longer follows the machine.
+    pub(crate) fn fix_procs(&self, scheduler: &Scheduler, procs: usize) -> Result<(), Error> {
+        self.desk.fix_procs(scheduler, procs)
     }
 
     /// Waits for the scheduler's end, and then for them, on a thread of its own.
