@@ -201,13 +201,22 @@ impl<H: Tag> Core<H> {
 }
 
 /// A guard that is counted out, and is counted in again, also if waiting in between unwinds: who catches that
-/// still has the guard.
+/// still has the guard. So no refusal may unwind from here: the guard would be used, and count for nobody.
 struct Outside<'a, 'h, H: Tag>(&'a mut Guard<'h, H>);
 
 impl<H: Tag> Drop for Outside<'_, '_, H> {
     fn drop(&mut self) {
-        self.0.pin = Some(self.0.core.pin());
+        self.0.pin = Some(self.0.core.try_pin().unwrap_or_else(|refused| uncounted(refused)));
     }
+}
+
+/// Ends the process.
+#[cold]
+fn uncounted(refused: HeapError) -> ! {
+    eprintln!(
+        "gc-core: a guard that was counted out by `repin` cannot be counted in again: {refused}"
+    );
+    std::process::abort()
 }
 
 impl<H: Tag> Drop for Guard<'_, H> {

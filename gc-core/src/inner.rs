@@ -137,13 +137,14 @@ impl<H: Tag> Core<H> {
     /// Makes sure that the caller has a local state, as it must before it occupies that.
     #[inline]
     pub(crate) fn join(&self) -> Result<(), HeapError> {
-        self.try_with(|_, _| ()).map_or_else(|| self.join_slow(), Ok)
+        self.try_with(|_, _| ()).map_or_else(|| self.join_slow(|_| ()), Ok)
     }
 
+    /// As [`with`](Self::with), of a caller that may have no local state yet.
     #[cold]
-    fn join_slow(&self) -> Result<(), HeapError> {
-        // SAFETY: the world is used with this space alone.
-        let joined = unsafe { self.world.join(&self.engine.space) };
+    fn join_slow<R>(&self, f: impl FnOnce(&Local<H::Space>) -> R) -> Result<R, HeapError> {
+        // SAFETY: the world is used with this space alone; as in `with`.
+        let joined = unsafe { self.world.join(&self.engine.space, f) };
         joined.map_err(|Exhausted| HeapError::Memory)
     }
 
@@ -205,8 +206,8 @@ impl<H: Tag> Core<H> {
     #[cold]
     #[inline(never)]
     fn pin_slow(&self) -> Result<Pin, HeapError> {
-        self.join_slow()?;
-        self.with(|local| self.world.nesting(|nesting| self.pin_on(local, nesting)))
+        // In one step: between two the task might come to where it has no local state.
+        self.join_slow(|local| self.world.nesting(|nesting| self.pin_on(local, nesting)))?
             .ok_or(HeapError::TooManyGuards)
     }
 

@@ -136,8 +136,8 @@ pub struct Stint(pub usize, pub u64);
 ///    that was probed before the first guard is that, too.
 /// 4. `waiter`, `park` and `unpark` do not unwind: others have the address of something on a waiter's stack.
 pub unsafe trait World<S: Space>: Send + Sync + 'static {
-    /// Makes the caller's local state, if it has none. Allocates; called outside `with`, and before a task's first
-    /// one. A world that makes its local states in advance leaves this as it is.
+    /// Makes the caller's local state, if it has none, and occupies it during `f`. Allocates; called outside `with`,
+    /// and before a task's first one. A world that makes its local states in advance leaves this as it is.
     ///
     /// # Errors
     ///
@@ -145,10 +145,11 @@ pub unsafe trait World<S: Space>: Send + Sync + 'static {
     ///
     /// # Safety
     ///
-    /// `space` is the one that the world is used with: the local state has a cache of it.
-    unsafe fn join(&self, space: &S) -> Result<(), Exhausted> {
-        let _ = space;
-        Ok(())
+    /// `space` is the one that the world is used with: the local state has a cache of it. `f` is as for
+    /// [`with`](Self::with).
+    unsafe fn join<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> Result<R, Exhausted> {
+        // SAFETY: the caller's.
+        Ok(unsafe { self.with(space, f) })
     }
 
     /// Occupies the caller's local state during `f`. Asks for no memory where the caller has joined; elsewhere,

@@ -313,9 +313,9 @@ impl<'a, S: Space> Place<'a, S> {
 // 3. The barrier was probed when the world was made.
 // 4. What std does for threads does not unwind, while they have a handle. The world keeps none of its own.
 unsafe impl<S: Space> World<S> for Threads<S> {
-    unsafe fn join(&self, space: &S) -> Result<(), Exhausted> {
+    unsafe fn join<R>(&self, space: &S, f: impl FnOnce(&Local<S>) -> R) -> Result<R, Exhausted> {
         // SAFETY: the caller's.
-        unsafe { self.place(space) }.map(drop)
+        unsafe { self.place(space) }.map(|place| f(place.local()))
     }
 
     #[inline]

@@ -191,9 +191,9 @@ fn refused() -> ! {
 // 4. sched-core's parking runs no code of others, and what it asserts ends the process: it would mean that a
 //    goroutine runs twice.
 unsafe impl World<Cells> for Procs {
-    unsafe fn join(&self, space: &Cells) -> Result<(), Exhausted> {
+    unsafe fn join<R>(&self, space: &Cells, f: impl FnOnce(&State) -> R) -> Result<R, Exhausted> {
         // SAFETY: the caller's.
-        unsafe { self.find(space, entry::enter()) }.map(drop)
+        unsafe { self.find(space, entry::enter()) }.map(|seat| f(seat.state))
     }
 
     #[inline(always)]
