@@ -153,14 +153,11 @@ impl<'a> Boarded<'a> {
         Self { m, switches, task: m.task(), has_proc: m.proc().is_some(), since: m.since() }
     }
 
+    /// Whether it has no P, or the kernel says that the thread sleeps, still in this run: a dump takes its time. Allocates
+    /// nothing.
     fn blocks(&self) -> bool {
-        !self.has_proc || self.sleeps()
-    }
-
-    /// Whether the kernel says that the thread sleeps, still in this run. Allocates nothing.
-    fn sleeps(&self) -> bool {
-        let blocked = StatFile::open(self.m.thread()).is_ok_and(|stat| stat.state().is_blocked());
-        blocked && self.m.switches() == self.switches
+        let sleeps = || StatFile::open(self.m.thread()).is_ok_and(|stat| stat.state().is_blocked());
+        (!self.has_proc || sleeps()) && self.m.switches() == self.switches
     }
 }
 
