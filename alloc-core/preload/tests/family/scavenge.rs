@@ -202,6 +202,10 @@ fn a_handler_that_interrupts_the_allocator_may_fork_beside_the_thread() {
             churn(done);
         });
         let target = from.recv().unwrap();
+        // Interrupted again and again, it might not come so far before the end.
+        while scavengers() == 0 {
+            thread::yield_now();
+        }
         while FORKS.load(Ordering::Relaxed) < 200 {
             let before = FORKS.load(Ordering::Relaxed);
             // SAFETY: the thread runs until `done`.
