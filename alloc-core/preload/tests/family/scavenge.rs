@@ -216,5 +216,6 @@ fn a_handler_that_interrupts_the_allocator_may_fork_beside_the_thread() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    assert_eq!(scavengers(), 1);
+    // The kernel's list is cut short where the other thread, which has just ended, stood in it.
+    assert!((0..1000).any(|_| scavengers() == 1));
 }
