@@ -154,7 +154,7 @@ impl Meta {
 
 /// A range that reads as zero.
 fn commit_new<S: PageSource>(source: &S, bytes: usize) -> Option<NonNull<u8>> {
-    let at = source.reserve(bytes, PAGE)?;
+    let at = source.reserve(bytes, PAGE.max(source.machine_page()))?;
     // SAFETY: the range was reserved by the line above and not committed before.
     if unsafe { source.commit(at, bytes) } {
         return Some(at);

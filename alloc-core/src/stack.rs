@@ -111,7 +111,8 @@ impl<S: PageSource> Stacks<'_, S> {
     /// Address space and memory for a slab that is on the account.
     fn map(&self, bytes: usize) -> Result<NonNull<u8>, Error> {
         let source = self.heap.source();
-        let slab = source.reserve(bytes, PAGE).ok_or(Error::OutOfMemory)?;
+        let slab =
+            source.reserve(bytes, PAGE.max(source.machine_page())).ok_or(Error::OutOfMemory)?;
         // SAFETY: reserved by the line above, and known to nobody else.
         unsafe {
             if !source.commit(slab, bytes) {

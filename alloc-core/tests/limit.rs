@@ -53,6 +53,18 @@ fn the_limit_bounds_what_is_ready_and_gives_free_memory_back_first() {
 }
 
 #[test]
+fn for_what_can_never_be_nothing_is_given_back() {
+    let heap = Heap::new(Os::new());
+    let mut cache = heap.cache();
+    heap.set_limit(20 * MB);
+    let block = filled(&mut cache, 4 * MB);
+    free(&mut cache, block);
+    let before = heap.stats().released;
+    assert_eq!(cache.alloc(layout(21 * MB)), Err(Error::Limit));
+    assert_eq!(heap.stats().released, before);
+}
+
+#[test]
 fn a_limit_below_what_is_free_leaves_room_for_what_is_under_it() {
     let heap = Heap::new(Os::new());
     let mut cache = heap.cache();

@@ -52,7 +52,7 @@ unsafe impl PageSource for Coarse {
         MACHINE
     }
     fn reserve(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
-        self.os.reserve(bytes.next_multiple_of(MACHINE), align.max(MACHINE))
+        self.os.reserve(bytes.next_multiple_of(MACHINE), align)
     }
     unsafe fn commit(&self, at: NonNull<u8>, bytes: usize) -> bool {
         // SAFETY: passed on, as below.

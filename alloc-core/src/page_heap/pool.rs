@@ -111,6 +111,11 @@ impl<P: PageHeap> Pool<P> {
         self.limit = pages;
     }
 
+    /// Pages that may be ready.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Takes pages as [`PageHeap::take`] does.
     ///
     /// # Errors

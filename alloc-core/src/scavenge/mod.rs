@@ -149,18 +149,28 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
         let plan = self.policy.plan(&self.sight(now));
         let waits = plan.bytes > 0 && self.heap.tidy_around(false);
         self.heap.counters.stirred.clear();
+        let before = self.heap.pages().pool.resting();
         let pages = self.heap.release_pages(plan.bytes / PAGE, plan.age) * PAGE;
         let younger = self.heap.grow_older();
         self.heap.counters.steps.add(1);
         let want = plan.bytes.saturating_sub(pages);
         let walk = self.heap.step_holes(want, plan.age, &mut self.class);
         self.released = pages + walk.bytes;
-        // Of those that were old enough the source has kept all, or they are parts of the machine's.
+        // Of those that were old enough the source has kept all, or they are parts of the machine's; and nobody has freed
+        // others meanwhile.
         let stuck = plan.bytes >= PAGE && pages == 0 && younger == 0;
-        let rest = if stuck { 0 } else { self.sight(now).free / PAGE };
-        self.heap.counters.resting.set(rest);
+        let rest = self.note_resting(|rest| if stuck && rest <= before { 0 } else { rest });
         self.spent = processor_time().saturating_sub(begin);
         plan.again.filter(|_| rest > 0 || walk.ripening > 0 || waits)
+    }
+
+    /// Says how many pages wait to be given back, of those that are free and have memory. Under the page heap's lock:
+    /// whoever frees some says so under it, too.
+    fn note_resting(&self, waits: impl FnOnce(usize) -> usize) -> usize {
+        let pages = self.heap.pages();
+        let rest = waits(pages.pool.resting());
+        self.heap.counters.resting.set(rest);
+        rest
     }
 
     fn sight(&self, now: Duration) -> Sight {
@@ -345,9 +355,12 @@ impl<S: PageSource> Heap<S> {
         }
     }
 
-    /// Gives back what so many pages more need, if there is as much.
+    /// Gives back what so many pages more need, if there is as much. For more than the limit nothing is worth it.
     #[cold]
     fn make_room(&self, pages: usize) {
+        if pages > self.pages().pool.limit() {
+            return;
+        }
         self.free_kept_spans();
         // A limit may have been set below what was ready already.
         let pages = pages + self.pages().pool.excess();
