@@ -146,9 +146,13 @@ impl Desk {
             }
             if self.detects && posted & Errand::Asleep as u32 != 0 {
                 // Before the look: of what changes after it this thread is told.
-                drop(watch.take());
+                let told = watch.take().is_some_and(|watch| watch.is_over());
                 watch = Some(park::watch());
                 check_deadlock(scheduler);
+                if told {
+                    // Who told may still be there while it ends, and does not tell again.
+                    monitor.wake();
+                }
             }
             if watch.take_if(|watch| watch.is_over()).is_some() {
                 monitor.wake();
