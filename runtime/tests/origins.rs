@@ -12,18 +12,25 @@ fn origins() -> Vec<(&'static str, u32)> {
     all.map(|goroutine| (goroutine.origin.file(), goroutine.origin.line())).collect()
 }
 
-/// Checks that so many exist, none of which was started by a file of the library.
+/// Checks that so many exist, none of which was started by a file of the library. One that was joined may be there for a
+/// moment.
 fn all_are_ours(count: usize) {
-    let origins = origins();
-    assert!(origins.iter().all(|(file, _)| *file == file!()), "{origins:?}");
-    assert_eq!(origins.len(), count, "{origins:?}");
+    loop {
+        let origins = origins();
+        assert!(origins.iter().all(|(file, _)| *file == file!()), "{origins:?}");
+        assert!(origins.len() >= count, "{origins:?}");
+        if origins.len() == count {
+            return;
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// One test, as each counts all goroutines of the runtime.
 #[test]
 fn the_origin_of_a_goroutine_is_the_call_that_started_it() {
     let rt = &*RUNTIME;
-    assert_eq!(rt.run(origins), [(file!(), line!())]);
+    assert_eq!(rt.run(origins), [(file!(), line!())], "the first of all");
     rt.go(|| all_are_ours(1)).join().unwrap();
     rt.try_go(|| all_are_ours(1)).unwrap().join().unwrap();
     rt.go_with(Spawn::new(), || all_are_ours(1)).unwrap().join().unwrap();
