@@ -18,7 +18,7 @@ fn a_guard_for_another(heap: &Heap<Plain>, engine: &Engine<Blocks>) {
 
 /// A local state with a cache of another space.
 fn a_cache_of_another_space(heap: &Heap<Plain>, space: &Blocks) {
-    heap.world().join(space).unwrap();
+    heap.world().join(space, |_| ()).unwrap();
     heap.world().place(space).unwrap();
 }
 
