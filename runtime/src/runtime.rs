@@ -356,9 +356,13 @@ impl Runtime {
         let mut runtime =
             Runtime { scheduler, attendants: Attendants::new(settings), ended: false };
         limit.set(settings.memory_limit)?;
-        runtime.attendants.start(&runtime.scheduler, settings, pacer)?;
-        limit.keep();
-        Ok(runtime)
+        let started = runtime.attendants.start(&runtime.scheduler, settings, pacer);
+        match started {
+            Ok(()) => limit.keep(),
+            // Before the attendants are waited for: one may be in user code that makes a runtime.
+            Err(_) => drop(limit),
+        }
+        started.map(|()| runtime)
     }
 
     fn end(&mut self, deadline: Option<Duration>) -> Shutdown {

@@ -27,6 +27,9 @@ use crate::tls;
 pub struct Watch(ThreadRef);
 
 /// Begins a watch of the calling plain thread, which has one at most.
+///
+/// It is [adopted](crate::Scheduler::adopt_thread) by the scheduler that is asked for deadlocks, or wakes none of its
+/// goroutines: it may be woken by a thread that was seen asleep, and the answer would come too early.
 pub fn watch() -> Watch {
     let own = ThreadRef::current();
     tls::vigils().begin(&own.record().vigil);
