@@ -33,7 +33,7 @@ use crate::{
     holdings::Holdings,
     homeward::Homeward,
     kept::Kept,
-    magazine::Magazine,
+    magazine::{Allowance, Magazine},
     outgoing::Outgoing,
     owned::{free_cells, take, take_fresh},
     page_map,
@@ -76,6 +76,8 @@ pub struct Cache<'h, S: PageSource> {
     /// The heap is profiled: frees look for blocks that are samples.
     pub(crate) profiled: bool,
     holdings: Holdings,
+    /// For magazines that want more slots than their share.
+    allowance: Allowance,
     /// Cells of others in lines of others.
     outgoing: Outgoing,
     /// The large block that was freed last.
@@ -98,6 +100,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
             others: page_map::bits_of_others(number),
             profiled: false,
             holdings: Holdings::new(number),
+            allowance: Allowance::new(),
             outgoing: Outgoing::new(),
             kept: Kept::new(),
             meter: Meter::new(),
@@ -178,12 +181,12 @@ impl<'h, S: PageSource> Cache<'h, S> {
     fn refill(&mut self, class: usize) -> Result<(NonNull<u8>, bool), Error> {
         if let Some(hardened) = self.heap.hardened() {
             // Without slots every free of the class comes to the slow path.
-            self.magazines[class].retire(&self.heap.slots);
+            self.magazines[class].retire(class, self.heap, &mut self.allowance);
             return self.heap.hardened_cell(hardened, class);
         }
         let span = self.supply(class)?;
         let magazine = &mut self.magazines[class];
-        magazine.grow(class, self.heap);
+        magazine.grow(class, self.heap, &mut self.allowance);
         let count = (magazine.slots() / 2).min(free_cells(span));
         // SAFETY: the span has so many free cells, and the empty magazine as many slots.
         magazine.fill(count, |to| unsafe { take(span, count, to) });
@@ -259,7 +262,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
     /// Leaves the cells of a class and the span that they came from.
     fn empty(&mut self, class: usize) {
         self.send_home(class, self.magazines[class].len());
-        self.magazines[class].retire(&self.heap.slots);
+        self.magazines[class].retire(class, self.heap, &mut self.allowance);
         self.holdings.leave_current(self.heap, class);
     }
 

@@ -25,10 +25,15 @@
 //! # How many slots
 //!
 //! Slots come from the heap's [`SlotPool`], in powers of two. A magazine that runs empty or full gets
-//! twice as many, up to [`STEADY`], so that batches are worth their while; beyond that, up to [`limit`],
+//! twice as many, up to [`steady`], so that batches are worth their while; beyond that, up to [`limit`],
 //! only one that runs empty and has been full since it last grew. Then cells go to and fro between cache
 //! and spans, which more slots spare; a thread that only allocates, or only frees, gains nothing from
-//! them. A magazine never holds more than [`MAGAZINE_BYTES`].
+//! them.
+//!
+//! Up to [`SHARE`] bytes of cells a magazine may always hold. Beyond that, up to [`MAGAZINE_BYTES`], it needs its
+//! cache's [`Allowance`], of which there are few megabytes for all classes together: first come, first served, until
+//! the cache is emptied. So a program that takes a thousand blocks of a kilobyte and frees them, again and again, does
+//! so out of its magazine, and one that uses all classes does not keep sixty times as much (docs/decisions/0056).
 //!
 //! Sources: Bonwick and Adams, "Magazines and Vmem" (2001), for the name and the doubling; jemalloc's
 //! `cache_bin.h` for a stack of pointers in place of a list through the cells. A list costs no
@@ -41,13 +46,19 @@ use crate::{
     meta::Meta,
     pages::PageSource,
     size_class::{CLASSES, TABLE},
-    sync::{Lock, const_fn},
+    sync::const_fn,
 };
 
-/// Bytes of free cells that a magazine holds at most, if its class is not huge.
-const MAGAZINE_BYTES: usize = 128 << 10;
+/// Bytes of free cells for which any magazine may have slots, if its class is not huge.
+const SHARE: usize = 128 << 10;
 
-/// Slots that a magazine gets for allocations, or for frees, alone.
+/// Bytes for which one may have slots by its cache's allowance.
+const MAGAZINE_BYTES: usize = 1 << 20;
+
+/// Bytes for which all magazines of a cache may have slots beyond their shares.
+const ALLOWANCE: usize = 2 << 20;
+
+/// The most slots that a magazine gets for allocations, or for frees, alone.
 const STEADY: usize = 64;
 
 /// Logarithms of the fewest and of the most slots.
@@ -57,26 +68,59 @@ const MOST: u32 = 10;
 /// What a new magazine begins with.
 const FIRST: usize = 8;
 
-/// The most slots of each class.
-static LIMITS: [u16; CLASSES] = limits();
+/// The most slots of each class within its share, and by an allowance.
+static SHARES: [u16; CLASSES] = slots_for(SHARE);
+static LIMITS: [u16; CLASSES] = slots_for(MAGAZINE_BYTES);
 
-const fn limits() -> [u16; CLASSES] {
-    let mut limits = [0; CLASSES];
+const fn slots_for(bytes: usize) -> [u16; CLASSES] {
+    let mut most = [0; CLASSES];
     let mut class = 0;
     while class < CLASSES {
         let mut slots = 1 << FEWEST;
-        while slots < 1 << MOST && 2 * slots * TABLE[class].size as usize <= MAGAZINE_BYTES {
+        while slots < 1 << MOST && 2 * slots * TABLE[class].size as usize <= bytes {
             slots *= 2;
         }
-        limits[class] = slots as u16;
+        most[class] = slots as u16;
         class += 1;
     }
-    limits
+    most
+}
+
+/// Slots that a magazine of this class gets for allocations, or for frees, alone.
+fn steady(class: usize) -> usize {
+    STEADY.min(usize::from(SHARES[class]))
 }
 
 /// The most slots of a magazine of this class.
-pub(crate) fn limit(class: usize) -> usize {
+fn limit(class: usize) -> usize {
     usize::from(LIMITS[class])
+}
+
+/// Bytes for which slots of this class go beyond its share.
+fn beyond_share(class: usize, slots: usize) -> usize {
+    (slots * TABLE[class].size as usize).saturating_sub(SHARE)
+}
+
+/// What is left of the bytes that the magazines of a cache may hold beyond their shares.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    bytes: usize,
+}
+
+impl Allowance {
+    pub(crate) const fn new() -> Self {
+        Allowance { bytes: ALLOWANCE }
+    }
+
+    /// Whether a magazine of the class may go from `now` to `wanted` slots.
+    fn covers(&self, class: usize, now: usize, wanted: usize) -> bool {
+        beyond_share(class, wanted) - beyond_share(class, now) <= self.bytes
+    }
+
+    /// A magazine goes from `now` to `wanted` slots, which it covers.
+    fn change(&mut self, class: usize, now: usize, wanted: usize) {
+        self.bytes = self.bytes + beyond_share(class, now) - beyond_share(class, wanted);
+    }
 }
 
 /// A stack of free cells of one class. Aligned so that none lies in two lines of the processor's caches.
@@ -152,7 +196,7 @@ impl Magazine {
 
     /// True if it should grow rather than be emptied when it is full.
     pub(crate) fn is_short(&self, class: usize) -> bool {
-        self.slots() < STEADY.min(limit(class))
+        self.slots() < steady(class)
     }
 
     /// Notes that a cell found no room.
@@ -196,26 +240,41 @@ impl Magazine {
     }
 
     /// Gets more slots for a class, if it should have them and there are any.
-    pub(crate) fn grow<S: PageSource>(&mut self, class: usize, heap: &Heap<S>) {
+    pub(crate) fn grow<S: PageSource>(
+        &mut self,
+        class: usize,
+        heap: &Heap<S>,
+        allowance: &mut Allowance,
+    ) {
         let (now, most) = (self.slots(), limit(class));
-        if now >= most || (now >= STEADY && !self.was_full) {
+        if now >= most || (now >= steady(class) && !self.was_full) {
             return;
         }
-        let wanted = if now == 0 { FIRST.min(most) } else { 2 * now };
+        let wanted = if now == 0 { FIRST.min(steady(class)) } else { 2 * now };
+        if !allowance.covers(class, now, wanted) {
+            return;
+        }
         let Some(slots) = heap.slots.lock().take(wanted, &heap.meta, heap.source()) else { return };
         let (base, len, top) = (slots.as_ptr(), self.len(), self.top);
         // SAFETY: `len` slots were written; the new ones are more, and elsewhere.
         unsafe { base.copy_from_nonoverlapping(self.base(), len) };
-        self.retire(&heap.slots);
+        self.retire(class, heap, allowance);
+        allowance.change(class, 0, wanted);
         // SAFETY: so many slots were taken, and `len` is no more.
         let (next, end) = unsafe { (base.add(len), base.add(wanted)) };
         *self = Magazine { top, next, end, slots: wanted as u32, was_full: false };
     }
 
     /// Gives the slots back. The cells in them are the caller's.
-    pub(crate) fn retire(&mut self, pool: &Lock<SlotPool>) {
+    pub(crate) fn retire<S: PageSource>(
+        &mut self,
+        class: usize,
+        heap: &Heap<S>,
+        allowance: &mut Allowance,
+    ) {
         if let Some(base) = NonNull::new(self.base()) {
-            pool.lock().give(base, self.slots());
+            allowance.change(class, self.slots(), 0);
+            heap.slots.lock().give(base, self.slots());
         }
         *self = Magazine::new();
     }
@@ -283,12 +342,13 @@ mod tests {
         let heap = Heap::new(Os::new());
         let mut magazine = Magazine::new();
         assert!(!magazine.push(cell(1)) && magazine.pop().is_none());
-        magazine.grow(0, &heap);
+        let mut allowance = Allowance::new();
+        magazine.grow(0, &heap, &mut allowance);
         assert!((1..=8).all(|number| magazine.push(cell(number))) && !magazine.push(cell(9)));
         let mut drained = Vec::new();
         magazine.drain(3, |cell| drained.push(cell));
         assert_eq!(drained, [cell(1), cell(2), cell(3)]);
-        magazine.grow(0, &heap);
+        magazine.grow(0, &heap, &mut allowance);
         assert_eq!((magazine.slots(), magazine.len()), (16, 5));
         assert!((4..=8).rev().all(|number| magazine.pop() == Some(cell(number))));
         assert_eq!(magazine.pop(), None);
@@ -299,7 +359,7 @@ mod tests {
         let heap = Heap::new(Os::new());
         let mut magazine = Magazine::new();
         magazine.fill(0, |_| unreachable!("no cell"));
-        magazine.grow(0, &heap);
+        magazine.grow(0, &heap, &mut Allowance::new());
         for before in [0, 1, 3] {
             (1..=before).for_each(|number| assert!(magazine.push(cell(number))));
             // SAFETY: room for three cells, says `fill`.
@@ -317,26 +377,51 @@ mod tests {
 
     #[test]
     fn it_grows_beyond_the_steady_size_only_for_traffic() {
-        let heap = Heap::new(Os::new());
+        let (heap, mut allowance) = (Heap::new(Os::new()), Allowance::new());
         let mut magazine = Magazine::new();
-        (0..20).for_each(|_| magazine.grow(0, &heap));
+        (0..20).for_each(|_| magazine.grow(0, &heap, &mut allowance));
         assert_eq!(magazine.slots(), STEADY);
-        for _ in 0..20 {
-            magazine.note_full();
-            magazine.grow(0, &heap);
-        }
+        cycle(&mut magazine, 0, &heap, &mut allowance);
         assert_eq!(magazine.slots(), limit(0));
         let bytes = heap.meta.bytes();
-        magazine.retire(&heap.slots);
-        (0..20).for_each(|_| magazine.grow(0, &heap));
+        magazine.retire(0, &heap, &mut allowance);
+        (0..20).for_each(|_| magazine.grow(0, &heap, &mut allowance));
         assert_eq!((magazine.slots(), heap.meta.bytes()), (STEADY, bytes), "slots are used again");
+    }
+
+    #[test]
+    fn an_allowance_is_for_all_magazines_of_a_cache() {
+        let (heap, mut allowance) = (Heap::new(Os::new()), Allowance::new());
+        let mut magazines = [const { Magazine::new() }; CLASSES];
+        for (class, magazine) in magazines.iter_mut().enumerate() {
+            cycle(magazine, class, &heap, &mut allowance);
+        }
+        let bytes = |class: usize| magazines[class].slots() * TABLE[class].size as usize;
+        let beyond: usize = (0..CLASSES).map(|class| bytes(class).saturating_sub(SHARE)).sum();
+        assert!((ALLOWANCE - SHARE..=ALLOWANCE).contains(&beyond), "{beyond} bytes");
+        let has_share = |class: usize| magazines[class].slots() >= usize::from(SHARES[class]);
+        assert!((0..CLASSES).all(has_share), "no magazine goes without its share");
+        for (class, magazine) in magazines.iter_mut().enumerate() {
+            magazine.retire(class, &heap, &mut allowance);
+        }
+        assert_eq!(allowance.bytes, ALLOWANCE);
+    }
+
+    /// Grows it as far as traffic makes it.
+    fn cycle(magazine: &mut Magazine, class: usize, heap: &Heap<Os>, allowance: &mut Allowance) {
+        for _ in 0..20 {
+            magazine.note_full();
+            magazine.grow(class, heap, allowance);
+        }
     }
 
     #[test]
     fn no_magazine_holds_much() {
         for (class, geometry) in TABLE.iter().enumerate() {
-            let bytes = limit(class) * geometry.size as usize;
-            assert!(bytes <= MAGAZINE_BYTES || limit(class) == 1 << FEWEST, "{class}: {bytes}");
+            let bytes = |slots| slots * geometry.size as usize;
+            assert!(bytes(limit(class)) <= MAGAZINE_BYTES, "class {class}");
+            assert!(bytes(usize::from(SHARES[class])) <= SHARE, "class {class}");
+            assert!(bytes(steady(class)) <= SHARE, "class {class}");
         }
     }
 }

@@ -170,7 +170,7 @@ impl<'h, S: PageSource> Cache<'h, S> {
     unsafe fn free_slow(&mut self, class: usize, block: NonNull<u8>) {
         let magazine = &mut self.magazines[class];
         if magazine.is_short(class) && self.heap.hardened().is_none() {
-            magazine.grow(class, self.heap);
+            magazine.grow(class, self.heap, &mut self.allowance);
         } else {
             magazine.note_full();
             let half = magazine.slots() / 2;
