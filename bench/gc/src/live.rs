@@ -21,6 +21,9 @@ pub const SUBTREE: u32 = 4;
 
 const MUTATORS: usize = 2;
 
+/// How long a mutator computes at a time to see what the machine makes of it: a turn of marking.
+const PIECE: Duration = Duration::from_micros(25);
+
 /// A tree that lives, whose subtrees are replaced.
 pub trait Live: Mutators + Sync {
     /// The tree.
@@ -112,6 +115,40 @@ fn latency(request: &Request, peer: &impl Live, height: u32) {
     }
     if let (Some(before), Some(after)) = (account, peer.account()) {
         after.report_since(&before, wall, request);
+        report_pieces(request, peer);
+    }
+}
+
+/// How long [`PIECE`]s of computing take that no collector has a part in, by the clocks by which its actions are
+/// measured: what interrupts the one interrupts the other.
+fn report_pieces(request: &Request, peer: &impl Live) {
+    let pieces = request.count(80_000);
+    let new = || Histogram::<u64>::new(3).expect("three digits can be kept");
+    let times = Mutex::new([new(), new()]);
+    peer.mutate(MUTATORS, &|_| {
+        let mut mine = [new(), new()];
+        for _ in 0..pieces {
+            let (thread, own, began) = (process::thread(), clock::thread_cpu(), Instant::now());
+            while began.elapsed() < PIECE {}
+            let (wall, cpu) = (began.elapsed(), clock::thread_cpu().saturating_sub(own));
+            // A task may have gone to another thread, whose time is another's.
+            let cpu = (process::thread() == thread).then_some(cpu);
+            for (times, time) in mine.iter_mut().zip([Some(wall), cpu]) {
+                let Some(time) = time else { continue };
+                times.record(time.as_nanos() as u64).expect("the histogram grows as needed");
+            }
+        }
+        let mut times = times.lock().expect("no mutator panics");
+        for (times, mine) in times.iter_mut().zip(mine) {
+            times.add(mine).expect("both have the same shape");
+        }
+    });
+    let times = times.into_inner().expect("no mutator panics");
+    for (clock, times) in ["on the wall", "CPU"].into_iter().zip(times) {
+        for (name, quantile) in [("p99.99", 0.9999), ("longest", 1.0)] {
+            let time = times.value_at_quantile(quantile) as f64 / 1e3;
+            request.report(&format!("25 µs of computing {clock}, {name}"), "µs", time);
+        }
     }
 }
 

@@ -11,10 +11,19 @@ pub fn timed(work: impl FnOnce()) -> Duration {
 
 /// The CPU time that all threads of this process have used so far, in user space and the kernel.
 pub fn process_cpu() -> Duration {
+    read(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// The CPU time that the calling thread has used so far, likewise.
+pub fn thread_cpu() -> Duration {
+    read(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn read(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place to write to, and the clock exists on every Linux.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
-    assert_eq!(failed, 0, "the process has no CPU clock");
+    // SAFETY: `time` is a valid place to write to.
+    let failed = unsafe { libc::clock_gettime(clock, &mut time) };
+    assert_eq!(failed, 0, "there is no clock {clock}");
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
@@ -30,5 +39,6 @@ mod tests {
             sum = std::hint::black_box(sum + 1);
         }
         assert!(process_cpu() > began);
+        assert!(thread_cpu() <= process_cpu());
     }
 }

@@ -1,4 +1,4 @@
-//! Memory of this process, as the kernel counts it.
+//! This process, as the kernel knows it: its memory, and the thread that runs.
 
 use std::fs;
 
@@ -18,6 +18,12 @@ pub fn resident_bytes() -> u64 {
 /// If /proc cannot be read.
 pub fn peak_bytes() -> u64 {
     status_kib("VmHWM:") * 1024
+}
+
+/// The kernel's number of the calling thread. A goroutine's `ThreadId` stays when its thread changes; this does not.
+pub fn thread() -> i32 {
+    // SAFETY: a system call without arguments.
+    unsafe { libc::gettid() }
 }
 
 /// A field of /proc/self/status that is given in KiB.
