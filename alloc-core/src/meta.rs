@@ -36,7 +36,7 @@ struct Area {
     end: usize,
     /// Everything reserved by this heap: chunks and arenas.
     reservations: Option<NonNull<Reservation>>,
-    /// A record for the next reservation, as the source refused the last one.
+    /// Records for the next reservations: of what was refused, or given back.
     spare: Option<NonNull<Reservation>>,
     /// Bytes of all chunks.
     bytes: usize,
@@ -94,7 +94,7 @@ impl Meta {
     pub(crate) unsafe fn give_back<S: PageSource>(&self, source: &S, at: NonNull<u8>) {
         let mut area = self.area.lock();
         if let Some((record, bytes)) = area.forget(at) {
-            area.spare = Some(record);
+            area.keep(record);
             // SAFETY: the range of one `reserve`, which nobody uses, says the caller.
             unsafe { source.release(at, bytes) };
         }
@@ -189,13 +189,17 @@ impl Area {
     ) -> Option<NonNull<u8>> {
         let (size, align) = (size_of::<Reservation>(), align_of::<Reservation>());
         let record = match self.spare.take() {
-            Some(record) => record,
+            Some(record) => {
+                // SAFETY: `keep` has written it.
+                self.spare = unsafe { record.as_ref() }.next;
+                record
+            }
             None => self.alloc(source, size, align)?.cast(),
         };
         let reserved = reserve();
         match reserved {
             Some(at) => self.remember(record, at, bytes),
-            None => self.spare = Some(record),
+            None => self.keep(record),
         }
         reserved
     }
@@ -227,11 +231,48 @@ impl Area {
         }
     }
 
+    /// Keeps a record for a later reservation.
+    fn keep(&mut self, record: NonNull<Reservation>) {
+        let none = Reservation { at: NonNull::dangling(), bytes: 0, next: self.spare };
+        // SAFETY: as in `remember`; it is on no list.
+        unsafe { record.write(none) };
+        self.spare = Some(record);
+    }
+
     fn remember(&mut self, record: NonNull<Reservation>, at: NonNull<u8>, bytes: usize) {
         // SAFETY: the record is committed memory of the right size, aligned (pages, or `alloc`),
         // and not used for anything else.
         unsafe { record.write(Reservation { at, bytes, next: self.reservations }) };
         self.reservations = Some(record);
         self.count += 1;
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::pages::{fail::Fail, os::Os};
+
+    /// As a growth does that reserves an arena, has no memory for a table, and gives the arena back.
+    #[test]
+    fn records_of_what_was_given_back_are_used_again() {
+        let source = Fail::after(Os::new(), usize::MAX);
+        let mut meta = Meta::new();
+        let refused_growth = || {
+            source.allow(1);
+            let page = PAGE.max(source.machine_page());
+            let arena = meta.reserve(&source, page, PAGE).expect("the first call succeeds");
+            assert!(meta.table(&source, PAGE).is_none(), "and no other");
+            // SAFETY: reserved above, and nobody uses it.
+            unsafe { meta.give_back(&source, arena) };
+        };
+        // The records lie in a chunk, which is made here.
+        meta.alloc(&source, 1, 1).expect("nothing is refused yet");
+        refused_growth();
+        let next = meta.area.lock().next;
+        (0..10).for_each(|_| refused_growth());
+        assert_eq!(meta.area.lock().next, next, "two records are enough");
+        // SAFETY: nobody uses anything of it.
+        unsafe { meta.release_all(&source) };
     }
 }
