@@ -84,7 +84,8 @@ mod cache;
 #[doc(hidden)]
 pub mod cache_pool;
 mod central;
-mod errno;
+#[doc(hidden)]
+pub mod errno;
 mod error;
 #[cfg(feature = "global")]
 pub mod global;

@@ -35,7 +35,7 @@ use core::{
     time::Duration,
 };
 
-use alloc_core::global::heap;
+use alloc_core::{errno, global::heap};
 
 use crate::{ATTENDANT, policy::Policy};
 
@@ -91,8 +91,9 @@ impl Attendant {
         // creation hands the policy on.
         match self.threshold.swap(NEVER, Ordering::Acquire) {
             NEVER => {}
-            AT_ONCE => keeping_errno(|| self.choose()),
-            _ => keeping_errno(|| self.attend()),
+            // `malloc` succeeds whatever becomes of these, so errno stays.
+            AT_ONCE => errno::kept(|| self.choose()),
+            _ => errno::kept(|| self.attend()),
         }
     }
 
@@ -119,17 +120,6 @@ impl Attendant {
             self.forks.store(true, Ordering::Relaxed);
             start_thread();
         }
-    }
-}
-
-/// Leaves errno as it was: `malloc` succeeds whatever becomes of the thread.
-fn keeping_errno(f: impl FnOnce()) {
-    // SAFETY: errno is this thread's.
-    unsafe {
-        let errno = libc::__errno_location();
-        let before = *errno;
-        f();
-        *errno = before;
     }
 }
 
