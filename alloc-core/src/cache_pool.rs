@@ -127,7 +127,7 @@ impl<C, W> Pool<C, W> {
         // SAFETY: records are never freed, and the link is written before others know the record.
         let older = |pooled: &NonNull<Pooled<C, W>>| unsafe { (*pooled.as_ptr()).older };
         core::iter::successors(self.newest, older).filter_map(|pooled| {
-            // SAFETY: what is known of an owner stays in place until `unbind` has had the lock.
+            // SAFETY: what is known of an owner stays in place until `make_unknown` or `unbind` has had the lock.
             let owner = unsafe { Pooled::owner(pooled).as_ref() }?;
             Some((pooled, owner))
         })
@@ -202,7 +202,7 @@ impl<C, W> Pool<C, W> {
             if whole {
                 empty(&mut record.cache);
             }
-            // SAFETY: not null; what is known of an owner stays in place until `unbind`.
+            // SAFETY: not null; what is known of an owner stays in place until the pool forgets it.
             if unsafe { stays(&*record.owner) } {
                 continue;
             }
@@ -233,11 +233,11 @@ pub fn bind<C, W>(
     Some(pooled)
 }
 
-/// The pool knows an owner from now on, which must stay in place until [`unbind`].
+/// The pool knows an owner from now on, which must stay in place until [`make_unknown`] or [`unbind`].
 ///
 /// # Safety
 ///
-/// The cache came from [`bind`] of this pool, without an owner, and is the caller's.
+/// The cache came from [`bind`] of this pool, and is the caller's; while `owner` stays in place, as above.
 pub unsafe fn make_known<C, W>(
     pool: &Lock<Pool<C, W>>,
     mut pooled: NonNull<Pooled<C, W>>,
@@ -246,6 +246,17 @@ pub unsafe fn make_known<C, W>(
     let _pool = pool.lock();
     // SAFETY: the caller's, and others read it with the lock only.
     unsafe { pooled.as_mut() }.owner = owner;
+}
+
+/// The pool forgets an owner, who keeps the cache. Whoever looks at what was known does so under the pool's lock, and
+/// is done when this returns.
+///
+/// # Safety
+///
+/// The cache came from [`bind`] of this pool, and is the caller's.
+pub unsafe fn make_unknown<C, W>(pool: &Lock<Pool<C, W>>, pooled: NonNull<Pooled<C, W>>) {
+    // SAFETY: the caller's; and null needs no place to stay.
+    unsafe { make_known(pool, pooled, ptr::null()) }
 }
 
 /// The owner gives a cache up, for good: packed, or emptied if enough others lie in the pool as they are.

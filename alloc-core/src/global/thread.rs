@@ -19,6 +19,14 @@
 //! first three and acts in the last. What is allocated after that comes from the emergency heap. No handler
 //! interrupts it: one that forks would wait for the locks that it has, which no cache in use tells of.
 //!
+//! *Who allocates for the first time in a destructor* comes in some round, and libc does not tell in which: of the
+//! calls that ours asks for, the last may never come. So at its first call the pool forgets the thread's words, and
+//! scavenger and forks leave the cache alone. If the last call does not come, the cache is lost without harm.
+//!
+//! *Not covered* is a first allocation in the fourth round, behind our destructor, which is not called any more: the
+//! pool knows words then that go with the thread. It takes a thread that never allocated, and a destructor that has
+//! asked for its fourth call to do so (docs/decisions/0046).
+//!
 //! # A thread that only frees
 //!
 //! *A cache that is bound after the last destructor never comes back*, and the words that the pool knows it by are
@@ -182,9 +190,19 @@ fn bind<P: Place>(words: &Words, becomes: State) -> Option<NonNull<Pooled>> {
 #[cold]
 #[inline(never)]
 fn make_known(words: &Words, pooled: NonNull<Pooled>) {
-    // SAFETY: the thread's end takes the words away from there.
+    // SAFETY: the cache is the thread's, whose end takes the words away from there.
     unsafe { cache_pool::make_known(&POOL, pooled, words) };
     words.state.set(State::Bound);
+}
+
+/// The thread ends: nobody asks for its cache any more, and an allocation does not make it known again.
+fn hide(words: &Words, pooled: NonNull<Pooled>) {
+    // Whoever has the cache on loan holds the pool's lock meanwhile.
+    // SAFETY: the cache is the thread's.
+    unsafe { cache_pool::make_unknown(&POOL, pooled) };
+    if words.state.get() == State::Freeing {
+        words.state.set(State::Bound);
+    }
 }
 
 /// A cache for this thread, which the thread's end will give back; the pool knows it by `owner`, if that is not null.
@@ -229,12 +247,13 @@ unsafe extern "C" fn unbind<P: Place>(pooled: *mut libc::c_void) {
     // See the essay: locks are taken here.
     let _undisturbed = Undisturbed::new();
     let words = words::<P>();
+    if words.rounds.get() == 0 {
+        hide(words, pooled);
+    }
     if words.rounds.get() + 1 < ROUNDS && call_again(words, pooled) {
         return;
     }
     words.go_without();
-    // Whoever has the cache on loan holds the pool's lock meanwhile, and finds the slot empty later.
-    drop(POOL.lock());
     // SAFETY: not in use: pthread runs destructors on the bare thread, and handlers find the slot
     // empty from here on.
     unsafe { cache_pool::unbind(&POOL, pooled, GlobalCache::pack, GlobalCache::flush) };
@@ -293,7 +312,7 @@ fn call_again(words: &Words, pooled: NonNull<Pooled>) -> bool {
 mod tests {
     use core::{
         alloc::{GlobalAlloc as _, Layout},
-        sync::atomic::AtomicBool,
+        sync::atomic::{AtomicBool, AtomicPtr},
     };
     use std::{sync::mpsc, thread, vec::Vec};
 
@@ -332,6 +351,40 @@ mod tests {
             assert_eq!(cache(), (true, true), "its end is still to come");
         };
         thread::spawn(life).join().unwrap();
+    }
+
+    /// Whether the pool knows whose cache this is.
+    fn is_known(cache: NonNull<Pooled>) -> bool {
+        POOL.lock().bound().any(|(pooled, _)| pooled == cache)
+    }
+
+    /// The cache of the thread that [`late`] ran in.
+    static LATE: AtomicPtr<Pooled> = AtomicPtr::new(ptr::null_mut());
+
+    /// A key's destructor, and the first allocation in its thread.
+    unsafe extern "C" fn late(_: *mut libc::c_void) {
+        let small = Layout::new::<[u64; 8]>();
+        // SAFETY: of a size that is not zero, and freed once, with its layout.
+        unsafe { ALLOCATOR.dealloc(ALLOCATOR.alloc(small), small) };
+        let cache = words::<StdPlace>().slot.cache().expect("it has allocated");
+        LATE.store(cache.as_ptr(), Ordering::Relaxed);
+    }
+
+    #[test]
+    fn who_allocates_first_in_a_destructor_is_not_known_after_its_end() {
+        // First the allocator's key: in each round its destructor comes before the other.
+        assert!(ThreadBinding::with(|_| ()).is_some());
+        let mut key = 0;
+        // SAFETY: the destructor takes any value.
+        assert_eq!(unsafe { libc::pthread_key_create(&mut key, Some(late)) }, 0);
+        let life = move || {
+            // SAFETY: the key was made above, and any value does that is not null.
+            assert_eq!(unsafe { libc::pthread_setspecific(key, (&raw const LATE).cast()) }, 0);
+            assert_eq!(cache(), (false, false));
+        };
+        thread::spawn(life).join().unwrap();
+        let cache = NonNull::new(LATE.load(Ordering::Relaxed)).expect("the destructor was called");
+        assert!(!is_known(cache), "the thread's words are gone");
     }
 
     /// Whether a thread that ends, and waits for `lock`, has signals off.
