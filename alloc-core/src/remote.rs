@@ -20,8 +20,8 @@
 //!          F2  count += their number            T2  n of the marked cells are the owner's: their bits are cleared
 //! ```
 //!
-//! A batch of cells is marked by a read-modify-write for 64 neighbours, and counted by one. The cells
-//! themselves are not touched: whoever frees a block that another thread has written to does not
+//! Cells that are freed together are marked by a read-modify-write for 64 neighbours, and counted by one
+//! (`batch`). The cells themselves are not touched: whoever frees a block that another thread has written to does not
 //! wait for its cache line, nor does the owner when it gets the cell back.
 //!
 //! *T2 takes any n of the marked cells.* At any time as many are marked as are counted, or more: a free marks first.
@@ -69,7 +69,12 @@
 //! free writes to a cell that lies in another thread's cache or in none, and a take follows links through
 //! such cells (docs/decisions/0026).
 
+mod batch;
+
 use core::fmt;
+
+pub use batch::Batch;
+pub(crate) use batch::Neighbours;
 
 use crate::{
     size_class::MOST_CELLS,
@@ -332,72 +337,6 @@ fn lowest(bits: u64, most: u32) -> u64 {
         over -= 1;
     }
     bits
-}
-
-/// Cells of one span that one thread frees together.
-///
-/// ```
-/// use alloc_core::remote::{Batch, Pushed, Remote};
-/// let remote = Remote::new();
-/// let mut batch = Batch::default();
-/// [1, 2, 70].into_iter().for_each(|cell| batch.add(&remote, cell));
-/// assert_eq!(batch.finish(&remote), Some(Pushed::Queued));
-/// assert_eq!(remote.snapshot().count(), 3);
-/// ```
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// Those that are not marked yet.
-    neighbours: Neighbours,
-    /// All cells so far.
-    count: u32,
-}
-
-impl Batch {
-    /// Adds a cell of the span, always the same one until [`Batch::finish`].
-    #[inline]
-    pub fn add(&mut self, remote: &Remote, cell: usize) {
-        if let Some((word, bits)) = self.neighbours.add(cell) {
-            remote.mark(word, bits);
-        }
-        self.count += 1;
-    }
-
-    /// Frees them, and begins anew; `None` if there are none.
-    pub fn finish(&mut self, remote: &Remote) -> Option<Pushed> {
-        let (word, bits) = self.neighbours.take();
-        let count = core::mem::take(&mut self.count);
-        (count > 0).then(|| {
-            remote.mark(word, bits);
-            remote.count(count)
-        })
-    }
-}
-
-/// Cells of one span whose bits lie in one word.
-#[derive(Debug, Default)]
-pub(crate) struct Neighbours {
-    word: usize,
-    bits: u64,
-}
-
-impl Neighbours {
-    /// Adds a cell. If it is none of their neighbours, gives those that there were, as bits of a word.
-    #[inline]
-    pub(crate) fn add(&mut self, cell: usize) -> Option<(usize, u64)> {
-        let (word, bit) = (cell / 64, 1 << (cell % 64));
-        if word == self.word {
-            debug_assert_eq!(self.bits & bit, 0, "cell {cell} was freed twice");
-            self.bits |= bit;
-            return None;
-        }
-        let before = core::mem::replace(self, Neighbours { word, bits: bit });
-        (before.bits != 0).then_some((before.word, before.bits))
-    }
-
-    /// Gives those that there are, which may be none.
-    pub(crate) fn take(&mut self) -> (usize, u64) {
-        (self.word, core::mem::take(&mut self.bits))
-    }
 }
 
 #[cfg(test)]
