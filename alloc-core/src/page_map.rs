@@ -41,7 +41,8 @@ use crate::{
     sync::{AtomicPtr, AtomicUsize, Ordering, const_fn},
 };
 
-const WINDOW: usize = 64 << 20;
+/// Bytes of address space whose pages have their entries in one leaf.
+pub(crate) const WINDOW: usize = 64 << 20;
 const LEAF_PAGES: usize = WINDOW / PAGE;
 
 /// Where the class lies in an entry. 56 bits are all that a processor with five levels of page tables
@@ -204,6 +205,11 @@ impl PageMap {
         let leaf = entry.load(Ordering::Acquire);
         // SAFETY: entries are null or leaves that live as long as the heap.
         unsafe { leaf.as_ref() }
+    }
+
+    /// Whether the pages around `address` have entries; under the page heap's lock.
+    pub(crate) fn has_window(&self, address: usize) -> bool {
+        self.leaf(address / WINDOW).is_some()
     }
 
     /// Makes sure that pages of this address range can be entered; under the page heap's lock.

@@ -6,6 +6,7 @@ use alloc_core::{
     Cache, Error, Heap,
     page_heap::Radix,
     pages::{PageSource, fail::Fail, os::Os},
+    size_class::PAGE,
 };
 
 const MB: usize = 1 << 20;
@@ -97,6 +98,30 @@ fn small_blocks_stop_at_the_limit_too() {
     assert!((8_000..=8 * MB / 500).contains(&blocks.len()), "{}", blocks.len());
     blocks.into_iter().for_each(|block| free(&mut cache, block));
     assert!(cache.alloc(layout(500)).is_ok());
+}
+
+/// A heap that has grown, and will have to grow for 32 MiB.
+fn grown() -> (&'static Heap<Os>, Cache<'static, Os>, Layout) {
+    let heap: &Heap<Os> = Box::leak(Box::new(Heap::new(Os::new())));
+    let mut cache = heap.cache();
+    filled(&mut cache, MB);
+    (heap, cache, layout(32 * MB))
+}
+
+#[test]
+fn a_growth_for_which_there_are_tables_needs_room_for_no_more() {
+    let (heap, mut cache, large) = grown();
+    cache.alloc(large).unwrap();
+    let stats = heap.stats();
+    let need = stats.resident_at_most() - stats.free;
+
+    let (heap, mut cache, large) = grown();
+    heap.set_limit(need);
+    assert!(cache.alloc(large).is_ok(), "{need} bytes: {stats}");
+
+    let (heap, mut cache, large) = grown();
+    heap.set_limit(need - PAGE);
+    assert_eq!(cache.alloc(large), Err(Error::Limit));
 }
 
 #[test]

@@ -4,8 +4,8 @@
 //!
 //! ```text
 //!   PageHeap    an index of free pages, by number: Treap or Radix          this folder
-//!   Pool        the index, what is known of free pages, the account        pool, touched
-//!   Pages       the pool, span records, growth by arenas                   pages
+//!   Pool        the index, what is known of free pages, the account        pool, touched, word
+//!   Pages       the pool, span records, growth by arenas                   pages, arena
 //! ```
 //!
 //! A [`PageHeap`] knows numbers only. It never looks at a page, asks nobody for memory after
@@ -18,6 +18,7 @@
 //! ([`PageSource::Index`](crate::pages::PageSource::Index)). Figures for both:
 //! `docs/decisions/0011-the-radix-bitmap-is-the-page-heap.md`.
 
+mod arena;
 pub(crate) mod bits;
 mod chunks;
 pub(crate) mod pages;
@@ -26,13 +27,16 @@ mod pool;
 mod radix;
 mod touched;
 mod treap;
+mod word;
 
 use core::{fmt, ops::Range, ptr::NonNull};
 
 #[doc(hidden)]
-pub use pool::{Grant, Pool, Word};
+pub use pool::{Grant, Pool};
 pub use radix::Radix;
 pub use treap::Treap;
+#[doc(hidden)]
+pub use word::Word;
 
 use crate::Error;
 

@@ -4,15 +4,17 @@
 //! record: the pool's index knows them by number, and the page map has nothing at their place, so a
 //! stale pointer finds nothing.
 //!
-//! Taking memory costs no system call while a free run fits. Otherwise the heap commits more of the
-//! newest arena, in steps of 4 MiB, and at its end reserves the next arena, which lies behind the last
-//! one if the address is free.
+//! Taking memory costs no system call while a free run fits. Otherwise the spans of large blocks that wait for the
+//! next of their length are freed, and if that is not enough the heap grows (`arena`).
 //!
 //! [`Pages`] lies behind one lock (see `heap`).
 
 use core::{ops::Range, ptr::NonNull};
 
-use super::{PageHeap, Pool, Room, Word};
+use super::{
+    Grant, PageHeap, Pool, Room, Word,
+    arena::{self, Arena},
+};
 use crate::{
     Error, holes,
     large_cache::{FEWEST, LargeCache},
@@ -24,18 +26,12 @@ use crate::{
     stats::Counters,
 };
 
-/// The heap commits at least this much at a time, if its arena is as large.
-const COMMIT: usize = 4 << 20;
-
 /// Spans of so many pages are few of those that wait for a large block, and most of their bytes: where a run is
 /// wanted, they are freed before the rest.
 const LONG: usize = 64;
 
 /// A page cache gets 64 pages only while so many times as many are free.
 const SPARE_WORDS: usize = 2;
-
-/// Entries of the page map that fill a page.
-const ENTRIES: usize = PAGE / size_of::<*mut Span>();
 
 /// What the page heap works on besides itself.
 pub(crate) struct Parts<'a, S> {
@@ -61,9 +57,8 @@ pub(crate) struct Pages<P> {
     pub(crate) pool: Pool<P>,
     /// Records that are not in use.
     spare: SpanList,
-    /// Uncommitted rest of the newest arena.
-    next: usize,
-    end: usize,
+    /// The newest.
+    arena: Arena,
     /// Times the lock was taken; whoever holds it counts.
     pub(crate) locks: usize,
     /// Bytes that may be ready, with all that `apply_limit` counts.
@@ -81,8 +76,7 @@ impl<P: PageHeap> Pages<P> {
     pub(crate) const EMPTY: Self = Pages {
         pool: Pool::EMPTY,
         spare: SpanList::EMPTY,
-        next: 0,
-        end: 0,
+        arena: Arena::NONE,
         locks: 0,
         limit: usize::MAX,
     };
@@ -118,7 +112,7 @@ impl<P: PageHeap> Pages<P> {
         parts: &Parts<'_, S>,
         pages: usize,
         align: usize,
-    ) -> Result<super::Grant, Error> {
+    ) -> Result<Grant, Error> {
         let fit = pages.checked_add(align - 1).ok_or(Error::TooLarge)?;
         if self.free_kept(parts, parts.larges.take_longer(fit))
             && let Ok(grant) = self.pool.take(pages, align)
@@ -132,8 +126,8 @@ impl<P: PageHeap> Pages<P> {
                 return Ok(grant);
             }
         }
-        self.may_grow(pages)?;
-        self.grow(parts, fit)?;
+        self.may_grow(parts, pages)?;
+        self.arena.grow(parts, &mut self.pool, fit)?;
         self.pool.take(pages, align)
     }
 
@@ -165,33 +159,27 @@ impl<P: PageHeap> Pages<P> {
         parts: &Parts<'_, S>,
         pages: usize,
         align: usize,
-    ) -> Result<super::Grant, Error> {
+    ) -> Result<Grant, Error> {
         let mut taken = self.pool.take_exact(pages, align);
         if taken == Err(Error::OutOfMemory) && self.reclaim(parts) {
             taken = self.pool.take_exact(pages, align);
         }
         match taken {
-            Err(Error::OutOfMemory) => self.own_arena(parts, pages, align),
+            Err(Error::OutOfMemory) => self.take_own_arena(parts, pages, align),
             taken => taken,
         }
     }
 
     /// Takes pages in an arena of their own.
-    fn own_arena<S: PageSource>(
+    fn take_own_arena<S: PageSource>(
         &mut self,
         parts: &Parts<'_, S>,
         pages: usize,
         align: usize,
-    ) -> Result<super::Grant, Error> {
-        self.may_grow(pages)?;
-        let bytes = pages.checked_mul(PAGE).ok_or(Error::TooLarge)?;
-        let bytes = bytes.next_multiple_of(parts.source.machine_page());
-        let at = parts.meta.reserve(parts.source, bytes, align * PAGE).ok_or(Error::OutOfMemory)?;
-        let start = at.as_ptr() as usize;
-        // SAFETY: reserved above; if it has not become free pages, nobody knows it.
-        let give_back = |_: &Error| unsafe { parts.meta.give_back(parts.source, at) };
-        self.commit(parts, start, bytes).inspect_err(give_back)?;
-        self.pool.take_at(start / PAGE..start / PAGE + pages)
+    ) -> Result<Grant, Error> {
+        self.pool.room_in_use(pages + arena::table_pages(pages))?;
+        let first = arena::add_whole(parts, &mut self.pool, pages, align)?;
+        self.pool.take_at(first..first + pages)
     }
 
     /// Gives a span's pages back; its record may be reused at once.
@@ -325,20 +313,10 @@ impl<P: PageHeap> Pages<P> {
         if waits(pages.start * PAGE) {
             return self.reclaim(parts);
         }
-        let next = self.next / PAGE;
+        let next = self.arena.next_page();
         let open = pages.contains(&next) && self.pool.is_free(pages.start..next);
-        open && self.may_grow(pages.len()).is_ok()
-            && self.commit_at_end(parts, (pages.end - next) * PAGE)
-    }
-
-    /// Commits at least `need` bytes behind what is committed; `false` if nothing can lie there.
-    fn commit_at_end<S: PageSource>(&mut self, parts: &Parts<'_, S>, need: usize) -> bool {
-        let (next, end) = (self.next, self.end);
-        if end - next < need && self.add_arena(parts, need - (end - next)).is_err() {
-            return false;
-        }
-        // An arena somewhere else is the next growth's.
-        self.next == next && self.commit_next(parts, need).is_ok()
+        open && self.may_grow(parts, pages.len()).is_ok()
+            && self.arena.grow_in_place(parts, &mut self.pool, pages.end - next)
     }
 
     /// Tells the pool how many pages may be ready just now, beside the heap's own records and stacks and
@@ -370,71 +348,8 @@ impl<P: PageHeap> Pages<P> {
 
     /// Whether so many pages more may be in use, if all that is free were given back. Asked before the heap grows for
     /// them: their entries in the page map count at the limit, and stay.
-    fn may_grow(&self, pages: usize) -> Result<(), Error> {
-        self.pool.room_in_use(pages + pages / ENTRIES)
-    }
-
-    /// Commits enough for a run of `pages` pages.
-    fn grow<S: PageSource>(&mut self, parts: &Parts<'_, S>, pages: usize) -> Result<(), Error> {
-        let need = pages.checked_mul(PAGE).ok_or(Error::TooLarge)?;
-        if self.end - self.next < need {
-            self.add_arena(parts, need)?;
-        }
-        self.commit_next(parts, need)
-    }
-
-    /// Commits more of the newest arena, which has `need` bytes left.
-    fn commit_next<S: PageSource>(
-        &mut self,
-        parts: &Parts<'_, S>,
-        need: usize,
-    ) -> Result<(), Error> {
-        let need = need.next_multiple_of(parts.source.machine_page());
-        let step = need.next_multiple_of(COMMIT).min(self.end - self.next);
-        let done = match self.commit(parts, self.next, step) {
-            Ok(()) => step,
-            Err(_) => self.commit(parts, self.next, need).map(|()| need)?,
-        };
-        self.next += done;
-        Ok(())
-    }
-
-    /// Makes reserved addresses free pages.
-    fn commit<S: PageSource>(
-        &mut self,
-        parts: &Parts<'_, S>,
-        start: usize,
-        bytes: usize,
-    ) -> Result<(), Error> {
-        let at = NonNull::new(start as *mut u8).ok_or(Error::OutOfMemory)?;
-        let pages = start / PAGE..(start + bytes) / PAGE;
-        // First, as tables stay. SAFETY: both callers reserved the range, and nobody knows it before the tables do.
-        if !unsafe { parts.source.commit(at, bytes) } {
-            return Err(Error::OutOfMemory);
-        }
-        parts.map.prepare(parts.source, parts.meta, start..start + bytes)?;
-        self.pool.prepare(parts, pages.clone())?;
-        parts.counters.grows.add(1);
-        parts.counters.grown.add(bytes);
-        self.pool.add(pages);
-        Ok(())
-    }
-
-    /// Reserves at least `need` bytes, behind the newest arena if possible.
-    fn add_arena<S: PageSource>(&mut self, parts: &Parts<'_, S>, need: usize) -> Result<(), Error> {
-        let unit = parts.source.arena_bytes();
-        let bytes = need.checked_next_multiple_of(unit).ok_or(Error::TooLarge)?;
-        if bytes > isize::MAX as usize {
-            return Err(Error::TooLarge);
-        }
-        let at = parts.meta.reserve(parts.source, bytes, unit).ok_or(Error::OutOfMemory)?;
-        let at = at.as_ptr() as usize;
-        // What is left of the old arena stays reserved and uncommitted: address space only.
-        if at != self.end {
-            self.next = at;
-        }
-        self.end = at + bytes;
-        Ok(())
+    fn may_grow<S>(&self, parts: &Parts<'_, S>, pages: usize) -> Result<(), Error> {
+        self.pool.room_in_use(pages + self.arena.table_pages(parts.map, pages))
     }
 }
 

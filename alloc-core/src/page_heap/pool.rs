@@ -35,6 +35,7 @@ use core::ops::Range;
 use super::{
     PageHeap, Room, bits,
     touched::{OLDEST, Touched},
+    word::Word,
 };
 use crate::{Error, size_class::PAGE};
 
@@ -49,17 +50,6 @@ pub struct Grant {
     pub first: usize,
     /// All of them read as zero.
     pub zeroed: bool,
-}
-
-/// Free ones of 64 pages, for a page cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Word {
-    /// Number of the first.
-    pub base: usize,
-    /// A one for each page that is free.
-    pub free: u64,
-    /// A one for each page that is free and reads as zero.
-    pub clean: u64,
 }
 
 /// Pages of a heap by an index `P`; behind a lock. See the module's essay.
@@ -367,45 +357,5 @@ impl<P> Pool<P> {
 impl<P> AsMut<Pool<P>> for Pool<P> {
     fn as_mut(&mut self) -> &mut Pool<P> {
         self
-    }
-}
-
-impl Word {
-    /// True if `pages` pages, 1 to 64, are free side by side.
-    pub fn has(&self, pages: usize) -> bool {
-        bits::starts(self.free, pages) != 0
-    }
-
-    /// Takes the lowest `pages` pages, 1 to 64, that are free side by side.
-    ///
-    /// ```
-    /// use alloc_core::page_heap::{Grant, Word};
-    /// let mut word = Word { base: 640, free: 0b1111_0010, clean: 0b0011_0000 };
-    /// assert_eq!(word.cut(2), Some(Grant { first: 644, zeroed: true }));
-    /// assert_eq!(word.cut(2), Some(Grant { first: 646, zeroed: false }));
-    /// assert_eq!(word.cut(2), None);
-    /// ```
-    pub fn cut(&mut self, pages: usize) -> Option<Grant> {
-        let starts = bits::starts(self.free, pages);
-        if starts == 0 {
-            return None;
-        }
-        let bit = starts.trailing_zeros() as usize;
-        let mask = bits::mask(bit, pages);
-        let zeroed = self.clean & mask == mask;
-        self.free &= !mask;
-        self.clean &= !mask;
-        Some(Grant { first: self.base + bit, zeroed })
-    }
-
-    /// The runs of ones in `bits`, as pages.
-    fn runs(self, mut bits: u64) -> impl Iterator<Item = Range<usize>> {
-        core::iter::from_fn(move || {
-            let at = bits.trailing_zeros();
-            let ones = bits.checked_shr(at)?.trailing_ones();
-            bits = bits.checked_add(1 << at).unwrap_or(0) & bits;
-            let start = self.base + at as usize;
-            Some(start..start + ones as usize)
-        })
     }
 }
