@@ -13,8 +13,7 @@
 //! starts *helpers*, one for each four Ps beyond the first four. What sweep finds doomed is served by
 //! a goroutine of its own. All are *servants* ([`Scheduler::spawn_servant`]): they do not wait for a
 //! slice to end, and a runtime that shuts down lets them in as long as goroutines live that they
-//! serve, and waits for them. There is one driver and one destructor at a time; each looks once more
-//! after it has said that it is gone, so that no request falls between.
+//! serve, and waits for them. There is one driver and one destructor at a time ([`post`]).
 //!
 //! A servant may be refused, for want of a stack or of memory. Then the request is
 //! [declined](gc_core::Heap::decline), and the next mutator that finds the heap at its trigger starts a driver, or
@@ -30,20 +29,20 @@
 //! request is kept for the runtime that comes next.
 
 mod idle;
+mod post;
 mod share;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gc_core::HeapError;
 use gc_core::cycle::Pause;
 use gc_core::mark::Helpers;
 use gc_core::world::Nesting;
 use sched_core::monitor::{Holder, Load};
-use sched_core::park::{self, WaitReason};
 use sched_core::{Goroutine, Scheduler};
 
+use self::post::{Post, Resting};
 pub(crate) use self::share::Share;
 use self::share::workers;
 use crate::current;
@@ -196,65 +195,6 @@ impl Hurry {
     }
 }
 
-/// A place for one servant at a time.
-#[derive(Debug)]
-struct Post(AtomicBool);
-
-impl Post {
-    const fn new() -> Self {
-        Post(AtomicBool::new(false))
-    }
-
-    /// True if it was free.
-    fn take(&self) -> bool {
-        // SeqCst: whoever has asked for something and finds the post taken relies on its holder's
-        // last look, which comes after `leave`.
-        !self.0.swap(true, Ordering::SeqCst)
-    }
-
-    fn leave(&self) {
-        // SeqCst: a read-modify-write, so that the look that follows comes after it; partner of `take`.
-        self.0.swap(false, Ordering::SeqCst);
-    }
-}
-
-/// Where the driver rests until it is asked for a cycle.
-#[derive(Debug)]
-struct Resting(Mutex<Option<park::Waiter>>);
-
-impl Resting {
-    const fn new() -> Self {
-        Resting(Mutex::new(None))
-    }
-
-    fn waiter(&self) -> MutexGuard<'_, Option<park::Waiter>> {
-        // Whole between any two statements; poison carries no news.
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// The driver rests until then, or until it is woken; not at all if `may` declines. That is
-    /// asked when the driver can be woken: what comes before [`wake`](Self::wake) is seen by it, or
-    /// wakes.
-    fn rest(&self, until: Instant, may: impl FnOnce() -> bool) {
-        *self.waiter() = Some(park::current());
-        if may() {
-            // Why it ends makes no difference: the caller looks again. A permit that comes too late
-            // does no harm to the next wait, which is a loop as every wait is.
-            let _ = park::park_until(WaitReason::Sleep, until);
-        }
-        *self.waiter() = None;
-    }
-
-    /// Ends the rest. The driver then does not wait for a slice to end, as one that begins does not.
-    fn wake(&self) {
-        // Woken when the lock is free again.
-        let waiter = self.waiter().take();
-        if let Some(waiter) = waiter {
-            waiter.unpark_urgently();
-        }
-    }
-}
-
 /// The driver's life.
 fn drive() {
     let (heap, posts) = (gc::heap(), &current::COLLECTORS);
@@ -333,8 +273,6 @@ fn procs() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::chan;
 
@@ -342,38 +280,6 @@ mod tests {
     pub(super) fn alone() -> MutexGuard<'static, ()> {
         static TURN: Mutex<()> = Mutex::new(());
         TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    #[test]
-    fn a_post_has_one_holder() {
-        let post = Post::new();
-        assert!(post.take() && !post.take());
-        post.leave();
-        assert!(post.take());
-    }
-
-    /// On one P, where nobody else ends slices: hangs where nobody ends a rest, or only a slice does.
-    #[test]
-    fn a_driver_that_is_asked_for_does_not_rest() {
-        static RESTING: Resting = Resting::new();
-        static ENDED: AtomicBool = AtomicBool::new(false);
-        let hour = Duration::from_secs(3600);
-        let rt = crate::Runtime::builder().procs(1).preempt_after(hour).build();
-        rt.expect("threads and stacks").run(|| {
-            let until = Instant::now() + hour;
-            RESTING.rest(until, || false);
-            assert!(RESTING.waiter().is_none(), "nobody rests");
-            RESTING.rest(until, || {
-                drop(crate::go(|| {
-                    RESTING.wake();
-                    while !ENDED.load(Ordering::Relaxed) {
-                        std::hint::spin_loop();
-                    }
-                }));
-                true
-            });
-            ENDED.store(true, Ordering::Relaxed);
-        });
     }
 
     /// A goroutine that holds a guard until the sender is gone.
