@@ -31,6 +31,7 @@
 use core::fmt;
 use core::ptr::NonNull;
 
+mod list;
 mod mmap;
 mod slab;
 mod slot;

@@ -2,7 +2,7 @@
 //!
 //! Everything here asks libc or the kernel for something, and so runs on the service thread only.
 
-use core::ptr::{NonNull, null_mut};
+use core::ptr::NonNull;
 #[cfg(own_tls)]
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -224,73 +224,5 @@ fn least(mode: Mode) -> usize {
         #[cfg(not(own_tls))]
         Mode::OwnTls(layout) => match *layout {},
         Mode::Threads { .. } => LEAST_THREAD_STACK,
-    }
-}
-
-/// A list of slots through their records. Its methods are called under the stock's lock, or by the
-/// holder of the P on whose shelf the list lies.
-#[derive(Debug)]
-pub(super) struct List {
-    head: *mut Record,
-    /// The last one; means nothing in an empty list.
-    tail: *mut Record,
-    pub(super) length: usize,
-}
-
-// SAFETY: the list owns the slots on it.
-unsafe impl Send for List {}
-
-impl List {
-    pub(super) const fn new() -> List {
-        List { head: null_mut(), tail: null_mut(), length: 0 }
-    }
-
-    pub(super) fn push(&mut self, record: NonNull<Record>) {
-        if self.length == 0 {
-            self.tail = record.as_ptr();
-        }
-        // SAFETY: the caller hands the slot over, so the link is the list's.
-        unsafe { *record.as_ref().next.get() = self.head };
-        self.head = record.as_ptr();
-        self.length += 1;
-    }
-
-    pub(super) fn pop(&mut self) -> Option<NonNull<Record>> {
-        let first = NonNull::new(self.head)?;
-        // SAFETY: a slot on the list is the list's.
-        self.head = unsafe { *first.as_ref().next.get() };
-        self.length -= 1;
-        Some(first)
-    }
-
-    /// The first `most`, in their order. Touches each.
-    pub(super) fn take_front(&mut self, most: usize) -> List {
-        let length = self.length.min(most);
-        let mut front = List { head: self.head, tail: self.tail, length };
-        let mut next = self.head;
-        for _ in 0..length {
-            front.tail = next;
-            // SAFETY: a slot on the list is the list's, and `length` of them follow each other.
-            next = unsafe { *(*next).next.get() };
-        }
-        if let Some(last) = NonNull::new(front.tail).filter(|_| length > 0) {
-            // SAFETY: as above.
-            unsafe { *last.as_ref().next.get() = null_mut() };
-            self.head = next;
-            self.length -= length;
-        }
-        front
-    }
-
-    /// Puts all of `other` in front. Touches one record of it, however many there are.
-    pub(super) fn prepend(&mut self, other: List) {
-        let Some(last) = NonNull::new(other.tail).filter(|_| other.length > 0) else { return };
-        if self.length == 0 {
-            self.tail = other.tail;
-        }
-        // SAFETY: a slot on the list is the list's.
-        unsafe { *last.as_ref().next.get() = self.head };
-        self.head = other.head;
-        self.length += other.length;
     }
 }

@@ -37,6 +37,7 @@ use core::ops::Range;
 use core::ptr::{NonNull, null};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
+use super::list::Bundle;
 use crate::context::Context;
 use crate::preempt::AltStack;
 use crate::sync::Futex;
@@ -73,6 +74,8 @@ pub(super) struct Record {
     /// The link of the list it lies in; accessed under the stock's lock, or by the holder of the P on
     /// whose shelf it lies.
     pub(super) next: UnsafeCell<*mut Record>,
+    /// What came into the list together with it, if it was the first of those; likewise.
+    pub(super) bundle: UnsafeCell<Option<Bundle>>,
     /// Written by `arm`, read by what runs on the slot; the switch orders them.
     pub(super) errand: UnsafeCell<Option<Errand>>,
     /// Thread mode: the slot's thread, if there is one; accessed under `prepare`'s lock.
@@ -207,6 +210,7 @@ impl Record {
             block: None,
             words: AtomicPtr::new(null::<Words>().cast_mut()),
             next: UnsafeCell::new(null::<Record>().cast_mut()),
+            bundle: UnsafeCell::new(None),
             errand: UnsafeCell::new(None),
             thread: UnsafeCell::new(None),
             alt_stack: UnsafeCell::new(None),

@@ -27,7 +27,8 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::slab::{List, Maker};
+use super::list::List;
+use super::slab::Maker;
 use super::slot::{Record, Slot};
 use super::{Mmap, StackError, StackSource, page_bytes};
 use crate::context::ThreadId;
@@ -203,7 +204,9 @@ impl Slots {
         {
             look(left);
         }
-        shelf.top.pop().map(Slot)
+        let record = shelf.top.pop();
+        shelf.top.prefetch();
+        record.map(Slot)
     }
 
     /// As [`give`](Self::give), to the shelf.
