@@ -103,6 +103,15 @@ impl Nesting {
         self.0.store(0, Ordering::Relaxed);
     }
 
+    /// The guards of `other` are counted here as well, as far as there is room. Each word is its caller's.
+    pub(crate) fn carry(&self, other: &Self) {
+        // Relaxed: as in `push`.
+        let (word, more) = (self.0.load(Ordering::Relaxed), other.0.load(Ordering::Relaxed));
+        let depth = ((word & 0xffff) + (more & 0xffff)).min(0xffff);
+        let epoch = if word & 0xffff == 0 { more } else { word } & !0xffff;
+        self.0.store(if depth == 0 { 0 } else { epoch | depth }, Ordering::Relaxed);
+    }
+
     /// Notes a guard left; gives how many are still held.
     #[inline]
     pub(crate) fn pop(&self) -> u64 {

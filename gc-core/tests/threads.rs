@@ -265,6 +265,47 @@ fn a_guard_of_a_dying_thread_is_counted_for_it() {
 }
 
 #[test]
+fn a_guard_from_before_its_thread_dies_stays_counted() {
+    use gc_core::Guard;
+    use std::{
+        cell::RefCell,
+        sync::{OnceLock, mpsc},
+    };
+    gc_core::tag! { struct Old; }
+    gc_core::tag! { struct Other; }
+    static HEAP: OnceLock<Heap<Old>> = OnceLock::new();
+    struct Dies(Option<[Guard<'static, Old>; 2]>, Heap<Other>, mpsc::Sender<[bool; 4]>);
+    impl Drop for Dies {
+        fn drop(&mut self) {
+            let (heap, Dies(guards, other, told)) = (HEAP.get().unwrap(), self);
+            let [one, two] = guards.take().unwrap();
+            let before = heap.is_inside_guard();
+            drop((one, other.enter()));
+            // The collection would wait for itself.
+            let with_one = heap.is_inside_guard() && heap.collect() == Err(HeapError::InsideGuard);
+            drop(two);
+            let after = heap.is_inside_guard();
+            told.send([before, with_one, after, !after && heap.collect().is_ok()]).unwrap();
+        }
+    }
+    thread_local! {
+        static DIES: RefCell<Option<Dies>> = const { RefCell::new(None) };
+    }
+    let (heap, other) = (HEAP.get_or_init(checked::<Old>), checked::<Other>());
+    let (told, tells) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // As above: the heap's own thread-local is gone by then.
+            DIES.with(|dies| *dies.borrow_mut() = None);
+            drop(other.enter());
+            let guards = [heap.enter(), heap.enter()];
+            DIES.with(|dies| *dies.borrow_mut() = Some(Dies(Some(guards), other.clone(), told)));
+        });
+    });
+    assert_eq!(tells.recv().unwrap(), [true, true, false, true]);
+}
+
+#[test]
 fn a_root_in_a_static_keeps_its_object_for_all_threads() {
     use std::sync::Mutex;
     graph!(Lasting);

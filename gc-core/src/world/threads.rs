@@ -46,20 +46,27 @@ struct Membership {
     /// A share of it, likewise.
     share: NonNull<()>,
     is_last: unsafe fn(NonNull<()>) -> bool,
+    nesting: unsafe fn(NonNull<()>) -> *const Nesting,
     release: unsafe fn(NonNull<()>),
 }
 
 impl Membership {
     fn new<S: Space>(world: u64, member: Counted<Member<S>>) -> Self {
         let address = ptr::from_ref(&*member).cast();
-        let (is_last, release) = (is_last::<S>, release::<S>);
-        Self { world, address, share: member.into_raw(), is_last, release }
+        let (is_last, nesting, release) = (is_last::<S>, nesting::<S>, release::<S>);
+        Self { world, address, share: member.into_raw(), is_last, nesting, release }
     }
 
     /// Whether the world is gone: it has a share of each of its members.
     fn is_over(&self) -> bool {
         // SAFETY: the two were put together by `new`.
         unsafe { (self.is_last)(self.share) }
+    }
+
+    /// How many guards of this world the thread holds.
+    fn nesting(&self) -> &Nesting {
+        // SAFETY: the two were put together by `new`; the count is there as long as the share is.
+        unsafe { &*(self.nesting)(self.share) }
     }
 }
 
@@ -76,10 +83,28 @@ impl Drop for Membership {
 ///
 /// `share` is a share of a `Member<S>`, without its type.
 unsafe fn is_last<S: Space>(share: NonNull<()>) -> bool {
-    // SAFETY: the caller's. It stays the membership's.
-    let member: ManuallyDrop<Counted<Member<S>>> =
-        ManuallyDrop::new(unsafe { Counted::from_raw(share) });
-    member.is_last()
+    // SAFETY: the caller's.
+    unsafe { borrow::<S>(share) }.is_last()
+}
+
+/// How many guards a member's thread holds; there as long as a share is.
+///
+/// # Safety
+///
+/// `share` is a share of a `Member<S>`, without its type.
+unsafe fn nesting<S: Space>(share: NonNull<()>) -> *const Nesting {
+    // SAFETY: the caller's.
+    &raw const unsafe { borrow::<S>(share) }.nesting
+}
+
+/// A member, by a share that stays where it is.
+///
+/// # Safety
+///
+/// `share` is a share of a `Member<S>`, without its type.
+unsafe fn borrow<S: Space>(share: NonNull<()>) -> ManuallyDrop<Counted<Member<S>>> {
+    // SAFETY: the caller's.
+    ManuallyDrop::new(unsafe { Counted::from_raw(share) })
 }
 
 /// Gives a member back.
@@ -118,6 +143,9 @@ impl Drop for Memberships {
     fn drop(&mut self) {
         // Before they are released: nobody may find a member that is another's.
         LAST.set((0, ptr::null()));
+        // Guards that are held on are left as those of a thread that is no member.
+        let all = self.0.get_mut();
+        DYING.with(|dying| all.iter().for_each(|mine| dying.carry(mine.nesting())));
     }
 }
 
@@ -128,8 +156,8 @@ thread_local! {
     /// No destructor, so that a look is a load.
     static LAST: Cell<(u64, *const ())> = const { Cell::new((0, ptr::null())) };
 
-    /// Guards of a thread that is no member, or no longer one, of whatever world: a thread that dies and holds
-    /// one of one heap is inside a guard for all. No destructor.
+    /// Guards of a thread that is no member, or no longer one, of whatever world, those from before included: a
+    /// thread that dies and holds one of one heap is inside a guard for all. No destructor.
     static DYING: Nesting = const { Nesting::new() };
 }
 
