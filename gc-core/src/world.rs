@@ -16,6 +16,7 @@
 //! - *Nesting* ([`Nesting`]): how many guards the current task holds, since which epoch.
 
 mod barrier;
+mod processors;
 pub mod threads;
 
 pub use self::barrier::Barrier;

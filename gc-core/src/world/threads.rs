@@ -10,7 +10,7 @@
 //! whose thread-locals are gone (a destructor of another thread-local drops a root), a shared
 //! state under a lock takes over; its guards are counted in a thread-local that has no destructor.
 
-use super::{Barrier, Nesting, World};
+use super::{Barrier, Nesting, World, processors};
 use crate::{
     counted::Counted,
     local::Local,
@@ -190,7 +190,7 @@ impl<S: Space> Threads<S> {
         // Relaxed: the number only has to be unique.
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let barrier = Barrier::probe();
-        let processors = thread::available_parallelism().map_or(1, |count| count.get() as u32);
+        let processors = processors::count();
         Self { number, barrier, processors, members: Mutex::default(), spare: Mutex::default() }
     }
 
