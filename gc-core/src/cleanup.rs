@@ -51,16 +51,18 @@ use self::known::{Entry, Known, Survives};
 pub use self::queues::Cleanups;
 use crate::{
     Plain,
+    counted::Counted,
     error::{AllocError, HeapError},
     guard::Guard,
     handle::Gc,
     heap::{Heap, Tag},
+    space::Exhausted,
     sync::Mutex,
     waiters::{Place, Waiters},
     world::World,
 };
 use core::{fmt, mem, ptr::NonNull};
-use std::{collections::VecDeque, sync};
+use std::collections::VecDeque;
 
 /// A queue of tokens whose objects have died. See the [module](self).
 ///
@@ -86,10 +88,10 @@ use std::{collections::VecDeque, sync};
 /// The queue keeps the heap. Tokens that were not taken are dropped with it.
 pub struct CleanupQueue<K: Send + 'static, H: Tag = Plain> {
     heap: Heap<H>,
-    entries: sync::Arc<Entries<K, WaiterOf<H>>>,
+    entries: Counted<Entries<K, WaiterOf<H>>>,
 }
 
-type WaiterOf<H> = <<H as Tag>::World as World<<H as Tag>::Space>>::Waiter;
+pub(crate) type WaiterOf<H> = <<H as Tag>::World as World<<H as Tag>::Space>>::Waiter;
 
 impl<K: Send + 'static, H: Tag> CleanupQueue<K, H> {
     /// An empty queue.
@@ -108,19 +110,31 @@ impl<K: Send + 'static, H: Tag> CleanupQueue<K, H> {
     /// heap.collect().unwrap();
     /// assert_eq!((files.try_take(), counters.try_take()), (Some("a path"), Some(1)));
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for one; [`try_new`](Self::try_new) returns that as a value.
     pub fn new(heap: &Heap<H>) -> Self {
-        let core = heap.core();
-        let wake = {
-            let core = sync::Arc::downgrade(core);
-            move |waiter: WaiterOf<H>| {
-                if let Some(core) = core.upgrade() {
-                    core.world.unpark(&waiter);
-                }
-            }
-        };
-        let entries = sync::Arc::new(Entries::new(wake));
-        core.engine.cleanups.add(&entries);
-        Self { heap: heap.clone(), entries }
+        Self::try_new(heap).unwrap_or_else(|refused| panic!("{refused}"))
+    }
+
+    /// An empty queue.
+    ///
+    /// # Errors
+    ///
+    /// [`HeapError::Memory`]
+    ///
+    /// ```
+    /// use gc_core::{CleanupQueue, Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let dead = CleanupQueue::<&str>::try_new(&heap).unwrap();
+    /// assert_eq!(dead.watched(), 0);
+    /// ```
+    pub fn try_new(heap: &Heap<H>) -> Result<Self, HeapError> {
+        let entries = Counted::try_new(Entries::default()).map_err(|_| Exhausted)?;
+        heap.core().cleanups.add(&entries)?;
+        Ok(Self { heap: heap.clone(), entries })
     }
 
     /// Ties a token to an object. An object may have many.
@@ -215,7 +229,9 @@ impl<K: Send + 'static, H: Tag> CleanupQueue<K, H> {
         }
         let world = self.heap.world();
         // SAFETY: worlds promise it (rule 4).
-        Ok(unsafe { self.entries.wait(|| world.waiter(), || world.park()) })
+        Ok(unsafe {
+            self.entries.wait(|| world.waiter(), || world.park(), |waiter| world.unpark(&waiter))
+        })
     }
 
     /// How many objects are watched.
@@ -248,17 +264,17 @@ pub struct Entries<K, W> {
     desk: Mutex<Desk<K, W>>,
     /// Those that outlived a cycle. Used by the driver, and by the queue's end.
     known: Mutex<Known<K>>,
-    wake: Box<dyn Fn(W) + Send + Sync>,
+}
+
+impl<K, W> Default for Entries<K, W> {
+    fn default() -> Self {
+        let (fresh, ready, waiting) = (Vec::new(), VecDeque::new(), Waiters::default());
+        let desk = Desk { fresh, ready, waiting };
+        Self { desk: Mutex::new(desk), known: Mutex::new(Known::new()) }
+    }
 }
 
 impl<K: Send, W: Send> Entries<K, W> {
-    /// No entries. `wake` gives a permit to one who waits.
-    pub fn new(wake: impl Fn(W) + Send + Sync + 'static) -> Self {
-        let (fresh, ready, waiting) = (Vec::new(), VecDeque::new(), Waiters::default());
-        let desk = Desk { fresh, ready, waiting };
-        Self { desk: Mutex::new(desk), known: Mutex::new(Known::new()), wake: Box::new(wake) }
-    }
-
     fn desk<R>(&self, f: impl FnOnce(&mut Desk<K, W>) -> R) -> R {
         locked(&self.desk, f)
     }
@@ -287,8 +303,8 @@ impl<K: Send, W: Send> Entries<K, W> {
     ///
     /// # Safety
     ///
-    /// `park` does not unwind, nor does `waiter`, which names the calling task.
-    pub unsafe fn wait(&self, waiter: impl Fn() -> W, park: impl Fn()) -> K {
+    /// `park` does not unwind, nor does `waiter`, which names the calling task, nor `wake`, which gives it a permit.
+    pub unsafe fn wait(&self, waiter: impl Fn() -> W, park: impl Fn(), wake: impl Fn(W)) -> K {
         loop {
             let place = Place::new(waiter(), ());
             let token = self.desk(|desk| {
@@ -304,7 +320,7 @@ impl<K: Send, W: Send> Entries<K, W> {
             }
             if place.wait(&park) {
                 // Whoever left a permit that was not ours meant something else.
-                (self.wake)(waiter());
+                wake(waiter());
             }
         }
     }
@@ -332,16 +348,16 @@ impl<K: Send, W: Send> Entries<K, W> {
     }
 
     /// Step 7: moves the tokens of the dead, of those that sifting left. `survives` says what this cycle does not
-    /// free; `pause` is as for [`sift`](Self::sift).
-    pub fn bury(&self, survives: Survives<'_>, pause: &mut dyn FnMut()) {
+    /// free; `wake` gives a permit to one who waits; `pause` is as for [`sift`](Self::sift).
+    pub fn bury(&self, survives: Survives<'_>, wake: &dyn Fn(W), pause: &mut dyn FnMut()) {
         locked(&self.known, Known::end);
-        while self.bury_piece(survives) {
+        while self.bury_piece(survives, wake) {
             pause();
         }
     }
 
     /// The tokens of a piece of the entries; whether there is more.
-    fn bury_piece(&self, survives: Survives<'_>) -> bool {
+    fn bury_piece(&self, survives: Survives<'_>, wake: &dyn Fn(W)) -> bool {
         let (waiting, more) = locked(&self.known, |known| {
             let more = known.look(survives)
                 || self.desk(|desk| known.look_at_new(&mut desk.fresh, survives));
@@ -351,7 +367,7 @@ impl<K: Send, W: Send> Entries<K, W> {
             });
             (waiting, more)
         });
-        waiting.tell(&self.wake);
+        waiting.tell(wake);
         more
     }
 }

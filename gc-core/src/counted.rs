@@ -10,18 +10,18 @@ use std::process::abort;
 /// More shares than a program can hold, unless it leaks them; far enough from an overflow.
 const MOST: usize = isize::MAX as usize;
 
-struct Inner<T> {
+pub(crate) struct Inner<T: ?Sized> {
     shares: AtomicUsize,
     value: T,
 }
 
 /// A share of a value, which goes with the last one.
-pub struct Counted<T>(NonNull<Inner<T>>);
+pub struct Counted<T: ?Sized>(NonNull<Inner<T>>);
 
 // SAFETY: as for `Arc`: shares give the value to several threads, and the last one drops it.
-unsafe impl<T: Send + Sync> Send for Counted<T> {}
+unsafe impl<T: ?Sized + Send + Sync> Send for Counted<T> {}
 // SAFETY: as above.
-unsafe impl<T: Send + Sync> Sync for Counted<T> {}
+unsafe impl<T: ?Sized + Send + Sync> Sync for Counted<T> {}
 
 impl<T> Counted<T> {
     /// The first share.
@@ -32,14 +32,6 @@ impl<T> Counted<T> {
     pub fn try_new(value: T) -> Result<Self, T> {
         let inner = try_box(Inner { shares: AtomicUsize::new(1), value });
         inner.map(|inner| Self(NonNull::from(Box::leak(inner)))).map_err(|inner| inner.value)
-    }
-
-    /// Whether no other share is left, and none can come.
-    pub(crate) fn is_last(&self) -> bool {
-        // SAFETY: there as long as a share is.
-        let shares = unsafe { &self.0.as_ref().shares };
-        // Relaxed: what others did with theirs is not looked at here; the end of this one orders that.
-        shares.load(Ordering::Relaxed) == 1
     }
 
     /// The share as an address, for those who keep it without its type.
@@ -59,7 +51,31 @@ impl<T> Counted<T> {
     }
 }
 
-impl<T> Deref for Counted<T> {
+impl<T: ?Sized> Counted<T> {
+    /// The same share, of a value that is known as something less: `CoerceUnsized`, which is not stable.
+    ///
+    /// # Safety
+    ///
+    /// `coerce` gives the address that it is given, with a type that the value can be coerced to.
+    pub(crate) unsafe fn coerce<U: ?Sized>(
+        self,
+        coerce: impl FnOnce(NonNull<Inner<T>>) -> NonNull<Inner<U>>,
+    ) -> Counted<U> {
+        let inner = coerce(self.0);
+        core::mem::forget(self);
+        Counted(inner)
+    }
+
+    /// Whether no other share is left, and none can come.
+    pub(crate) fn is_last(&self) -> bool {
+        // SAFETY: there as long as a share is.
+        let shares = unsafe { &self.0.as_ref().shares };
+        // Relaxed: what others did with theirs is not looked at here; the end of this one orders that.
+        shares.load(Ordering::Relaxed) == 1
+    }
+}
+
+impl<T: ?Sized> Deref for Counted<T> {
     type Target = T;
 
     #[inline(always)]
@@ -69,7 +85,7 @@ impl<T> Deref for Counted<T> {
     }
 }
 
-impl<T> Clone for Counted<T> {
+impl<T: ?Sized> Clone for Counted<T> {
     fn clone(&self) -> Self {
         // SAFETY: there as long as a share is.
         let shares = unsafe { &self.0.as_ref().shares };
@@ -81,7 +97,7 @@ impl<T> Clone for Counted<T> {
     }
 }
 
-impl<T> Drop for Counted<T> {
+impl<T: ?Sized> Drop for Counted<T> {
     fn drop(&mut self) {
         // SAFETY: there as long as a share is.
         let shares = unsafe { &self.0.as_ref().shares };
@@ -94,7 +110,7 @@ impl<T> Drop for Counted<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Counted<T> {
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Counted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }

@@ -51,6 +51,7 @@
 //! sleeps, a goroutine yields and parks. Nobody else waits for it.
 
 use crate::{
+    cleanup::Cleanups,
     engine::Engine,
     handshake::{Counters, Handshake},
     local::Local,
@@ -96,6 +97,7 @@ pub struct Cycle<'a, S: Space, W: World<S>, P> {
     patience: u32,
     pause: P,
     crew: &'a Crew,
+    cleanups: &'a Cleanups<W::Waiter>,
     recruit: &'a dyn Fn(),
     /// Slots of weak objects whose targets were white when they were sifted.
     white: Pieces,
@@ -108,10 +110,9 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
     ///
     /// # Safety
     ///
-    /// Until the value is gone, nobody else drives a cycle of this engine; the crew is the engine's;
-    /// `world` is the one
-    /// whose local states are used with the engine; the caller's task holds no guard. The steps
-    /// are called in order.
+    /// Until the value is gone, nobody else drives a cycle of this engine; the crew and the cleanup queues are the
+    /// engine's; `world` is the one whose local states are used with the engine; the caller's task holds no guard.
+    /// The steps are called in order.
     pub unsafe fn new(
         engine: &'a Engine<S>,
         world: &'a W,
@@ -119,9 +120,22 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         slice: usize,
         pause: P,
         crew: &'a Crew,
+        cleanups: &'a Cleanups<W::Waiter>,
     ) -> Self {
         let (patience, recruit, white, rescans) = (PATIENCE, &|| (), Pieces::NONE, 0);
-        Self { engine, world, marker, slice, patience, pause, crew, recruit, white, rescans }
+        Self {
+            engine,
+            world,
+            marker,
+            slice,
+            patience,
+            pause,
+            crew,
+            cleanups,
+            recruit,
+            white,
+            rescans,
+        }
     }
 
     /// As before, and the barrier is kept on for so many looks for a guard that is held alone.
@@ -308,17 +322,17 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
 
     /// Step 6: weak pointers to what is marked by now, and news of it, are done with.
     fn sift(&mut self) {
-        let Self { engine, white, pause, .. } = self;
+        let Self { engine, cleanups, white, pause, .. } = self;
         // SAFETY: what weak objects and cleanup queues know is not swept before step 8.
         let is_marked = |cell| unsafe { engine.space.is_marked(cell) };
         // SAFETY: we are the driver, and marking has not ended.
         unsafe { engine.weaks.sift(white, is_marked, || pause(Pause::Slice)) };
-        engine.cleanups.sift(&is_marked, &mut || pause(Pause::Slice));
+        cleanups.sift(&is_marked, &mut || pause(Pause::Slice));
     }
 
     /// Step 7, the spans; then the news of who has died.
     pub fn open(&mut self, cycle: u64) {
-        let Self { engine, white, pause, .. } = self;
+        let Self { engine, world, cleanups, white, pause, .. } = self;
         // SAFETY: we are the driver, and `prepare` swept everything.
         unsafe { engine.space.open(cycle) };
         // SAFETY: weak pointers and cleanup queues know objects that the last cycle left, or newer
@@ -326,7 +340,8 @@ impl<'a, S: Space, W: World<S>, P: FnMut(Pause)> Cycle<'a, S, W, P> {
         let survives = |cell| unsafe { engine.survives(cell, cycle) };
         // SAFETY: we are the driver, and marking has ended.
         unsafe { engine.weaks.empty(cycle, white, survives, || pause(Pause::Slice)) };
-        engine.cleanups.bury(&survives, &mut || pause(Pause::Slice));
+        let wake = |waiter| world.unpark(&waiter);
+        cleanups.bury(&survives, &wake, &mut || pause(Pause::Slice));
     }
 
     /// Step 8; then sweep may begin.

@@ -42,7 +42,6 @@ mod unlogged;
 pub use self::slot::{Link, Slot};
 
 use crate::{
-    cleanup::Cleanups,
     handshake::{Awaited, Epoch, Pin},
     local::{Local, Operation},
     lock::report::Reports,
@@ -83,8 +82,6 @@ pub struct Engine<S> {
     pub roots: Roots,
     /// Weak pointers.
     pub weaks: Weaks,
-    /// Who is told of deaths.
-    pub cleanups: Cleanups,
     /// Interiors of locks that are being reported.
     pub reports: Reports,
     /// Where objects lie.
@@ -100,7 +97,6 @@ impl<S: Space> Engine<S> {
             phase: PhaseWord::default(),
             roots: Roots::default(),
             weaks: Weaks::default(),
-            cleanups: Cleanups::default(),
             reports: Reports::default(),
             space,
         }

@@ -1,5 +1,6 @@
 //! What can go wrong, as values.
 
+use crate::space::Exhausted;
 use core::{error, fmt};
 
 /// The space is exhausted. Gives back what should have gone into it.
@@ -72,7 +73,8 @@ pub enum HeapError {
     /// The heap is told to have no collections
     /// ([`Collection::Never`](crate::policy::Collection::Never)).
     Disabled,
-    /// The global allocator has no memory for the calling thread's part in the heap. Nothing has happened.
+    /// The global allocator has no memory for what was asked for: a heap, the calling thread's part in one, a queue.
+    /// Nothing has happened.
     Memory,
     /// The caller holds 65,535 guards, and no more can be counted.
     TooManyGuards,
@@ -85,10 +87,16 @@ impl fmt::Display for HeapError {
             HeapError::InsideGuard => "collect() was called inside a guard",
             HeapError::Broken => "a cycle of this heap ended in a panic",
             HeapError::Disabled => "this heap is told to have no collections",
-            HeapError::Memory => "the allocator has no memory for the thread's part in the heap",
+            HeapError::Memory => "the allocator has no memory for it",
             HeapError::TooManyGuards => "the task holds 65,535 guards of the heap",
         })
     }
 }
 
 impl error::Error for HeapError {}
+
+impl From<Exhausted> for HeapError {
+    fn from(_: Exhausted) -> Self {
+        HeapError::Memory
+    }
+}

@@ -19,6 +19,7 @@ mod store;
 
 use crate::{
     action::Watch,
+    counted::Counted,
     dynamic::rebound,
     engine::{Engine, Refused},
     error::{AllocError, HeapError},
@@ -32,7 +33,6 @@ use crate::{
     trace::Pointee,
 };
 use core::{fmt, marker::PhantomData};
-use std::sync::Arc;
 
 /// The right to hold pointers into a heap, and to change it. Comes from
 /// [`Heap::enter`](crate::Heap::enter).
@@ -52,7 +52,7 @@ use std::sync::Arc;
 /// assert_eq!(kept.get(&heap.enter()).as_str(), "held");
 /// ```
 pub struct Guard<'h, H: Tag = crate::Plain> {
-    core: &'h Arc<Core<H>>,
+    core: &'h Counted<Core<H>>,
     /// None only while `repin` is outside.
     pin: Option<Pin>,
     /// The guard is counted for its task; it stays there.
@@ -64,11 +64,11 @@ type RootOf<T, H> = Root<<T as Pointee>::At<'static>, H>;
 
 impl<'h, H: Tag> Guard<'h, H> {
     #[inline]
-    pub(crate) fn enter(core: &'h Arc<Core<H>>) -> Self {
+    pub(crate) fn enter(core: &'h Counted<Core<H>>) -> Self {
         Self { core, pin: Some(core.pin()), not_send: PhantomData }
     }
 
-    pub(crate) fn try_enter(core: &'h Arc<Core<H>>) -> Result<Self, HeapError> {
+    pub(crate) fn try_enter(core: &'h Counted<Core<H>>) -> Result<Self, HeapError> {
         core.try_pin().map(|pin| Self { core, pin: Some(pin), not_send: PhantomData })
     }
 
@@ -154,7 +154,7 @@ impl<'h, H: Tag> Guard<'h, H> {
     }
 
     #[inline(always)]
-    pub(crate) fn core(&self) -> &'h Arc<Core<H>> {
+    pub(crate) fn core(&self) -> &'h Counted<Core<H>> {
         self.core
     }
 

@@ -21,6 +21,7 @@ pub use self::{
 };
 
 use crate::{
+    counted::Counted,
     cycle::Pause,
     error::HeapError,
     guard::Guard,
@@ -31,7 +32,7 @@ use crate::{
 };
 #[cfg(doc)]
 use crate::{policy::Collection, world::World};
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 /// A handle to a collected heap. Clones share it.
 ///
@@ -43,14 +44,14 @@ use std::{fmt, sync::Arc};
 /// let root = same.enter().root(same.enter().alloc(7u64));
 /// assert_eq!((heap.roots(), *root.get(&heap.enter())), (1, 7));
 /// ```
-pub struct Heap<H: Tag = Plain>(Arc<Core<H>>);
+pub struct Heap<H: Tag = Plain>(Counted<Core<H>>);
 
 impl<H: Tag<Space = Blocks, World = Threads>> Heap<H> {
     /// A heap with memory from `malloc`, plain threads, and Go's default growth of 100 percent.
     ///
     /// # Errors
     ///
-    /// [`HeapError::TagInUse`]
+    /// [`HeapError::TagInUse`], [`HeapError::Memory`]
     ///
     /// ```
     /// use gc_core::{Heap, HeapError, Plain};
@@ -65,7 +66,7 @@ impl<H: Tag<Space = Blocks, World = Threads>> Heap<H> {
 }
 
 impl<H: Tag> Heap<H> {
-    pub(crate) fn core(&self) -> &Arc<Core<H>> {
+    pub(crate) fn core(&self) -> &Counted<Core<H>> {
         &self.0
     }
 

@@ -23,6 +23,8 @@ use self::drive::Driver;
 pub(crate) use self::options::Options;
 pub(crate) use self::wakers::Wakers;
 use crate::{
+    cleanup::{Cleanups, WaiterOf},
+    counted::Counted,
     engine::Engine,
     error::HeapError,
     gate::Gate,
@@ -38,7 +40,7 @@ use crate::{
     pace::Pace,
     pacer::Pacer,
     policy::{Collection, WriteBarrier},
-    space::{Exhausted, Space},
+    space::Space,
     stats::{Actions, Record, Stats},
     world::{Nesting, World},
 };
@@ -53,6 +55,7 @@ use std::{
 };
 
 type Waker = Arc<dyn Fn() + Send + Sync>;
+type Recruiter = Counted<dyn Fn() + Send + Sync>;
 type Report = Box<dyn Fn(&Record) + Send + Sync>;
 
 /// What heap handles, roots and guards share.
@@ -83,8 +86,10 @@ pub(crate) struct Core<H: Tag> {
     swept: AtomicU64,
     pub(crate) wakers: Wakers,
     pub(crate) crew: Crew,
-    recruiter: Mutex<Waker>,
-    lot: Lot<<H::World as World<H::Space>>::Waiter>,
+    recruiter: Mutex<Option<Recruiter>>,
+    lot: Lot<WaiterOf<H>>,
+    /// Who is told of deaths.
+    pub(crate) cleanups: Cleanups<WaiterOf<H>>,
     slice: usize,
     checkmark: AtomicBool,
     report: Option<Report>,
@@ -100,17 +105,19 @@ impl<H: Tag> Core<H> {
         space: H::Space,
         world: H::World,
         options: Options,
-    ) -> Result<Self, HeapError> {
+    ) -> Result<Counted<Self>, HeapError> {
+        let pacer = options::pacer(options.pacer?)?;
         // The user's, and may panic: before the tag is taken.
-        let pace = Pace::new(options.pacer.first());
+        let pace = Pace::new(pacer.first());
+        let (driver, crew, report) = (Driver::new(pacer)?, Crew::new()?, options.report?);
         if !H::claim().take() {
             return Err(HeapError::TagInUse);
         }
-        Ok(Self {
+        let core = Self {
             engine: ManuallyDrop::new(Engine::new(space)),
             world,
             pace,
-            driver: Mutex::new(Driver::new(options.pacer)),
+            driver: Mutex::new(driver),
             pacer: Mutex::new(None),
             gate: Gate::default(),
             reserve: Reserve::default(),
@@ -125,13 +132,16 @@ impl<H: Tag> Core<H> {
             destructed: AtomicU64::new(0),
             swept: AtomicU64::new(0),
             wakers: Wakers::default(),
-            crew: Crew::default(),
-            recruiter: Mutex::new(Arc::new(|| ())),
+            crew,
+            recruiter: Mutex::new(None),
             lot: Lot::default(),
+            cleanups: Cleanups::default(),
             slice: options.slice,
             checkmark: AtomicBool::new(options.checkmark),
-            report: options.report,
-        })
+            report,
+        };
+        // One that is refused gives the tag back, as at any heap's end.
+        Counted::try_new(core).map_err(|_| HeapError::Memory)
     }
 
     /// Makes sure that the caller has a local state, as it must before it occupies that.
@@ -144,8 +154,7 @@ impl<H: Tag> Core<H> {
     #[cold]
     fn join_slow<R>(&self, f: impl FnOnce(&Local<H::Space>) -> R) -> Result<R, HeapError> {
         // SAFETY: the world is used with this space alone; as in `with`.
-        let joined = unsafe { self.world.join(&self.engine.space, f) };
-        joined.map_err(|Exhausted| HeapError::Memory)
+        Ok(unsafe { self.world.join(&self.engine.space, f) }?)
     }
 
     /// Occupies the caller's local state. What this crate passes obeys the rules of
@@ -307,8 +316,8 @@ impl<H: Tag> Core<H> {
         self.collection() != Collection::Never && self.pace.is_requested()
     }
 
-    pub(crate) fn set_recruiter(&self, recruiter: Waker) {
-        let former = std::mem::replace(&mut *lock(&self.recruiter), recruiter);
+    pub(crate) fn set_recruiter(&self, recruiter: Recruiter) {
+        let former = lock(&self.recruiter).replace(recruiter);
         drop(former);
     }
 

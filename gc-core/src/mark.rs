@@ -28,7 +28,7 @@ pub use self::{helpers::Helpers, worker::Worker};
 use self::crew::{Batch, Buffer};
 use crate::{
     engine::Engine,
-    space::{Kind, Space},
+    space::{Exhausted, Kind, Space},
     trace::Tracer,
 };
 use core::{ops::AddAssign, ptr::NonNull, time::Duration};
@@ -73,7 +73,7 @@ impl AddAssign for Counts {
 
 impl Default for Marker {
     fn default() -> Self {
-        Self::with_room(0)
+        Self { stack: Tracer::cutting(), counts: Counts::default(), idle: false }
     }
 }
 
@@ -84,12 +84,10 @@ impl Marker {
     }
 
     /// The marker of a driver.
-    pub(crate) fn roomy() -> Self {
-        Self::with_room(overflow::ROOM)
-    }
-
-    fn with_room(room: usize) -> Self {
-        Self { stack: Tracer::cutting(room), counts: Counts::default(), idle: false }
+    pub(crate) fn roomy() -> Result<Self, Exhausted> {
+        let mut marker = Self::default();
+        marker.stack.make_room(overflow::ROOM)?;
+        Ok(marker)
     }
 
     /// Runs `f`, in which cells of the engine's space may become grey: those that find no room are marked at

@@ -7,11 +7,10 @@
 //! [`Heap`]: crate::Heap
 
 use crate::{
-    Plain, dynamic::rebound, error::AllocError, guard::Guard, handle::Gc, heap::Tag, inner::Core,
-    roots::RootSlot, trace::Pointee, world::World,
+    Plain, counted::Counted, dynamic::rebound, error::AllocError, guard::Guard, handle::Gc,
+    heap::Tag, inner::Core, roots::RootSlot, trace::Pointee, world::World,
 };
 use core::{fmt, marker::PhantomData, ptr::NonNull};
-use std::sync::Arc;
 
 /// Keeps an object alive, from outside the heap.
 ///
@@ -38,7 +37,7 @@ pub struct Root<T: ?Sized, H: Tag = Plain> {
     pointer: NonNull<T>,
     /// Taken out by `drop` alone.
     slot: Option<RootSlot>,
-    core: Arc<Core<H>>,
+    core: Counted<Core<H>>,
     marker: PhantomData<*mut T>,
 }
 
@@ -52,7 +51,7 @@ impl<T: ?Sized, H: Tag> Root<T, H> {
     /// # Safety
     ///
     /// The pointer is to an object of this heap, and a guard or another root keeps it during the call.
-    pub(crate) unsafe fn new(core: &Arc<Core<H>>, pointer: NonNull<T>) -> Option<Self> {
+    pub(crate) unsafe fn new(core: &Counted<Core<H>>, pointer: NonNull<T>) -> Option<Self> {
         let slot = core.engine.roots.add(pointer.cast())?;
         Some(Self { pointer, slot: Some(slot), core: core.clone(), marker: PhantomData })
     }

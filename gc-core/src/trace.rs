@@ -36,7 +36,7 @@
 
 mod standard;
 
-use crate::{engine::Slot, heap::Tag, mark::Overflow};
+use crate::{engine::Slot, heap::Tag, mark::Overflow, space::Exhausted};
 use core::{alloc::Layout, ptr::NonNull};
 use std::alloc::handle_alloc_error;
 
@@ -143,9 +143,14 @@ impl Tracer {
         (!self.weaks.is_empty()).then(|| core::mem::take(&mut self.weaks))
     }
 
-    /// A tracer that leaves the ends of long arrays for later, with room for so many edges.
-    pub(crate) fn cutting(room: usize) -> Self {
-        Self { cuts: true, edges: Vec::with_capacity(room), ..Self::default() }
+    /// A tracer that leaves the ends of long arrays for later.
+    pub(crate) fn cutting() -> Self {
+        Self { cuts: true, ..Self::default() }
+    }
+
+    /// Sees to room for so many edges.
+    pub(crate) fn make_room(&mut self, edges: usize) -> Result<(), Exhausted> {
+        self.edges.try_reserve_exact(edges).map_err(|_| Exhausted)
     }
 
     /// Reports the edges of all items; of a long array, of the first ones, and the rest later.

@@ -2,6 +2,8 @@
 //! a value, or not needed, and the heap is whole. A cycle goes on without what it asks for itself. The rest is in
 //! `docs/soundness.md`.
 
+#[path = "allocator/building.rs"]
+mod building;
 #[path = "allocator/ending.rs"]
 mod ending;
 #[path = "allocator/joining.rs"]

@@ -13,6 +13,7 @@ pub use mutator::{Mutator, mutate};
 use core::ptr::NonNull;
 use core::sync::atomic as plain;
 use core::time::Duration;
+use gc_core::cleanup::Cleanups;
 use gc_core::cycle::{Cycle, Pause};
 use gc_core::engine::{Engine, Link, Slot};
 use gc_core::local::Local;
@@ -284,6 +285,8 @@ pub struct Heap {
     pub world: Hands,
     /// Workers.
     pub crew: Crew,
+    /// Who is told of deaths.
+    pub cleanups: Cleanups<thread::Thread>,
     /// A guard was left, or an operation is over. The driver waits for this and does not yield: loom runs a thread
     /// that has yielded only when no other can go on, which would hide what is looked for.
     left: Notify,
@@ -336,7 +339,8 @@ impl Heap {
         let world = Hands(
             (0..locals).map(|_| Local::new(&engine.space).expect("there is memory")).collect(),
         );
-        Arc::new(Heap { engine, world, crew: Crew::default(), left: Notify::new() })
+        let (crew, cleanups) = (Crew::new().expect("there is memory"), Cleanups::default());
+        Arc::new(Heap { engine, world, crew, cleanups, left: Notify::new() })
     }
 
     /// The address of a cell.
@@ -370,8 +374,9 @@ impl Heap {
             }
         };
         // SAFETY: each model drives one cycle, in order, with the world whose local states it uses.
-        let cycle =
-            unsafe { Cycle::new(&self.engine, &self.world, marker, slice, pause, &self.crew) };
+        let cycle = unsafe {
+            Cycle::new(&self.engine, &self.world, marker, slice, pause, &self.crew, &self.cleanups)
+        };
         cycle.patient(u32::MAX)
     }
 }

@@ -4,6 +4,7 @@
 
 use core::ptr::NonNull;
 use gc_core::cleanup::Entries;
+use gc_core::counted::Counted;
 use gc_core::handshake::Pin;
 use gc_core::mark::Marker;
 use loom::sync::Arc;
@@ -15,12 +16,16 @@ use std::sync;
 type Queue = Entries<usize, thread::Thread>;
 
 fn queue() -> Arc<Queue> {
-    Arc::new(Entries::new(|taker: thread::Thread| taker.unpark()))
+    Arc::default()
+}
+
+fn wake(taker: thread::Thread) {
+    taker.unpark();
 }
 
 fn take(queue: &Queue) -> usize {
     // SAFETY: a park unwinds when the model has failed, and then no other thread goes on.
-    unsafe { queue.wait(thread::current, thread::park) }
+    unsafe { queue.wait(thread::current, thread::park, wake) }
 }
 
 fn cell() -> NonNull<u8> {
@@ -28,9 +33,9 @@ fn cell() -> NonNull<u8> {
 }
 
 /// A cycle that finds nothing marked.
-fn bury_all<K: Send, W: Send>(queue: &Entries<K, W>) {
+fn bury_all(queue: &Queue) {
     queue.sift(&|_| false, &mut || ());
-    queue.bury(&|_| false, &mut || ());
+    queue.bury(&|_| false, &wake, &mut || ());
 }
 
 #[test]
@@ -75,13 +80,13 @@ fn a_queue_that_ends_drops_its_tokens() {
     for survives in [true, false] {
         model("a queue that ends drops its tokens", 3, move || {
             let token = sync::Arc::new(());
-            let queue: Arc<Entries<_, thread::Thread>> = Arc::new(Entries::new(|_| ()));
+            let queue: Arc<Entries<_, thread::Thread>> = Arc::default();
             queue.add(cell(), token.clone()).unwrap();
             let driver = thread::spawn({
                 let queue = queue.clone();
                 move || {
                     queue.sift(&|_| survives, &mut || ());
-                    queue.bury(&|_| survives, &mut || ());
+                    queue.bury(&|_| survives, &wake, &mut || ());
                     queue
                 }
             });
@@ -97,8 +102,8 @@ fn a_queue_that_ends_drops_its_tokens() {
 fn registered_beside_a_cycle(from_the_start: bool, object: usize, make: fn(&Mutator<'_>, Pin)) {
     let heap = Heap::new(false, 1, 1);
     root(&heap);
-    let queue = sync::Arc::new(Entries::<_, thread::Thread>::new(|_| ()));
-    heap.engine.cleanups.add(&queue);
+    let queue = Counted::try_new(Entries::default()).ok().expect("there is memory");
+    heap.cleanups.add(&queue).unwrap();
     let registers = {
         let queue = queue.clone();
         move |me: Mutator<'_>| {

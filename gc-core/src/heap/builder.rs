@@ -2,13 +2,15 @@
 
 use super::{Heap, Tag};
 use crate::{
+    boxed::try_box,
     error::HeapError,
     inner::{Core, Options},
     pacer::{Gogc, Pacer},
     policy::{Collection, WriteBarrier},
+    space::Exhausted,
     stats::Record,
 };
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 /// Choices to make before a heap begins. Comes from [`Heap::builder`].
 ///
@@ -47,7 +49,7 @@ impl<H: Tag> HeapBuilder<H> {
     /// assert!((32 << 20..64 << 20).contains(&goal), "the limit alone");
     /// ```
     pub fn pacer(mut self, pacer: impl Pacer + 'static) -> Self {
-        self.options.pacer = Box::new(pacer);
+        self.options.pacer = try_box(pacer).map(|pacer| Some(pacer as _)).map_err(|_| Exhausted);
         self
     }
 
@@ -151,7 +153,8 @@ impl<H: Tag> HeapBuilder<H> {
     /// assert!(lines[0].starts_with("gc 1: ") && lines[1].starts_with("gc 2: "));
     /// ```
     pub fn on_cycle(mut self, report: impl Fn(&Record) + Send + Sync + 'static) -> Self {
-        self.options.report = Some(Box::new(report));
+        self.options.report =
+            try_box(report).map(|report| Some(report as _)).map_err(|_| Exhausted);
         self
     }
 
@@ -159,7 +162,8 @@ impl<H: Tag> HeapBuilder<H> {
     ///
     /// # Errors
     ///
-    /// [`HeapError::TagInUse`]
+    /// [`HeapError::TagInUse`]; [`HeapError::Memory`] if there is none for the heap, or was none for what the
+    /// builder was given.
     ///
     /// ```
     /// use gc_core::{Heap, HeapError, Plain, space::blocks::Blocks, world::threads::Threads};
@@ -170,7 +174,7 @@ impl<H: Tag> HeapBuilder<H> {
     /// assert!(heap.enter().try_alloc_slice(vec![0u8; 2 << 20]).is_err());
     /// ```
     pub fn build(self, space: H::Space, world: H::World) -> Result<Heap<H>, HeapError> {
-        Core::new(space, world, self.options).map(|core| Heap(Arc::new(core)))
+        Core::new(space, world, self.options).map(Heap)
     }
 }
 

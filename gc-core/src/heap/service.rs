@@ -7,14 +7,16 @@
 use super::HeapBuilder;
 use super::{Heap, Tag};
 use crate::{
+    counted::{Counted, Inner},
     cycle::Pause,
-    error::HeapError,
+    error::{AllocError, HeapError},
     inner::Wakers,
     pacer::Progress,
     stats::{Record, Waiting},
 };
 #[cfg(doc)]
 use crate::{stats::Stats, world::World};
+use core::ptr::NonNull;
 use std::{sync::Arc, time::Duration};
 
 impl<H: Tag> Heap<H> {
@@ -160,6 +162,10 @@ impl<H: Tag> Heap<H> {
     /// outside [`World::with`]. Whoever can be spared then calls [`help`](Self::help). Replaces a
     /// former one.
     ///
+    /// # Panics
+    ///
+    /// If there is no memory for it; [`try_on_work`](Self::try_on_work) returns that as a value.
+    ///
     /// ```
     /// use gc_core::{GcCell, Heap, Plain};
     /// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
@@ -178,7 +184,31 @@ impl<H: Tag> Heap<H> {
     /// # drop(wide);
     /// ```
     pub fn on_work(&self, recruit: impl Fn() + Send + Sync + 'static) {
-        self.0.set_recruiter(Arc::new(recruit));
+        self.try_on_work(recruit).unwrap_or_else(|refused| refused.panic());
+    }
+
+    /// As [`on_work`](Self::on_work).
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] with what was passed in, if there is no memory for it. The former one stays.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// assert!(heap.try_on_work(|| ()).is_ok());
+    /// ```
+    pub fn try_on_work<F>(&self, recruit: F) -> Result<(), AllocError<F>>
+    where
+        F: Fn() + Send + Sync + 'static,
+    {
+        let unsize =
+            |recruit: NonNull<Inner<F>>| -> NonNull<Inner<dyn Fn() + Send + Sync>> { recruit };
+        let recruit = Counted::try_new(recruit).map_err(AllocError::new)?;
+        // SAFETY: a coercion, and nothing else.
+        self.0.set_recruiter(unsafe { recruit.coerce(unsize) });
+        Ok(())
     }
 
     /// How far marking is, and how far it should be.

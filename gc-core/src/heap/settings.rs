@@ -4,12 +4,18 @@
 use super::HeapBuilder;
 use super::{Heap, Tag};
 use crate::{
+    boxed::try_box,
+    error::AllocError,
     pacer::Pacer,
     policy::{Collection, WriteBarrier},
 };
 
 impl<H: Tag> Heap<H> {
     /// Changes when cycles begin, from now on.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for the pacer; [`try_set_pacer`](Self::try_set_pacer) returns that as a value.
     ///
     /// ```
     /// use gc_core::{Heap, Plain, pacer::Every};
@@ -19,7 +25,25 @@ impl<H: Tag> Heap<H> {
     /// assert_eq!(heap.collect().unwrap().trigger, 1 << 20);
     /// ```
     pub fn set_pacer(&self, pacer: impl Pacer + 'static) {
-        self.0.set_pacer(Box::new(pacer));
+        self.try_set_pacer(pacer).unwrap_or_else(|refused| refused.panic());
+    }
+
+    /// Changes when cycles begin, from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] with the pacer, if there is no memory for it. The former one stays.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain, pacer::Every};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// assert!(heap.try_set_pacer(Every(1 << 20)).is_ok());
+    /// assert_eq!(heap.collect().unwrap().trigger, 1 << 20);
+    /// ```
+    pub fn try_set_pacer<P: Pacer + 'static>(&self, pacer: P) -> Result<(), AllocError<P>> {
+        self.0.set_pacer(try_box(pacer).map_err(AllocError::new)?);
+        Ok(())
     }
 
     /// Changes who runs while the collector marks, from the next cycle on.

@@ -3,7 +3,7 @@
 //! One driver at a time: it has the driver's lock from step 0 to step 8. Whoever finds it taken waits
 //! as it waits for anything else, by its own pause, so that a goroutine does not keep a P.
 
-use super::{Core, Waker, lock};
+use super::{Core, Recruiter, lock};
 use crate::{
     cycle::{Cycle, Pause},
     error::HeapError,
@@ -11,7 +11,7 @@ use crate::{
     mark::{Counts, Marker, Worker},
     pacer::{Facts, LOOK, Pacer},
     policy::Collection,
-    space::{Kind, Space},
+    space::{Exhausted, Kind, Space},
     stats::{Record, Stopwatch, Waiting},
     world::World,
 };
@@ -35,8 +35,8 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(pacer: Box<dyn Pacer>) -> Self {
-        Self { pacer, marker: Marker::roomy(), marked: 0 }
+    pub(super) fn new(pacer: Box<dyn Pacer>) -> Result<Self, Exhausted> {
+        Ok(Self { pacer, marker: Marker::roomy()?, marked: 0 })
     }
 }
 
@@ -47,6 +47,14 @@ impl Drop for Waits<'_> {
     fn drop(&mut self) {
         // Relaxed: a number for a report.
         self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// What calls for helpers; nothing, if there is nobody to be called.
+fn called(recruiter: &Option<Recruiter>) -> &dyn Fn() {
+    match recruiter {
+        Some(recruiter) => &**recruiter,
+        None => &|| (),
     }
 }
 
@@ -134,13 +142,14 @@ impl<H: Tag> Core<H> {
             pause(why);
             self.ask(&mut **pacer, &mut looked);
         };
+        let (engine, world, crew, cleanups) =
+            (&*self.engine, &self.world, &self.crew, &self.cleanups);
         // SAFETY: the driver's lock makes us the only one, the world is the engine's, no guard is
         // held by this task, and the steps below are in order.
-        let cycle = unsafe {
-            Cycle::new(&self.engine, &self.world, &mut *marker, self.slice, pause, &self.crew)
-        };
+        let cycle =
+            unsafe { Cycle::new(engine, world, &mut *marker, self.slice, pause, crew, cleanups) };
         let recruit = self.recruiter();
-        let mut cycle = cycle.recruiting(&*recruit);
+        let mut cycle = cycle.recruiting(called(&recruit));
         cycle.prepare();
         self.reserve.fill();
         record.sweep = watch.lap();
@@ -241,7 +250,7 @@ impl<H: Tag> Core<H> {
         }
         let recruit = self.recruiter();
         let (engine, world, crew) = (&*self.engine, &self.world, &self.crew);
-        let worker = Worker::new(engine, world, crew, &*recruit, self.slice);
+        let worker = Worker::new(engine, world, crew, called(&recruit), self.slice);
         // SAFETY: all are this heap's.
         unsafe { worker.help(&mut Marker::default(), pause) };
     }
@@ -252,7 +261,7 @@ impl<H: Tag> Core<H> {
         self.borrow(|worker| unsafe { worker.idle() })
     }
 
-    fn recruiter(&self) -> Waker {
+    fn recruiter(&self) -> Option<Recruiter> {
         lock(&self.recruiter).clone()
     }
 

@@ -2,30 +2,39 @@
 
 use super::Report;
 use crate::{
+    boxed::try_box,
     pacer::{Gogc, Pacer},
     policy::{Collection, WriteBarrier},
+    space::Exhausted,
 };
 use std::fmt;
 
-/// What the builder chose.
+/// What the builder chose. What it found no memory for is refused when the heap begins.
 pub(crate) struct Options {
-    pub(crate) pacer: Box<dyn Pacer>,
+    /// None: the usual one.
+    pub(crate) pacer: Result<Option<Box<dyn Pacer>>, Exhausted>,
     pub(crate) collection: Collection,
     pub(crate) write_barrier: WriteBarrier,
     pub(crate) slice: usize,
     pub(crate) checkmark: bool,
-    pub(crate) report: Option<Report>,
+    pub(crate) report: Result<Option<Report>, Exhausted>,
+}
+
+/// The pacer, once it is known that it is wanted.
+pub(super) fn pacer(chosen: Option<Box<dyn Pacer>>) -> Result<Box<dyn Pacer>, Exhausted> {
+    let usual = || Ok(try_box(Gogc::new(100)).map_err(|_| Exhausted)? as _);
+    chosen.map_or_else(usual, Ok)
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            pacer: Box::new(Gogc::new(100)),
+            pacer: Ok(None),
             collection: Collection::default(),
             write_barrier: WriteBarrier::default(),
             slice: 1024,
             checkmark: false,
-            report: None,
+            report: Ok(None),
         }
     }
 }

@@ -45,6 +45,7 @@
 
 use super::{Counts, Marker};
 use crate::{
+    space::Exhausted,
     sync::{AtomicUsize, GREY_BATCH, Mutex, Ordering},
     trace::Piece,
 };
@@ -155,16 +156,20 @@ pub struct Crew {
     spent: AtomicU64,
 }
 
-impl Default for Crew {
-    fn default() -> Self {
-        let buffers = Buffers(Vec::with_capacity(BUFFERS));
-        let ready = Ready { batches: Vec::with_capacity(ROOM + LEFT), buffers, ..Ready::default() };
-        let (marked, spent) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { ready: Mutex::new(ready), count: AtomicUsize::new(0), marked, spent }
-    }
-}
-
 impl Crew {
+    /// A crew at rest.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] if there is no memory for its lists.
+    pub fn new() -> Result<Self, Exhausted> {
+        let mut ready = Ready::default();
+        ready.buffers.0.try_reserve_exact(BUFFERS).map_err(|_| Exhausted)?;
+        ready.batches.try_reserve_exact(ROOM + LEFT).map_err(|_| Exhausted)?;
+        let (marked, spent) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { ready: Mutex::new(ready), count: AtomicUsize::new(0), marked, spent })
+    }
+
     fn ready<R>(&self, f: impl FnOnce(&mut Ready) -> R) -> R {
         // Nothing under this lock panics, so poison carries no news.
         let mut ready = self.ready.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -313,6 +318,10 @@ pub(super) const BATCH: usize = GREY_BATCH;
 mod tests {
     use super::*;
 
+    fn crew() -> Crew {
+        Crew::new().expect("there is memory")
+    }
+
     fn batch(cells: impl IntoIterator<Item = usize>) -> Batch {
         Batch { cells: cells.into_iter().map(cell).collect(), pieces: Vec::new() }
     }
@@ -323,8 +332,7 @@ mod tests {
 
     #[test]
     fn a_crew_is_done_when_nothing_is_ready_and_nobody_is_busy() {
-        let (crew, mut driver, mut helper) =
-            (Crew::default(), Marker::default(), Marker::default());
+        let (crew, mut driver, mut helper) = (crew(), Marker::default(), Marker::default());
         assert_eq!(crew.wait(), Next::Done, "nobody has opened");
         crew.open();
         assert_eq!(crew.wait(), Next::Wait, "the driver may find something");
@@ -339,8 +347,7 @@ mod tests {
 
     #[test]
     fn what_was_lent_comes_back_and_is_waited_for() {
-        let (crew, mut driver, mut mutator) =
-            (Crew::default(), Marker::default(), Marker::default());
+        let (crew, mut driver, mut mutator) = (crew(), Marker::default(), Marker::default());
         assert!(crew.lend().is_none(), "nothing is ready");
         crew.open();
         assert!(crew.share(batch([8, 16])).is_none());
@@ -356,7 +363,7 @@ mod tests {
 
     #[test]
     fn more_batches_than_needed_come_back() {
-        let crew = Crew::default();
+        let crew = crew();
         crew.open();
         let returned = (0..2 * READY).filter_map(|n| crew.share(batch([n + 1]))).count();
         assert_eq!(returned, READY);
