@@ -8,16 +8,20 @@
 //!
 //! The walk is breadth first, so each object is first reached by a shortest path from a root, and the
 //! object before it on that path is all there is to remember.
+//!
+//! Whoever wants to know what fills the memory may have none left: a dump is then refused
+//! ([`Guard::try_dump`]), and one that was taken is shown without any.
 
 use crate::{
+    error::HeapError,
     guard::Guard,
     handle::Gc,
     heap::Tag,
-    space::{Kind, Space},
+    space::{Exhausted, Kind, Space},
     trace::Tracer,
 };
-use core::{fmt, ptr::NonNull};
-use std::collections::{BTreeMap, HashMap};
+use core::{cmp::Reverse, fmt, ptr::NonNull};
+use std::collections::HashMap;
 
 /// An object of a [`Dump`].
 ///
@@ -100,6 +104,7 @@ pub struct Population {
 pub struct Dump {
     objects: Vec<Object>,
     places: HashMap<usize, usize>,
+    types: Vec<Population>,
     roots: usize,
 }
 
@@ -145,20 +150,15 @@ impl Dump {
     }
 
     /// The types, those with most bytes first.
-    pub fn types(&self) -> Vec<Population> {
-        let mut by_name = BTreeMap::new();
-        for object in &self.objects {
-            let none = Population { name: object.name, objects: 0, bytes: 0 };
-            let population: &mut Population = by_name.entry(object.name).or_insert(none);
-            population.objects += 1;
-            population.bytes += object.bytes;
-        }
-        let mut types: Vec<_> = by_name.into_values().collect();
-        types.sort_by_key(|population| core::cmp::Reverse(population.bytes));
-        types
+    pub fn types(&self) -> &[Population] {
+        &self.types
     }
 
     /// Why an object is alive. `None`: no root led to it.
+    ///
+    /// # Panics
+    ///
+    /// As [`path`](Self::path).
     ///
     /// ```
     /// use gc_core::{Heap, Plain};
@@ -177,6 +177,10 @@ impl Dump {
 
     /// Why the object at an address is alive, for whoever has a dump but no pointer.
     ///
+    /// # Panics
+    ///
+    /// If there is no memory for the path; [`try_path`](Self::try_path) returns that as a value.
+    ///
     /// ```
     /// use gc_core::{Heap, Plain};
     ///
@@ -188,14 +192,34 @@ impl Dump {
     /// assert_eq!(dump.path(leaf.address).unwrap().objects().len(), 2);
     /// ```
     pub fn path(&self, address: usize) -> Option<Path> {
-        let mut place = *self.places.get(&address)?;
-        let mut path = vec![self.objects[place]];
-        while let Some(from) = self.objects[place].from {
-            path.push(self.objects[from]);
-            place = from;
+        self.try_path(address).unwrap_or_else(|refused| panic!("{refused}"))
+    }
+
+    /// As [`path`](Self::path).
+    ///
+    /// # Errors
+    ///
+    /// [`HeapError::Memory`]
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let guard = heap.enter();
+    /// let object = guard.alloc(7u64);
+    /// let root = guard.root(object);
+    /// let path = guard.dump().try_path(object.as_ptr().addr()).unwrap();
+    /// assert_eq!(path.unwrap().objects().len(), 1);
+    /// # drop(root);
+    /// ```
+    pub fn try_path(&self, address: usize) -> Result<Option<Path>, HeapError> {
+        let (mut path, mut place) = (Vec::new(), self.places.get(&address).copied());
+        while let Some(object) = place.map(|place| self.objects[place]) {
+            push(&mut path, object)?;
+            place = object.from;
         }
         path.reverse();
-        Some(Path(path))
+        Ok((!path.is_empty()).then_some(Path(path)))
     }
 }
 
@@ -227,6 +251,10 @@ impl fmt::Display for Path {
 impl<H: Tag> Guard<'_, H> {
     /// Walks the heap from its roots. Takes time and memory by the number of objects.
     ///
+    /// # Panics
+    ///
+    /// If there is no memory for it; [`try_dump`](Self::try_dump) returns that as a value.
+    ///
     /// ```
     /// use gc_core::{Heap, Plain};
     ///
@@ -239,51 +267,115 @@ impl<H: Tag> Guard<'_, H> {
     /// println!("{dump}");
     /// ```
     pub fn dump(&self) -> Dump {
+        self.try_dump().unwrap_or_else(|refused| panic!("{refused}"))
+    }
+
+    /// As [`dump`](Self::dump).
+    ///
+    /// # Errors
+    ///
+    /// [`HeapError::Memory`]
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// let root = heap.enter().root(heap.enter().alloc(7u64));
+    /// let dump = heap.enter().try_dump().unwrap();
+    /// assert_eq!((dump.roots(), dump.objects().len()), (1, 1));
+    /// # drop(root);
+    /// ```
+    pub fn try_dump(&self) -> Result<Dump, HeapError> {
         let engine = &self.core().engine;
-        let mut walk = Walk { space: &engine.space, objects: Vec::new(), places: HashMap::new() };
-        let mut roots = 0;
+        let mut walk = Walk::of(&engine.space);
+        let (mut roots, mut reached) = (0, Ok(()));
         engine.roots.scan(|cell| {
             roots += 1;
-            // SAFETY: a root led there, and our guard keeps it.
-            unsafe { walk.reach(cell, None) };
+            if reached.is_ok() {
+                // SAFETY: a root led there, and our guard keeps it.
+                reached = unsafe { walk.reach(cell, None) };
+            }
         });
-        let (mut next, mut edges) = (0, Tracer::default());
-        while next < walk.objects.len() {
-            let (cell, kind, _) = walk.objects[next];
-            if let Some(trace) = kind.trace {
-                // SAFETY: the object is of its cell's kind, and our guard keeps it.
-                unsafe { trace(cell, &mut edges) };
-            }
-            while let Some(cell) = edges.pop() {
-                walk.objects[next].2.edges += 1;
-                // SAFETY: an edge led there, and our guard keeps it.
-                unsafe { walk.reach(cell, Some(next)) };
-            }
+        reached?;
+        let mut edges = Tracer::losing();
+        let mut next = 0;
+        while next < walk.cells.len() {
+            // SAFETY: our guard keeps all that was reached.
+            unsafe { walk.follow(next, &mut edges) }?;
             next += 1;
         }
-        let objects = walk.objects.into_iter().map(|(_, _, object)| object).collect();
-        Dump { objects, places: walk.places, roots }
+        let types = types(&walk.objects)?;
+        Ok(Dump { objects: walk.objects, places: walk.places, types, roots })
     }
 }
 
 struct Walk<'a, S> {
     space: &'a S,
-    objects: Vec<(NonNull<u8>, &'static Kind, Object)>,
+    /// Those that were reached; `objects` says more of each.
+    cells: Vec<(NonNull<u8>, &'static Kind)>,
+    objects: Vec<Object>,
     places: HashMap<usize, usize>,
 }
 
-impl<S: Space> Walk<'_, S> {
+impl<'a, S: Space> Walk<'a, S> {
+    fn of(space: &'a S) -> Self {
+        Self { space, cells: Vec::new(), objects: Vec::new(), places: HashMap::new() }
+    }
+
     /// # Safety
     ///
     /// The cell is an object's, and a guard keeps it.
-    unsafe fn reach(&mut self, cell: NonNull<u8>, from: Option<usize>) {
+    unsafe fn reach(&mut self, cell: NonNull<u8>, from: Option<usize>) -> Result<(), Exhausted> {
         let (address, place) = (cell.addr().get(), self.objects.len());
+        self.places.try_reserve(1).map_err(|_| Exhausted)?;
         if *self.places.entry(address).or_insert(place) != place {
-            return;
+            return Ok(());
         }
         // SAFETY: the caller's.
         let (kind, bytes) = unsafe { (self.space.kind(cell), self.space.bytes(cell)) };
-        let object = Object { address, name: (kind.name)(), bytes, edges: 0, from };
-        self.objects.push((cell, kind, object));
+        push(&mut self.cells, (cell, kind))?;
+        push(&mut self.objects, Object { address, name: (kind.name)(), bytes, edges: 0, from })
     }
+
+    /// Reaches what the object at `place` leads to. `edges` is empty, and is left so.
+    ///
+    /// # Safety
+    ///
+    /// A guard keeps the object.
+    unsafe fn follow(&mut self, place: usize, edges: &mut Tracer) -> Result<(), Exhausted> {
+        let (cell, kind) = self.cells[place];
+        if let Some(trace) = kind.trace {
+            // SAFETY: the object is of its cell's kind, and the caller's guard keeps it.
+            unsafe { trace(cell, edges) };
+        }
+        while let Some(cell) = edges.pop() {
+            self.objects[place].edges += 1;
+            // SAFETY: an edge led there, and the caller's guard keeps it.
+            unsafe { self.reach(cell, Some(place)) }?;
+        }
+        if edges.has_lost() { Err(Exhausted) } else { Ok(()) }
+    }
+}
+
+/// The types, those with most bytes first.
+fn types(objects: &[Object]) -> Result<Vec<Population>, Exhausted> {
+    let mut types: Vec<Population> = Vec::new();
+    for object in objects {
+        let found = types.binary_search_by_key(&object.name, |population| population.name);
+        if let Err(place) = found {
+            types.try_reserve(1).map_err(|_| Exhausted)?;
+            types.insert(place, Population { name: object.name, objects: 0, bytes: 0 });
+        }
+        let population = &mut types[found.unwrap_or_else(|place| place)];
+        population.objects += 1;
+        population.bytes += object.bytes;
+    }
+    types.sort_unstable_by_key(|population| (Reverse(population.bytes), population.name));
+    Ok(types)
+}
+
+fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Exhausted> {
+    list.try_reserve(1).map_err(|_| Exhausted)?;
+    list.push(item);
+    Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! | file | job |
 //! |---|---|
+//! | `checkmark` | what looks whether a cycle overlooked anything |
 //! | `drive` | whoever runs a cycle on it |
 //! | `options` | what the builder chose |
 //! | `relief` | what mutators do for a collector that is behind |
@@ -14,6 +15,7 @@
 //! (`mem::forget`), somebody may still hold what it protected, as far as the counters can tell.
 //! Nothing overrules a guard, so then the memory is leaked and the tag stays taken.
 
+mod checkmark;
 mod drive;
 mod options;
 mod relief;

@@ -58,6 +58,9 @@ pub struct Record {
     pub rounds: u32,
     /// How often all that was marked was looked into once more, because a mark stack found no memory to grow.
     pub rescans: u32,
+    /// Whether [checkmark](crate::HeapBuilder::checkmark) has looked at all that is alive: it was on, and had the
+    /// memory that it takes.
+    pub checked: bool,
     /// Live bytes when the cycle began.
     pub heap_before: u64,
     /// Live bytes when marking ended, the dead included.

@@ -54,8 +54,29 @@ pub struct Tracer {
     weaks: Vec<NonNull<Slot>>,
     /// Whether arrays are cut. Only of objects that stay as they are until the pieces are dealt with.
     cuts: bool,
-    /// Where edges go for which there is no room; if nowhere, the process ends.
-    overflow: Option<Overflow>,
+    full: Full,
+}
+
+/// What becomes of edges for which there is no room.
+#[derive(Debug, Default)]
+enum Full {
+    /// The process ends.
+    #[default]
+    Ends,
+    /// They are marked.
+    Marks(Overflow),
+    /// They are lost. Whether there were any.
+    Loses(bool),
+}
+
+impl Full {
+    fn has_happened(&self) -> bool {
+        match self {
+            Self::Ends => false,
+            Self::Marks(overflow) => overflow.has_happened(),
+            Self::Loses(some) => *some,
+        }
+    }
 }
 
 // SAFETY: a tracer holds addresses. Pieces are of objects, which any thread may read, and an overflow leads to a
@@ -93,13 +114,13 @@ impl Tracer {
     #[inline(never)]
     fn edge_slow(&mut self, cell: NonNull<u8>) {
         // Not asked again for each edge: an allocator that has nothing takes long to say so.
-        let refused = self.overflow.as_ref().is_some_and(Overflow::has_happened);
-        if !refused && self.edges.try_reserve(1).is_ok() {
+        if !self.full.has_happened() && self.edges.try_reserve(1).is_ok() {
             return self.edges.push(cell);
         }
-        match &mut self.overflow {
-            Some(overflow) => overflow.mark(cell),
-            None => handle_alloc_error(Layout::new::<NonNull<u8>>()),
+        match &mut self.full {
+            Full::Ends => handle_alloc_error(Layout::new::<NonNull<u8>>()),
+            Full::Marks(overflow) => overflow.mark(cell),
+            Full::Loses(some) => *some = true,
         }
     }
 
@@ -114,8 +135,10 @@ impl Tracer {
 
     /// Reports what a weak object leads to as an edge.
     fn keep(&mut self, slot: NonNull<Slot>) {
-        if self.overflow.is_none() {
-            handle_alloc_error(Layout::new::<NonNull<Slot>>());
+        match &mut self.full {
+            Full::Ends => handle_alloc_error(Layout::new::<NonNull<Slot>>()),
+            Full::Marks(_) => {}
+            Full::Loses(some) => return *some = true,
         }
         // SAFETY: the slot is of an object that is traced in this cycle.
         if let Some(target) = unsafe { slot.as_ref() }.load() {
@@ -130,12 +153,25 @@ impl Tracer {
 
     /// Edges for which there is no room go there from now on.
     pub(crate) fn attach(&mut self, overflow: Overflow) {
-        self.overflow = Some(overflow);
+        self.full = Full::Marks(overflow);
     }
 
     /// They do not any more.
     pub(crate) fn detach(&mut self) -> Option<Overflow> {
-        self.overflow.take()
+        match core::mem::take(&mut self.full) {
+            Full::Marks(overflow) => Some(overflow),
+            Full::Ends | Full::Loses(_) => None,
+        }
+    }
+
+    /// A tracer for whoever can do without: edges and weak objects for which there is no room are lost.
+    pub(crate) fn losing() -> Self {
+        Self { full: Full::Loses(false), ..Self::default() }
+    }
+
+    /// Whether any was lost.
+    pub(crate) fn has_lost(&self) -> bool {
+        matches!(self.full, Full::Loses(true))
     }
 
     /// Takes back the slots of weak objects; `None` if there are none.

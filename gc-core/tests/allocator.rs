@@ -8,6 +8,8 @@ mod building;
 mod ending;
 #[path = "allocator/joining.rs"]
 mod joining;
+#[path = "allocator/looking.rs"]
+mod looking;
 #[path = "allocator/marking.rs"]
 mod marking;
 #[path = "allocator/moving.rs"]

@@ -16,7 +16,6 @@ use crate::{
     world::World,
 };
 use std::{
-    collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     ptr::NonNull,
     sync::{
@@ -170,9 +169,7 @@ impl<H: Tag> Core<H> {
         cycle.open(number);
         record.mark = watch.lap();
         // Relaxed: a switch for a diagnosis.
-        if self.checkmark.load(Ordering::Relaxed) {
-            self.check(number);
-        }
+        record.checked = self.checkmark.load(Ordering::Relaxed) && self.check(number).is_ok();
         cycle.end();
         record.last_hand = watch.lap();
         if closed.is_some() {
@@ -269,36 +266,6 @@ impl<H: Tag> Core<H> {
         let mut longest = Duration::ZERO;
         self.world.each(&mut |local| longest = longest.max(local.take_longest_delay()));
         longest
-    }
-
-    /// Checkmark: marks again from the roots with a set and no barrier, and compares. Between
-    /// steps 7 and 8, when nothing is swept, everything reachable is marked or newer, and no weak
-    /// pointer leads to anything else.
-    fn check(&self, cycle: u64) {
-        let space = &self.engine.space;
-        let mut seen = HashSet::new();
-        let mut stack = crate::trace::Tracer::default();
-        self.engine.roots.scan(|cell| stack.edge(cell));
-        while let Some(cell) = stack.pop() {
-            if !seen.insert(cell) {
-                continue;
-            }
-            // SAFETY: the cell was reached from a root after step 7, and nobody sweeps before
-            // step 8 is over.
-            let (kind, fine) = unsafe { (space.kind(cell), self.engine.survives(cell, cycle)) };
-            assert!(fine, "checkmark: {} at {cell:p} is reachable and white", (kind.name)());
-            if let Some(trace) = kind.trace {
-                // SAFETY: the object is of the cell's kind.
-                unsafe { trace(cell, &mut stack) };
-            }
-        }
-        for weak in stack.take_weaks().into_iter().flatten() {
-            // SAFETY: the slot is of an object just seen; what it holds is not swept yet.
-            let fine = unsafe {
-                weak.as_ref().load().is_none_or(|cell| self.engine.survives(cell, cycle))
-            };
-            assert!(fine, "checkmark: a weak pointer at {weak:p} leads to the dead");
-        }
     }
 
     pub(crate) fn run_destructors(&self, at_least: usize) -> usize {
