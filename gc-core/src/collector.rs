@@ -5,6 +5,7 @@
 //! pause between cycles. It also ends when the heap is broken, as no cycle will run any more.
 
 use crate::{
+    counted::Counted,
     cycle::Pause,
     error::HeapError,
     heap::{Heap, Plain, Tag},
@@ -12,16 +13,16 @@ use crate::{
 };
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
 /// Spans swept between two looks at the flags.
 const LOT: usize = 32;
+
+/// The thread's.
+const NAME: &str = "gc";
 
 /// How long a thread without memory waits before it asks again.
 const SCARCE: Duration = Duration::from_millis(1);
@@ -44,7 +45,7 @@ const SCARCE: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Collector<H: Tag = Plain> {
     heap: Heap<H>,
-    stop: Arc<AtomicBool>,
+    stop: Counted<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -53,7 +54,9 @@ impl<H: Tag> Collector<H> {
     ///
     /// # Errors
     ///
-    /// If the system gives no thread.
+    /// If the system gives no thread. [`io::ErrorKind::OutOfMemory`] if there is no memory for the collector's
+    /// part. What [`thread::Builder::spawn`] asks for itself, a few hundred bytes, cannot be refused: without them
+    /// std ends the process, as at any thread's start.
     ///
     /// ```
     /// use gc_core::{Collector, Heap, Plain};
@@ -67,15 +70,21 @@ impl<H: Tag> Collector<H> {
     /// drop(collector);
     /// ```
     pub fn start(heap: &Heap<H>) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let thread = thread::Builder::new().name("gc".into()).spawn({
+        let stop = Counted::try_new(AtomicBool::new(false)).map_err(|_| refused())?;
+        let mut name = String::new();
+        name.try_reserve_exact(NAME.len()).map_err(|_| refused())?;
+        name.push_str(NAME);
+        let thread = thread::Builder::new().name(name).spawn({
             let (heap, stop) = (heap.clone(), stop.clone());
             move || run(&heap, &stop)
         })?;
-        heap.wakers().add(thread.thread().clone());
+        let named = thread.thread().clone();
+        // If it is refused a place among those who are woken, it ends as one that is dropped.
+        let collector = Self { heap: heap.clone(), stop, thread: Some(thread) };
+        heap.wakers().add(named.clone()).map_err(|_| refused())?;
         // For a request from before that.
-        thread.thread().unpark();
-        Ok(Self { heap: heap.clone(), stop, thread: Some(thread) })
+        named.unpark();
+        Ok(collector)
     }
 }
 
@@ -93,6 +102,10 @@ impl<H: Tag> Drop for Collector<H> {
             let _ = thread.join();
         }
     }
+}
+
+fn refused() -> io::Error {
+    io::ErrorKind::OutOfMemory.into()
 }
 
 fn run<H: Tag>(heap: &Heap<H>, stop: &AtomicBool) {

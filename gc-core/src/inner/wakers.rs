@@ -5,6 +5,7 @@
 //! an embedding's waker. Whoever is woken looks whether a cycle is still asked for.
 
 use super::{Waker, lock};
+use crate::space::Exhausted;
 use std::{
     fmt,
     sync::Mutex,
@@ -25,9 +26,12 @@ impl Wakers {
         drop(former);
     }
 
-    /// From now on `thread` is unparked as well.
-    pub(crate) fn add(&self, thread: Thread) {
-        lock(&self.threads).push(thread);
+    /// From now on `thread` is unparked as well; unless there is no memory for a place on the list.
+    pub(crate) fn add(&self, thread: Thread) -> Result<(), Exhausted> {
+        let mut threads = lock(&self.threads);
+        threads.try_reserve(1).map_err(|_| Exhausted)?;
+        threads.push(thread);
+        Ok(())
     }
 
     /// That thread is unparked no more.

@@ -6,14 +6,18 @@ use crate::{
     turn,
 };
 use gc_core::{
-    CleanupQueue, Heap, HeapError,
+    CleanupQueue, Collector, Heap, HeapError,
     pacer::{Every, Facts, Pacer, Target},
     space::blocks::Blocks,
     world::threads::Threads,
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 /// A pacer of some size.
@@ -92,6 +96,43 @@ fn a_queue_without_memory_is_refused() {
         check(&heap, &older, kept);
         assert!(queue.watched() == 0 && queue.try_take().is_some());
     }
+}
+
+/// What is ours: before std's part, and after it, where the place on a list is larger than anything that std asks for.
+#[test]
+fn a_collector_without_memory_is_refused() {
+    let _turn = turn();
+    let heap = crate::heap();
+    let is_refused = |started: Result<_, io::Error>| {
+        started.map_err(|error| assert_eq!(error.kind(), io::ErrorKind::OutOfMemory)).err()
+    };
+    for n in 0..2 {
+        let before = held();
+        assert!(is_refused(without(n, 0, || Collector::start(&heap)).0).is_some(), "{n}");
+        assert_eq!(held(), before);
+    }
+    let mut collectors = Vec::new();
+    loop {
+        let (started, refused) = without(0, 256, || Collector::start(&heap));
+        match started {
+            Ok(collector) => collectors.push(collector),
+            refusal => {
+                assert!(is_refused(refusal).is_some() && refused == 1);
+                break;
+            }
+        }
+        assert!(collectors.len() < 100, "nothing is refused");
+    }
+    drop(collectors);
+    let collector = Collector::start(&heap).unwrap();
+    heap.request();
+    while heap.stats().cycles == 0 {
+        thread::yield_now();
+    }
+    drop(collector);
+    let (queue, mut kept) = (CleanupQueue::new(&heap), Kept::new());
+    ask(&heap.enter(), &queue, &mut kept);
+    check(&heap, &queue, kept);
 }
 
 #[test]
