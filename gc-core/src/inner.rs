@@ -4,19 +4,14 @@
 //! |---|---|
 //! | `checkmark` | what looks whether a cycle overlooked anything |
 //! | `drive` | whoever runs a cycle on it |
+//! | `end` | its end, and that of all objects |
 //! | `options` | what the builder chose |
 //! | `relief` | what mutators do for a collector that is behind |
 //! | `wakers` | whom a request wakes |
-//!
-//! # The end
-//!
-//! The core's end drops every object that is left and gives all memory back, but for the local states of threads that
-//! go on (see [`threads`](crate::world::threads)). If a guard was leaked
-//! (`mem::forget`), somebody may still hold what it protected, as far as the counters can tell.
-//! Nothing overrules a guard, so then the memory is leaked and the tag stays taken.
 
 mod checkmark;
 mod drive;
+mod end;
 mod options;
 mod relief;
 mod wakers;
@@ -402,39 +397,6 @@ impl<H: Tag> Core<H> {
             sweep: stats.sweep + Duration::from_nanos(self.swept.load(Ordering::Relaxed)),
             ..stats
         }
-    }
-
-    /// Whether every guard that was entered was left.
-    fn is_quiet(&self) -> bool {
-        let mut balance = 0usize;
-        self.world.each(&mut |local| {
-            for parity in 0..2 {
-                let counters = &local.counters;
-                balance = balance
-                    .wrapping_add(counters.entries(parity))
-                    .wrapping_sub(counters.exits(parity));
-            }
-        });
-        balance == 0
-    }
-}
-
-impl<H: Tag> Drop for Core<H> {
-    fn drop(&mut self) {
-        if !self.is_quiet() {
-            return;
-        }
-        while self.run_destructors(usize::MAX) > 0 {}
-        let mut left = Vec::new();
-        // SAFETY: the last handle is gone: nobody allocates or sweeps.
-        unsafe { self.engine.space.walk(&mut |cell, kind| left.push((cell, kind))) };
-        for (cell, kind) in left {
-            self.destruct(cell, kind);
-        }
-        // SAFETY: this is the end; the objects are dropped, and no pointer to them is left:
-        // guards borrow a handle, roots own one.
-        unsafe { ManuallyDrop::drop(&mut self.engine) };
-        H::claim().release();
     }
 }
 

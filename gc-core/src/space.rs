@@ -258,13 +258,6 @@ pub unsafe trait Space: Send + Sync + Sized + 'static {
         each: &mut dyn FnMut(NonNull<u8>, &'static Kind),
     ) -> Option<usize>;
 
-    /// Calls `each` for every allocated cell that is not doomed.
-    ///
-    /// # Safety
-    ///
-    /// Nobody allocates or sweeps meanwhile.
-    unsafe fn walk(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind));
-
     /// What the space holds.
     fn usage(&self) -> Usage;
 }

@@ -204,11 +204,6 @@ mod failing {
             unsafe { self.blocks.marked(place, each) }
         }
 
-        unsafe fn walk(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {
-            // SAFETY: the caller's.
-            unsafe { self.blocks.walk(each) }
-        }
-
         fn usage(&self) -> Usage {
             self.blocks.usage()
         }

@@ -231,8 +231,6 @@ unsafe impl Space for Tiny {
         Some(place + 1)
     }
 
-    unsafe fn walk(&self, _: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {}
-
     fn usage(&self) -> Usage {
         Usage::default()
     }

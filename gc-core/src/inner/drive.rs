@@ -281,7 +281,7 @@ impl<H: Tag> Core<H> {
         ran
     }
 
-    pub(super) fn destruct(&self, cell: NonNull<u8>, kind: &Kind) {
+    fn destruct(&self, cell: NonNull<u8>, kind: &Kind) {
         let Some(drop) = kind.drop else { return };
         // SAFETY: the space hands out each dead cell once, and nobody can reach it any more.
         let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { drop(cell) }));

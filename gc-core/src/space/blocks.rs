@@ -369,10 +369,6 @@ unsafe impl Space for Blocks {
         Some(place + 1)
     }
 
-    unsafe fn walk(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {
-        self.lock().walk(each);
-    }
-
     fn usage(&self) -> Usage {
         self.lock().usage()
     }

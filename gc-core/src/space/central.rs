@@ -348,18 +348,6 @@ impl Central {
         })
     }
 
-    pub(super) fn walk(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {
-        for block in self.blocks() {
-            // SAFETY: a block in a class is in use.
-            let header = unsafe { block.as_ref() };
-            for word in 0..header.words() {
-                let alloc = header.alloc(word).load(Ordering::Relaxed);
-                let live = alloc & !header.doomed(word).load(Ordering::Relaxed);
-                each_bit(word, live, |index| each(Block::cell(block, index), header.kind));
-            }
-        }
-    }
-
     pub(super) fn usage(&self) -> Usage {
         Usage { held_bytes: self.pool.held(), spans: self.blocks().count(), doomed: self.doomed }
     }

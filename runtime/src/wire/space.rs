@@ -333,11 +333,6 @@ unsafe impl Space for Cells {
         unsafe { self.heap.marked(place, |cell| each(cell.start(), kind_of(cell.class()))) }
     }
 
-    unsafe fn walk(&self, each: &mut dyn FnMut(NonNull<u8>, &'static Kind)) {
-        // SAFETY: the caller's.
-        unsafe { self.heap.walk(|cell| each(cell.start(), kind_of(cell.class()))) };
-    }
-
     fn usage(&self) -> Usage {
         let stats = with_locks(|| self.heap.managed_stats());
         Usage { held_bytes: self.heap.stats().managed, spans: stats.spans, doomed: stats.doomed }
