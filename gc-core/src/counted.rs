@@ -1,10 +1,11 @@
 //! [`Counted`]: a shared value whose place may be refused: `Arc::try_new`, which is not stable.
 
 use crate::{
-    boxed::try_box,
+    boxed::{try_box, try_place},
+    space::Exhausted,
     sync::{AtomicUsize, Ordering},
 };
-use core::{fmt, ops::Deref, ptr::NonNull};
+use core::{fmt, mem::MaybeUninit, ops::Deref, ptr::NonNull};
 use std::process::abort;
 
 /// More shares than a program can hold, unless it leaks them; far enough from an overflow.
@@ -22,6 +23,22 @@ pub struct Counted<T: ?Sized>(NonNull<Inner<T>>);
 unsafe impl<T: ?Sized + Send + Sync> Send for Counted<T> {}
 // SAFETY: as above.
 unsafe impl<T: ?Sized + Send + Sync> Sync for Counted<T> {}
+
+/// A place for a value that is not there yet.
+pub(crate) struct Vacant<T>(Box<MaybeUninit<Inner<T>>>);
+
+impl<T> Vacant<T> {
+    /// A place, for whoever may not make the value before it has one.
+    pub(crate) fn new() -> Result<Self, Exhausted> {
+        try_place().map(Self)
+    }
+
+    /// The first share of the value.
+    pub(crate) fn fill(self, value: T) -> Counted<T> {
+        let inner = Box::write(self.0, Inner { shares: AtomicUsize::new(1), value });
+        Counted(NonNull::from(Box::leak(inner)))
+    }
+}
 
 impl<T> Counted<T> {
     /// The first share.

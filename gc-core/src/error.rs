@@ -87,7 +87,7 @@ impl fmt::Display for HeapError {
             HeapError::InsideGuard => "collect() was called inside a guard",
             HeapError::Broken => "a cycle of this heap ended in a panic",
             HeapError::Disabled => "this heap is told to have no collections",
-            HeapError::Memory => "the allocator has no memory for it",
+            HeapError::Memory => "the global allocator has no memory for it",
             HeapError::TooManyGuards => "the task holds 65,535 guards of the heap",
         })
     }

@@ -21,7 +21,7 @@ pub(crate) use self::options::Options;
 pub(crate) use self::wakers::Wakers;
 use crate::{
     cleanup::{Cleanups, WaiterOf},
-    counted::Counted,
+    counted::{Counted, Vacant},
     engine::Engine,
     error::HeapError,
     gate::Gate,
@@ -104,13 +104,14 @@ impl<H: Tag> Core<H> {
         options: Options,
     ) -> Result<Counted<Self>, HeapError> {
         let pacer = options::pacer(options.pacer?)?;
-        // The user's, and may panic: before the tag is taken.
+        // The user's, and may panic; what follows may be refused: before the tag is taken.
         let pace = Pace::new(pacer.first());
         let (driver, crew, report) = (Driver::new(pacer)?, Crew::new()?, options.report?);
+        let place = Vacant::new()?;
         if !H::claim().take() {
             return Err(HeapError::TagInUse);
         }
-        let core = Self {
+        Ok(place.fill(Self {
             engine: ManuallyDrop::new(Engine::new(space)),
             world,
             pace,
@@ -136,9 +137,7 @@ impl<H: Tag> Core<H> {
             slice: options.slice,
             checkmark: AtomicBool::new(options.checkmark),
             report,
-        };
-        // One that is refused gives the tag back, as at any heap's end.
-        Counted::try_new(core).map_err(|_| HeapError::Memory)
+        }))
     }
 
     /// Makes sure that the caller has a local state, as it must before it occupies that.

@@ -94,11 +94,16 @@ pub type Root<T> = gc_core::Root<T, RuntimeHeap>;
 pub type Heap = gc_core::Heap<RuntimeHeap>;
 
 /// The collected heap of the process, made at the first call.
+///
+/// # Panics
+///
+/// If it is not made yet, and there is no memory for it.
 pub fn heap() -> &'static Heap {
     current::HEAP.get_or_init(|| {
         let builder = Heap::builder().on_cycle(ended);
         let heap = builder.build(Cells::new(), Procs::new());
-        let heap = heap.expect("this is the only place that makes one");
+        // Nobody else makes one.
+        let heap = heap.unwrap_or_else(|refused| panic!("no collected heap: {refused}"));
         heap.set_waker(Some(Arc::new(|| current::COLLECTORS.request())));
         heap.on_work(|| current::COLLECTORS.share());
         heap
