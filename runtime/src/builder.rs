@@ -1,17 +1,15 @@
-//! [`Builder`]: how a runtime is made.
+//! [`Builder`]: how a program says what its runtime shall be.
 
 use std::time::Duration;
 
 use gc_core::pacer::Pacer;
 use gc_core::policy::{Collection, WriteBarrier};
-use sched_core::Config;
 
 use crate::build_error::BuildError;
-use crate::config::{self, Environment, Ignored, Preempt, default_procs};
+use crate::config::{Preempt, Settings};
 use crate::make::Make;
 use crate::policy::{Chosen, Policy};
-use crate::runtime::{Preemption, Runtime};
-use crate::scavenge::{ByAge, Scavenge};
+use crate::runtime::{self, Preemption, Runtime};
 
 /// Settings of a [`Runtime`].
 ///
@@ -30,49 +28,8 @@ use crate::scavenge::{ByAge, Scavenge};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Builder {
-    procs: Option<usize>,
-    /// `GOMAXPROCS`
-    said_procs: Option<String>,
-    pub(crate) stack_bytes: usize,
-    max_threads: Option<usize>,
-    /// The inner `None` switches collections by growth off.
-    pub(crate) gogc: Option<u32>,
-    pub(crate) preempt: Preempt,
-    pub(crate) preemption: Preemption,
-    pub(crate) schedtrace: Option<Duration>,
-    pub(crate) gctrace: bool,
-    pub(crate) gccheckmark: bool,
-    pub(crate) gcpoison: bool,
-    pub(crate) kernel_threads: bool,
-    pub(crate) trim_stacks_after: Option<Duration>,
-    pub(crate) policy: Chosen,
-    pub(crate) collecting: Collecting,
-    pub(crate) scavenge: Make<Scavenge>,
-    pub(crate) memory_limit: Option<usize>,
-    /// `GOMEMLIMIT`, for the collector alone.
-    pub(crate) soft_limit: Option<u64>,
-    pub(crate) detect_deadlocks: bool,
-    pub(crate) dump_on: Option<i32>,
-    /// What makes no sense in the environment, but for `said_procs`.
-    ignored: Vec<Ignored>,
+    pub(crate) settings: Settings,
 }
-
-/// How the collected heap is collected.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Collecting {
-    pub(crate) collection: Collection,
-    pub(crate) write_barrier: WriteBarrier,
-    pub(crate) pacer: Option<Make<dyn Pacer>>,
-}
-
-/// How long a goroutine may run while others wait; Go's number.
-const SLICE: Duration = Duration::from_millis(10);
-
-/// Address space of a goroutine's stack. Memory is used only where it was touched.
-const STACK_BYTES: usize = 256 * 1024;
-
-/// Go's default: collect when the heap has doubled.
-const GOGC: u32 = 100;
 
 impl Builder {
     /// The settings of the environment, and defaults for what it does not say.
@@ -81,30 +38,7 @@ impl Builder {
     /// assert!(runtime::Builder::new().build().is_ok());
     /// ```
     pub fn new() -> Self {
-        let env = Environment::read();
-        Builder {
-            procs: None,
-            said_procs: env.procs,
-            stack_bytes: STACK_BYTES,
-            max_threads: None,
-            gogc: env.gogc.unwrap_or(Some(GOGC)),
-            preempt: env.preempt.unwrap_or(Preempt::After(SLICE)),
-            preemption: Preemption::default(),
-            schedtrace: env.schedtrace,
-            gctrace: env.gctrace,
-            gccheckmark: env.gccheckmark,
-            gcpoison: env.gcpoison,
-            kernel_threads: env.kernel_threads,
-            trim_stacks_after: Config::default().trim_after,
-            policy: Chosen::default(),
-            collecting: Collecting::default(),
-            scavenge: Make::by(|| Box::new(ByAge::default()) as _),
-            memory_limit: None,
-            soft_limit: env.memory_limit,
-            detect_deadlocks: true,
-            dump_on: None,
-            ignored: env.ignored,
-        }
+        Builder { settings: Settings::read() }
     }
 
     /// How many goroutines may run at the same time.
@@ -123,7 +57,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn procs(mut self, procs: usize) -> Self {
-        self.procs = Some(procs);
+        self.settings.procs = Some(procs);
         self
     }
 
@@ -136,7 +70,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn stack_bytes(mut self, bytes: usize) -> Self {
-        self.stack_bytes = bytes;
+        self.settings.stack_bytes = bytes;
         self
     }
 
@@ -149,7 +83,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn trim_stacks_after(mut self, wait: Option<Duration>) -> Self {
-        self.trim_stacks_after = wait;
+        self.settings.trim_stacks_after = wait;
         self
     }
 
@@ -164,7 +98,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn max_threads(mut self, threads: usize) -> Self {
-        self.max_threads = Some(threads);
+        self.settings.max_threads = Some(threads);
         self
     }
 
@@ -176,7 +110,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn gogc(mut self, percent: Option<u32>) -> Self {
-        self.gogc = percent;
+        self.settings.gogc = percent;
         self
     }
 
@@ -207,7 +141,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
-        self.memory_limit = Some(bytes);
+        self.settings.memory_limit = Some(bytes);
         self
     }
 
@@ -223,7 +157,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn preempt_after(mut self, slice: Duration) -> Self {
-        self.preempt = Preempt::After(slice);
+        self.settings.preempt = Preempt::After(slice);
         self
     }
 
@@ -239,7 +173,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn preemption(mut self, preemption: Preemption) -> Self {
-        self.preemption = preemption;
+        self.settings.preemption = preemption;
         self
     }
 
@@ -250,7 +184,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn no_preemption(mut self) -> Self {
-        self.preempt = Preempt::Off;
+        self.settings.preempt = Preempt::Off;
         self
     }
 
@@ -275,7 +209,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn detect_deadlocks(mut self, on: bool) -> Self {
-        self.detect_deadlocks = on;
+        self.settings.detect_deadlocks = on;
         self
     }
 
@@ -298,7 +232,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn dump_on(mut self, signal: i32) -> Self {
-        self.dump_on = Some(signal);
+        self.settings.dump_on = Some(signal);
         self
     }
 
@@ -310,7 +244,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn schedtrace(mut self, period: Duration) -> Self {
-        self.schedtrace = Some(period);
+        self.settings.schedtrace = Some(period);
         self
     }
 
@@ -321,7 +255,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn gctrace(mut self, on: bool) -> Self {
-        self.gctrace = on;
+        self.settings.gctrace = on;
         self
     }
 
@@ -335,7 +269,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn kernel_threads(mut self, on: bool) -> Self {
-        self.kernel_threads = on;
+        self.settings.kernel_threads = on;
         self
     }
 
@@ -350,7 +284,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn collection(mut self, collection: Collection) -> Self {
-        self.collecting.collection = collection;
+        self.settings.collecting.collection = collection;
         self
     }
 
@@ -364,7 +298,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn write_barrier(mut self, barrier: WriteBarrier) -> Self {
-        self.collecting.write_barrier = barrier;
+        self.settings.collecting.write_barrier = barrier;
         self
     }
 
@@ -381,7 +315,7 @@ impl Builder {
         mut self,
         make: impl Fn() -> P + Send + Sync + 'static,
     ) -> Self {
-        self.collecting.pacer = Some(Make::by(move || Box::new(make()) as _));
+        self.settings.collecting.pacer = Some(Make::by(move || Box::new(make()) as _));
         self
     }
 
@@ -399,7 +333,7 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn policy(mut self, policy: impl Policy) -> Self {
-        self.policy = Chosen::new(policy);
+        self.settings.policy = Chosen::new(policy);
         self
     }
 
@@ -414,35 +348,7 @@ impl Builder {
     /// assert!(runtime::Builder::new().procs(0).build().is_err());
     /// ```
     pub fn build(self) -> Result<Runtime, BuildError> {
-        Runtime::build(&self)
-    }
-
-    /// The most Ps that are fewer than the threads.
-    fn most_procs(&self) -> usize {
-        self.most_threads().saturating_sub(1).clamp(1, Config::MOST_PROCS)
-    }
-
-    pub(crate) fn most_threads(&self) -> usize {
-        self.max_threads.unwrap_or_else(|| Config::default().max_threads)
-    }
-
-    /// `GOMAXPROCS`, if it says something.
-    fn said_procs(&self) -> Option<Result<usize, Ignored>> {
-        Some(config::procs(self.said_procs.as_deref()?, self.most_procs()))
-    }
-
-    /// The number of Ps that somebody has set; `None`: the machine's.
-    pub(crate) fn fixed_procs(&self) -> Option<usize> {
-        self.procs.or_else(|| self.said_procs()?.ok())
-    }
-
-    pub(crate) fn procs_or_default(&self) -> usize {
-        self.fixed_procs().unwrap_or_else(|| default_procs().min(self.most_procs()))
-    }
-
-    /// What the environment says and makes no sense.
-    pub(crate) fn ignored(&self) -> impl Iterator<Item = Ignored> {
-        self.said_procs().and_then(Result::err).into_iter().chain(self.ignored.iter().cloned())
+        runtime::start(&self.settings)
     }
 }
 

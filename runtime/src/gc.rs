@@ -42,7 +42,7 @@ use gc_core::pacer::{Gogc, Pacer};
 use gc_core::stats::Waiting;
 use gc_core::{Claim, HeapError, Tag};
 
-use crate::builder::{Builder, Collecting};
+use crate::config::{Collecting, Settings};
 use crate::current;
 use crate::make::Make;
 use crate::trace::say;
@@ -157,7 +157,7 @@ pub fn stats() -> Stats {
 }
 
 /// The pacer of a new runtime. Calls user code.
-pub(crate) fn make_pacer(settings: &Builder) -> Box<dyn Pacer> {
+pub(crate) fn make_pacer(settings: &Settings) -> Box<dyn Pacer> {
     let hard = settings.memory_limit.map(|bytes| bytes as u64);
     let limit = hard.or(settings.soft_limit).unwrap_or(u64::MAX);
     let gogc = || settings.gogc.map_or_else(Gogc::off, Gogc::new).limit(limit);
@@ -165,7 +165,7 @@ pub(crate) fn make_pacer(settings: &Builder) -> Box<dyn Pacer> {
 }
 
 /// How the heap is collected, and whether each collection writes a line: the last runtime decides.
-pub(crate) fn configure(settings: &Builder, pacer: Box<dyn Pacer>) {
+pub(crate) fn configure(settings: &Settings, pacer: Box<dyn Pacer>) {
     let Collecting { collection, write_barrier, .. } = &settings.collecting;
     heap().set_pacer(pacer);
     heap().set_collection(*collection);

@@ -1,25 +1,24 @@
 //! [`Runtime`]: a scheduler, its monitor and its collector as one value.
 
+mod start;
+
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use sched_core::{Config, Scheduler};
+use sched_core::Scheduler;
 
 use crate::build_error::BuildError;
 use crate::builder::Builder;
-use crate::config::Preempt;
-use crate::current;
 use crate::dump::Dump;
-use crate::gc;
 use crate::policy::{Chosen, Policy};
 use crate::scope::{self, Scope};
 use crate::shutdown::{self, Shutdown};
 use crate::spawn::{GoError, JoinHandle, Spawn};
 use crate::stats::Stats;
-use crate::trace::say;
-use crate::wire::{self, Attendants, Limit};
+use crate::wire::Attendants;
 
+pub(crate) use self::start::start;
 pub use sched_core::park::WaitReason;
 pub use sched_core::tls::Mode;
 pub use sched_core::{Goroutine, OsThreadLock, Preemption, Status, lock_os_thread};
@@ -339,32 +338,6 @@ impl Runtime {
         &self.scheduler
     }
 
-    pub(crate) fn build(settings: &Builder) -> Result<Self, BuildError> {
-        if wire::is_foreign() {
-            return Err(BuildError::ForeignBinding);
-        }
-        current::IGNORED.call_once(|| settings.ignored().for_each(say));
-        // User code, which may make a runtime itself: before the lock that is held while one is made.
-        let pacer = gc::make_pacer(settings);
-        let limit = Limit::lift();
-        let scheduler = Scheduler::with_stacks(config(settings), wire::hooks(), wire::stacks())?;
-        if let (Mode::Threads { why }, false) = (scheduler.mode(), settings.kernel_threads) {
-            current::SLOW_MODE
-                .call_once(|| say(format_args!("runtime: a kernel thread per goroutine: {why}")));
-        }
-        // From here on an error drops it, which ends what has begun.
-        let mut runtime =
-            Runtime { scheduler, attendants: Attendants::new(settings), ended: false };
-        limit.set(settings.memory_limit)?;
-        let started = runtime.attendants.start(&runtime.scheduler, settings, pacer);
-        match started {
-            Ok(()) => limit.keep(),
-            // Before the attendants are waited for: one may be in user code that makes a runtime.
-            Err(_) => drop(limit),
-        }
-        started.map(|()| runtime)
-    }
-
     fn end(&mut self, deadline: Option<Duration>) -> Shutdown {
         self.ended = true;
         let shutdown = shutdown::wait(&self.scheduler, deadline);
@@ -374,28 +347,6 @@ impl Runtime {
             self.attendants.end_later(self.scheduler.clone());
         }
         shutdown
-    }
-}
-
-/// The scheduler's part of the settings.
-fn config(settings: &Builder) -> Config {
-    let default = Config::default();
-    Config {
-        procs: settings.procs_or_default(),
-        stack_bytes: settings.stack_bytes,
-        max_threads: settings.most_threads(),
-        slice: match settings.preempt {
-            Preempt::After(slice) => slice,
-            Preempt::Off => default.slice,
-        },
-        preemption: match settings.preempt {
-            Preempt::After(_) => settings.preemption,
-            Preempt::Off => Preemption::Cooperative,
-        },
-        trim_after: settings.trim_stacks_after,
-        thread_mode: settings.kernel_threads,
-        policy: settings.policy.clone(),
-        ..default
     }
 }
 

@@ -50,7 +50,7 @@ impl Builder {
         mut self,
         make: impl Fn() -> P + Send + Sync + 'static,
     ) -> Self {
-        self.scavenge = Make::by(move || Box::new(make()) as _);
+        self.settings.scavenge = Make::by(move || Box::new(make()) as _);
         self
     }
 }

@@ -2,6 +2,9 @@
 
 mod env;
 mod procs;
+mod settings;
 
 pub(crate) use self::procs::default_procs;
-pub(crate) use env::{Environment, Ignored, Preempt, procs};
+pub(crate) use env::Preempt;
+use env::{Environment, Ignored, procs};
+pub(crate) use settings::{Collecting, Settings};

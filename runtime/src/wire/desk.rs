@@ -16,8 +16,7 @@ use sched_core::park::{self, WaitReason, Waiter, Watch};
 use sched_core::{Error, Scheduler};
 
 use super::upkeep::{Told, Upkeep};
-use crate::builder::Builder;
-use crate::config::default_procs;
+use crate::config::{Settings, default_procs};
 use crate::dump::Dump;
 use crate::gc;
 use crate::make::Make;
@@ -64,7 +63,7 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(settings: &Builder) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Desk {
             begin: Instant::now(),
             posted: AtomicU32::new(0),
@@ -198,7 +197,7 @@ mod tests {
     fn following(test: impl FnOnce(&Desk, &Scheduler)) {
         let config = Config { procs: 1, max_threads: 4, ..Config::default() };
         let scheduler = Scheduler::new(config, Arc::new(NoHooks)).expect("threads and stacks");
-        test(&Desk { follows: Mutex::new(true), ..Desk::new(&Builder::new()) }, &scheduler);
+        test(&Desk { follows: Mutex::new(true), ..Desk::new(&Settings::read()) }, &scheduler);
         assert_eq!(scheduler.shutdown(None).left, []);
     }
 
@@ -229,7 +228,7 @@ mod tests {
     fn sysmon_sees_stacks_of_goroutines_that_wait_until_they_are_trimmed() {
         let config = Config { procs: 1, trim_after: Some(Duration::ZERO), ..Config::default() };
         let scheduler = Scheduler::new(config, Arc::new(NoHooks)).expect("threads and stacks");
-        let desk = Desk { upkeep: Told::without_memory(), ..Desk::new(&Builder::new()) };
+        let desk = Desk { upkeep: Told::without_memory(), ..Desk::new(&Settings::read()) };
         let mut watched = Watched::new(scheduler.monitor(), Arc::new(desk));
         let (tell, told) = mpsc::channel();
         let waits = move || {

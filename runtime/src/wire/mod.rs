@@ -44,8 +44,7 @@ use sched_core::{Error, Hooks, Scheduler};
 use sysmon::{Counters, Limits, SystemClock};
 
 use crate::build_error::BuildError;
-use crate::builder::Builder;
-use crate::config::Preempt;
+use crate::config::{Preempt, Settings};
 use crate::current;
 use crate::gc;
 use desk::{Desk, Errand};
@@ -74,7 +73,7 @@ pub(crate) struct Attendants {
 
 impl Attendants {
     /// None yet.
-    pub(crate) fn new(settings: &Builder) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let (desk, counters) = (Arc::new(Desk::new(settings)), Arc::default());
         Attendants { desk, dumper: None, counters, threads: Vec::new() }
     }
@@ -84,7 +83,7 @@ impl Attendants {
     pub(crate) fn start(
         &mut self,
         scheduler: &Scheduler,
-        settings: &Builder,
+        settings: &Settings,
         pacer: Box<dyn Pacer>,
     ) -> Result<(), BuildError> {
         let dumper = settings.dump_on.map(|signal| Dumper::new(signal).map(Arc::new));
@@ -107,7 +106,7 @@ impl Attendants {
     fn start_monitor(
         &mut self,
         scheduler: &Scheduler,
-        settings: &Builder,
+        settings: &Settings,
     ) -> Result<(), BuildError> {
         let watched = Watched::new(scheduler.monitor(), Arc::clone(&self.desk));
         let monitor = sysmon::Monitor::new(watched, SystemClock::new(), limits(settings));
@@ -169,7 +168,7 @@ impl Attendants {
 }
 
 /// When the monitor acts.
-fn limits(settings: &Builder) -> Limits {
+fn limits(settings: &Settings) -> Limits {
     let mut limits = Limits { trace: settings.schedtrace, ..Limits::DEFAULT };
     if let Preempt::After(slice) = settings.preempt {
         limits.slice = slice;
