@@ -29,7 +29,7 @@ use core::{mem, ptr::NonNull};
 
 use crate::{
     owned::{collect, is_full},
-    remote::{Pushed, State},
+    remote::{Freed, State},
     scavenge::Thrift,
     span::{Span, SpanList, SpanPtr},
     span_set::SpanSet,
@@ -140,10 +140,10 @@ impl Central {
         now.is_empty()
     }
 
-    /// Takes a full span of which a cell was freed, from the thread whose push found that.
+    /// Takes a full span of which a cell was freed, from the thread whose free found that.
     fn put_back(&self, span: SpanPtr) {
         let Some(element) = NonNull::new(span.as_ptr()) else { return };
-        // SAFETY: exactly one push moves the word from *full* to *incoming*, so the caller alone
+        // SAFETY: exactly one free moves the word from *full* to *incoming*, so the caller alone
         // may stack the record, and records are never unmapped while the heap is there.
         unsafe { self.incoming.push(element) };
     }
@@ -163,18 +163,18 @@ impl Central {
         Some(span)
     }
 
-    /// Does what a push onto the remote list of `span` found to be done; never waits. Returns a span
+    /// Does what a free by another than the owner of `span` found to be done; never waits. Returns a span
     /// that the caller must free: all its cells are free, and nobody has it.
-    pub(crate) fn after_push(
+    pub(crate) fn after_remote_free(
         &self,
         span: SpanPtr,
         class: usize,
-        pushed: Pushed,
+        freed: Freed,
     ) -> Option<SpanPtr> {
-        match pushed {
-            Pushed::Queued => None,
-            Pushed::Emptied => self.reap(span, class),
-            Pushed::PutBack => {
+        match freed {
+            Freed::Queued => None,
+            Freed::Emptied => self.reap(span, class),
+            Freed::PutBack => {
                 self.put_back(span);
                 // Others may have freed all its cells before it lay in the set.
                 let now = span.remote.snapshot();
@@ -186,7 +186,7 @@ impl Central {
 
     /// Takes a span from its owner `number`, the caller, which has it on none of its lists, and has let
     /// it lie `since` that step of the scavenger. Returns a span that the caller must free, as
-    /// [`Central::after_push`].
+    /// [`Central::after_remote_free`].
     pub(crate) fn disown(
         &self,
         span: SpanPtr,
@@ -202,7 +202,7 @@ impl Central {
             span.set_owner(number);
             collect(span);
         }
-        // All cells in use were freed by others: nobody can push any more.
+        // All cells in use were freed by others: none is left to be freed.
         if span.used.get() == span.remote.snapshot().count() {
             span.set_owner(0);
             return Some(span);
@@ -259,7 +259,7 @@ impl Central {
     }
 
     /// Lists a span again that [`Central::next_quiet`] gave, now with `given` bytes more of holes.
-    /// Returns a span that the caller must free, as [`Central::after_push`].
+    /// Returns a span that the caller must free, as [`Central::after_remote_free`].
     pub(crate) fn shelve(&self, span: SpanPtr, class: usize, given: usize) -> Option<SpanPtr> {
         let emptied = {
             let mut list = self.list.lock();

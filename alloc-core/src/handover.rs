@@ -146,8 +146,8 @@ impl Lists {
     /// Frees a live cell of a span that the caller does not own. Returns a span that is the caller's
     /// to free.
     pub fn free(&self, span: Record, cell: usize) -> Option<Record> {
-        let pushed = span.0.remote.free(cell);
-        self.central.after_push(span.0, self.class, pushed).map(Record)
+        let freed = span.0.remote.free(cell);
+        self.central.after_remote_free(span.0, self.class, freed).map(Record)
     }
 
     /// Takes a span for the cache `owner`.

@@ -127,8 +127,8 @@ impl<'a, S: PageSource> Homeward<'a, S> {
             Gathered::Others(batch) => {
                 // Before the free: after it the span may be another's.
                 let class = span.class();
-                if let Some(pushed) = batch.finish(&span.remote) {
-                    self.heap.after_push(span, class, pushed);
+                if let Some(freed) = batch.finish(&span.remote) {
+                    self.heap.after_remote_free(span, class, freed);
                 }
             }
         }

@@ -5,10 +5,10 @@
 //! reserved, mostly untouched memory. A look-up is two dependent loads and takes no lock; it answers
 //! `None` for memory of others, so it also tells one heap's blocks from another's.
 //!
-//! Leaves are made under the page heap's lock; entries are written by whoever holds the pages. A reader needs no more ordering than
-//! the one by which it learned of the pointer: whoever was handed a block, was handed it after the
-//! entry was written. Readers with wild pointers get some record, which is type-stable, and must
-//! check what they find.
+//! Leaves are made under the page heap's lock; entries are written by whoever holds the pages. A reader needs no
+//! more ordering than the one by which it learned of the pointer: whoever was handed a block, was handed it after
+//! the entry was written. Readers with wild pointers get some record, which is type-stable, and must check what
+//! they find.
 //!
 //! An entry also tells the size class, if the span has cells of one: in the top seven bits, which no address
 //! has. So `free` without a size finds the magazine by two dependent loads and leaves the record alone,

@@ -104,7 +104,7 @@ pub enum State {
 /// What a remote free found, and what the caller must do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Pushed {
+pub enum Freed {
     /// The cells are counted; somebody will find them.
     Queued,
     /// The span was full and unowned. The caller alone must put it into the central's set.
@@ -163,14 +163,14 @@ impl fmt::Debug for Snapshot {
 /// Word and marks. A new one is owned, with nothing freed.
 ///
 /// ```
-/// use alloc_core::remote::{Pushed, Remote};
+/// use alloc_core::remote::{Freed, Remote};
 /// let remote = Remote::new();
-/// assert_eq!(remote.free(3), Pushed::Queued);
+/// assert_eq!(remote.free(3), Freed::Queued);
 /// let mut cells = 0;
 /// assert_eq!(remote.take(|word, bits| cells |= bits << (64 * word)), 1);
 /// assert_eq!(cells, 1 << 3);
 /// remote.disown_full(8).unwrap();
-/// assert_eq!(remote.free(5), Pushed::PutBack);
+/// assert_eq!(remote.free(5), Freed::PutBack);
 /// ```
 #[derive(Debug)]
 pub struct Remote {
@@ -203,7 +203,7 @@ impl Remote {
     }
 
     /// Frees a cell of a span that the caller does not own. A [`Batch`] frees many.
-    pub fn free(&self, cell: usize) -> Pushed {
+    pub fn free(&self, cell: usize) -> Freed {
         self.mark(cell / 64, 1 << (cell % 64));
         self.count(1)
     }
@@ -216,15 +216,15 @@ impl Remote {
     }
 
     /// Says how many cells were marked, now that they are.
-    fn count(&self, count: u32) -> Pushed {
+    fn count(&self, count: u32) -> Freed {
         // Release: publishes the marks to `take`. Acquire: if the span was full, the caller goes on to
         // touch its links, after the last owner.
         let before = Snapshot(self.word.fetch_add(u64::from(count), Ordering::AcqRel));
         match before.state() {
-            State::Full => Pushed::PutBack,
-            State::Owned => Pushed::Queued,
-            _ if before.count() + count == before.used() => Pushed::Emptied,
-            _ => Pushed::Queued,
+            State::Full => Freed::PutBack,
+            State::Owned => Freed::Queued,
+            _ if before.count() + count == before.used() => Freed::Emptied,
+            _ => Freed::Queued,
         }
     }
 

@@ -104,7 +104,7 @@ pub(crate) struct Span {
     /// Pages of the machine without memory, and the free cells that touch one (see `holes`).
     pub(crate) holes: Cell<u32>,
     pub(crate) away: Cell<u32>,
-    /// While the span is listed: cells on `remote` when the scavenger looked last, and the number of its step
+    /// While the span is listed: cells counted in `remote` when the scavenger looked last, and the number of its step
     /// after which that has been so.
     pub(crate) seen: Cell<u32>,
     pub(crate) since: Cell<u32>,

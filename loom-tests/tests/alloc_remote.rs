@@ -3,7 +3,7 @@
 //! exactly one free, whatever its last owner does meanwhile.
 #![cfg(loom)]
 
-use alloc_core::remote::{Batch, Pushed, Remote, State};
+use alloc_core::remote::{Batch, Freed, Remote, State};
 use loom::{
     cell::UnsafeCell,
     sync::{
@@ -56,13 +56,13 @@ impl Span {
         self.contents[cell].with_mut(|contents| unsafe { *contents += 1 });
     }
 
-    fn free(&self, cell: usize) -> Pushed {
+    fn free(&self, cell: usize) -> Freed {
         self.write(cell);
         self.remote.free(CELLS[cell])
     }
 
     /// Frees two cells at once.
-    fn free_both(&self, cells: [usize; 2]) -> Pushed {
+    fn free_both(&self, cells: [usize; 2]) -> Freed {
         let mut batch = Batch::default();
         for cell in cells {
             self.write(cell);
@@ -73,7 +73,7 @@ impl Span {
 
     /// As [`Span::free`], and does what a free must do then.
     fn free_and_settle(&self, cell: usize) {
-        if self.free(cell) == Pushed::PutBack {
+        if self.free(cell) == Freed::PutBack {
             self.touch();
             self.put_back.fetch_add(1, Ordering::Relaxed);
             self.remote.arrive();
@@ -110,7 +110,7 @@ fn the_owner_finds_each_freed_cell_once() {
         let frees: Vec<_> = (0..2)
             .map(|cell| {
                 let span = span.clone();
-                thread::spawn(move || assert_eq!(span.free(cell), Pushed::Queued))
+                thread::spawn(move || assert_eq!(span.free(cell), Freed::Queued))
             })
             .collect();
         let taken = span.take();
@@ -126,7 +126,7 @@ fn an_owner_that_takes_twice_is_owed_no_cell() {
         let frees: Vec<_> = [0, 1]
             .map(|cell| {
                 let span = span.clone();
-                thread::spawn(move || assert_eq!(span.free(cell), Pushed::Queued))
+                thread::spawn(move || assert_eq!(span.free(cell), Freed::Queued))
             })
             .into();
         let taken = span.take();
@@ -143,11 +143,11 @@ fn a_batch_of_cells_is_found_whole_beside_a_single_one() {
         // Of two words, and of one that the single cell shares.
         let batch = {
             let span = span.clone();
-            thread::spawn(move || assert_eq!(span.free_both([1, 2]), Pushed::Queued))
+            thread::spawn(move || assert_eq!(span.free_both([1, 2]), Freed::Queued))
         };
         let single = {
             let span = span.clone();
-            thread::spawn(move || assert_eq!(span.free(0), Pushed::Queued))
+            thread::spawn(move || assert_eq!(span.free(0), Freed::Queued))
         };
         let taken = span.take();
         batch.join().unwrap();
@@ -234,7 +234,7 @@ fn the_last_free_of_a_listed_span_says_that_it_is_empty() {
         let frees: Vec<_> = (0..2)
             .map(|cell| {
                 let span = span.clone();
-                thread::spawn(move || span.free(cell) == Pushed::Emptied)
+                thread::spawn(move || span.free(cell) == Freed::Emptied)
             })
             .collect();
         let owner = {

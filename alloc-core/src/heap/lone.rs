@@ -11,7 +11,7 @@ use crate::{
     harden::Wait,
     pages::PageSource,
     profile,
-    remote::Pushed,
+    remote::Freed,
     span::{Kind, SpanPtr},
 };
 
@@ -53,14 +53,14 @@ impl<S: PageSource> Heap<S> {
     unsafe fn free_remote(&self, span: SpanPtr, cell: NonNull<u8>) {
         // Before the free: after it the span may be another's.
         let class = span.class();
-        let pushed = span.remote.free(span.index(cell.as_ptr() as usize));
-        self.after_push(span, class, pushed);
+        let freed = span.remote.free(span.index(cell.as_ptr() as usize));
+        self.after_remote_free(span, class, freed);
     }
 
     /// Does what remains to be done after cells of `span`, then of `class`, were freed as remote ones; never waits.
-    pub(crate) fn after_push(&self, span: SpanPtr, class: usize, pushed: Pushed) {
+    pub(crate) fn after_remote_free(&self, span: SpanPtr, class: usize, freed: Freed) {
         self.counters.stirred.note();
-        if let Some(span) = self.central(class).after_push(span, class, pushed) {
+        if let Some(span) = self.central(class).after_remote_free(span, class, freed) {
             self.free_span_later(span);
         }
     }

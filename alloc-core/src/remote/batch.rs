@@ -13,16 +13,16 @@
 
 use core::mem;
 
-use super::{Pushed, Remote};
+use super::{Freed, Remote};
 
 /// Cells of one span that one thread frees together.
 ///
 /// ```
-/// use alloc_core::remote::{Batch, Pushed, Remote};
+/// use alloc_core::remote::{Batch, Freed, Remote};
 /// let remote = Remote::new();
 /// let mut batch = Batch::default();
 /// [1, 2, 70].into_iter().for_each(|cell| batch.add(&remote, cell));
-/// assert_eq!(batch.finish(&remote), Some(Pushed::Queued));
+/// assert_eq!(batch.finish(&remote), Some(Freed::Queued));
 /// assert_eq!(remote.snapshot().count(), 3);
 /// ```
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Batch {
     }
 
     /// Frees them, and begins anew; `None` if there are none.
-    pub fn finish(&mut self, remote: &Remote) -> Option<Pushed> {
+    pub fn finish(&mut self, remote: &Remote) -> Option<Freed> {
         let (word, bits) = self.neighbours.take();
         let count = mem::take(&mut self.count);
         (count > 0).then(|| {

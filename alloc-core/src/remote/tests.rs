@@ -14,9 +14,9 @@ fn a_word_keeps_its_fields_apart() {
 fn a_full_span_is_put_back_once_and_empties() {
     let remote = Remote::new();
     remote.disown_full(2).unwrap();
-    assert_eq!(remote.free(0), Pushed::PutBack);
+    assert_eq!(remote.free(0), Freed::PutBack);
     assert_eq!(remote.arrive().count(), 1);
-    assert_eq!(remote.free(1), Pushed::Emptied);
+    assert_eq!(remote.free(1), Freed::Emptied);
     let owned = remote.claim();
     assert_eq!((owned.state(), owned.count()), (State::Owned, 2));
 }
@@ -37,7 +37,7 @@ fn a_batch_is_marked_by_words_and_counted_once() {
     let cells = [3, 1, 65, 127, 0];
     cells.into_iter().for_each(|cell| batch.add(&remote, cell));
     assert_eq!(remote.snapshot().count(), 0);
-    assert_eq!(batch.finish(&remote), Some(Pushed::Queued));
+    assert_eq!(batch.finish(&remote), Some(Freed::Queued));
     assert_eq!(batch.finish(&remote), None);
     let mut taken = Vec::new();
     assert_eq!(remote.take(|word, bits| taken.push((word, bits))), 5);
@@ -48,9 +48,9 @@ fn a_batch_is_marked_by_words_and_counted_once() {
 fn who_takes_gets_what_it_is_owed_and_no_more() {
     let remote = Remote::new();
     remote.mark(0, 0b1);
-    assert_eq!(remote.free(1), Pushed::Queued);
+    assert_eq!(remote.free(1), Freed::Queued);
     assert_eq!(remote.take(|_, bits| assert_eq!(bits, 0b1)), 1);
-    assert_eq!(remote.count(1), Pushed::Queued);
+    assert_eq!(remote.count(1), Freed::Queued);
     assert_eq!(remote.take(|_, bits| assert_eq!(bits, 0b10)), 1);
 }
 

@@ -3,7 +3,7 @@
 //! A program's need for memory goes up and down. What it freed it often takes again within
 //! milliseconds, and then a page that was given back costs a system call and a fault; what it does
 //! not take again for a second, it will hardly miss. So each free page has an *age* (see
-//! `page_heap/pool.rs`), and somebody makes pages older and gives the old ones back:
+//! `page_heap/touched.rs`), and somebody makes pages older and gives the old ones back:
 //!
 //! 1. Whoever owns a thread calls [`Scavenger::step`]: the runtime's attendant, or [`background`]'s
 //!    thread in a program without a runtime, or nobody.
