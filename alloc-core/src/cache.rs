@@ -119,6 +119,19 @@ impl<'h, S: PageSource> Cache<'h, S> {
     /// # Errors
     ///
     /// [`Error::OutOfMemory`] if the source has no more, [`Error::TooLarge`] if no source could have.
+    ///
+    /// ```
+    /// use alloc_core::{Error, Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    /// let heap = Heap::new(Os::new());
+    /// let mut cache = heap.cache();
+    /// let block = cache.alloc(Layout::from_size_align(100, 64).unwrap())?;
+    /// assert_eq!(block.addr().get() % 64, 0);
+    /// let huge = Layout::from_size_align(isize::MAX as usize, 1).unwrap();
+    /// assert!(cache.alloc(huge).is_err());
+    /// # unsafe { cache.free(block) };
+    /// # Ok::<(), Error>(())
+    /// ```
     #[inline(always)]
     pub fn alloc(&mut self, layout: Layout) -> Result<NonNull<u8>, Error> {
         match class_for(layout.size(), layout.align()) {
@@ -148,6 +161,20 @@ impl<'h, S: PageSource> Cache<'h, S> {
     /// # Errors
     ///
     /// As [`Cache::alloc`].
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    /// let heap = Heap::new(Os::new());
+    /// let mut cache = heap.cache();
+    /// let block = cache.alloc_zeroed(Layout::new::<[u64; 512]>())?.cast::<[u64; 512]>();
+    /// // SAFETY: ours, of that type, for which zeroes are valid, and freed once.
+    /// unsafe {
+    ///     assert_eq!(block.read(), [0; 512]);
+    ///     cache.free(block.cast());
+    /// }
+    /// # Ok::<(), alloc_core::Error>(())
+    /// ```
     pub fn alloc_zeroed(&mut self, layout: Layout) -> Result<NonNull<u8>, Error> {
         let (block, zeroed) = match class_for(layout.size(), layout.align()) {
             Some(class) => match self.magazines[class].pop() {
@@ -269,6 +296,20 @@ impl<'h, S: PageSource> Cache<'h, S> {
     /// Leaves all cells and spans to the centrals and the page heap: what other caches can then use.
     ///
     /// The cache stays usable, and is as empty as a new one.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    /// let heap = Heap::new(Os::new());
+    /// let (mut cache, layout) = (heap.cache(), Layout::new::<u64>());
+    /// let block = cache.alloc(layout)?;
+    /// // SAFETY: ours, and freed once.
+    /// unsafe { cache.free_sized(block, layout) };
+    /// assert!(heap.stats().small > 0, "the cache keeps a span");
+    /// cache.flush();
+    /// assert_eq!(heap.stats().small, 0);
+    /// # Ok::<(), alloc_core::Error>(())
+    /// ```
     pub fn flush(&mut self) {
         self.empty_outgoing();
         (0..CLASSES).for_each(|class| self.empty(class));

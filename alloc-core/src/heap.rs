@@ -266,6 +266,15 @@ impl<S: PageSource> Heap<S> {
     }
 
     /// True if this heap manages the page that `block` lies in.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    /// let (one, other) = (Heap::new(Os::new()), Heap::new(Os::new()));
+    /// let block = one.cache().alloc(Layout::new::<u64>()).unwrap();
+    /// assert!(one.contains(block) && !other.contains(block));
+    /// # unsafe { one.cache().free(block) };
+    /// ```
     pub fn contains(&self, block: NonNull<u8>) -> bool {
         self.map.get(block.as_ptr() as usize).is_some()
     }
@@ -375,6 +384,20 @@ impl<S: PageSource> Heap<S> {
     /// # Safety
     ///
     /// No block, span or slab of this heap is used any more.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    /// let heap = Heap::new(Os::new());
+    /// let mut cache = heap.cache();
+    /// for _ in 0..1000 {
+    ///     cache.alloc(Layout::new::<[u64; 20]>())?; // an arena: nobody frees them one by one
+    /// }
+    /// drop(cache);
+    /// // SAFETY: no block is used any more.
+    /// unsafe { heap.destroy() };
+    /// # Ok::<(), alloc_core::Error>(())
+    /// ```
     pub unsafe fn destroy(mut self) {
         // SAFETY: promised by the caller.
         unsafe { self.meta.release_all(&self.source) }

@@ -101,6 +101,22 @@ impl<S: PageSource> Stacks<'_, S> {
     /// [`Error::OutOfMemory`] if the source refuses, [`Error::TooLarge`] if no source could;
     /// [`Error::Limit`] if the heap's limit leaves no room for so many bytes, after free memory was given
     /// back.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// let heap = Heap::new(Os::new());
+    /// let (stacks, bytes) = (heap.stacks(), 256 << 10);
+    /// let slab = stacks.reserve(bytes)?;
+    /// assert_eq!(heap.stats().stacks, bytes);
+    /// // SAFETY: the slab is ours; its lowest page is guarded, and not touched.
+    /// unsafe {
+    ///     stacks.guard(slab)?;
+    ///     slab.add(bytes - 1).write(7);
+    ///     stacks.release(slab, bytes, 1);
+    /// }
+    /// assert_eq!(heap.stats().stacks, 0);
+    /// # Ok::<(), alloc_core::Error>(())
+    /// ```
     pub fn reserve(&self, bytes: usize) -> Result<NonNull<u8>, Error> {
         let bytes = whole_pages(bytes).ok_or(Error::TooLarge)?;
         let heap = self.heap;

@@ -14,6 +14,16 @@ use std::fmt;
 use sched_core::{Goroutine, Scheduler, StackCopy};
 
 /// All goroutines of a runtime, each with its backtrace. Shown as text it is Go's list.
+///
+/// ```
+/// let rt = runtime::Runtime::new().unwrap();
+/// let (tx, rx) = runtime::chan::rendezvous::<()>();
+/// let reader = rt.go(move || rx.recv());
+/// let dump = rt.dump();
+/// let found = dump.goroutines.iter().find(|one| one.goroutine.id == reader.id()).unwrap();
+/// println!("{found:?}, and all of them:\n{dump}");
+/// # drop(tx);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Dump {

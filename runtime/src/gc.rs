@@ -116,6 +116,17 @@ pub fn heap() -> &'static Heap {
 ///
 /// If there is no memory for the part of the caller's P in the heap, which its first guard makes;
 /// [`try_enter`] returns that as a value.
+///
+/// ```
+/// use runtime::gc;
+///
+/// # let rt = runtime::Runtime::new().unwrap();
+/// # rt.run(|| {
+/// let guard = gc::enter();
+/// let seven = guard.alloc(7);
+/// assert_eq!(*seven, 7);
+/// # });
+/// ```
 #[inline]
 pub fn enter() -> Guard<'static> {
     heap().enter()
@@ -146,6 +157,19 @@ pub fn try_enter() -> Result<Guard<'static>, HeapError> {
 /// # Errors
 ///
 /// [`Error::InsideGuard`] if the caller holds a guard; [`Error::Memory`] as for [`try_enter`].
+///
+/// ```
+/// use runtime::gc;
+///
+/// let rt = runtime::Runtime::new().unwrap();
+/// rt.run(|| {
+///     let before = gc::stats().cycles;
+///     gc::collect().unwrap();
+///     assert!(gc::stats().cycles > before);
+///     let _guard = gc::enter();
+///     assert_eq!(gc::collect().unwrap_err(), gc::Error::InsideGuard);
+/// });
+/// ```
 pub fn collect() -> Result<Record, HeapError> {
     let mut share = Share::begin();
     heap().collect_with(|pause| share.pause(pause))

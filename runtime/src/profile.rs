@@ -57,6 +57,13 @@ pub fn start_heap(every: usize) -> io::Result<()> {
 /// # Errors
 ///
 /// Those of `to`, and of reading `/proc/self/maps`.
+///
+/// ```
+/// let mut profile = Vec::new();
+/// runtime::profile::write_heap(&mut profile)?;
+/// assert!(!profile.is_empty(), "without samples it has the mappings");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn write_heap(to: &mut impl Write) -> io::Result<()> {
     let mut profile = Profile::new(std::fs::read_to_string("/proc/self/maps")?);
     global::heap().samples(|sample| profile.add(&sample));

@@ -27,6 +27,17 @@ const FIRST: Duration = Duration::from_millis(10);
 ///
 /// Shown as text it says so, with a line for each goroutine that is left, and for each that holds a guard
 /// which a collection waits for.
+///
+/// ```
+/// use std::time::Duration;
+/// let rt = runtime::Runtime::new().unwrap();
+/// let (tx, rx) = runtime::chan::rendezvous::<()>();
+/// rt.go(move || rx.recv());
+/// let end = rt.shutdown(Some(Duration::from_millis(1)));
+/// assert!(!end.is_complete() && end.futures == 0);
+/// println!("{end}");
+/// # drop(tx);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use = "goroutines may be left"]
 #[non_exhaustive]

@@ -9,6 +9,24 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// A source of monotonic time.
+///
+/// ```
+/// use std::time::Duration;
+/// use sysmon::Clock;
+///
+/// /// A clock that goes twice as slow.
+/// struct Half<C>(C);
+///
+/// impl<C: Clock> Clock for Half<C> {
+///     fn now(&self) -> Duration {
+///         self.0.now() / 2
+///     }
+/// }
+///
+/// let clock = sysmon::ManualClock::new();
+/// clock.advance(Duration::from_secs(2));
+/// assert_eq!(Half(clock).now(), Duration::from_secs(1));
+/// ```
 pub trait Clock {
     /// The time since this clock's origin. Never less than what an earlier call returned.
     fn now(&self) -> Duration;

@@ -30,7 +30,7 @@ const SHORTEST: Duration = Duration::from_micros(50);
 /// A monitor of one machine.
 ///
 /// Made, then either driven by [`look`](Self::look) or left to [`run`](Self::run) on a thread of
-/// its own.
+/// its own. The [crate's example](crate#example) does the former.
 #[derive(Debug)]
 pub struct Monitor<M, C> {
     machine: M,

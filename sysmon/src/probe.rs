@@ -23,6 +23,13 @@ use crate::machine::KernelState;
 const OPEN: usize = 32;
 
 /// The kernel's id of the calling thread.
+///
+/// ```
+/// use sysmon::current_thread_id;
+/// assert_eq!(current_thread_id(), current_thread_id());
+/// let other = std::thread::spawn(current_thread_id).join().unwrap();
+/// assert_ne!(current_thread_id(), other);
+/// ```
 pub fn current_thread_id() -> i32 {
     // SAFETY: gettid has no arguments and cannot fail.
     unsafe { libc::gettid() }

@@ -204,6 +204,26 @@ impl<S: PageSource> Heap<S> {
     /// # Errors
     ///
     /// [`Error::OutOfMemory`] if there is no room for the records; the heap is then as it was.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, harden::Hardening, pages::os::Os};
+    /// use std::{alloc::Layout, sync::atomic::{AtomicUsize, Ordering}};
+    ///
+    /// static MISTAKES: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// let heap = Heap::new(Os::new());
+    /// let count = Hardening::new().on_violation(|_| { MISTAKES.fetch_add(1, Ordering::Relaxed); });
+    /// heap.harden(count)?;
+    /// let mut cache = heap.cache();
+    /// let block = cache.alloc(Layout::new::<u64>())?;
+    /// // SAFETY: the heap is hardened, so a second free is reported, and ignored.
+    /// unsafe {
+    ///     cache.free(block);
+    ///     cache.free(block);
+    /// }
+    /// assert_eq!(MISTAKES.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), alloc_core::Error>(())
+    /// ```
     pub fn harden(&self, hardening: Hardening) -> Result<(), Error> {
         let _undisturbed = self.undisturbed();
         let (size, align) = (size_of::<Hardened>(), align_of::<Hardened>());

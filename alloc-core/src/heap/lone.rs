@@ -21,6 +21,16 @@ impl<S: PageSource> Heap<S> {
     /// # Safety
     ///
     /// As [`Cache::free`](crate::Cache::free).
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    /// let heap = Heap::new(Os::new());
+    /// let block = heap.cache().alloc(Layout::new::<[u8; 5000]>()).unwrap();
+    /// // SAFETY: ours, and freed once.
+    /// unsafe { heap.free(block) };
+    /// assert_eq!(heap.usable_size(block), None);
+    /// ```
     pub unsafe fn free(&self, block: NonNull<u8>) {
         let _undisturbed = self.undisturbed();
         // SAFETY: passed on.

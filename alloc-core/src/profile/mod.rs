@@ -114,6 +114,19 @@ impl<S: PageSource> Heap<S> {
     ///
     /// Others allocate meanwhile; what is freed is read before what was allocated, so that no count of
     /// blocks in use is negative.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os, profile::Profiling};
+    /// use std::alloc::Layout;
+    /// let heap = Heap::new(Os::new());
+    /// heap.profile(Profiling::new(|_| 0).every(1))?;
+    /// let block = heap.cache().alloc(Layout::new::<[u8; 5000]>())?;
+    /// let mut in_use = 0;
+    /// heap.samples(|sample| in_use += sample.allocated - sample.freed);
+    /// assert_eq!(in_use, 1);
+    /// # unsafe { heap.free(block) };
+    /// # Ok::<(), alloc_core::Error>(())
+    /// ```
     pub fn samples(&self, mut each: impl FnMut(Sample<'_>)) {
         let Some(profile) = self.profiled() else { return };
         profile.buckets.for_each(|bucket| each(bucket.sample(profile.profiling.every)));

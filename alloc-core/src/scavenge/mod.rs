@@ -213,6 +213,15 @@ impl<S: PageSource, P> Drop for Scavenger<'_, S, P> {
 impl<S: PageSource> Heap<S> {
     /// The right to give this heap's memory back by `policy`; `None` while somebody else in this process has it,
     /// for two would make pages old twice as fast.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os, scavenge::{ByAge, Never}};
+    /// let heap = Heap::new(Os::new());
+    /// let scavenger = heap.scavenger(ByAge::default()).unwrap();
+    /// assert!(heap.scavenger(Never).is_none());
+    /// drop(scavenger);
+    /// assert!(heap.scavenger(Never).is_some());
+    /// ```
     pub fn scavenger<P: ScavengePolicy>(&self, policy: P) -> Option<Scavenger<'_, S, P>> {
         let (process, scavenged) = (process(), &self.scavenged);
         // Relaxed: the exchange decides.
@@ -234,6 +243,18 @@ impl<S: PageSource> Heap<S> {
 
     /// Whether there may be memory to give back, as of the last time that a span was freed or left by
     /// its cache, or a scavenger had looked: plain loads, for somebody who may not wait for a lock.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// use std::alloc::Layout;
+    /// let heap = Heap::new(Os::new());
+    /// let block = heap.cache().alloc(Layout::new::<[u8; 1 << 20]>()).unwrap();
+    /// // SAFETY: ours, and freed once.
+    /// unsafe { heap.free(block) };
+    /// assert!(heap.has_resting_memory());
+    /// heap.release();
+    /// assert!(!heap.has_resting_memory());
+    /// ```
     pub fn has_resting_memory(&self) -> bool {
         self.counters.resting.get() > 0
             || self.counters.stirred.get()
@@ -334,6 +355,14 @@ impl<S: PageSource> Heap<S> {
     }
 
     /// The limit that was set last.
+    ///
+    /// ```
+    /// use alloc_core::{Heap, pages::os::Os};
+    /// let heap = Heap::new(Os::new());
+    /// assert_eq!(heap.limit(), usize::MAX);
+    /// heap.set_limit(64 << 20);
+    /// assert_eq!(heap.limit(), 64 << 20);
+    /// ```
     pub fn limit(&self) -> usize {
         let _undisturbed = self.undisturbed();
         self.pages().limit

@@ -235,6 +235,13 @@ impl Timer {
     }
 
     /// A timer that fires at `deadline`.
+    ///
+    /// ```
+    /// use runtime::time::Timer;
+    /// use std::time::Instant;
+    /// let now = Instant::now();
+    /// assert_eq!(Timer::at(now).wait(), now);
+    /// ```
     pub fn at(deadline: Instant) -> Self {
         Timer(Alarm::new(Due::At(deadline), None))
     }

@@ -38,6 +38,16 @@ pub fn sleep_async(span: Duration) -> impl Future<Output = ()> + use<> {
 }
 
 /// A future that is ready when `deadline` has passed. As [`sleep_async`].
+///
+/// ```
+/// use runtime::{Runtime, time::sleep_until_async};
+/// use std::time::{Duration, Instant};
+///
+/// let rt = Runtime::new().unwrap();
+/// let deadline = Instant::now() + Duration::from_millis(2);
+/// rt.spawn_future(sleep_until_async(deadline)).join().unwrap();
+/// assert!(Instant::now() >= deadline);
+/// ```
 pub fn sleep_until_async(deadline: Instant) -> Sleep {
     sched_core::sleep_until(deadline)
 }

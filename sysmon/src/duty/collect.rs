@@ -10,7 +10,7 @@ use crate::duty::Wish;
 use crate::limits::Limits;
 use crate::machine::Machine;
 
-/// The duty that forces collections.
+/// The duty that forces collections. See the [module's example](crate::duty#example).
 #[derive(Debug, Clone, Copy)]
 pub struct Collect {
     limits: Limits,

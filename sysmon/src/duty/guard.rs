@@ -13,7 +13,7 @@ use crate::duty::Wish;
 use crate::limits::Limits;
 use crate::machine::Machine;
 
-/// The duty that finds holders of old guards.
+/// The duty that finds holders of old guards. See the [module's example](crate::duty#example).
 #[derive(Debug, Clone, Copy)]
 pub struct GuardWatch {
     limits: Limits,

@@ -34,7 +34,7 @@ use crate::machine::{Machine, Worker, WorkerId};
 use crate::sight::{Motion, Sights};
 use crate::table::Table;
 
-/// The duty that ends slices.
+/// The duty that ends slices. See the [module's example](crate::duty#example).
 #[derive(Debug)]
 pub struct Preempt {
     limits: Limits,

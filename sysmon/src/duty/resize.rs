@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::limits::Limits;
 use crate::machine::Machine;
 
-/// The duty that follows the number of cores.
+/// The duty that follows the number of cores. See the [module's example](crate::duty#example).
 #[derive(Debug, Clone, Copy)]
 pub struct Resize {
     limits: Limits,

@@ -19,7 +19,7 @@ use crate::limits::Limits;
 use crate::machine::{KernelState, Machine};
 use crate::sight::{Motion, Sight, Sights};
 
-/// The duty that frees processors of blocked workers.
+/// The duty that frees processors of blocked workers. See the [module's example](crate::duty#example).
 #[derive(Debug, Clone, Copy)]
 pub struct Retake {
     limits: Limits,

@@ -7,7 +7,7 @@
 
 use crate::machine::Machine;
 
-/// The duty that wakes the scavenger.
+/// The duty that wakes the scavenger. See the [module's example](crate::duty#example).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Scavenge;
 

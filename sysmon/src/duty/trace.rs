@@ -9,7 +9,7 @@ use crate::duty::Wish;
 use crate::limits::Limits;
 use crate::machine::Machine;
 
-/// The duty that asks for trace lines.
+/// The duty that asks for trace lines. See the [module's example](crate::duty#example).
 #[derive(Debug, Clone, Copy)]
 pub struct Trace {
     period: Option<Duration>,
