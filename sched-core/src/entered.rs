@@ -12,7 +12,8 @@
 //! Entries nest. Only the outermost can meet the slow path, so an inner one may be made anywhere. And only from
 //! the outermost does a goroutine give way, lose its P, or change what its M is for: frames of ours below it
 //! go on with the M and the P that they had. Safe code can try otherwise, in a [`Policy`](crate::policy::Policy)
-//! or under an [`Entered`] of its own; the process then ends ([`Entered::assert_outermost`]).
+//! or under an [`Entered`] of its own; the process then ends ([`Entered::assert_outermost`]). So it does when an
+//! [`Entered`] is dropped before one that was made later, which may be the runtime's own.
 
 use core::{fmt, marker::PhantomData};
 
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// The caller is inside the runtime until this is dropped: it keeps its P, and calls nothing that may
-/// wait for user code.
+/// wait for user code. Of several the last one is dropped first; any other ends the process.
 #[must_use = "the runtime is left as soon as this is dropped"]
 pub struct Entered<'a> {
     words: &'a Words,
@@ -127,6 +128,15 @@ pub(crate) fn assert_outside(deed: &str) {
 fn refuse(deed: &str) -> ! {
     fatal(format_args!(
         "{deed} inside the runtime: a policy, hooks, and whoever keeps an `Entered` call nothing that may wait"
+    ))
+}
+
+/// Ends the process: the runtime is left by another entry than the last one. See [`entry`](crate::entry#out-of-turn).
+#[cold]
+#[inline(never)]
+pub(crate) fn out_of_turn() -> ! {
+    fatal(format_args!(
+        "an `Entered` ends out of turn: drop the last one first, and keep none when a policy or a hook returns"
     ))
 }
 

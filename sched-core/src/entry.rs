@@ -10,14 +10,15 @@
 //! # Words
 //!
 //! * *owner*: the goroutine (or plain thread) whose TLS block holds the [`EntryWords`].
-//! * *inside*: `in_runtime` is 1. It is 1 from birth, since a goroutine starts inside.
+//! * *inside*: `in_runtime`, the number of entries that are open, is not 0. It is 1 from birth, since a goroutine
+//!   starts inside.
 //! * *taker*: whoever takes Ps away. It holds the runtime's one take lock.
 //!
 //! # Algorithm
 //!
 //! ```text
-//! enter:  outer = in_runtime; in_runtime = 1; light fence; outer == 0 && retake != 0 → slow path
-//! exit:   in_runtime = outer (release)
+//! enter:  outer = in_runtime; in_runtime = outer + 1; light fence; outer == 0 && retake != 0 → slow path
+//! exit:   in_runtime == outer + 1, else the process ends; in_runtime = outer (release)
 //! taker:  retake |= TAKE; heavy fence;
 //!         in_runtime == 0 and the owner is still where it was → the P is the taker's
 //!         else retake &= !TAKE, unless TAKE stood before
@@ -27,11 +28,21 @@
 //! found. The slow path takes the take lock too, so it waits for a taker in the middle of its
 //! decision, and then decides from the M's P, not from the bit: a stray bit is harmless.
 //!
+//! # Out of turn
+//!
+//! An entry is a value, and safe code may keep it: a policy, which is asked in the midst of entries of others, drops one
+//! that was made before them, or leaves one behind. If that exit put back what its entry found, takers would come in
+//! under frames that use the P. So each open entry has a number of its own, the count that it found, and only the
+//! last one may end; any other, and a [`leave`](EntryWords::leave) beside open ones, ends the process. So the
+//! word is 0 only when no entry is open.
+//!
+//! The count is of 64 bits: entries that are forgotten for ever do not bring it round.
+//!
 //! # Why it is right
 //!
 //! ```text
 //! owner                              taker
-//!   O1  in_runtime = 1                 T1  retake |= TAKE
+//!   O1  in_runtime > 0                 T1  retake |= TAKE
 //!   O2  light fence                    T2  heavy fence
 //!   O3  read retake                    T3  read in_runtime
 //! ```
@@ -53,7 +64,7 @@
 //!
 //! # Cost
 //!
-//! A load, a store, a load and a branch to enter, a store to exit: 0.8 ns the pair, against 5.7 for
+//! A load, a store, a load and a branch to enter, a load, a branch and a store to exit: 0.8 ns the pair, against 5.7 for
 //! a pair of compare-and-swaps. The taker pays 0.5–0.7 µs for `membarrier`. Where the kernel
 //! refuses it both sides use a full fence ([`Fence`]).
 //!
@@ -64,12 +75,16 @@
 //! Model: `loom-tests/tests/sched_entry.rs`.
 
 use crate::sync::{
-    AtomicU8, AtomicU32, Ordering, asymmetric_heavy, asymmetric_light, asymmetric_register,
-    const_unless_loom, fence,
+    AtomicU8, AtomicU32, AtomicU64, Ordering, asymmetric_heavy, asymmetric_light,
+    asymmetric_register, const_unless_loom, fence,
 };
 
 #[cfg(not(loom))]
+use crate::entered::out_of_turn;
+#[cfg(not(loom))]
 pub use crate::entered::{Entered, enter, try_enter};
+#[cfg(loom)]
+use crate::model::out_of_turn;
 #[cfg(loom)]
 pub use crate::model::{Entered, enter};
 
@@ -102,8 +117,8 @@ bitflags::bitflags! {
 #[derive(Debug)]
 #[repr(C)]
 pub struct EntryWords {
-    /// Written by the owner alone; read by takers and by the owner's signal handler.
-    in_runtime: AtomicU32,
+    /// Entries that are open. Written by the owner alone; read by takers and by the owner's signal handler.
+    in_runtime: AtomicU64,
     /// Bits of [`Request`]. Set by anyone, cleared by takers and by the owner, always by RMW.
     retake: AtomicU32,
 }
@@ -112,7 +127,7 @@ pub struct EntryWords {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "an entry that is not exited keeps its P for ever"]
 pub struct Entry {
-    outer: u32,
+    outer: u64,
     pending: bool,
 }
 
@@ -146,7 +161,7 @@ impl EntryWords {
     const_unless_loom! {
         /// Words of an owner that is inside, with nothing requested.
         pub const fn new() -> Self {
-            Self { in_runtime: AtomicU32::new(1), retake: AtomicU32::new(0) }
+            Self { in_runtime: AtomicU64::new(1), retake: AtomicU32::new(0) }
         }
     }
 
@@ -156,27 +171,30 @@ impl EntryWords {
         // Relaxed: only the owner writes this word.
         let outer = self.in_runtime.load(Ordering::Relaxed);
         // Relaxed: the fence orders it before the load below; its partner is in `try_take`.
-        self.in_runtime.store(1, Ordering::Relaxed);
+        self.in_runtime.store(outer + 1, Ordering::Relaxed);
         barrier.light();
         // Relaxed: as above. What a taker did is acquired through the take lock in the slow path.
         let pending = outer == 0 && self.retake.load(Ordering::Relaxed) != 0;
         Entry { outer, pending }
     }
 
-    /// The owner leaves what `entry` entered.
+    /// The owner leaves what `entry` entered; if that is not the last of its entries that are open, the process ends.
     #[inline(always)]
     pub fn exit(&self, entry: Entry) {
+        // Relaxed: only the owner writes this word.
+        if self.in_runtime.load(Ordering::Relaxed) != entry.outer + 1 {
+            out_of_turn();
+        }
         // Release: everything done inside, to the P above all, happens before a taker's Acquire
         // load of 0 in `try_take`.
         self.in_runtime.store(entry.outer, Ordering::Release);
     }
 
     /// The owner goes outside for the first time: a goroutine is born inside and enters its body
-    /// by this call.
+    /// by this call. An entry that is open ends the process, as in [`exit`](Self::exit).
     #[inline(always)]
     pub fn leave(&self) {
-        // Release: as in `exit`.
-        self.in_runtime.store(0, Ordering::Release);
+        self.exit(Entry { outer: 0, pending: false });
     }
 
     /// The owner comes in to stay: the counterpart of [`leave`](Self::leave), before its last
@@ -236,12 +254,21 @@ impl EntryWords {
         self.in_runtime.load(Ordering::Relaxed) != 0
     }
 
-    /// Back to birth: inside, nothing requested. For a slot's next owner and for a forked child.
+    /// Back to birth: inside, nothing requested. For a slot's next owner.
     pub fn reset(&self) {
         // Relaxed: nobody else knows of this owner yet.
         self.retake.store(0, Ordering::Relaxed);
         // Relaxed: as above.
         self.in_runtime.store(1, Ordering::Relaxed);
+    }
+
+    /// The owner goes on as the only thread of a forked child: inside, nothing requested. Entries that are open end in
+    /// their turn.
+    pub(crate) fn survive_fork(&self) {
+        // Relaxed, all: the child has one thread.
+        self.retake.store(0, Ordering::Relaxed);
+        let open = self.in_runtime.load(Ordering::Relaxed);
+        self.in_runtime.store(open.max(1), Ordering::Relaxed);
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! * **G**: a goroutine. **M**: an OS thread. **P**: the right to run; there are as many as may run
 //!   at once. An M that runs goroutines holds a P.
-//! * *inside*: within the runtime, `in_runtime = 1` ([`entry`](crate::entry)). Only inside may
+//! * *inside*: within the runtime, `in_runtime` not 0 ([`entry`](crate::entry)). Only inside may
 //!   anything of an M or a P be touched, as only there neither can change under one's feet.
 //! * *own stack* of an M: the stack of its thread. It searches, spins and sleeps there, when there
 //!   is no goroutine to do it for.

@@ -1,11 +1,12 @@
 //! What concerns the whole process: a stack overflow, the cap of threads, a forked child, its output, its end, its
 //! mappings.
 
-#[path = "common/bomb.rs"]
-mod bomb;
 mod common;
+#[path = "common/meddler.rs"]
+mod meddler;
 
 use std::{
+    cell::Cell,
     collections::HashSet,
     env,
     os::unix::process::ExitStatusExt,
@@ -16,10 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bomb::Bomb;
 use common::{MODES, Watch, in_both_modes, scheduler};
+use meddler::{Meddle, Meddler};
 use sched_core::{
     Config, Preemption, current,
+    entry::enter,
     park::{self, WaitReason, Waiter, park_until},
     policy::{Chosen, Gmp},
     tls::{Surplus, probe},
@@ -129,9 +131,9 @@ fn at_the_cap_of_threads_the_process_says_what_to_do() {
 fn a_panic_of_a_policy_is_the_callers_or_says_where_it_was() {
     if let Some(mode) = env::var_os(CHILD) {
         let scheduler = scheduler(1, mode == "true");
-        let change = || scheduler.set_policy(&Chosen::new(Bomb::Made));
+        let change = || scheduler.set_policy(&Chosen::new(Meddler(Bomb::Made)));
         assert!(catch_unwind(AssertUnwindSafe(change)).is_err());
-        scheduler.set_policy(&Chosen::new(Bomb::Dropped));
+        scheduler.set_policy(&Chosen::new(Meddler(Bomb::Dropped)));
         scheduler.set_policy(&Chosen::new(Gmp));
         // Nobody else changes the policy, so the service thread drops them.
         let _ = park_until(WaitReason::Park, Instant::now() + Duration::from_secs(60));
@@ -141,6 +143,25 @@ fn a_panic_of_a_policy_is_the_callers_or_says_where_it_was() {
         let said = abort_of("a_panic_of_a_policy_is_the_callers_or_says_where_it_was", mode);
         assert!(said.contains("the queues go off"), "{said}");
         assert!(said.contains("sched-core: fatal: the service thread panicked"), "{said}");
+    }
+}
+
+/// When a policy panics, but not in the runtime.
+#[derive(Clone, Debug, PartialEq)]
+enum Bomb {
+    /// As its queues are made.
+    Made,
+    /// As they are dropped.
+    Dropped,
+}
+
+impl Meddle for Bomb {
+    fn made(&self) {
+        assert_ne!(*self, Bomb::Made, "the queues cannot be made");
+    }
+
+    fn dropped(&self) {
+        panic!("the queues go off");
     }
 }
 
@@ -274,27 +295,51 @@ fn abort_in_a_goroutine_ends_the_process() {
 #[test]
 fn a_forked_child_allocates_and_enters_without_a_p() {
     in_both_modes(2, |scheduler| {
-        let status = scheduler.spawn(|| {
-            // SAFETY: the child is one thread; it allocates, enters, and exits.
-            match unsafe { libc::fork() } {
-                0 => {
-                    let text = format!("{:?}", vec![1, 2, 3]);
-                    let entered = sched_core::entry::enter();
-                    let fine = text.len() == 9 && entered.proc_index().is_none();
-                    drop(entered);
-                    // SAFETY: ends the child without running the parent's exit handlers.
-                    unsafe { libc::_exit(if fine { 42 } else { 1 }) }
-                }
-                child => {
-                    let mut status = 0;
-                    // SAFETY: waits for the child just made.
-                    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-                    libc::WEXITSTATUS(status)
-                }
-            }
+        let child = scheduler.spawn(|| {
+            succeeds(|| {
+                let text = format!("{:?}", vec![1, 2, 3]);
+                text.len() == 9 && enter().proc_index().is_none()
+            })
         });
-        assert_eq!(status.expect("it is open").join().expect("no panic"), 42);
+        assert!(child.expect("it is open").join().expect("no panic"));
     });
+}
+
+/// As by a handler of a signal, which may interrupt whatever there is.
+#[test]
+fn what_was_entered_before_a_fork_is_left_in_the_child() {
+    in_both_modes(1, |scheduler| {
+        let goroutine = scheduler.spawn(forks_inside).expect("it is open").join();
+        assert!(goroutine.expect("no panic") && forks_inside());
+    });
+}
+
+fn forks_inside() -> bool {
+    let entered = Cell::new(Some(enter()));
+    let inner = Cell::new(Some(enter()));
+    let leaves = || {
+        drop((inner.take(), entered.take()));
+        enter().proc_index().is_none()
+    };
+    succeeds(leaves)
+}
+
+/// Whether `f` says so in a forked child.
+fn succeeds(f: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child is one thread; it calls `f`, and exits.
+    match unsafe { libc::fork() } {
+        0 => {
+            let status = if f() { 42 } else { 1 };
+            // SAFETY: ends the child without running the parent's exit handlers.
+            unsafe { libc::_exit(status) }
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: waits for the child just made.
+            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+            libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 42
+        }
+    }
 }
 
 /// Whether the kernel has guards inside of a mapping (`MADV_GUARD_INSTALL`).

@@ -55,6 +55,20 @@ fn reset_is_birth() {
 }
 
 #[test]
+fn in_a_forked_child_the_owner_is_inside_and_entries_end_in_their_turn() {
+    let words = EntryWords::new();
+    words.leave();
+    words.request(Request::all());
+    words.survive_fork();
+    assert!(words.inside() && words.requested().is_empty());
+    let (outer, inner) = (words.enter(&Fence), words.enter(&Fence));
+    words.survive_fork();
+    words.exit(inner);
+    words.exit(outer);
+    assert!(words.inside());
+}
+
+#[test]
 fn the_probed_barrier_takes_from_another_thread() {
     let barrier = ProbedBarrier::new();
     barrier.probe();

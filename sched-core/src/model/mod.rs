@@ -17,14 +17,14 @@ loom::thread_local! {
     static DEPTH: Cell<usize> = Cell::new(0);
 }
 
-/// The caller is inside the runtime until this is dropped.
+/// The caller is inside the runtime until this is dropped. It knows how many entries were open before.
 #[must_use = "the runtime is left as soon as this is dropped"]
-pub struct Entered<'a>(PhantomData<(&'a (), *mut ())>);
+pub struct Entered<'a>(usize, PhantomData<(&'a (), *mut ())>);
 
 /// Enters the runtime.
 pub fn enter() -> Entered<'static> {
-    DEPTH.with(|depth| depth.set(depth.get() + 1));
-    Entered(PhantomData)
+    let outer = DEPTH.with(|depth| depth.replace(depth.get() + 1));
+    Entered(outer, PhantomData)
 }
 
 impl Entered<'_> {
@@ -36,7 +36,9 @@ impl Entered<'_> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        DEPTH.with(|depth| depth.set(depth.get() - 1));
+        if DEPTH.with(|depth| depth.replace(self.0)) != self.0 + 1 {
+            out_of_turn();
+        }
     }
 }
 
@@ -50,6 +52,12 @@ impl fmt::Debug for Entered<'_> {
 pub fn yield_now() {
     assert_outside();
     loom::thread::yield_now();
+}
+
+/// Fails the model: the runtime is left by another entry than the last one.
+#[cold]
+pub(crate) fn out_of_turn() -> ! {
+    panic!("an entry ends out of turn")
 }
 
 /// Panics if the caller is inside the runtime: there, nobody waits and no user code runs.

@@ -18,7 +18,7 @@
 //! | block | `m` | `g` | `in_runtime` |
 //! |---|---|---|---|
 //! | a goroutine's | the M it runs on | itself | 0 in user code |
-//! | an M's own thread | itself | null | always 1 |
+//! | an M's own thread | itself | null | as its entries nest, never 0 |
 //! | any other thread | null | null | as its entries nest, 1 at rest |
 //!
 //! The variable has no destructor and a constant initialiser, so an access is one `fs:`-relative
@@ -54,7 +54,7 @@ use crate::vigil::Vigils;
 ///   is suspended; read by the goroutine while `in_runtime` is set. A take-over compares them from
 ///   outside, under the take lock.
 ///
-/// Recycling a slot resets the words with atomic stores and never lets `in_runtime` leave 1, so a
+/// Recycling a slot resets the words with atomic stores and never lets `in_runtime` be 0, so a
 /// taker that still looks at a finished goroutine sees nothing it may take.
 ///
 /// The scheduler and the handlers of signals follow both pointers, and believe `entry`. So outside of this
@@ -251,7 +251,7 @@ extern "C" fn end_fork() {
 extern "C" fn forget() {
     let words = words();
     words.set_forks(false);
-    words.entry.reset();
+    words.entry.survive_fork();
     // Relaxed, both: the child has one thread.
     words.m.store(null_mut(), Ordering::Relaxed);
     words.g.store(null_mut(), Ordering::Relaxed);
