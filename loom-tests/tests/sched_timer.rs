@@ -1,5 +1,6 @@
 //! Timers: an earlier deadline wakes the thread that sleeps for a later one (R1), each timer fires
-//! or is cancelled, once (R2), and a look sees what was published before it was asked for (R4).
+//! or is cancelled, once (R2), a look sees what was published before it was asked for (R4), and a monitor that sleeps as
+//! there are deadlines hears when the last one is gone.
 //!
 //! A futex deadline never passes in a model, so a thread that was not told of an earlier timer
 //! sleeps for ever, and loom reports it.
@@ -11,8 +12,10 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use loom_tests::model;
+use sched_core::bell::Bell;
 use sched_core::driver::{Driver, Due};
 use sched_core::lock::Lock;
+use sched_core::lull;
 use sched_core::parker::Parker;
 use sched_core::timer::{Storage, Timed};
 
@@ -63,7 +66,9 @@ fn start() -> (Arc<Driver<Handle>>, thread::JoinHandle<()>) {
     let driver = Arc::new(Driver::new(Storage::new(4)));
     let thread = {
         let driver = driver.clone();
-        thread::spawn(move || driver.run(|| NOW, |due: Due<Handle>| item(due).0.fire(), || ()))
+        thread::spawn(move || {
+            driver.run(|| NOW, |due: Due<Handle>| item(due).0.fire(), || (), || ())
+        })
     };
     (driver, thread)
 }
@@ -173,7 +178,7 @@ fn a_look_sees_what_was_published() {
         let thread = {
             let (driver, wishes) = (driver.clone(), wishes.clone());
             thread::spawn(move || {
-                driver.run(|| NOW, |_| wishes.iter().for_each(Wish::see_to), || ())
+                driver.run(|| NOW, |_| wishes.iter().for_each(Wish::see_to), || (), || ())
             })
         };
         let asker = {
@@ -184,5 +189,58 @@ fn a_look_sees_what_was_published() {
         asker.join().unwrap();
         driver.stop();
         thread.join().unwrap();
+    });
+}
+
+/// Deadlines, and a monitor that asks for nothing while there are any. All Ps are idle all the time.
+struct Watched {
+    driver: Driver<Handle>,
+    bell: Bell,
+}
+
+impl Watched {
+    fn with(alarms: &[(u64, &Handle)]) -> Arc<Self> {
+        let world = Arc::new(Self { driver: Driver::new(Storage::new(4)), bell: Bell::new() });
+        alarms.iter().for_each(|(deadline, alarm)| add(&world.driver, *deadline, alarm));
+        world
+    }
+
+    fn deadline_gone(&self) {
+        lull::deadline_gone(&self.bell, || true, || self.driver.any());
+    }
+
+    /// The monitor, until it may ask.
+    fn watch(&self) {
+        while self.driver.any() {
+            let _ = self.bell.wait(None, || true);
+        }
+    }
+}
+
+/// The timer thread wakes one who does not wait, so no P moves; a thread drops a future that sleeps.
+#[test]
+fn a_monitor_hears_of_the_last_deadline() {
+    model("a_monitor_hears_of_the_last_deadline", 3, || {
+        let (due, far) = (Alarm::handle(), Alarm::handle());
+        let world = Watched::with(&[(NOW, &due), (FAR, &far)]);
+        let timers = {
+            let world = world.clone();
+            thread::spawn(move || {
+                let fire = |due: Due<Handle>| item(due).0.fire();
+                world.driver.run(|| NOW, fire, || (), || world.deadline_gone());
+            })
+        };
+        let drops = {
+            let (world, far) = (world.clone(), far.clone());
+            thread::spawn(move || {
+                assert!(world.driver.cancel(|| far.0.place()).is_some());
+                world.deadline_gone();
+            })
+        };
+        world.watch();
+        world.driver.stop();
+        timers.join().unwrap();
+        drops.join().unwrap();
+        assert_eq!(due.0.fired.load(Ordering::Relaxed), 1);
     });
 }

@@ -5,6 +5,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use runtime::{Builder, JoinHandle, Runtime, chan};
@@ -57,6 +58,21 @@ fn helper() {
         std::thread::sleep(LONG);
     });
     cycle_of(&rt, join);
+}
+
+/// The last deadline goes when the main thread drops a future that sleeps.
+fn dropped() {
+    let rt = runtime();
+    let polled = rt.run(|| {
+        let mut sleep = Box::pin(runtime::time::sleep_async(Duration::from_secs(3600)));
+        assert!(sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        sleep
+    });
+    cycle_of(&rt, |both| {
+        std::thread::sleep(LONG);
+        drop(polled);
+        join(both);
+    });
 }
 
 /// The same when the main thread is done, and waits for the end of the runtime.
@@ -155,10 +171,11 @@ fn sleeping_future() {
     rt.spawn_future(runtime::time::sleep_async(WHILE)).join().unwrap();
 }
 
-const DEADLOCKS: [(&str, fn(), usize); 6] = [
+const DEADLOCKS: [(&str, fn(), usize); 7] = [
     ("cycle", cycle, 2),
     ("late", late, 2),
     ("helper", helper, 2),
+    ("dropped", dropped, 2),
     ("end", end, 1),
     ("futures", futures, 0),
     ("never", never, 1),

@@ -25,6 +25,12 @@ impl Shared {
         self.gate.inside() > 0 && !self.timers.any()
     }
 
+    /// A deadline is gone, and perhaps no P moves for it: see [`lull`].
+    pub(crate) fn deadline_gone(&self) {
+        let idle = || self.idle.idle_procs() == self.wanted_procs();
+        lull::deadline_gone(self.idle.bell(), idle, || self.timers.any());
+    }
+
     /// All goroutines, if they and the futures wait for each other for ever.
     pub(crate) fn deadlock(&self) -> Option<Vec<Goroutine>> {
         lull::verdict(self)

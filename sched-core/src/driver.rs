@@ -48,7 +48,7 @@
 //! whichever ran out of work last. The futex takes an absolute time in nanoseconds; the thread asks
 //! the kernel for the smallest timer slack. Model: `loom-tests/tests/sched_timer.rs`.
 
-use core::fmt;
+use core::{fmt, mem};
 
 use crate::lock::{Guard, Lock};
 use crate::sync::{Futex, Ordering, scaled, sharpen_timers};
@@ -87,7 +87,7 @@ const UP: u64 = 0;
 ///         assert!(matches!(due, Due::Item(_)));
 ///         *fired.lock().unwrap() += 1;
 ///         driver.stop();
-///     }, || ()));
+///     }, || (), || ()));
 ///     let alarm = Arc::new(Alarm(AtomicUsize::new(usize::MAX)));
 ///     assert!(driver.add(now() + 1_000, alarm).is_ok());
 /// });
@@ -191,23 +191,30 @@ impl<T: Timed> Driver<T> {
     }
 
     /// The body of the thread: hands each item and each look to `fire` when `clock` has reached its
-    /// deadline, until [`stop`](Self::stop); calls `settle` after some. Both are called without the lock.
+    /// deadline, until [`stop`](Self::stop); calls `settle` after some, and `rest` when nothing is due any more and it is
+    /// about to sleep: from then on [`any`](Self::any) does not count what it has fired. All are called without the lock.
     pub fn run(
         &self,
         clock: impl Fn() -> u64,
         mut fire: impl FnMut(Due<T>),
         mut settle: impl FnMut(),
+        mut rest: impl FnMut(),
     ) {
         sharpen_timers();
-        let mut last = 0;
+        let (mut last, mut fired) = (0, false);
         loop {
             match self.next(&clock, &mut last) {
                 Step::Fire(batch) => {
                     batch.into_iter().flatten().for_each(&mut fire);
                     settle();
+                    fired = true;
                 }
-                Step::Sleep { turn, until: NEVER } => self.turn.wait(turn, None),
-                Step::Sleep { turn, until } => self.turn.wait(turn, Some(until)),
+                Step::Sleep { turn, until } => {
+                    if mem::take(&mut fired) {
+                        rest();
+                    }
+                    self.turn.wait(turn, (until != NEVER).then_some(until));
+                }
                 Step::Stop => return,
             }
         }
@@ -338,7 +345,7 @@ mod tests {
         let clock = || if added.load(Ordering::Relaxed) { now() } else { start };
         let fired: Vec<(u64, u64)> = std::thread::scope(|scope| {
             scope.spawn(|| {
-                driver.run(clock, |due| sent.send((item(due).id, now())).unwrap(), || ());
+                driver.run(clock, |due| sent.send((item(due).id, now())).unwrap(), || (), || ());
             });
             for offset in [3_000_000, 1_000_000, 2_000_000] {
                 assert!(driver.add(start + offset, Alarm::new(offset)).is_ok());
@@ -370,6 +377,7 @@ mod tests {
                 driver.stop();
             },
             || (),
+            || (),
         );
         assert_eq!(fired, [2]);
     }
@@ -381,7 +389,11 @@ mod tests {
         assert!(driver.add(1, Alarm::new(1)).is_ok());
         assert!(driver.any());
         let fire = |_| assert!(driver.any() && driver.occupancy().0 == 0);
-        driver.run(now, fire, || driver.stop());
+        let rest = || {
+            assert!(!driver.any());
+            driver.stop();
+        };
+        driver.run(now, fire, || assert!(driver.any()), rest);
         assert!(!driver.any());
     }
 
@@ -390,7 +402,7 @@ mod tests {
         let driver: Driver<Arc<Alarm>> = Driver::new(Storage::new(1));
         driver.look_at(1);
         assert!(!driver.any());
-        driver.run(now, |_| assert!(!driver.any()), || driver.stop());
+        driver.run(now, |_| assert!(!driver.any()), || driver.stop(), || ());
     }
 
     #[test]
@@ -410,6 +422,7 @@ mod tests {
                 looks += 1;
                 driver.stop();
             },
+            || (),
             || (),
         );
         assert_eq!(looks, 1);

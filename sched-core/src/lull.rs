@@ -50,6 +50,21 @@
 //! sleep if another one is there when it sees all Ps idle ([`Looked`]): whoever gives its P back has counted
 //! its switches before.
 //!
+//! The monitor does not ask while a deadline is set: it will wake somebody, and that takes a P. But a deadline may go and
+//! take no P: the timer thread wakes one that does not wait, or has its item in hand still when whoever it woke waits
+//! again; a thread drops a future that sleeps. So whoever takes the last deadline away while all Ps are idle wakes the
+//! monitor ([`deadline_gone`]):
+//!
+//! ```text
+//! monitor                                other
+//!   M1  all Ps are idle; any deadline?     D1  the deadline is gone          (M1 and D1 under the lock of the deadlines)
+//!   M2  none: asks. Else it sleeps         D2  all Ps are idle, none is left? wakes the monitor
+//! ```
+//!
+//! Either D1 comes before M1, and the monitor asks. Or M1 comes before D1, and D2 reads counts that are not older than
+//! those of M1: all are idle, and the waking leaves a permit, even if the monitor does not sleep yet; or a P has left
+//! the list since, and for that the bell is rung.
+//!
 //! One thread too many that is awake, and there is no verdict; it may fall asleep later, and no P moves then. Who has
 //! asked in vain keeps a [`vigil`](crate::vigil).
 //!
@@ -68,6 +83,7 @@
 //!
 //! [`Scheduler::adopt_thread`]: crate::Scheduler
 
+use crate::bell::Bell;
 use crate::sync::{AtomicU64, Ordering, const_unless_loom};
 
 /// How often an M has switched. Counted by what runs in its role.
@@ -129,6 +145,14 @@ impl Looked {
     pub fn is_all(&self, idle: impl FnOnce() -> bool, switches: impl FnOnce() -> u64) -> bool {
         // Relaxed: as in `note`.
         idle() && switches() == self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A deadline is gone: wakes the monitor, which sleeps at `bell` or is about to, if all is `idle` and there is not `any`
+/// other. For one who has not woken anybody himself, or may have done so in vain.
+pub fn deadline_gone(bell: &Bell, idle: impl FnOnce() -> bool, any: impl FnOnce() -> bool) {
+    if idle() && !any() {
+        bell.wake();
     }
 }
 

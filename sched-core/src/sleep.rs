@@ -201,6 +201,7 @@ impl Drop for Sleep {
         if let Some((alarm, shared)) = self.alarm.take() {
             let sleeper = shared.timers.cancel(|| alarm.place());
             drop((sleeper, alarm));
+            shared.deadline_gone();
         }
     }
 }

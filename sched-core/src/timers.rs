@@ -23,6 +23,11 @@
 //! of them. Where a P could
 //! not be had at once, the timer thread itself is to look again a little later.
 //!
+//! # The last deadline
+//!
+//! It is gone when its sleeper has been woken, and then perhaps nobody is left to wake anyone. The monitor, which did
+//! not ask until then, is told ([`lull`](crate::lull)).
+//!
 //! # The end
 //!
 //! When the scheduler has stopped, all its goroutines have ended, and none waits here any more. But a future
@@ -72,7 +77,8 @@ impl Timers {
             shared.adopt_thread();
             let woken = Cell::new(List::new());
             let fire = |due| ring(due, &shared, &woken);
-            shared.timers.driver.run(now, fire, || settle(&shared, &woken));
+            let (settle, rest) = (|| settle(&shared, &woken), || shared.deadline_gone());
+            shared.timers.driver.run(now, fire, settle, rest);
             shared.timers.ring_all(&shared);
         };
         thread::Builder::new().name("sched-timer".into()).spawn(run).map_err(Error::Threads)
