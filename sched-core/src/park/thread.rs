@@ -96,6 +96,12 @@ impl ThreadParker {
         }
     }
 
+    /// Whether it wakes nobody of its own accord. For the thread itself.
+    pub(super) fn is_adopted(&self) -> bool {
+        // Relaxed: written by the thread itself.
+        self.adopted.load(Ordering::Relaxed)
+    }
+
     #[cold]
     fn tell_others(&self) {
         let others = tls::all_parkers().iter().filter(|other| !ptr::eq(*other, self));
@@ -193,8 +199,7 @@ impl ThreadRef {
     /// The thread sleeps, or ends: whoever keeps vigil hears of it.
     fn tell(&self) {
         let own = self.record();
-        // Relaxed: written by the thread itself.
-        if !own.adopted.load(Ordering::Relaxed) && tls::vigils().any() {
+        if !own.is_adopted() && tls::vigils().any() {
             own.tell_others();
         }
     }

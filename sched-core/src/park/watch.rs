@@ -12,6 +12,9 @@ use crate::tls;
 /// ```
 /// use sched_core::park::{self, WaitReason};
 ///
+/// # use sched_core::{Config, NoHooks, Scheduler};
+/// # let scheduler = Scheduler::new(Config::default(), std::sync::Arc::new(NoHooks)).unwrap();
+/// scheduler.adopt_thread();
 /// let (main, watch) = (park::current(), park::watch());
 /// let sleeper = std::thread::spawn(|| {
 ///     let own = park::current();
@@ -22,16 +25,24 @@ use crate::tls;
 ///     park::park(WaitReason::Park);
 /// }
 /// # sleeper.join().unwrap();
+/// # scheduler.shutdown(None);
 /// ```
 #[derive(Debug)]
 pub struct Watch(ThreadRef);
 
 /// Begins a watch of the calling plain thread, which has one at most.
 ///
-/// It is [adopted](crate::Scheduler::adopt_thread) by the scheduler that is asked for deadlocks, or wakes none of its
-/// goroutines: it may be woken by a thread that was seen asleep, and the answer would come too early.
+/// # Panics
+///
+/// Unless the thread was [adopted](crate::Scheduler::adopt_thread): it is woken by threads that were seen asleep, and if it
+/// woke a goroutine then of its own accord, somebody could have been told of a deadlock before.
+///
+/// ```should_panic
+/// let _watch = sched_core::park::watch();
+/// ```
 pub fn watch() -> Watch {
     let own = ThreadRef::current();
+    assert!(own.record().is_adopted(), "a thread watches that no scheduler has adopted");
     tls::vigils().begin(&own.record().vigil);
     Watch(own)
 }
