@@ -25,9 +25,20 @@
 use core::time::Duration;
 
 use crate::{
-    parker::Parker,
+    parker::{Parker, Woken},
     sync::{AtomicBool, Ordering, const_unless_loom, fence, now},
 };
+
+/// Why a sleep of the monitor ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Roused {
+    /// Its time is up, and nobody has woken it; all was idle when it began.
+    Due,
+    /// Somebody has woken it, or something moved before it slept.
+    Woken,
+    /// Something is queued, and nobody looks for it: [`watch`](crate::monitor::Monitor::watch).
+    Called,
+}
 
 /// A bell with one sleeper, the monitor, and any number of ringers.
 ///
@@ -78,7 +89,7 @@ impl Bell {
 
     /// Sleeps until a ring, or for `limit`. Without a limit it sleeps only if `idle` says that
     /// nothing moves; `idle` is asked after the bell is armed. One thread at a time.
-    pub fn wait(&self, limit: Option<Duration>, idle: impl FnOnce() -> bool) {
+    pub fn wait(&self, limit: Option<Duration>, idle: impl FnOnce() -> bool) -> Roused {
         // Relaxed: ordered by the fence.
         self.armed.store(true, Ordering::Relaxed);
         // SeqCst: (M2) the bell is armed before this looks around; partner: the fence in `ring`.
@@ -91,10 +102,18 @@ impl Bell {
         match limit {
             Some(limit) => {
                 let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-                let _ = self.parker.park_until(now().saturating_add(nanos));
+                match self.parker.park_until(now().saturating_add(nanos)) {
+                    Woken::Timeout if idle => Roused::Due,
+                    // What moved before has not rung, and may have come to rest meanwhile.
+                    _ => Roused::Woken,
+                }
             }
-            None if idle => self.parker.park(),
-            None => {}
+            None => {
+                if idle {
+                    self.parker.park();
+                }
+                Roused::Woken
+            }
         }
     }
 }
@@ -113,7 +132,8 @@ mod tests {
     fn a_monitor_with_something_to_watch_does_not_sleep_for_ever() {
         let bell = Bell::new();
         bell.wait(None, || false);
-        bell.wait(Some(Duration::from_micros(10)), || false);
+        assert_eq!(bell.wait(Some(Duration::from_micros(10)), || false), Roused::Woken);
+        assert_eq!(bell.wait(Some(Duration::from_micros(10)), || true), Roused::Due);
     }
 
     #[test]

@@ -35,7 +35,7 @@
 use core::{fmt, time::Duration};
 use std::sync::Arc;
 
-pub use crate::preempt::KernelState;
+pub use crate::{bell::Roused, preempt::KernelState};
 
 use crate::{
     context::ThreadId,
@@ -216,8 +216,8 @@ impl Monitor {
     ///
     /// Returns at once without a limit when not all Ps are idle, when anything has run since the last
     /// [`snapshot`](Self::snapshot), and when the scheduler stops: see [`stopped`](Self::stopped).
-    pub fn wait(&self, limit: Option<Duration>) {
-        self.shared.idle.bell().wait(limit, || self.is_as_idle_as_seen());
+    pub fn wait(&self, limit: Option<Duration>) -> Roused {
+        self.shared.idle.bell().wait(limit, || self.is_as_idle_as_seen())
     }
 
     fn is_as_idle_as_seen(&self) -> bool {
@@ -227,8 +227,8 @@ impl Monitor {
 
     /// As [`wait`](Self::wait) with a limit, for a monitor that found nothing queued: ends as well when a
     /// goroutine is queued that nobody looks for, as all Ps are busy, perhaps with goroutines that
-    /// are blocked. True if it ended so.
-    pub fn watch(&self, limit: Duration) -> bool {
+    /// are blocked. Then it was [called](Roused::Called).
+    pub fn watch(&self, limit: Duration) -> Roused {
         self.shared.idle.watch(limit, || self.shared.any_work(), || self.is_as_idle_as_seen())
     }
 

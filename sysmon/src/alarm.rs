@@ -138,10 +138,14 @@ impl Alarm {
         }
         // SeqCst: M2 of the essay; orders the arming before `active`. Pairs with W2.
         fence(Ordering::SeqCst);
-        if !active() {
+        let active = active();
+        if !active {
             self.state.wait(ASLEEP, time);
         }
-        self.rise()
+        match self.rise() {
+            Wake::Due if active || time.is_none() => Wake::Look,
+            wake => wake,
+        }
     }
 
     /// Leaves ASLEEP or RUNG, but not STOPPED.
@@ -149,6 +153,7 @@ impl Alarm {
         let rise = |state| (state != STOPPED).then_some(AWAKE);
         // Acquire: on both outcomes, pairs with the Release in `stop`.
         match self.state.word().fetch_update(Ordering::Acquire, Ordering::Acquire, rise) {
+            Ok(ASLEEP) => Wake::Due,
             Ok(_) => Wake::Look,
             Err(_) => Wake::Stop,
         }

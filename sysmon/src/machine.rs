@@ -107,7 +107,9 @@ pub enum Pause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Wake {
-    /// Time is up, or something happened: look again.
+    /// Time is up, and nobody has woken the monitor: look again.
+    Due,
+    /// Somebody has woken it, or may have: look again.
     Look,
     /// The same: a task waits, and no processor is idle.
     Called,
@@ -202,7 +204,8 @@ pub trait Machine {
     /// A machine must cut a sleep short when it goes from no worker holding a processor to one,
     /// or the monitor sleeps for ever; and should when a task becomes ready, no processor is idle
     /// and the sleep is longer than a millisecond, or the task may wait that long for a processor
-    /// that a blocked worker holds. A wake-up that comes before the sleep must not be lost.
+    /// that a blocked worker holds. A wake-up that comes before the sleep must not be lost, nor be told
+    /// as [`Wake::Due`]; [`Wake::Look`] is never wrong.
     /// [`Alarm`](crate::Alarm) does all this.
     fn wait(&mut self, pause: Pause) -> Wake;
 }

@@ -13,6 +13,7 @@
 //! A look neither allocates nor frees: the tables are made with the monitor
 //! ([`Table`](crate::Table)).
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct Monitor<M, C> {
     resize: Resize,
     asleep: Asleep,
     trace: Trace,
+    /// Whether somebody may have woken it since the last look.
+    woken: bool,
 }
 
 impl<M: Machine, C: Clock> Monitor<M, C> {
@@ -68,6 +71,7 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
             resize: Resize::new(limits),
             asleep: Asleep::default(),
             trace: Trace::new(limits),
+            woken: true,
         }
     }
 
@@ -107,7 +111,7 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
         &mut self.machine
     }
 
-    /// Looks once, acts, and says how long to sleep before the next look.
+    /// Looks once, as if somebody had woken it; acts, and says how long to sleep before the next look.
     pub fn look(&mut self) -> Pause {
         let now = self.clock.now();
         let machine = &mut Tally { machine: &mut self.machine, counters: &self.counters };
@@ -126,7 +130,7 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
         let guard = self.guards.look(now, idle, machine);
         self.scavenge.look(machine);
         self.resize.look(now, idle, machine);
-        let question = self.asleep.look(now, idle, machine);
+        let question = self.asleep.look(now, idle, mem::replace(&mut self.woken, true), machine);
         let trace = self.trace.look(now, machine);
 
         let pause = self.backoff.next(active, waiting, taken);
@@ -145,6 +149,7 @@ impl<M: Machine, C: Clock> Monitor<M, C> {
             let wake = self.machine.wait(pause);
             let now = self.clock.now();
             self.counters.slept(looked.saturating_sub(woke), now.saturating_sub(looked), wake);
+            self.woken = wake != Wake::Due;
             woke = now;
             if wake == Wake::Stop {
                 return self.machine;

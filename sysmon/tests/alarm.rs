@@ -48,6 +48,7 @@ fn stop_is_for_good_and_reaches_every_kind_of_sleep() {
 #[test]
 fn a_timed_sleep_ends_by_itself() {
     let alarm = Alarm::new();
-    assert_eq!(alarm.wait(Pause::For(Duration::from_millis(2)), || false), Wake::Look);
+    assert_eq!(alarm.wait(Pause::For(Duration::from_millis(2)), || false), Wake::Due);
+    assert_eq!(alarm.wait(Pause::For(Duration::from_millis(2)), || true), Wake::Look);
     assert_eq!(alarm.wait(Pause::For(Duration::from_micros(1)), || false), Wake::Look);
 }

@@ -139,6 +139,17 @@ fn a_deadlock_is_asked_for_some_times_and_anew_when_something_has_happened() {
 }
 
 #[test]
+fn a_trace_line_is_no_reason_to_ask_for_a_deadlock_anew() {
+    let mut monitor = monitor(Limits { trace: Some(SECOND), ..Limits::DEFAULT });
+    monitor.machine_mut().asleep = true;
+    monitor.machine_mut().sleeps = 30;
+    let script = monitor.run();
+    let asked = script.deeds.iter().filter(|deed| **deed == Deed::Asleep).count();
+    assert_eq!(asked, 7);
+    assert!(script.deeds.ends_with(&[Deed::Trace; 10]), "{:?}", script.deeds);
+}
+
+#[test]
 fn a_short_lull_asks_for_no_deadlock() {
     let mut monitor = monitor(Limits::DEFAULT);
     monitor.machine_mut().asleep = true;

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sched_core::monitor::{KernelState as State, MachineView, Monitor, StateFile};
+use sched_core::monitor::{KernelState as State, MachineView, Monitor, Roused, StateFile};
 use sysmon::{HeldGuard, KernelState, Limits, Machine, Pause, Snapshot, Wake, Worker, WorkerId};
 
 use super::desk::{Desk, Errand};
@@ -45,14 +45,23 @@ impl Watched {
     /// Sleeps until something is queued that nobody looks for. Who is called often looks no more often for it
     /// than beside something that waits.
     fn watch(&self, time: Duration) -> Wake {
-        if !self.monitor.watch(time) {
-            return Wake::Look;
+        let roused = self.monitor.watch(time);
+        if roused != Roused::Called {
+            return wake(roused);
         }
         let rest = Limits::DEFAULT.look.saturating_sub(self.looked.elapsed());
         if !rest.is_zero() {
             self.monitor.wait(Some(rest));
         }
         Wake::Called
+    }
+}
+
+fn wake(roused: Roused) -> Wake {
+    match roused {
+        Roused::Due => Wake::Due,
+        Roused::Woken => Wake::Look,
+        Roused::Called => Wake::Called,
     }
 }
 
@@ -155,12 +164,11 @@ impl Machine for Watched {
     }
 
     fn wait(&mut self, pause: Pause) -> Wake {
-        let mut wake = Wake::Look;
-        match pause {
-            Pause::For(time) if self.nothing_waited => wake = self.watch(time),
-            Pause::For(time) => self.monitor.wait(Some(time)),
-            Pause::UntilWoken => self.monitor.wait(None),
-        }
+        let wake = match pause {
+            Pause::For(time) if self.nothing_waited => self.watch(time),
+            Pause::For(time) => wake(self.monitor.wait(Some(time))),
+            Pause::UntilWoken => wake(self.monitor.wait(None)),
+        };
         if self.monitor.stopped() { Wake::Stop } else { wake }
     }
 }

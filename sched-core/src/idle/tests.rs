@@ -1,4 +1,5 @@
 use super::*;
+use crate::bell::Roused;
 use core::time::Duration;
 
 fn spins(release: Release) -> (usize, Spinning) {
@@ -114,8 +115,9 @@ fn a_watch_ends_with_the_next_need_even_if_one_stands() {
 #[test]
 fn a_watch_beside_queued_work_or_beyond_its_limit_was_not_told() {
     let idle = Idle::new(2, 4);
-    assert!(!idle.watch(Duration::from_secs(3600), || true, || false));
-    assert!(!idle.watch(Duration::from_micros(1), || false, || false));
+    assert_eq!(idle.watch(Duration::from_secs(3600), || true, || false), Roused::Woken);
+    assert_eq!(idle.watch(Duration::from_micros(1), || false, || false), Roused::Woken);
+    assert_eq!(idle.watch(Duration::from_micros(1), || false, || true), Roused::Due);
 }
 
 #[test]

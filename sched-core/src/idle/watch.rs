@@ -12,7 +12,7 @@
 use core::time::Duration;
 
 use super::{Idle, counts::Counts};
-use crate::bell::Bell;
+use crate::bell::{Bell, Roused};
 use crate::sync::{Ordering, fence};
 
 impl Idle {
@@ -29,7 +29,7 @@ impl Idle {
     }
 
     /// The monitor, which found nothing queued, sleeps for `limit`; but not if `any_work` finds something
-    /// now, and no longer than until something is queued that nobody looks for. True if it was told so.
+    /// now, and no longer than until something is queued that nobody looks for: then it was [called](Roused::Called).
     ///
     /// `all_idle` is as in [`Bell::wait`]. One thread at a time.
     pub fn watch(
@@ -37,14 +37,13 @@ impl Idle {
         limit: Duration,
         any_work: impl FnOnce() -> bool,
         all_idle: impl FnOnce() -> bool,
-    ) -> bool {
+    ) -> Roused {
         self.update(Counts::with_watch);
         // SeqCst: (WatchFence) the watch comes before the look at the queues. Partner: the fence in
         // `notify`.
         fence(Ordering::SeqCst);
-        if !any_work() {
-            self.bell.wait(Some(limit), all_idle);
-        }
-        !self.update(Counts::without_watch).watch()
+        let roused = if any_work() { Roused::Woken } else { self.bell.wait(Some(limit), all_idle) };
+        let told = !self.update(Counts::without_watch).watch();
+        if told { Roused::Called } else { roused }
     }
 }

@@ -5,8 +5,8 @@
 //! looks at every thread, and at every task. So it is asked when the lull has lasted, since most are over by
 //! then, and a few times more, each after twice the pause before: somebody who is on the way to sleep, a main
 //! thread that is about to wait for its tasks, is still awake at first. Then it is left alone, as an idle
-//! machine shall not be woken. If there is another look all the same, somebody has woken the monitor, as what made the
-//! answer uncertain may have changed: the questions begin anew. (Go's `checkdead` counts its own threads only: it is
+//! machine shall not be woken. If somebody wakes the monitor after that, what made the answer uncertain may have changed:
+//! the questions begin anew. They do not at a look that was due for another duty, as for a trace line. (Go's `checkdead` counts its own threads only: it is
 //! asked at once, and once.)
 
 use std::time::Duration;
@@ -30,13 +30,21 @@ pub struct Asleep {
 }
 
 impl Asleep {
-    /// Has the machine look, some times until something runs again, if its tasks may wait for ever.
-    pub fn look(&mut self, now: Duration, idle: bool, machine: &mut impl Machine) -> Wish {
+    /// Has the machine look, some times until something runs again or somebody has `woken` the monitor, if its tasks may
+    /// wait for ever.
+    pub fn look(
+        &mut self,
+        now: Duration,
+        idle: bool,
+        woken: bool,
+        machine: &mut impl Machine,
+    ) -> Wish {
         let may_wait = idle && machine.may_wait_for_ever();
-        if !may_wait || self.asked == QUESTIONS {
+        let all_asked = self.asked == QUESTIONS;
+        if !may_wait || (all_asked && woken) {
             *self = Self::default();
         }
-        if !may_wait {
+        if !may_wait || (all_asked && !woken) {
             return None;
         }
         let due = *self.due.get_or_insert(now + FIRST);

@@ -224,7 +224,10 @@ impl Machine for Script {
                         self.calls = left;
                         Wake::Called
                     }
-                    None => Wake::Look,
+                    None => match pause {
+                        Pause::For(_) => Wake::Due,
+                        Pause::UntilWoken => Wake::Look,
+                    },
                 }
             }
             None => Wake::Stop,
