@@ -8,7 +8,8 @@
 //! The only thread-locals of this crate live here, because a leaf that is useful alone must know
 //! its thread. One maps worlds to local states; another, in front, is the last one used. In a thread
 //! whose thread-locals are gone (a destructor of another thread-local drops a root), a shared
-//! state under a lock takes over; its guards are counted in a thread-local that has no destructor.
+//! state under a lock takes over; its guards, those that it holds already among them, are counted in a thread-local
+//! that has no destructor.
 
 use super::{Barrier, Nesting, World, processors};
 use crate::{
