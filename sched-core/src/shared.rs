@@ -148,16 +148,18 @@ impl Shared {
         }
     }
 
+    /// The Ps come last: from the first on there is a service thread that stops them, whatever becomes of the others.
     pub(crate) fn start(&self) -> Result<(), Error> {
-        for _ in 0..self.config.procs {
-            // Nobody has submitted anything yet, so nobody needs the P to look around.
-            let _idle = self.idle.release(self.make_proc(), None, || false);
-        }
         self.supplies.begin().map_err(Error::Stacks)?;
         for start in [Service::start, Timers::start] {
             let thread = start(self)?;
             // At once: a shutdown joins it, also if the next one is refused.
             self.end.lock().unwrap_or_else(PoisonError::into_inner).threads.push(thread);
+        }
+        let _sizing = self.sizing.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..self.config.procs {
+            // Nobody has submitted anything yet, so nobody needs the P to look around.
+            let _idle = self.idle.release(self.make_proc(), None, || false);
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ mod common;
 
 use std::{
     fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr::NonNull,
     sync::{Arc, atomic::AtomicUsize, atomic::Ordering, mpsc},
     thread,
     time::Duration,
@@ -13,9 +15,10 @@ use std::{
 
 use common::{MODES, scheduler};
 use sched_core::{
-    Config, Hooks, Scheduler, current,
+    Config, Error, Hooks, Scheduler, current,
     entry::enter,
     park::{self, WaitReason},
+    stack::{StackError, StackSource},
 };
 
 fn threads() -> usize {
@@ -46,6 +49,8 @@ fn ends_of_schedulers() {
         goroutines_that_shut_down_do_not_wait_for_each_other(mode);
         until_threads_are(before);
         each_caller_has_its_own_deadline(mode);
+        until_threads_are(before);
+        a_scheduler_that_is_not_made_stops_the_ps_that_it_has_started(mode);
         until_threads_are(before);
         hooks_see_every_p_start_and_stop(mode);
         until_threads_are(before);
@@ -198,6 +203,51 @@ fn hooks_see_every_p_start_and_stop(mode: bool) {
     assert_eq!(scheduler.shutdown(None).left, []);
     assert_eq!(hooks.started.load(Ordering::Relaxed), 3);
     assert_eq!(hooks.stopped.load(Ordering::Relaxed), 3);
+}
+
+/// A source without stacks.
+struct Nothing;
+
+// SAFETY: it gives none.
+unsafe impl StackSource for Nothing {
+    fn reserve(&self, _: usize) -> Result<NonNull<u8>, StackError> {
+        Err(StackError::NoMemory)
+    }
+
+    unsafe fn guard(&self, _: NonNull<u8>) -> Result<(), StackError> {
+        unreachable!("there is no slab")
+    }
+
+    unsafe fn discard(&self, _: NonNull<u8>, _: usize) {}
+
+    unsafe fn release(&self, _: NonNull<u8>, _: usize, _: usize) {}
+}
+
+/// Hooks that start one P, and panic at the next. They tell of one that stops.
+struct One(mpsc::Sender<usize>);
+
+impl Hooks for One {
+    fn proc_start(&self, index: usize) -> *mut () {
+        assert_eq!(index, 0, "there is none for another one");
+        core::ptr::null_mut()
+    }
+
+    fn proc_stop(&self, index: usize, _: *mut ()) {
+        self.0.send(index).expect("the test listens");
+    }
+}
+
+fn a_scheduler_that_is_not_made_stops_the_ps_that_it_has_started(mode: bool) {
+    let hooks = Arc::new(Count::default());
+    let config = || Config { procs: 3, thread_mode: mode, ..Config::default() };
+    let refused = Scheduler::with_stacks(config(), hooks.clone(), Box::new(Nothing));
+    assert!(matches!(refused, Err(Error::Stacks(StackError::NoMemory))), "{refused:?}");
+    assert_eq!(hooks.started.load(Ordering::Relaxed), hooks.stopped.load(Ordering::Relaxed));
+
+    let (tell, told) = mpsc::channel();
+    let hooks = Arc::new(One(tell));
+    assert!(catch_unwind(AssertUnwindSafe(|| Scheduler::new(config(), hooks))).is_err());
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), [0]);
 }
 
 /// Hooks that say on which thread they are dropped.
