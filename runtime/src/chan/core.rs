@@ -31,6 +31,7 @@
 //! There is no `close`. When the last sender goes, receivers drain the ring, and what has reached futures that have
 //! not looked, and are then refused; when the last receiver goes, senders are refused, get their value back, and what
 //! lies in the ring is dropped there and then. Go's panics on a closed channel cannot be written down.
+
 use std::cell::OnceCell;
 use std::mem::MaybeUninit;
 

@@ -72,7 +72,7 @@ impl<T> State<T> {
     unsafe fn serve(&mut self, from: *const T) -> Option<Claimed> {
         // SAFETY: the lock is held.
         let receiver = unsafe { self.receivers.claim_front() }?;
-        // SAFETY: a node in `receivers` has an empty place for a `T` as its slot (see `queue`),
+        // SAFETY: a node in `receivers` has an empty place for a `T` as its slot (see `Chan::look`),
         // it stays in place until finished, and nobody else has it: we hold the claim.
         unsafe { ptr::copy_nonoverlapping(from, receiver.slot().cast(), 1) };
         if let Some(served) = receiver.droppable() {
