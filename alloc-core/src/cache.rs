@@ -283,7 +283,6 @@ impl<'h, S: PageSource> Cache<'h, S> {
         (HANDED_ON..CLASSES).for_each(|class| self.empty(class));
         self.holdings.leave_others(self.heap);
         self.give_up_kept();
-        self.heap.counters.stirred.note();
     }
 
     /// Leaves the cells of a class and the span that they came from.

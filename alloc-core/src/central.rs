@@ -34,6 +34,7 @@ use crate::{
     span::{Span, SpanList, SpanPtr},
     span_set::SpanSet,
     stats::Counter,
+    stirred::Stirred,
     sync::{Lock, const_fn},
 };
 
@@ -55,6 +56,8 @@ struct Listed {
     spans: SpanList,
     /// The next one to look at; none between two walks.
     walk: Option<SpanPtr>,
+    /// Something may have come before that place since the walk began.
+    passed: bool,
     /// How long the class waits for its holes.
     thrift: Thrift,
     /// Bytes of holes made since the scavenger began its last walk.
@@ -76,6 +79,16 @@ impl Listed {
 pub(crate) struct Ripe {
     pub(crate) now: u32,
     pub(crate) steps: Option<u8>,
+}
+
+/// How a walk begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begun {
+    /// For how many steps nothing may have been freed into a span before it is taken, for a policy that says how
+    /// long; none if all are, by an age of 0.
+    pub(crate) steps: Option<u8>,
+    /// Something may lie before the place where it begins that is not met.
+    pub(crate) passed: bool,
 }
 
 /// What the scavenger finds at its place in the list.
@@ -105,6 +118,7 @@ impl Central {
                 list: Lock::new(Listed {
                     spans: SpanList::EMPTY,
                     walk: None,
+                    passed: false,
                     thrift: Thrift::NEW,
                     given: 0,
                 }),
@@ -163,15 +177,16 @@ impl Central {
         Some(span)
     }
 
-    /// Does what a free by another than the owner of `span` found to be done; never waits. Returns a span
-    /// that the caller must free: all its cells are free, and nobody has it.
+    /// Does what a free by another than the owner of `span` found to be done, and says that something was freed; never
+    /// waits. Returns a span that the caller must free: all its cells are free, and nobody has it.
     pub(crate) fn after_remote_free(
         &self,
         span: SpanPtr,
         class: usize,
         freed: Freed,
+        stirred: &Stirred,
     ) -> Option<SpanPtr> {
-        match freed {
+        let free = match freed {
             Freed::Queued => None,
             Freed::Emptied => self.reap(span, class),
             Freed::PutBack => {
@@ -181,11 +196,13 @@ impl Central {
                 let emptied = now.state() == State::Incoming && now.is_empty();
                 if emptied { self.reap(span, class) } else { None }
             }
-        }
+        };
+        stirred.note();
+        free
     }
 
     /// Takes a span from its owner `number`, the caller, which has it on none of its lists, and has let
-    /// it lie `since` that step of the scavenger. Returns a span that the caller must free, as
+    /// it lie `since` that step of the scavenger; and says so. Returns a span that the caller must free, as
     /// [`Central::after_remote_free`].
     pub(crate) fn disown(
         &self,
@@ -193,7 +210,14 @@ impl Central {
         class: usize,
         number: usize,
         since: u32,
+        stirred: &Stirred,
     ) -> Option<SpanPtr> {
+        let free = self.give_up(span, class, number, since);
+        stirred.note();
+        free
+    }
+
+    fn give_up(&self, span: SpanPtr, class: usize, number: usize, since: u32) -> Option<SpanPtr> {
         if is_full(span) {
             span.set_owner(0);
             if span.remote.disown_full(span.used.get()).is_ok() {
@@ -220,20 +244,25 @@ impl Central {
         Some(span)
     }
 
-    /// A walk begins, by the scavenger where its last one stopped before its end, or `anew` by others. Returns for
-    /// how many steps nothing may have been freed into a span before it is taken, for a policy that says `age`;
-    /// none if all are, by an age of 0.
-    pub(crate) fn begin_walk(&self, age: u8, anew: bool) -> Option<u8> {
+    /// Something came since the scavenger looked: if its walk stopped in the middle, perhaps where that will not meet it.
+    pub(crate) fn came(&self) {
+        let mut list = self.list.lock();
+        list.passed = list.walk.is_some();
+    }
+
+    /// A walk begins, by the scavenger where its last one stopped before its end, or `anew` by others.
+    pub(crate) fn begin_walk(&self, age: u8, anew: bool) -> Begun {
         let mut guard = self.list.lock();
         let list = &mut *guard;
         if list.walk.is_none() || anew {
             self.receive(list);
             list.walk = list.spans.first();
+            list.passed = false;
             if !anew {
                 list.thrift.step(mem::take(&mut list.given), self.recalled.take());
             }
         }
-        (age > 0).then(|| list.thrift.steps(age))
+        Begun { steps: (age > 0).then(|| list.thrift.steps(age)), passed: list.passed }
     }
 
     /// Goes on to the next ripe span, and takes it out of the list; looks at [`LOOKS`] spans at most.

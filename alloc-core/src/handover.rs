@@ -3,10 +3,10 @@
 //! A heap needs zeroed memory for its page map, which loom's atomics do not survive. What a cache does
 //! when it gives up a span, what a free by another thread does, and who may take the span then, needs no
 //! heap: only records, and the central of their class. Here they are by themselves, the production code
-//! of `central`, [`remote`](crate::remote) and [`span_set`](crate::span_set).
+//! of `central`, `stirred`, [`remote`](crate::remote) and [`span_set`](crate::span_set).
 //!
-//! Models: `loom-tests/tests/alloc_central.rs`, `alloc_zeroed.rs`, and for holes, with cells for the
-//! machine's pages, `alloc_holes.rs`.
+//! Models: `loom-tests/tests/alloc_central.rs`, `alloc_zeroed.rs`, and with cells for the machine's pages
+//! `alloc_holes.rs` for holes, `alloc_stirred.rs` for who is told of them.
 
 use core::{fmt, ptr::NonNull};
 
@@ -15,6 +15,7 @@ use crate::{
     holes, owned,
     size_class::magic,
     span::{Kind, Span, SpanPtr},
+    stirred::Stirred,
 };
 
 /// The memory of a span's record.
@@ -130,24 +131,25 @@ impl Record {
 pub struct Lists {
     central: Central,
     class: usize,
+    stirred: Stirred,
 }
 
 impl Lists {
     /// An empty one.
     pub fn new(class: usize) -> Self {
-        Lists { central: Central::new(), class }
+        Lists { central: Central::new(), class, stirred: Stirred::new() }
     }
 
     /// The cache `owner` gives a span up. Returns a span that is the caller's to free.
     pub fn disown(&self, span: Record, owner: usize) -> Option<Record> {
-        self.central.disown(span.0, self.class, owner, 0).map(Record)
+        self.central.disown(span.0, self.class, owner, 0, &self.stirred).map(Record)
     }
 
     /// Frees a live cell of a span that the caller does not own. Returns a span that is the caller's
     /// to free.
     pub fn free(&self, span: Record, cell: usize) -> Option<Record> {
         let freed = span.0.remote.free(cell);
-        self.central.after_remote_free(span.0, self.class, freed).map(Record)
+        self.central.after_remote_free(span.0, self.class, freed, &self.stirred).map(Record)
     }
 
     /// Takes a span for the cache `owner`.
@@ -163,6 +165,16 @@ impl Lists {
     /// Takes out any span that is empty.
     pub fn reap_any(&self) -> Option<Record> {
         self.central.reap_any().map(Record)
+    }
+
+    /// Runs `walk`, which meets all that somebody has told of, and of which nobody is told any more.
+    pub fn look<R>(&self, walk: impl FnOnce() -> R) -> R {
+        self.stirred.look(|_| walk())
+    }
+
+    /// Whether somebody should look.
+    pub fn is_stirred(&self) -> bool {
+        self.stirred.get()
     }
 
     /// A walk over the listed spans begins, for whoever wants everything.

@@ -79,7 +79,7 @@ pub struct Heap<S: PageSource> {
     pub(crate) map: PageMap,
     pub(crate) meta: Meta,
     pub(crate) pages: Lock<Pages<S::Index>>,
-    centrals: [Central; CLASSES],
+    pub(crate) centrals: [Central; CLASSES],
     /// Large spans that were just freed.
     pub(crate) larges: LargeCache<Span>,
     /// Spans that were freed while the page heap was busy.

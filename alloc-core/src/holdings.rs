@@ -193,13 +193,9 @@ impl Holdings {
 
     /// Disowns a span that is on none of our lists.
     fn let_go<S: PageSource>(&mut self, heap: &Heap<S>, class: usize, span: SpanPtr) {
-        heap.counters.stirred.note();
-        if let Some(span) = heap.central(class).disown(
-            span,
-            class,
-            self.number,
-            heap.step().wrapping_sub(self.rested),
-        ) {
+        let since = heap.step().wrapping_sub(self.rested);
+        let stirred = &heap.counters.stirred;
+        if let Some(span) = heap.central(class).disown(span, class, self.number, since, stirred) {
             heap.free_span(span);
         }
     }

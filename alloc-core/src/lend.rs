@@ -146,7 +146,7 @@ impl<T> Berth<T> {
 
 /// The thread's side of the store→load handshake.
 #[inline(always)]
-fn light_fence() {
+pub(crate) fn light_fence() {
     #[cfg(not(loom))]
     core::sync::atomic::compiler_fence(Ordering::SeqCst);
     #[cfg(loom)]

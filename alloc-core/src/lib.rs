@@ -124,6 +124,7 @@ mod span;
 pub mod span_set;
 pub mod stack;
 mod stats;
+mod stirred;
 #[doc(hidden)]
 pub mod sync;
 #[cfg(test)]

@@ -28,6 +28,7 @@
 //! | `alloc_remote` | a cell freed by another thread is found once, after all that was done to it |
 //! | `alloc_scavenge` | a page that goes back is in one hand, and known to be zero only if it is |
 //! | `alloc_set` | a span that is put back is taken once |
+//! | `alloc_stirred` | memory that the scavenger has not met, somebody is told of |
 //! | `alloc_sweep` | one sweeper per span and cycle, whoever acts on the one before or after; the next marks come after the last sweep |
 //! | `alloc_thread` | a cache has one thread at a time; what others could use comes out of all but a few |
 //! | `alloc_zeroed` | a block that is known to be zero is |

@@ -17,7 +17,7 @@ use core::{fmt, ptr::NonNull};
 
 use super::{
     GlobalCache, POOL,
-    thread::{make, use_cache},
+    thread::{give_to_pool, make, use_cache},
     words::Words,
 };
 use crate::{cache_pool, undisturbed::Undisturbed};
@@ -129,7 +129,7 @@ impl Drop for ProcessorCache {
         // Whoever has the cache on loan holds the pool's lock meanwhile, and finds the slot empty later.
         drop(POOL.lock());
         // SAFETY: bound by `bind`, and nobody's any more.
-        unsafe { cache_pool::unbind(&POOL, pooled, GlobalCache::pack, GlobalCache::flush) };
+        unsafe { give_to_pool(pooled) };
     }
 }
 

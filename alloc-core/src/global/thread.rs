@@ -256,7 +256,19 @@ unsafe extern "C" fn unbind<P: Place>(pooled: *mut libc::c_void) {
     words.go_without();
     // SAFETY: not in use: pthread runs destructors on the bare thread, and handlers find the slot
     // empty from here on.
+    unsafe { give_to_pool(pooled) };
+}
+
+/// The owner gives its cache up, for good, and says that somebody should look: the scavenger empties those that lie
+/// in the pool.
+///
+/// # Safety
+///
+/// The cache came from the pool, and the caller, its owner, uses it no more.
+pub(super) unsafe fn give_to_pool(pooled: NonNull<Pooled>) {
+    // SAFETY: promised by the caller.
     unsafe { cache_pool::unbind(&POOL, pooled, GlobalCache::pack, GlobalCache::flush) };
+    HEAP.counters.stirred.note();
 }
 
 /// Empties the caches that nobody used since the last call, of threads that do nothing and of those that ended, or

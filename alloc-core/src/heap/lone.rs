@@ -69,8 +69,8 @@ impl<S: PageSource> Heap<S> {
 
     /// Does what remains to be done after cells of `span`, then of `class`, were freed as remote ones; never waits.
     pub(crate) fn after_remote_free(&self, span: SpanPtr, class: usize, freed: Freed) {
-        self.counters.stirred.note();
-        if let Some(span) = self.central(class).after_remote_free(span, class, freed) {
+        let stirred = &self.counters.stirred;
+        if let Some(span) = self.central(class).after_remote_free(span, class, freed, stirred) {
             self.free_span_later(span);
         }
     }
@@ -103,6 +103,7 @@ impl<S: PageSource> Heap<S> {
             // SAFETY: the span was given to us to free, so nobody else stacks its record, and
             // records stay in place.
             unsafe { self.deferred.push(element) };
+            self.counters.stirred.note();
         }
     }
 }

@@ -144,24 +144,31 @@ impl<S: PageSource, P: ScavengePolicy> Scavenger<'_, S, P> {
     /// it looks at 16,384 at most.
     pub fn step(&mut self, now: Duration) -> Option<Duration> {
         let begin = processor_time();
-        let _undisturbed = self.heap.undisturbed();
+        let heap = self.heap;
+        let _undisturbed = heap.undisturbed();
+        let again = heap.counters.stirred.look(|came| self.give_back(now, came));
+        self.spent = processor_time().saturating_sub(begin);
+        again
+    }
+
+    /// A step; whether something `came` since the last one. What it meets, or wants to be called for, needs no hint.
+    fn give_back(&mut self, now: Duration, came: bool) -> Option<Duration> {
         self.heap.free_kept_spans();
         let plan = self.policy.plan(&self.sight(now));
         let waits = plan.bytes > 0 && self.heap.tidy_around(false);
-        self.heap.counters.stirred.clear();
         let before = self.heap.pages().pool.resting();
         let pages = self.heap.release_pages(plan.bytes / PAGE, plan.age) * PAGE;
         let younger = self.heap.grow_older();
         self.heap.counters.steps.add(1);
         let want = plan.bytes.saturating_sub(pages);
-        let walk = self.heap.step_holes(want, plan.age, &mut self.class);
+        let walk = self.heap.step_holes(want, plan.age, &mut self.class, came);
         self.released = pages + walk.bytes;
         // Of those that were old enough the source has kept all, or they are parts of the machine's; and nobody has freed
         // others meanwhile.
         let stuck = plan.bytes >= PAGE && pages == 0 && younger == 0;
         let rest = self.note_resting(|rest| if stuck && rest <= before { 0 } else { rest });
-        self.spent = processor_time().saturating_sub(begin);
-        plan.again.filter(|_| rest > 0 || walk.ripening > 0 || waits)
+        let ripening = plan.bytes > 0 && walk.ripening > 0;
+        plan.again.filter(|_| rest > 0 || ripening || waits)
     }
 
     /// Says how many pages wait to be given back, of those that are free and have memory. Under the page heap's lock:
@@ -281,8 +288,11 @@ impl<S: PageSource> Heap<S> {
     /// ```
     pub fn release(&self) -> usize {
         let _undisturbed = self.undisturbed();
+        self.counters.stirred.look(|_| self.release_all())
+    }
+
+    fn release_all(&self) -> usize {
         self.tidy_around(true);
-        self.counters.stirred.clear();
         self.free_kept_spans();
         self.free_idle_spans();
         let holes = self.release_holes(usize::MAX);

@@ -21,7 +21,7 @@
 //! # How much at a step
 //!
 //! To look at a listed span costs 0.15 µs, most often to find that it is not ripe. So a step of the scavenger looks
-//! at [`LOOKS`] spans at most, and the next one goes on where it stopped: with 1 GiB in listed spans every
+//! at [`LOOKS`] spans at most, and the next one goes on where it stopped (and one more comes, if something was freed meanwhile): with 1 GiB in listed spans every
 //! span is met at every step, with 10 GiB at every tenth, and holes come up to two seconds later. Who asks for
 //! everything, or needs room at a limit, looks at all.
 //!
@@ -32,7 +32,7 @@ use core::ptr::NonNull;
 
 use crate::{
     Error, Heap,
-    central::{Quiet, Ripe},
+    central::{Central, Quiet, Ripe},
     holes,
     owned::{collect, free_cells},
     pages::{PageSource, page_shift},
@@ -55,7 +55,7 @@ pub(super) struct Walk {
     looks: usize,
     /// Bytes given back.
     pub(super) bytes: usize,
-    /// Spans that were left alone for too short a time so far, or were not looked at.
+    /// Spans that were left alone for too short a time so far; and one for each place where some were not looked at.
     pub(super) ripening: usize,
 }
 
@@ -80,7 +80,12 @@ impl<S: PageSource> Heap<S> {
 
     /// A step of the scavenger: makes about `want` bytes of holes in spans that were left alone for `age` steps, from
     /// the class `from` on, which is where the next one goes on.
-    pub(super) fn step_holes(&self, want: usize, age: u8, from: &mut usize) -> Walk {
+    ///
+    /// If something `came` since the last one, to where a walk has been, another must follow.
+    pub(super) fn step_holes(&self, want: usize, age: u8, from: &mut usize, came: bool) -> Walk {
+        if came {
+            self.centrals.iter().for_each(Central::came);
+        }
         let mut walk = Walk { age, anew: false, want, looks: LOOKS, bytes: 0, ripening: 0 };
         *from = self.walk_lists(*from, &mut walk);
         walk
@@ -89,11 +94,10 @@ impl<S: PageSource> Heap<S> {
     /// Walks all classes once, from the class `from` on; returns the first that it did not finish.
     fn walk_lists(&self, from: usize, walk: &mut Walk) -> usize {
         for class in (from..CLASSES).chain(0..from) {
-            if walk.is_over() {
-                return class;
+            if !walk.is_over() {
+                self.walk_class(class, walk);
             }
-            self.walk_class(class, walk);
-            if walk.looks == 0 {
+            if walk.is_over() {
                 walk.ripening += 1;
                 return class;
             }
@@ -103,7 +107,9 @@ impl<S: PageSource> Heap<S> {
 
     fn walk_class(&self, class: usize, walk: &mut Walk) {
         let central = self.central(class);
-        let ripe = Ripe { now: self.step(), steps: central.begin_walk(walk.age, walk.anew) };
+        let begun = central.begin_walk(walk.age, walk.anew);
+        walk.ripening += usize::from(begun.passed);
+        let ripe = Ripe { now: self.step(), steps: begun.steps };
         while !walk.is_over() {
             let held = self.hands.lock();
             let stretch = central.next_quiet(ripe);
@@ -217,6 +223,40 @@ mod tests {
             // SAFETY: passed on.
             unsafe { self.os.release(at, bytes) }
         }
+    }
+
+    #[test]
+    fn a_walk_that_goes_on_or_stops_asks_for_another() {
+        let (heap, layout) = (Heap::new(Os::new()), Layout::new::<[u8; 4096]>());
+        let mut cache = heap.cache();
+        let first = cache.alloc(layout).unwrap();
+        let span = heap.map.get(first.as_ptr() as usize).unwrap();
+        let (cells, class) = (span.capacity() as usize, span.class());
+        let mut blocks = Vec::from([first]);
+        blocks.extend((1..4 * cells).map(|_| cache.alloc(layout).unwrap()));
+        cache.flush();
+        // SAFETY: ours, and each is freed once.
+        let free_one_of = |span: usize| unsafe { heap.free(blocks[span * cells]) };
+        let walk = |from, looks, want| {
+            let mut walk = Walk { age: 0, anew: false, want, looks, bytes: 0, ripening: 0 };
+            let next = heap.walk_lists(from, &mut walk);
+            (walk, next)
+        };
+        (0..2).for_each(free_one_of);
+        let (stopped, next) = walk(0, 1, usize::MAX);
+        assert!(stopped.bytes > 0 && stopped.ripening > 0, "it may look at one: {stopped:?}");
+        assert_eq!(next, class);
+        free_one_of(2);
+        heap.central(class).came();
+        let (resumed, _) = walk(next, usize::MAX, usize::MAX);
+        assert_eq!(resumed.bytes, stopped.bytes, "one was left");
+        assert!(resumed.ripening > 0, "and one came since: {resumed:?}");
+        free_one_of(3);
+        let (satisfied, next) = walk(0, usize::MAX, 1);
+        assert!(satisfied.bytes > 0 && satisfied.ripening > 0, "it wants no more: {satisfied:?}");
+        let (rest, next) = walk(next, usize::MAX, usize::MAX);
+        assert!(rest.bytes > 0, "the last: {rest:?}");
+        assert_eq!(walk(next, usize::MAX, usize::MAX).0.ripening, 0, "all was looked at");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::{
     page_heap::{PageHeap, Pool},
     size_class::PAGE,
     span::{KIND_COUNT, Kind},
+    stirred::Stirred,
     sync::{AtomicUsize, Ordering, array_of, const_fn},
 };
 
@@ -164,6 +165,7 @@ pub(crate) struct Counters {
     pub(crate) resting: Counter,
     /// Pages of spans, by kind.
     used: [Counter; KIND_COUNT],
+    /// Something came to a central since the scavenger looked.
     pub(crate) stirred: Stirred,
 }
 
@@ -205,36 +207,6 @@ impl Counters {
     /// A span of `kind` gives pages up.
     pub(crate) fn free(&self, kind: Kind, pages: usize) {
         self.used[kind as usize].sub(pages);
-    }
-}
-
-/// Something came to a central since the scavenger looked. On a line of its own: nearly always read only.
-#[derive(Debug)]
-#[repr(align(64))]
-pub(crate) struct Stirred(AtomicUsize);
-
-impl Stirred {
-    const_fn! {
-        pub(crate) fn new() -> Self {
-            Stirred(AtomicUsize::new(0))
-        }
-    }
-
-    // Relaxed throughout: a hint when to look.
-
-    #[inline]
-    pub(crate) fn note(&self) {
-        if self.0.load(Ordering::Relaxed) == 0 {
-            self.0.store(1, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != 0
     }
 }
 
