@@ -16,6 +16,7 @@ use alloc_core::{
     Cache, Heap,
     harden::{Hardening, Mistake, Violation},
     pages::os::Os,
+    size_class::PAGE,
 };
 use mixer::{Memory, Mixer, Shared};
 
@@ -24,11 +25,11 @@ type Scenario = fn(&mut Cache<'static, Os>);
 /// The mistakes by name.
 const SCENARIOS: [(&str, Scenario); 10] = [
     ("double free", |cache| {
-        let block = small(cache);
+        let block = told(small(cache));
         free_twice(cache, block);
     }),
     ("double free, without a cache", |cache| {
-        let block = small(cache);
+        let block = told(small(cache));
         // SAFETY: none: the second free is the mistake.
         unsafe {
             cache.heap().free(block);
@@ -36,36 +37,35 @@ const SCENARIOS: [(&str, Scenario); 10] = [
         }
     }),
     ("double free, by two threads", |cache| {
-        let (heap, block) = (cache.heap(), small(cache).as_ptr() as usize);
-        let free = || {
+        let (heap, block) = (cache.heap(), told(small(cache)).as_ptr() as usize);
+        let free = move || {
+            tell_thread();
             // SAFETY: none, as above.
-            thread::spawn(move || unsafe {
-                heap.cache().free(NonNull::new_unchecked(block as *mut _))
-            })
+            unsafe { heap.cache().free(NonNull::new_unchecked(block as *mut _)) }
         };
-        let _ = (free().join(), free().join());
+        let _ = (thread::spawn(free).join(), thread::spawn(free).join());
     }),
     ("double free of a large block", |cache| {
-        let block = large(cache);
+        let block = told(large(cache));
         free_twice(cache, block);
     }),
     ("interior free", |cache| {
-        let block = small(cache);
+        let block = told(small(cache));
         // SAFETY: none: the pointer is not the block's.
         unsafe { cache.free(block.add(16)) };
     }),
     ("interior free of a large block", |cache| {
-        let block = large(cache);
+        let block = told(large(cache));
         // SAFETY: none: the pointer is not the block's.
         unsafe { cache.free(block.add(50_000)) };
     }),
     ("foreign free", |cache| {
         let mut word = 0_u64;
         // SAFETY: none: the pointer is not the heap's.
-        unsafe { cache.free(NonNull::from(&mut word).cast()) };
+        unsafe { cache.free(told(NonNull::from(&mut word).cast())) };
     }),
     ("write after free", |cache| {
-        let block = small(cache);
+        let block = told(small(cache));
         // SAFETY: none: the block was freed.
         unsafe {
             cache.free(block);
@@ -79,12 +79,16 @@ const SCENARIOS: [(&str, Scenario); 10] = [
         }
     }),
     ("overflow", |cache| {
-        let block = large(cache);
+        let layout = overflowing();
+        let block = told(cache.alloc(layout).unwrap());
+        let behind = closed_at(layout);
+        // SAFETY: the block is ours, and nothing else lies there before a page is closed.
+        unsafe { block.write_bytes(1, behind) };
         // SAFETY: none: the byte is behind the block.
-        unsafe { fault_handler(cache.heap(), || block.add(100_000).write(1)) };
+        unsafe { fault_handler(cache.heap(), || block.add(behind).write(1)) };
     }),
     ("use after free of a large block", |cache| {
-        let block = large(cache);
+        let block = told(large(cache));
         // SAFETY: none: the block was freed.
         unsafe {
             cache.free(block);
@@ -99,6 +103,30 @@ fn small(cache: &mut Cache<'static, Os>) -> NonNull<u8> {
 
 fn large(cache: &mut Cache<'static, Os>) -> NonNull<u8> {
     cache.alloc(Layout::new::<[u8; 100_000]>()).unwrap()
+}
+
+/// Tells the test where the block lies, and who will free it, so that it can compare the report.
+fn told(block: NonNull<u8>) -> NonNull<u8> {
+    eprintln!("the block lies at {block:p}");
+    tell_thread();
+    block
+}
+
+fn tell_thread() {
+    // SAFETY: the call has no preconditions.
+    eprintln!("this is thread {}", unsafe { libc::syscall(libc::SYS_gettid) });
+}
+
+/// What block is to overflow.
+fn overflowing() -> Layout {
+    let number = |name| std::env::var(name).unwrap().parse().unwrap();
+    Layout::from_size_align(number("SIZE"), number("ALIGN")).unwrap()
+}
+
+/// Where the first closed byte lies behind a block, which begins at a multiple of its alignment and ends in the last of
+/// its pages.
+fn closed_at(layout: Layout) -> usize {
+    layout.size().next_multiple_of(layout.align().min(PAGE))
 }
 
 fn free_twice(cache: &mut Cache<'static, Os>, block: NonNull<u8>) {
@@ -152,59 +180,87 @@ fn scenario() {
 }
 
 /// What a process that makes the mistake leaves behind.
-fn make(name: &str) -> Output {
+fn make(name: &str, layout: Layout) -> Output {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "scenario", "--ignored", "--nocapture"])
         .env("SCENARIO", name)
+        .env("SIZE", layout.size().to_string())
+        .env("ALIGN", layout.align().to_string())
         .output()
         .unwrap()
 }
 
-/// Makes a mistake and checks that the process was ended for it, with each of these words.
-fn expect(name: &str, words: &[&str]) {
-    let output = make(name);
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{name}: {text}");
-    for word in words {
-        assert!(text.contains(word), "{name}: no {word:?} in {text}");
-    }
+/// The number behind the first of these words.
+fn number_behind<'a>(text: &'a str, words: &str) -> &'a str {
+    let (_, behind) = text.split_once(words).unwrap_or_else(|| panic!("no {words:?} in {text}"));
+    behind.split_whitespace().next().unwrap()
 }
 
-const OTHER_FREE: &str = "freed before by thread ";
-const STACK: &str = "\n    0xaaa\n    0xbbb\n    0xccc\n";
+/// Makes a mistake and checks that the process was ended for it, with a report of these words: at so many bytes from
+/// where the block begins, in such a block, and `freed` before.
+fn expect_with(layout: Layout, name: &str, mistake: &str, offset: usize, what: &str, freed: bool) {
+    let output = make(name, layout);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{name}: {text}");
+    let hex = number_behind(&text, "the block lies at ").trim_start_matches("0x");
+    let block = usize::from_str_radix(hex, 16).unwrap();
+    let mut report = format!("alloc-core: {mistake} at {:#x}", block + offset);
+    if !what.is_empty() {
+        report += &format!(", byte {offset} of {what} at {block:#x}");
+    }
+    if freed {
+        // The one that made the block, or the first of those that were started to free it.
+        let told: Vec<_> = text.split("this is thread ").skip(1).collect();
+        let thread = told.get(1).unwrap_or(&told[0]).lines().next().unwrap();
+        report += &format!("\n  freed before by thread {thread}\n    0xaaa\n    0xbbb\n    0xccc");
+    }
+    let said = text.split_once("alloc-core: ").unwrap().1.trim_end();
+    assert_eq!(format!("alloc-core: {said}"), report, "{name}");
+}
+
+fn expect(name: &str, mistake: &str, offset: usize, what: &str, freed: bool) {
+    expect_with(Layout::new::<[u8; 100_000]>(), name, mistake, offset, what, freed);
+}
+
+const SMALL: &str = "a block of size class 112";
+const LARGE: &str = "a large block of 100000";
 
 #[test]
 fn a_double_free_is_named_with_the_other_free() {
     for name in ["double free", "double free, without a cache", "double free, by two threads"] {
-        let block = "byte 0 of a block of size class 112 at 0x";
-        expect(name, &["alloc-core: double free at 0x", block, OTHER_FREE, STACK]);
+        expect(name, "double free", 0, SMALL, true);
     }
-    let block = "byte 0 of a large block of 100000 at 0x";
-    expect("double free of a large block", &["double free at 0x", block, OTHER_FREE, STACK]);
+    expect("double free of a large block", "double free", 0, LARGE, true);
 }
 
 #[test]
 fn a_pointer_that_is_no_block_is_named() {
-    expect(
-        "interior free",
-        &["free of an interior pointer", "byte 16 of a block of size class 112"],
-    );
-    let block = "byte 50000 of a large block of 100000";
-    expect("interior free of a large block", &["free of an interior pointer", block]);
-    expect("foreign free", &["free of a foreign pointer at 0x"]);
+    let interior = "free of an interior pointer";
+    expect("interior free", interior, 16, SMALL, false);
+    expect("interior free of a large block", interior, 50_000, LARGE, false);
+    expect("foreign free", "free of a foreign pointer", 0, "", false);
 }
 
 #[test]
 fn a_write_after_free_is_named_with_the_byte_and_the_free() {
-    let block = "byte 5 of a block of size class 112";
-    expect("write after free", &["write after free at 0x", block, OTHER_FREE, STACK]);
+    expect("write after free", "write after free", 5, SMALL, true);
 }
 
 #[test]
 fn touching_what_is_not_a_live_block_faults_and_is_named() {
-    expect("overflow", &["overflow at 0x", "byte 100000 of a large block of 100000 at 0x"]);
-    let block = "byte 9 of a large block of 100000 at 0x";
-    expect("use after free of a large block", &["use after free at 0x", block, OTHER_FREE]);
+    expect("use after free of a large block", "use after free", 9, LARGE, true);
+}
+
+#[test]
+fn an_overflow_is_named_at_the_first_byte_that_the_alignment_leaves_to_nobody() {
+    let sizes = [(32_769, 1), (40_000, 8), (100_000, 16), (1_000_001, 1), (3 << 20, 8)];
+    // The end of these is not a multiple of the alignment: up to that lies slack, which cannot be closed.
+    let aligned = [(32_800, 64), (100_000, 4096), (100_000, 65_536)];
+    for (size, align) in sizes.into_iter().chain(aligned) {
+        let layout = Layout::from_size_align(size, align).unwrap();
+        let what = format!("a large block of {size}");
+        expect_with(layout, "overflow", "overflow", closed_at(layout), &what, false);
+    }
 }
 
 /// A cache of a hardened heap; blocks of all sizes.
