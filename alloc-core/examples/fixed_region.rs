@@ -1,7 +1,7 @@
-//! An allocator in one buffer of the program, without an operating system below it.
+//! An allocator in one buffer of the program, which asks the operating system for no memory.
 //!
-//! For firmware, a plugin's sandbox, shared memory: the heap asks nobody for memory, fills up, says so as a
-//! value, and serves other sizes when something was freed.
+//! For a plugin's sandbox, or shared memory: the heap fills up, says so as a value, and serves other sizes when
+//! something was freed.
 //!
 //! `cargo run -p alloc-core --example fixed_region`
 

@@ -1,8 +1,8 @@
-//! Pages from one region that the program already has: no kernel needed.
+//! Pages from one region that the program already has: the system is asked for no memory.
 //!
-//! For a static buffer, a huge page, shared memory, or a machine without an operating system. The
-//! region is handed out from its start to its end and never taken back; the heap above reuses
-//! what it got.
+//! For a static buffer, a huge page, or shared memory. The region is handed out from its start to its end and
+//! never taken back; the heap above reuses what it got. The crate still needs an operating system, Linux: its locks
+//! sleep by a futex, and a scavenger asks for its processor time, all by libc.
 //!
 //! The heap keeps its records in the region too. The largest are tables for each 64 MiB of addresses that the
 //! region touches, some 70 KiB: a small region that is aligned to its size touches one piece, another may
