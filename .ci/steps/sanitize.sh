@@ -8,7 +8,11 @@
 # its name with a test of gort's, so that two would be found. It is installed, as root or by sudo, where it is missing.
 #
 # AddressSanitizer runs all of the allocator's and the collector's tests; `--cfg asan` has the collector hide the
-# free cells of its blocks. It does not run the runtime's: goroutines change stacks and thread-local storage
+# free cells of its blocks. The allocator hides none of its own: a live cell and a free one look the same to the
+# sanitizer, so an overflow or a use after free inside our blocks is not seen here, only what the tests and std do with
+# memory of the sanitizer's malloc, with stacks and with statics. To hide cells, each of the ways by which one leaves or
+# enters a magazine would have to say so. A hardened heap looks for such mistakes (tests/harden.rs), and the mixers of random
+# and stress compare what every block holds. It does not run the runtime's: goroutines change stacks and thread-local storage
 # without telling it, and their collected cells lie in pages of which it knows nothing. There, poison and checkmark
 # look for the same (`GODEBUG=gcpoison=1,gccheckmark=1`, in the stress step). It needs an unstable flag, hence
 # RUSTC_BOOTSTRAP, and --target, so that build scripts and macros are built without it. A target folder of its own keeps the other builds warm.
