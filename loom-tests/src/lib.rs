@@ -66,6 +66,11 @@
 //! | `sched_turnstile` | a scheduler ends when nobody is inside, and not before; closers that are inside wait for all but each other |
 //! | `sysmon_alarm` | a monitor does not sleep beside an active machine |
 //!
+//! # What the allocator's models show
+//!
+//! Eleven protocols of Go's allocator, what is here in place of each, its model and its faults: the table *The
+//! allocator's protocols in Go, and here* of `docs/orderings.md`.
+//!
 //! # What the collector's models show
 //!
 //! Twelve promises that a concurrent collector of Go's kind stands on, and where each is shown here. Faults
