@@ -264,7 +264,7 @@ impl EntryWords {
 
     /// The owner goes on as the only thread of a forked child: inside, nothing requested. Entries that are open end in
     /// their turn.
-    pub(crate) fn survive_fork(&self) {
+    pub fn survive_fork(&self) {
         // Relaxed, all: the child has one thread.
         self.retake.store(0, Ordering::Relaxed);
         let open = self.in_runtime.load(Ordering::Relaxed);

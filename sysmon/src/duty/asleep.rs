@@ -6,8 +6,8 @@
 //! then, and a few times more, each after twice the pause before: somebody who is on the way to sleep, a main
 //! thread that is about to wait for its tasks, is still awake at first. Then it is left alone, as an idle
 //! machine shall not be woken. If somebody wakes the monitor after that, what made the answer uncertain may have changed:
-//! the questions begin anew. They do not at a look that was due for another duty, as for a trace line. (Go's `checkdead` counts its own threads only: it is
-//! asked at once, and once.)
+//! the questions begin anew. They do not at a look that was due for another duty, as for a trace line. (Go's
+//! `checkdead` counts its own threads only: it is asked at once, and once.)
 
 use std::time::Duration;
 
