@@ -121,7 +121,7 @@ fn a_timer_beside_the_last_spinner_is_served() {
             let (world, driver) = (world.clone(), driver.clone());
             thread::spawn(move || {
                 let fire = |_| world.queues[0].store(1, Ordering::Release);
-                driver.run(|| 1, fire, || world.obey(world.idle.notify()));
+                driver.run(|| 1, fire, || world.obey(world.idle.notify()), || ());
             })
         };
         assert!(driver.add(1, Sleeper).is_ok(), "there is room");

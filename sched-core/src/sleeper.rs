@@ -6,7 +6,8 @@
 //!
 //! A waking is counted before the permit is left. So whoever sees a thread asleep has in the counts all wakings by
 //! that thread, and sees a waking *of* it as a change of the word or of the count. One is missing: of who
-//! [watches](crate::park::watch), which comes when the sleep can be seen. Only an adopted thread watches, and that one wakes nobody of its own accord.
+//! [watches](crate::park::watch), which comes when the sleep can be seen. Only an adopted thread watches, and that one
+//! wakes nobody of its own accord.
 
 use crate::parker::{Parker, Woken};
 use crate::sync::{AtomicBool, AtomicU64, Ordering, const_unless_loom};
