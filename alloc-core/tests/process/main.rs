@@ -160,10 +160,30 @@ fn churn(done: &AtomicBool) {
 }
 
 /// Is inside of the allocator most of the time: blocks above 2 MiB never wait in slots, and so take the lock of the
-/// page heap.
+/// page heap. What it wrote to them, in each 64 KiB and at the beginning, it finds again.
 fn churn_large(done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
-        let blocks: Vec<_> = (33..48).map(|n| Vec::<u8>::with_capacity(n << 16)).collect();
-        drop(black_box(blocks));
+        let blocks: Vec<_> = (33..48).map(marked).collect();
+        for (block, n) in black_box(blocks).iter_mut().zip(33..) {
+            let mut rest = block.spare_capacity_mut().iter().skip(MARKS).step_by(MARKS);
+            // SAFETY: `marked` wrote these.
+            let marks = rest.all(|mark| unsafe { mark.assume_init() } == n as u8);
+            // A panic would leave those waiting who send signals here.
+            if !marks || !is_whole(block, n) {
+                std::process::abort();
+            }
+        }
     }
+}
+
+/// From one mark in a block to the next.
+const MARKS: usize = 1 << 16;
+
+fn marked(n: usize) -> Vec<u8> {
+    let mut block = Vec::with_capacity(n * MARKS);
+    block.extend_from_slice(&filled(n));
+    for mark in block.spare_capacity_mut().iter_mut().skip(MARKS).step_by(MARKS) {
+        mark.write(n as u8);
+    }
+    block
 }
