@@ -121,7 +121,7 @@ fn who_finds_that_another_has_told_is_met_as_well() {
             thread::spawn(move || world.free(cell))
         });
         let met = world.step();
-        others.map(|other| other.join().unwrap());
+        others.into_iter().for_each(|other| other.join().unwrap());
         assert!(met == 2 || world.central.is_stirred(), "one would stay for ever");
     });
 }
