@@ -185,6 +185,7 @@ fn interrupt_blocked(shared: &Shared) {
     for m in shared.machines().filter(|m| !m.task().is_null()) {
         let turn = Turn::of(m);
         if turn.proc.is_none() && request_preempt(shared, m, turn) {
+            shared.counters.escapes.bump_shared();
             crate::glue::signal(shared, m);
         }
     }

@@ -207,6 +207,7 @@ impl Shared {
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats {
             handoffs: self.counters.handoffs.get(),
+            escapes: self.counters.escapes.get(),
             thread_errors: self.counters.thread_errors.get(),
             stack_errors: self.counters.stack_errors.get(),
             ..Stats::default()

@@ -69,6 +69,8 @@ pub(crate) struct SharedCounters {
     pub(crate) futures_made: Counter,
     /// Ps taken from goroutines in user code.
     pub(crate) handoffs: Counter,
+    /// Goroutines that were interrupted in the kernel because a P waited for a thread.
+    pub(crate) escapes: Counter,
     /// Threads the operating system refused.
     pub(crate) thread_errors: Counter,
     /// Batches of stacks that could not be prepared.
@@ -93,6 +95,8 @@ pub struct Stats {
     pub naps: u64,
     /// Ps taken from goroutines that were blocked, or gave theirs away.
     pub handoffs: u64,
+    /// Times that a goroutine was interrupted in the kernel because others had waited too long for a thread.
+    pub escapes: u64,
     /// Goroutines that gave way because they were asked to.
     pub preemptions: u64,
     /// Of these, those that kept their thread and slept in the signal's handler.
