@@ -7,6 +7,8 @@
 //! ```text
 //! QUIET_MS=10000 cargo test -p runtime --test quiet
 //! ```
+//!
+//! `.ci/run quiet` does that, under strace where there is one: then every system call of every thread is counted as well.
 
 use std::{collections::BTreeMap, env, fs, thread, time::Duration};
 
