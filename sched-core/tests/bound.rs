@@ -313,10 +313,19 @@ mod foreign {
 fn of_this_thread() -> (usize, usize, u64) {
     // SAFETY: plain data; asking changes nothing.
     unsafe {
-        let (mut stack, mut mask) = (zeroed::<libc::stack_t>(), zeroed::<libc::sigset_t>());
+        let mut stack = zeroed::<libc::stack_t>();
         assert_eq!(libc::sigaltstack(null_mut(), &mut stack), 0);
+        (stack.ss_sp as usize, stack.ss_size, mask())
+    }
+}
+
+/// The calling thread's mask, of which libc knows 64 signals.
+fn mask() -> u64 {
+    // SAFETY: plain data; asking changes nothing.
+    unsafe {
+        let mut mask = zeroed::<libc::sigset_t>();
         libc::pthread_sigmask(libc::SIG_BLOCK, null_mut(), &mut mask);
-        (stack.ss_sp as usize, stack.ss_size, (&raw const mask).cast::<u64>().read())
+        (&raw const mask).cast::<u64>().read()
     }
 }
 
@@ -331,6 +340,8 @@ fn foreign_handlers_leave_every_thread_its_signal_stack_and_mask() {
     let enough =
         move || met() && foreign::HITS.load(Ordering::Relaxed) > 100 && Instant::now() >= end;
     foreign::install();
+    // Ms are started by threads that were started by this one, and inherit its mask.
+    let base = mask();
     with(2, Preemption::Inject, |scheduler| {
         let known = Arc::new(Mutex::new(std::collections::HashMap::new()));
         let goroutines: Vec<_> = (0..8)
@@ -343,6 +354,7 @@ fn foreign_handlers_leave_every_thread_its_signal_stack_and_mask() {
                         (0..30_000).for_each(|_| spin_loop());
                         let _lock = lock_os_thread();
                         let (tid, now) = (tid(), of_this_thread());
+                        assert_eq!(now.2, base, "the mask of thread {tid}");
                         let before = known.lock().expect("no panic").insert(tid, now);
                         if before.is_none() {
                             foreign::interrupt_this_thread();

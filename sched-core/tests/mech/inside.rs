@@ -76,6 +76,23 @@ fn names_are_looked_up() {
     });
 }
 
+/// Two resolve at once, on two threads, a name that exists nowhere as well: where a name server is set, each asks it.
+#[test]
+fn names_are_looked_up_at_once() {
+    let body = || {
+        for _ in 0..3 {
+            assert!(("name.invalid", 80).to_socket_addrs().is_err());
+            assert!(("localhost", 80).to_socket_addrs().is_ok());
+        }
+    };
+    in_both_modes(|driver| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| driver.run(body));
+            scope.spawn(|| driver.run(body));
+        });
+    });
+}
+
 #[test]
 fn random_state_is_drawn_once_and_counted_on() {
     in_both_modes(|driver| {

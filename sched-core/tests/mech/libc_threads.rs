@@ -201,6 +201,39 @@ fn commands_and_threads_can_be_started_inside() {
     });
 }
 
+/// libc's macros read tables of characters through thread-locals that it sets up in each thread.
+#[test]
+fn tables_of_characters_are_there() {
+    unsafe extern "C" {
+        fn __ctype_b_loc() -> *const *const u16;
+        fn __ctype_toupper_loc() -> *const *const i32;
+        fn __ctype_tolower_loc() -> *const *const i32;
+    }
+    in_both_modes(|driver| {
+        for _ in 0..2 {
+            driver.run_migrating(|| {
+                for letter in ['a', 'z', '7', ' '] {
+                    let c = letter as usize;
+                    // SAFETY: each points to a table from -128 to 255.
+                    let (bits, upper, lower) = unsafe {
+                        let bits = *(*__ctype_b_loc()).add(c);
+                        let upper = *(*__ctype_toupper_loc()).add(c);
+                        (bits, upper, *(*__ctype_tolower_loc()).add(upper as usize))
+                    };
+                    assert_eq!(upper, letter.to_ascii_uppercase() as i32);
+                    assert_eq!(lower, letter as i32);
+                    // `_ISalpha`, on little-endian machines.
+                    assert_eq!(bits & 0x400 != 0, letter.is_ascii_alphabetic());
+                    hop();
+                }
+                // SAFETY: a number, and no place for its end.
+                let number = unsafe { libc::strtod(c" 2.5x".as_ptr(), std::ptr::null_mut()) };
+                assert_eq!(number, 2.5);
+            });
+        }
+    });
+}
+
 #[test]
 fn the_locale_does_not_come_from_the_slots_last_goroutine() {
     in_both_modes(|driver| {
