@@ -358,3 +358,26 @@ fn an_order_and_a_sleeper_find_each_other() {
         assert_eq!((census.sleeping, census.machines), (0, 1), "the M is at work");
     });
 }
+
+/// S7: of submitters that come at once, from outside, one at most starts a spinner, though both found that nobody spins;
+/// and so does a spinner that has found work, beside them.
+#[test]
+fn submitters_at_once_start_one_spinner() {
+    model("submitters_at_once_start_one_spinner", 3, || {
+        let idle = Arc::new(Idle::new(3, 4));
+        let found = idle.try_spin(3).expect("all are busy");
+        assert_eq!(idle.release(1, None, || false), Release::Idle);
+        assert_eq!(idle.release(2, None, || false), Release::Idle);
+        let submitters = [(); 2].map(|()| {
+            let idle = idle.clone();
+            thread::spawn(move || idle.notify())
+        });
+        let followed = idle.found(found);
+        let woken = submitters.map(|one| one.join().unwrap());
+        let wakes: Vec<_> = woken.into_iter().chain([followed]).flatten().collect();
+        // The one that was there has stopped, and looks around for others first.
+        assert_eq!(wakes.len(), 1, "one wake-up at a time");
+        let census = idle.census();
+        assert_eq!((census.spinning, census.idle_procs), (1, 1));
+    });
+}
