@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // spawnJoin: one goroutine starts 1,000 empty ones and waits for them all, again and again.
@@ -91,9 +92,10 @@ func pingPong(workers int) {
 // to wake, run and join them: with the first touch of every page, and once more on what the first ones left.
 func parked(tasks int) {
 	runtime.GC()
-	before := statusBytes("VmRSS:")
+	before, tables := statusBytes("VmRSS:"), statusBytes("VmPTE:")
 	open := parkAtGate("create", tasks)
 	report("resident each", "bytes", (statusBytes("VmRSS:")-before)/float64(tasks))
+	report("page table each", "bytes", (statusBytes("VmPTE:")-tables)/float64(tasks))
 	reportEach("wake and join", timed(open), tasks)
 	open = parkAtGate("create again", tasks)
 	reportEach("wake and join again", timed(open), tasks)
@@ -121,16 +123,21 @@ func parkAtGate(metric string, tasks int) func() {
 	}
 }
 
-// blocking: how long it takes until 64 goroutines have been blocked in the kernel for 20 ms each.
+// blocking: how long it takes until 64 goroutines have been blocked in the kernel for 20 ms each; and the same by calls
+// of which the scheduler is not told.
 func blocking() {
-	elapsed := medianTime(func() {
-		var all sync.WaitGroup
-		for range 64 {
-			all.Go(func() { sleepInKernel(20 * time.Millisecond) })
-		}
-		all.Wait()
-	})
-	report("total", "ms", elapsed.Seconds()*1e3)
+	total := func(sleep func(time.Duration)) float64 {
+		elapsed := medianTime(func() {
+			var all sync.WaitGroup
+			for range 64 {
+				all.Go(func() { sleep(20 * time.Millisecond) })
+			}
+			all.Wait()
+		})
+		return elapsed.Seconds() * 1e3
+	}
+	report("total", "ms", total(sleepInKernel))
+	report("total, raw", "ms", total(sleepUnannounced))
 }
 
 // announced: the same, the first time and later. In Go every system call is announced.
@@ -239,6 +246,18 @@ func handOff() {
 func sleepInKernel(span time.Duration) {
 	left := syscall.NsecToTimespec(span.Nanoseconds())
 	for syscall.Nanosleep(&left, &left) == syscall.EINTR {
+	}
+}
+
+// sleepUnannounced is one of which it does not know that either.
+func sleepUnannounced(span time.Duration) {
+	left := syscall.NsecToTimespec(span.Nanoseconds())
+	for {
+		_, _, errno := syscall.RawSyscall(syscall.SYS_NANOSLEEP,
+			uintptr(unsafe.Pointer(&left)), uintptr(unsafe.Pointer(&left)), 0)
+		if errno != syscall.EINTR {
+			return
+		}
 	}
 }
 

@@ -11,6 +11,15 @@ pub fn resident_bytes() -> u64 {
     status_kib("VmRSS:") * 1024
 }
 
+/// Bytes of page tables now. They are not among those that are resident.
+///
+/// # Panics
+///
+/// If /proc cannot be read.
+pub fn page_table_bytes() -> u64 {
+    status_kib("VmPTE:") * 1024
+}
+
 /// The most bytes that were ever resident.
 ///
 /// # Panics

@@ -52,10 +52,11 @@ fn at_a_gate<F: FnOnce()>(
     park: impl Fn(usize, Arc<AtomicUsize>) -> F,
 ) {
     let tasks = request.count(tasks);
-    let before = memory::resident_bytes();
+    let before = (memory::resident_bytes(), memory::page_table_bytes());
     let open = created(request, "create", tasks, &park);
-    let resident = memory::resident_bytes().saturating_sub(before);
-    request.report("resident each", "bytes", resident as f64 / tasks as f64);
+    let each = |now: u64, before: u64| now.saturating_sub(before) as f64 / tasks as f64;
+    request.report("resident each", "bytes", each(memory::resident_bytes(), before.0));
+    request.report("page table each", "bytes", each(memory::page_table_bytes(), before.1));
     woken(request, "wake and join", tasks, open);
     let open = created(request, "create again", tasks, &park);
     woken(request, "wake and join again", tasks, open);
