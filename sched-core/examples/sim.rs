@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// Where the random numbers begin.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A folder for pictures, one per workload: makespan over ideal, idle time, and waits.
+    /// A folder for pictures, one per workload: makespan over ideal, idle time, steals, and waits beside the ideal's.
     #[arg(long)]
     svg: Option<PathBuf>,
 }
@@ -73,19 +73,23 @@ fn share(report: &Report, time: u64) -> f64 {
 }
 
 /// What the pictures show of a run.
-fn heights(report: &Report, ideal: &Report) -> [f64; 3] {
+fn heights(report: &Report, ideal: &Report) -> [f64; 4] {
     [
         report.makespan as f64 / ideal.makespan as f64,
         share(report, report.idle),
+        report.steals as f64,
         report.waits().p99 as f64 / 1e3,
     ]
 }
 
-const UPWARDS: [&str; 3] = ["makespan / ideal", "idle time, % of all", "p99 wait, µs"];
+const UPWARDS: [&str; 4] = ["makespan / ideal", "idle time, % of all", "steals", "p99 wait, µs"];
+
+/// The line of the ideal machine, in the last chart.
+const IDEAL: &str = "ideal";
 
 struct Run<'a> {
     args: Args,
-    charts: [svg::Chart; 3],
+    charts: [svg::Chart; 4],
     table: &'a mut dyn Write,
 }
 
@@ -100,7 +104,7 @@ impl Run<'_> {
         if !name.contains(&self.args.policy) {
             return Ok(());
         }
-        let mut points = [const { Vec::new() }; 3];
+        let (mut points, mut best) = ([const { Vec::new() }; 4], Vec::new());
         for &procs in &self.args.procs {
             let machine = Machine { procs, seed: self.args.seed, costs: Costs::default() };
             let (ideal, report) =
@@ -109,9 +113,15 @@ impl Run<'_> {
             for (points, height) in points.iter_mut().zip(heights(&report, &ideal)) {
                 points.push((procs as f64, height));
             }
+            best.push((procs as f64, ideal.waits().p99 as f64 / 1e3));
         }
         for ((_, lines), points) in self.charts.iter_mut().zip(points) {
             lines.push((name.clone(), points));
+        }
+        let [.., (_, waits)] = &mut self.charts;
+        // The same for all policies.
+        if waits.iter().all(|(name, _)| name != IDEAL) {
+            waits.push((IDEAL.to_owned(), best));
         }
         Ok(())
     }

@@ -151,6 +151,23 @@ fn is_well_formed(drawing: &str) -> bool {
     open.is_empty()
 }
 
+/// The largest machine there is: every piece of work is done, under each policy.
+#[test]
+fn a_thousand_ps_do_all_the_work() {
+    fn all(policy: impl Policy) {
+        let load = ForkJoin { depth: 12, leaf: 5_000 };
+        let (one, most) = (machine(1).run(&policy, &load), machine(1_024).run(&policy, &load));
+        let computed =
+            |report: &Report| report.waits.values().map(|kind| kind.computed).sum::<u64>();
+        assert_eq!(computed(&most), computed(&one), "{policy:?}");
+        assert!(most.makespan < one.makespan, "{policy:?}");
+    }
+    all(Gmp);
+    all(GlobalFifo);
+    all(WorkSteal);
+    all(Priority::new());
+}
+
 #[test]
 fn the_examples_table_and_pictures_show_what_the_runs_came_to() {
     let folder = tempfile::tempdir().expect("a folder for a picture");
@@ -174,5 +191,9 @@ fn the_examples_table_and_pictures_show_what_the_runs_came_to() {
 
     let drawing = std::fs::read_to_string(folder.path().join("bursty.svg")).expect("it is drawn");
     assert!(is_well_formed(&drawing), "{drawing}");
-    assert_eq!(drawing.matches("<polyline").count(), 3 * 4, "of each policy, in each chart");
+    let lines = drawing.matches("<polyline").count();
+    assert_eq!(lines, 4 * 4 + 1, "of each policy, in each chart, and of the ideal");
+    for shown in ["bursty: steals", "bursty: p99 wait, µs", ">ideal<"] {
+        assert!(drawing.contains(shown), "{shown} is not drawn");
+    }
 }
