@@ -5,7 +5,8 @@
 //!
 //! A cache belongs to its thread, which reaches it without a lock or an atomic read-modify-write. A thread
 //! that does nothing for a second, or for ever, keeps what lies in it: up to 128 KiB of cells of each
-//! size, two megabytes more in all, and the spans around them. Only somebody else can give that back, and nobody else may touch it.
+//! size, two megabytes more in all, and the spans around them. Only somebody else can give that back, and nobody else
+//! may touch it.
 //!
 //! # Algorithm
 //!

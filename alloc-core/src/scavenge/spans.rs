@@ -21,9 +21,10 @@
 //! # How much at a step
 //!
 //! To look at a listed span costs 0.15 µs, most often to find that it is not ripe. So a step of the scavenger looks
-//! at [`LOOKS`] spans at most, and the next one goes on where it stopped (and one more comes, if something was freed meanwhile): with 1 GiB in listed spans every
-//! span is met at every step, with 10 GiB at every tenth, and holes come up to two seconds later. Who asks for
-//! everything, or needs room at a limit, looks at all.
+//! at [`LOOKS`] spans at most, and the next one goes on where it stopped: with 1 GiB in listed spans every span is met
+//! at every step, with 10 GiB at every tenth, and holes come up to two seconds later. If something was freed meanwhile
+//! behind the place where it went on, one more step comes. Who asks for everything, or needs room at a limit, looks
+//! at all.
 //!
 //! Rejected: *lists by age*, so that unripe spans are never met. A free into a listed span takes no lock, so it
 //! could not move the span to another list, and each has to be looked at in any case.
