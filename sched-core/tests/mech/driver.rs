@@ -85,10 +85,13 @@ impl Driver {
 
     /// A goroutine that has not begun.
     pub(crate) fn task(&self, body: impl FnOnce() + Send + 'static) -> Task {
-        if self.slots.stock() == 0 {
-            self.slots.prepare(1).expect("a slot can be made");
-        }
-        let mut slot = self.slots.take().expect("a slot is in stock");
+        let mut slot = loop {
+            // Another thread may take the one that is made here.
+            match self.slots.take() {
+                Some(slot) => break slot,
+                None => _ = self.slots.prepare(1).expect("a slot can be made"),
+            }
+        };
         let shared = Box::new(Shared {
             body: Cell::new(Some(Box::new(body))),
             home: AtomicPtr::new(ptr::null_mut()),
