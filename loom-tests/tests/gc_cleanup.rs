@@ -102,7 +102,7 @@ fn a_queue_that_ends_drops_its_tokens() {
 fn registered_beside_a_cycle(from_the_start: bool, object: usize, make: fn(&Mutator<'_>, Pin)) {
     let heap = Heap::new(false, 1, 1);
     root(&heap);
-    let queue = Counted::try_new(Entries::default()).ok().expect("there is memory");
+    let queue = Counted::try_new(Entries::default()).expect("there is memory");
     heap.cleanups.add(&queue).unwrap();
     let registers = {
         let queue = queue.clone();
