@@ -145,6 +145,8 @@ pub mod memory;
 pub mod parcel;
 #[cfg(not(loom))]
 pub mod search;
+#[cfg(all(loom, feature = "alloc"))]
+pub mod span;
 #[cfg(all(loom, feature = "sched"))]
 pub mod task;
 #[cfg(all(loom, feature = "gc"))]

@@ -3,9 +3,7 @@
 //! a live cell is freed exactly once, by nobody who only remembers it from an earlier life.
 #![cfg(loom)]
 
-use std::ptr::NonNull;
-
-use alloc_core::handover::{Lists, Record, Room};
+use alloc_core::handover::{Lists, Record};
 use loom::{
     cell::UnsafeCell,
     sync::{
@@ -14,7 +12,7 @@ use loom::{
     },
     thread,
 };
-use loom_tests::model;
+use loom_tests::{model, span::Span};
 
 const ENDING: usize = 1;
 const BEGINNING: usize = 2;
@@ -22,12 +20,10 @@ const BEGINNING: usize = 2;
 /// A span of two live cells, the centrals of two classes, and what only a holder of the span touches.
 struct World {
     centrals: [Lists; 2],
-    span: Record,
+    span: Span<2>,
     turns: UnsafeCell<usize>,
     /// One once the span was freed.
     gone: AtomicUsize,
-    _room: Box<UnsafeCell<Room>>,
-    _cells: Box<UnsafeCell<[u64; 2]>>,
 }
 
 // SAFETY: the protocol decides who touches the span, which is what the models check.
@@ -38,20 +34,12 @@ unsafe impl Send for World {}
 impl World {
     /// The span is of class `class`, in the cache that ends.
     fn new(class: usize) -> Arc<Self> {
-        let (room, cells) =
-            (Box::new(UnsafeCell::new(Room::default())), Box::new(UnsafeCell::new([0; 2])));
-        let place = room.with_mut(|room| NonNull::new(room).unwrap());
-        let memory = cells.with_mut(|cells| NonNull::new(cells as *mut [u64]).unwrap());
-        // SAFETY: both stay in place as long as the world, and only the record uses them.
-        let span = unsafe { Record::new(place, memory, class, ENDING) };
         let centrals = [Lists::new(0), Lists::new(1)];
         Arc::new(World {
             centrals,
-            span,
+            span: Span::new(class, ENDING),
             turns: UnsafeCell::new(0),
             gone: AtomicUsize::new(0),
-            _room: room,
-            _cells: cells,
         })
     }
 
@@ -80,12 +68,12 @@ impl World {
     fn free(&self, cell: usize) -> usize {
         // Relaxed: a value that nothing else depends on.
         assert_eq!(self.gone.load(Ordering::Relaxed), 0, "freed under a live cell");
-        self.freed(self.centrals[0].free(self.span, cell))
+        self.freed(self.centrals[0].free(*self.span, cell))
     }
 
     fn end(&self) -> usize {
         self.touch();
-        self.freed(self.centrals[0].disown(self.span, ENDING))
+        self.freed(self.centrals[0].disown(*self.span, ENDING))
     }
 }
 
@@ -143,9 +131,9 @@ fn who_remembers_a_span_from_an_earlier_life_does_not_reap_it() {
         // The span lies empty in the central of class 1, and somebody is late for class 0.
         let world = World::new(1);
         world.touch();
-        assert!(world.centrals[1].disown(world.span, ENDING).is_none());
+        assert!(world.centrals[1].disown(*world.span, ENDING).is_none());
         for cell in 0..2 {
-            let emptied = world.centrals[1].free(world.span, cell);
+            let emptied = world.centrals[1].free(*world.span, cell);
             assert_eq!(emptied.is_some(), cell == 1);
         }
         world.span.live_again(1, 2, ENDING);
@@ -153,17 +141,17 @@ fn who_remembers_a_span_from_an_earlier_life_does_not_reap_it() {
             let world = world.clone();
             thread::spawn(move || {
                 // Listed with its last live cell freed, taken out, and begun anew in class 0.
-                assert!(world.centrals[1].free(world.span, 0).is_none());
-                assert!(world.centrals[1].disown(world.span, ENDING).is_none());
-                let empty = world.centrals[1].free(world.span, 1).or(world.centrals[1].reap_any());
-                assert_eq!(empty, Some(world.span));
+                assert!(world.centrals[1].free(*world.span, 0).is_none());
+                assert!(world.centrals[1].disown(*world.span, ENDING).is_none());
+                let empty = world.centrals[1].free(*world.span, 1).or(world.centrals[1].reap_any());
+                assert_eq!(empty, Some(*world.span));
                 world.span.live_again(0, 2, BEGINNING);
                 world.touch();
             })
         };
         let late = {
             let world = world.clone();
-            thread::spawn(move || world.centrals[0].reap(world.span))
+            thread::spawn(move || world.centrals[0].reap(*world.span))
         };
         listed.join().unwrap();
         assert_eq!(late.join().unwrap(), None, "it is in use, or another class's");
@@ -175,18 +163,19 @@ fn a_span_on_its_way_to_another_central_is_not_reaped_from_its_last() {
     model("central, on its way", 2, || {
         // Listed in the central of class 1, emptied, taken out, and begun anew in class 0.
         let world = World::new(1);
-        assert!(world.centrals[1].free(world.span, 0).is_none());
-        assert!(world.centrals[1].disown(world.span, ENDING).is_none());
-        assert_eq!(world.centrals[1].free(world.span, 1), Some(world.span));
+        assert!(world.centrals[1].free(*world.span, 0).is_none());
+        assert!(world.centrals[1].disown(*world.span, ENDING).is_none());
+        assert_eq!(world.centrals[1].free(*world.span, 1), Some(*world.span));
         world.span.live_again(0, 2, BEGINNING);
         let late = {
             let world = world.clone();
-            thread::spawn(move || world.centrals[1].reap(world.span))
+            thread::spawn(move || world.centrals[1].reap(*world.span))
         };
         // Full, then freed by others: it lies in the set of class 0, without a live cell.
-        assert!(world.centrals[0].disown(world.span, BEGINNING).is_none());
-        let freed = world.centrals[0].free(world.span, 0).or(world.centrals[0].free(world.span, 1));
+        assert!(world.centrals[0].disown(*world.span, BEGINNING).is_none());
+        let freed =
+            world.centrals[0].free(*world.span, 0).or(world.centrals[0].free(*world.span, 1));
         assert_eq!(late.join().unwrap(), None, "it is none of class 1 any more");
-        assert_eq!(freed.or(world.centrals[0].reap_any()), Some(world.span));
+        assert_eq!(freed.or(world.centrals[0].reap_any()), Some(*world.span));
     });
 }

@@ -5,9 +5,7 @@
 //! Cells stand for the machine's pages: each is one.
 #![cfg(loom)]
 
-use std::ptr::NonNull;
-
-use alloc_core::handover::{Lists, Record, Room};
+use alloc_core::handover::{Lists, Record};
 use loom::{
     cell::UnsafeCell,
     sync::{
@@ -16,7 +14,7 @@ use loom::{
     },
     thread,
 };
-use loom_tests::model;
+use loom_tests::{model, span::Span};
 
 const CELLS: usize = 3;
 const ENDING: usize = 1;
@@ -25,12 +23,10 @@ const BEGINNING: usize = 2;
 /// A span, its central, what the kernel holds for each cell, and what only a holder of the span touches.
 struct World {
     central: Lists,
-    span: Record,
+    span: Span<CELLS>,
     memory: [UnsafeCell<usize>; CELLS],
     turns: UnsafeCell<usize>,
     freed: AtomicUsize,
-    _room: Box<UnsafeCell<Room>>,
-    _cells: Box<UnsafeCell<[u64; CELLS]>>,
 }
 
 // SAFETY: the protocol decides who touches what, which is what the models check.
@@ -41,24 +37,16 @@ unsafe impl Send for World {}
 impl World {
     /// The span is listed, cell 0 is free, the others are live.
     fn new() -> Arc<Self> {
-        let (room, cells) =
-            (Box::new(UnsafeCell::new(Room::default())), Box::new(UnsafeCell::new([0; CELLS])));
-        let place = room.with_mut(|room| NonNull::new(room).unwrap());
-        let memory = cells.with_mut(|cells| NonNull::new(cells as *mut [u64]).unwrap());
-        // SAFETY: both stay in place as long as the world, and only the record uses them.
-        let span = unsafe { Record::new(place, memory, 0, ENDING) };
         let world = Arc::new(World {
             central: Lists::new(0),
-            span,
+            span: Span::new(0, ENDING),
             memory: std::array::from_fn(|cell| UnsafeCell::new(100 + cell)),
             turns: UnsafeCell::new(0),
             freed: AtomicUsize::new(0),
-            _room: room,
-            _cells: cells,
         });
         world.free(0);
         world.span.collect();
-        assert!(world.central.disown(span, ENDING).is_none());
+        assert!(world.central.disown(*world.span, ENDING).is_none());
         world
     }
 
@@ -72,7 +60,7 @@ impl World {
     fn free(&self, cell: usize) {
         // SAFETY: the cell is live, and ours.
         self.memory[cell].with(|held| assert_eq!(unsafe { *held }, 100 + cell, "cell {cell}"));
-        self.end(self.central.free(self.span, cell));
+        self.end(self.central.free(*self.span, cell));
     }
 
     fn end(&self, span: Option<Record>) {

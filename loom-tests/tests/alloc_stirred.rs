@@ -4,11 +4,9 @@
 //! Cells stand for the machine's pages: each is one, and a hole once the scavenger has met it free.
 #![cfg(loom)]
 
-use std::ptr::NonNull;
-
-use alloc_core::handover::{Lists, Record, Room};
-use loom::{cell::UnsafeCell, sync::Arc, thread};
-use loom_tests::model;
+use alloc_core::handover::Lists;
+use loom::{sync::Arc, thread};
+use loom_tests::{model, span::Span};
 
 const CELLS: usize = 3;
 const OWNER: usize = 1;
@@ -16,25 +14,12 @@ const OWNER: usize = 1;
 /// A span whose cells are live, and its central.
 struct World {
     central: Lists,
-    span: Record,
-    _room: Box<UnsafeCell<Room>>,
-    _cells: Box<UnsafeCell<[u64; CELLS]>>,
+    span: Span<CELLS>,
 }
-
-// SAFETY: the protocol decides who touches what.
-unsafe impl Sync for World {}
-// SAFETY: as above.
-unsafe impl Send for World {}
 
 impl World {
     fn new() -> Arc<Self> {
-        let (room, cells) =
-            (Box::new(UnsafeCell::new(Room::default())), Box::new(UnsafeCell::new([0; CELLS])));
-        let place = room.with_mut(|room| NonNull::new(room).unwrap());
-        let memory = cells.with_mut(|cells| NonNull::new(cells as *mut [u64]).unwrap());
-        // SAFETY: both stay in place as long as the world, and only the record uses them.
-        let span = unsafe { Record::new(place, memory, 0, OWNER) };
-        Arc::new(World { central: Lists::new(0), span, _room: room, _cells: cells })
+        Arc::new(World { central: Lists::new(0), span: Span::new(0, OWNER) })
     }
 
     /// A world whose span is nobody's, full, and that the scavenger has seen to.
@@ -54,11 +39,11 @@ impl World {
     }
 
     fn free(&self, cell: usize) {
-        assert!(self.central.free(self.span, cell).is_none(), "a cell is live");
+        assert!(self.central.free(*self.span, cell).is_none(), "a cell is live");
     }
 
     fn disown(&self) {
-        assert!(self.central.disown(self.span, OWNER).is_none(), "a cell is live");
+        assert!(self.central.disown(*self.span, OWNER).is_none(), "a cell is live");
     }
 
     /// What a step of the scavenger does; returns how many holes it made.
