@@ -21,15 +21,24 @@ use std::{
 };
 
 /// A pacer of some size.
-struct Large(Every, #[allow(dead_code)] [u64; 8]);
+struct Large {
+    every: Every,
+    _bytes: [u64; 8],
+}
+
+impl Large {
+    fn new() -> Self {
+        Large { every: Every(1 << 20), _bytes: [0; 8] }
+    }
+}
 
 impl Pacer for Large {
     fn first(&self) -> Target {
-        self.0.first()
+        self.every.first()
     }
 
     fn next(&mut self, facts: Facts) -> Target {
-        self.0.next(facts)
+        self.every.next(facts)
     }
 }
 
@@ -67,7 +76,7 @@ fn a_heap_without_memory_is_refused_and_its_tag_is_free() {
             reports.fetch_add(1, Ordering::Relaxed);
         };
         let builder = Heap::<Poor>::builder().checkmark(true);
-        let builder = builder.pacer(Large(Every(1 << 20), [0; 8])).on_cycle(count);
+        let builder = builder.pacer(Large::new()).on_cycle(count);
         builder.build(Blocks::poisoned(), Threads::new())
     };
     for all_chosen in [false, true] {
@@ -140,7 +149,7 @@ fn a_pacer_or_a_call_for_helpers_without_memory_comes_back() {
     let _turn = turn();
     let heap = crate::heap();
     heap.set_pacer(Every(1 << 16));
-    let large = Large(Every(1 << 20), [7; 8]);
+    let large = Large::new();
     let refused = without(0, 0, || heap.try_set_pacer(large)).0.expect_err("no memory");
     assert_eq!(heap.collect().unwrap().trigger, 1 << 16, "the former one stays");
     assert!(heap.try_set_pacer(refused.into_inner()).is_ok());
