@@ -17,7 +17,7 @@ record=$(mktemp)
 trap 'rm -f "$record"' EXIT
 .ci/within 150 strace -f -o "$record" "${quietly[@]}"
 awk '
-    !who && /clock_nanosleep\(.*tv_sec=10, / { who = $1; begun = 1; if (!/unfinished/) { over = 1; exit }; next }
+    !who && /clock_nanosleep\(.*tv_sec=10, / { who = $1; if (!/unfinished/) { over = 1; exit }; next }
     who == $1 && /clock_nanosleep resumed/ { over = 1; exit }
     who { calls++; print > "/dev/stderr" }
     END {
