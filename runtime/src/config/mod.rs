@@ -4,7 +4,7 @@ mod env;
 mod procs;
 mod settings;
 
-pub(crate) use self::procs::default_procs;
+pub(crate) use self::procs::Cores;
 pub(crate) use env::Preempt;
 use env::{Environment, Ignored, procs};
 pub(crate) use settings::{Collecting, Settings};

@@ -22,9 +22,25 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The number of Ps for this machine, mask and cgroup.
-pub(crate) fn default_procs() -> usize {
-    limited(cores(), quota(Path::new("/")))
+/// The cores that the process may use: those of its mask, and the quotas that a file system tells of.
+#[derive(Clone, Debug)]
+pub(crate) struct Cores {
+    /// How many the mask has.
+    masked: fn() -> usize,
+    /// Where the file system begins: `/`, but in a test.
+    root: PathBuf,
+}
+
+impl Cores {
+    /// Those of the machine.
+    pub(crate) fn own() -> Self {
+        Cores { masked: cores, root: PathBuf::from("/") }
+    }
+
+    /// The number of Ps for them.
+    pub(crate) fn procs(&self) -> usize {
+        limited((self.masked)(), quota(&self.root))
+    }
 }
 
 fn limited(cores: usize, quota: Option<f64>) -> usize {
@@ -135,7 +151,10 @@ fn limit(version: Version, folder: &Path) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::Builder;
 
     /// A file system made of `(path, text)`.
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -187,6 +206,49 @@ mod tests {
         assert_eq!(quota(root.path()), Some(3.0));
     }
 
+    /// Sets `quota` in a file, all at once as the kernel does.
+    fn write_quota(file: &Path, quota: &str) {
+        let fresh = file.with_extension("new");
+        fs::write(&fresh, quota).unwrap();
+        fs::rename(&fresh, file).unwrap();
+    }
+
+    /// A runtime on eight cores, whose quota is changed while it computes.
+    fn a_running_runtime_follows_its_quota(kernel_threads: bool) {
+        let root = tree(&[
+            ("proc/self/cgroup", "0::/pod/app\n"),
+            ("proc/self/mountinfo", V2),
+            ("sys/fs/cgroup/pod/app/cpu.max", "max 100000\n"),
+            ("sys/fs/cgroup/pod/cpu.max", "300000 100000\n"),
+        ]);
+        let mut builder = Builder::new().kernel_threads(kernel_threads);
+        builder.settings.cores = Cores { masked: || 8, root: root.path().to_path_buf() };
+        let rt = builder.build().unwrap();
+        assert_eq!(rt.procs(), 3);
+        let quotas = ["450000 100000\n", "150000 100000\n", "max 100000\n"];
+        for (quota, procs) in quotas.into_iter().zip([5, 2, 8]) {
+            write_quota(&root.path().join("sys/fs/cgroup/pod/cpu.max"), quota);
+            // It is looked once a second, while anything runs.
+            let begin = Instant::now();
+            rt.run(|| {
+                while rt.procs() != procs {
+                    assert!(begin.elapsed() < Duration::from_secs(60), "{}: {quota}", rt.procs());
+                    crate::yield_now();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_running_runtime_follows_its_quota_on_shared_threads() {
+        a_running_runtime_follows_its_quota(false);
+    }
+
+    #[test]
+    fn a_running_runtime_follows_its_quota_on_threads_of_goroutines() {
+        a_running_runtime_follows_its_quota(true);
+    }
+
     /// Set in a child: the cgroup that it is to enter.
     const INSIDE: &str = "PROCS_TEST_CGROUP";
 
@@ -217,7 +279,7 @@ mod tests {
         assert_eq!(quota(Path::new("/")), least(1.5));
         set_quota(version, folder, 500).unwrap();
         assert_eq!(quota(Path::new("/")), least(0.5));
-        assert_eq!(default_procs(), limited(cores(), least(0.5)));
+        assert_eq!(Cores::own().procs(), limited(cores(), least(0.5)));
     }
 
     /// A cgroup of the kernel's, made and entered where this process may.
@@ -267,6 +329,6 @@ mod tests {
         assert_eq!(limited(8, Some(0.1)), 2);
         assert_eq!(limited(1, Some(0.1)), 1);
         assert_eq!(limited(2, Some(64.0)), 2);
-        assert!(default_procs() >= 1);
+        assert!(Cores::own().procs() >= 1);
     }
 }

@@ -11,7 +11,7 @@ use gc_core::pacer::Pacer;
 use gc_core::policy::{Collection, WriteBarrier};
 use sched_core::{Config, Preemption};
 
-use super::{Environment, Ignored, Preempt, default_procs, procs};
+use super::{Cores, Environment, Ignored, Preempt, procs};
 use crate::make::Make;
 use crate::policy::Chosen;
 use crate::scavenge::{ByAge, Scavenge};
@@ -29,6 +29,8 @@ const GOGC: u32 = 100;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) procs: Option<usize>,
+    /// What there is where nobody says how many.
+    pub(crate) cores: Cores,
     /// `GOMAXPROCS`
     said_procs: Option<String>,
     pub(crate) stack_bytes: usize,
@@ -69,6 +71,7 @@ impl Settings {
         let env = Environment::read();
         Settings {
             procs: None,
+            cores: Cores::own(),
             said_procs: env.procs,
             stack_bytes: STACK_BYTES,
             max_threads: None,
@@ -112,7 +115,7 @@ impl Settings {
     }
 
     fn procs_or_default(&self) -> usize {
-        self.fixed_procs().unwrap_or_else(|| default_procs().min(self.most_procs()))
+        self.fixed_procs().unwrap_or_else(|| self.cores.procs().min(self.most_procs()))
     }
 
     /// What the environment says and makes no sense.

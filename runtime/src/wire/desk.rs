@@ -16,7 +16,7 @@ use sched_core::park::{self, WaitReason, Waiter, Watch};
 use sched_core::{Error, Scheduler};
 
 use super::upkeep::{Told, Upkeep};
-use crate::config::{Settings, default_procs};
+use crate::config::{Cores, Settings};
 use crate::dump::Dump;
 use crate::gc;
 use crate::make::Make;
@@ -54,6 +54,8 @@ pub(crate) struct Desk {
     /// Whether the number of Ps is that of the machine, and follows it. Held while the number changes, so that
     /// what somebody has set is not set again by an attendant that looked before.
     follows: Mutex<bool>,
+    /// What it follows.
+    cores: Cores,
     /// Whether a deadlock ends the process.
     detects: bool,
     /// Whether the attendant looks after free memory.
@@ -69,6 +71,7 @@ impl Desk {
             posted: AtomicU32::new(0),
             attendant: OnceLock::new(),
             follows: Mutex::new(settings.fixed_procs().is_none()),
+            cores: settings.cores.clone(),
             detects: settings.detect_deadlocks,
             upkeep: Told::default(),
             scavenge: settings.scavenge.clone(),
@@ -141,7 +144,7 @@ impl Desk {
                 say(GuardLine::new(waiting, &monitor.holders()));
             }
             if posted & Errand::Resize as u32 != 0 {
-                self.follow(scheduler, default_procs);
+                self.follow(scheduler, || self.cores.procs());
             }
             if self.detects && posted & Errand::Asleep as u32 != 0 {
                 // Before the look: of what changes after it this thread is told.
