@@ -19,8 +19,9 @@
 //! *Volatile reads, word by word*: they race all the same, and bytes without a value keep having none.
 //! *Relaxed atomic ones* race with the writes of the owners, which are not atomic.
 
-use core::arch::asm;
 use core::ops::Range;
+
+use super::arch;
 
 /// Copies a stack from the stack pointer up, as far as there is room.
 ///
@@ -32,49 +33,8 @@ pub(crate) unsafe fn copy(stack: &Range<usize>, sp: usize, into: &mut Vec<u8>) {
     let length = (stack.end - sp).min(into.capacity());
     // SAFETY: the caller's promise; there is room for so many.
     unsafe {
-        copy_bytes(sp, into.as_mut_ptr(), length);
+        arch::copy_bytes(sp, into.as_mut_ptr(), length);
         into.set_len(length);
-    }
-}
-
-/// # Safety
-///
-/// So many bytes are readable at `from`, and the caller's to write at `to`.
-#[cfg(target_arch = "x86_64")]
-unsafe fn copy_bytes(from: usize, to: *mut u8, bytes: usize) {
-    // SAFETY: the caller's promise; the direction flag is clear in Rust code.
-    unsafe {
-        asm!(
-            "rep movsb",
-            inout("rcx") bytes => _,
-            inout("rsi") from => _,
-            inout("rdi") to => _,
-            options(nostack, preserves_flags),
-        );
-    }
-}
-
-/// # Safety
-///
-/// So many bytes are readable at `from`, and the caller's to write at `to`.
-#[cfg(target_arch = "aarch64")]
-unsafe fn copy_bytes(from: usize, to: *mut u8, bytes: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        asm!(
-            "cbz {left}, 3f",
-            "2:",
-            "ldrb {byte:w}, [{from}], #1",
-            "strb {byte:w}, [{to}], #1",
-            "subs {left}, {left}, #1",
-            "b.ne 2b",
-            "3:",
-            left = inout(reg) bytes => _,
-            from = inout(reg) from => _,
-            to = inout(reg) to => _,
-            byte = out(reg) _,
-            options(nostack),
-        );
     }
 }
 

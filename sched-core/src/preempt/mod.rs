@@ -40,6 +40,7 @@
 //! | `urgent` | the handler of SIGURG: the rules above, and the wait in the handler |
 //! | `probe` | the handler copies the goroutine's stack for a backtrace |
 //! | `registers`, `copy` | where code is; copying the stack of code that stands still |
+//! | `arch` | the instructions for both, of each machine |
 //! | `inject` | the frame and the trampoline |
 //! | `xsave` | which register state there is, and how long |
 //! | `fault` | SIGSEGV and SIGBUS: a goroutine's stack overflow gets a name |
@@ -59,6 +60,10 @@
 //! Go's `preempt.go` and `asyncPreempt`, which injects at safe points only; here every point is one,
 //! as nothing scans stacks.
 
+#[cfg_attr(target_arch = "x86_64", path = "arch/x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "arch/aarch64.rs")]
+#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), path = "arch/unsupported.rs")]
+mod arch;
 mod copy;
 mod fault;
 #[cfg(injection)]

@@ -38,9 +38,6 @@
 
 use core::fmt;
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-compile_error!("sched-core supports x86-64 and aarch64 only");
-
 #[cfg(own_tls)]
 pub(crate) mod own;
 
