@@ -8,6 +8,9 @@ use crate::{
 use core::{fmt, mem::MaybeUninit, ops::Deref, ptr::NonNull};
 use std::process::abort;
 
+/// Something that heaps call, and an embedding may change at any time.
+pub(crate) type Call = Counted<dyn Fn() + Send + Sync>;
+
 /// More shares than a program can hold, unless it leaks them; far enough from an overflow.
 const MOST: usize = isize::MAX as usize;
 
@@ -89,6 +92,19 @@ impl<T: ?Sized> Counted<T> {
         let shares = unsafe { &self.0.as_ref().shares };
         // Relaxed: what others did with theirs is not looked at here; the end of this one orders that.
         shares.load(Ordering::Relaxed) == 1
+    }
+}
+
+impl Call {
+    /// The first share of what is called.
+    ///
+    /// # Errors
+    ///
+    /// The same, if the allocator has no memory.
+    pub(crate) fn try_call<F: Fn() + Send + Sync + 'static>(call: F) -> Result<Self, F> {
+        let unsize = |call: NonNull<Inner<F>>| -> NonNull<Inner<dyn Fn() + Send + Sync>> { call };
+        // SAFETY: a coercion, and nothing else.
+        Counted::try_new(call).map(|call| unsafe { call.coerce(unsize) })
     }
 }
 

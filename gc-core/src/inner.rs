@@ -21,7 +21,7 @@ pub(crate) use self::options::Options;
 pub(crate) use self::wakers::Wakers;
 use crate::{
     cleanup::{Cleanups, WaiterOf},
-    counted::{Counted, Vacant},
+    counted::{Call, Counted, Vacant},
     engine::Engine,
     error::HeapError,
     gate::Gate,
@@ -45,14 +45,12 @@ use std::{
     fmt,
     mem::ManuallyDrop,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-type Waker = Arc<dyn Fn() + Send + Sync>;
-type Recruiter = Counted<dyn Fn() + Send + Sync>;
 type Report = Box<dyn Fn(&Record) + Send + Sync>;
 
 /// What heap handles, roots and guards share.
@@ -83,7 +81,7 @@ pub(crate) struct Core<H: Tag> {
     swept: AtomicU64,
     pub(crate) wakers: Wakers,
     pub(crate) crew: Crew,
-    recruiter: Mutex<Option<Recruiter>>,
+    recruiter: Mutex<Option<Call>>,
     lot: Lot<WaiterOf<H>>,
     /// Who is told of deaths.
     pub(crate) cleanups: Cleanups<WaiterOf<H>>,
@@ -312,7 +310,7 @@ impl<H: Tag> Core<H> {
         self.collection() != Collection::Never && self.pace.is_requested()
     }
 
-    pub(crate) fn set_recruiter(&self, recruiter: Recruiter) {
+    pub(crate) fn set_recruiter(&self, recruiter: Call) {
         let former = lock(&self.recruiter).replace(recruiter);
         drop(former);
     }

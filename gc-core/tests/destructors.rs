@@ -204,7 +204,7 @@ fn a_waker_that_unwinds_out_of_an_allocation_does_not_double_a_destructor() {
 
     let heap = checked::<Wakes>();
     heap.set_pacer(Every(1));
-    heap.set_waker(Some(Arc::new(|| panic!("not now"))));
+    heap.set_waker(|| panic!("not now"));
     let count = Arc::new(AtomicUsize::new(0));
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let guard = heap.enter();

@@ -148,10 +148,10 @@ fn a_heap_without_collections_asks_for_none() {
         .build(Blocks::new(), Threads::new())
         .unwrap();
     let woken = Arc::new(AtomicUsize::new(0));
-    heap.set_waker(Some(Arc::new({
+    heap.set_waker({
         let woken = Arc::clone(&woken);
         move || _ = woken.fetch_add(1, Ordering::Relaxed)
-    })));
+    });
     let fill = || {
         let guard = heap.enter();
         (0..10_000).for_each(|_| _ = node(&guard));

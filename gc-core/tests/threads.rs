@@ -357,7 +357,7 @@ fn a_collector_disconnects_itself_only() {
     gc_core::tag! { struct Left; }
     let (heap, calls) = (checked::<Left>(), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&calls);
-    heap.set_waker(Some(Arc::new(move || _ = count.fetch_add(1, Ordering::Relaxed))));
+    heap.set_waker(move || _ = count.fetch_add(1, Ordering::Relaxed));
     let former = Collector::start(&heap).unwrap();
     let collector = Collector::start(&heap).unwrap();
     drop(former);

@@ -34,7 +34,6 @@
 //! compares, `GODEBUG=gcpoison=1` fills what it frees and finds who writes there. `gc::enter().dump()` tells what is
 //! in the heap, and why it is alive.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -104,7 +103,7 @@ pub fn heap() -> &'static Heap {
         let heap = builder.build(Cells::new(), Procs::new());
         // Nobody else makes one.
         let heap = heap.unwrap_or_else(|refused| panic!("no collected heap: {refused}"));
-        heap.set_waker(Some(Arc::new(|| current::COLLECTORS.request())));
+        heap.set_waker(|| current::COLLECTORS.request());
         heap.on_work(|| current::COLLECTORS.share());
         heap
     })

@@ -7,7 +7,7 @@
 use super::HeapBuilder;
 use super::{Heap, Tag};
 use crate::{
-    counted::{Counted, Inner},
+    counted::Counted,
     cycle::Pause,
     error::{AllocError, HeapError},
     inner::Wakers,
@@ -16,8 +16,7 @@ use crate::{
 };
 #[cfg(doc)]
 use crate::{stats::Stats, world::World};
-use core::ptr::NonNull;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 impl<H: Tag> Heap<H> {
     /// Runs a cycle without the sweep: what a background collector does when
@@ -106,16 +105,20 @@ impl<H: Tag> Heap<H> {
     }
 
     /// Calls `wake` whenever a cycle is asked for, from whatever task asked, outside
-    /// [`World::with`]. Replaces a former one; `None` takes it away. [`Collector`](crate::Collector)s of the heap are
+    /// [`World::with`]. Replaces a former one. [`Collector`](crate::Collector)s of the heap are
     /// woken besides.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for it; [`try_set_waker`](Self::try_set_waker) returns that as a value.
     ///
     /// ```
     /// use gc_core::{Heap, Plain};
-    /// use std::{sync::Arc, thread};
+    /// use std::thread;
     ///
     /// let heap = Heap::<Plain>::new().unwrap();
     /// let driver = thread::current();
-    /// heap.set_waker(Some(Arc::new(move || driver.unpark())));
+    /// heap.set_waker(move || driver.unpark());
     /// heap.request(); // as another thread would, when the heap has grown
     /// while !heap.is_requested() {
     ///     thread::park();
@@ -123,8 +126,28 @@ impl<H: Tag> Heap<H> {
     /// heap.cycle(|_| thread::yield_now()).unwrap();
     /// assert_eq!(heap.stats().cycles, 1);
     /// ```
-    pub fn set_waker(&self, wake: Option<Arc<dyn Fn() + Send + Sync>>) {
-        self.0.wakers.set(wake);
+    pub fn set_waker(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.try_set_waker(wake).unwrap_or_else(|refused| refused.panic());
+    }
+
+    /// As [`set_waker`](Self::set_waker).
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] with what was passed in, if there is no memory for it. The former one stays.
+    ///
+    /// ```
+    /// use gc_core::{Heap, Plain};
+    ///
+    /// let heap = Heap::<Plain>::new().unwrap();
+    /// assert!(heap.try_set_waker(|| ()).is_ok());
+    /// ```
+    pub fn try_set_waker<F>(&self, wake: F) -> Result<(), AllocError<F>>
+    where
+        F: Fn() + Send + Sync + 'static,
+    {
+        self.0.wakers.set(Counted::try_call(wake).map_err(AllocError::new)?);
+        Ok(())
     }
 
     pub(crate) fn wakers(&self) -> &Wakers {
@@ -141,7 +164,7 @@ impl<H: Tag> Heap<H> {
     ///
     /// let (heap, calls) = (Heap::<Plain>::new().unwrap(), Arc::new(AtomicU32::new(0)));
     /// let count = calls.clone();
-    /// heap.set_waker(Some(Arc::new(move || _ = count.fetch_add(1, Ordering::Relaxed))));
+    /// heap.set_waker(move || _ = count.fetch_add(1, Ordering::Relaxed));
     /// heap.request();
     /// heap.request();
     /// assert_eq!(calls.load(Ordering::Relaxed), 1, "whoever was woken knows");
@@ -203,11 +226,7 @@ impl<H: Tag> Heap<H> {
     where
         F: Fn() + Send + Sync + 'static,
     {
-        let unsize =
-            |recruit: NonNull<Inner<F>>| -> NonNull<Inner<dyn Fn() + Send + Sync>> { recruit };
-        let recruit = Counted::try_new(recruit).map_err(AllocError::new)?;
-        // SAFETY: a coercion, and nothing else.
-        self.0.set_recruiter(unsafe { recruit.coerce(unsize) });
+        self.0.set_recruiter(Counted::try_call(recruit).map_err(AllocError::new)?);
         Ok(())
     }
 

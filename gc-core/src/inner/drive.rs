@@ -3,8 +3,9 @@
 //! One driver at a time: it has the driver's lock from step 0 to step 8. Whoever finds it taken waits
 //! as it waits for anything else, by its own pause, so that a goroutine does not keep a P.
 
-use super::{Core, Recruiter, lock};
+use super::{Core, lock};
 use crate::{
+    counted::Call,
     cycle::{Cycle, Pause},
     error::HeapError,
     heap::Tag,
@@ -50,7 +51,7 @@ impl Drop for Waits<'_> {
 }
 
 /// What calls for helpers; nothing, if there is nobody to be called.
-fn called(recruiter: &Option<Recruiter>) -> &dyn Fn() {
+fn called(recruiter: &Option<Call>) -> &dyn Fn() {
     match recruiter {
         Some(recruiter) => &**recruiter,
         None => &|| (),
@@ -258,7 +259,7 @@ impl<H: Tag> Core<H> {
         self.borrow(|worker| unsafe { worker.idle() })
     }
 
-    fn recruiter(&self) -> Option<Recruiter> {
+    fn recruiter(&self) -> Option<Call> {
         lock(&self.recruiter).clone()
     }
 

@@ -4,8 +4,8 @@
 //! Each collector takes away its own thread and nothing else, so one may begin before another has ended, also beside
 //! an embedding's waker. Whoever is woken looks whether a cycle is still asked for.
 
-use super::{Waker, lock};
-use crate::space::Exhausted;
+use super::lock;
+use crate::{counted::Call, space::Exhausted};
 use std::{
     fmt,
     sync::Mutex,
@@ -15,14 +15,14 @@ use std::{
 /// Whom a request wakes.
 #[derive(Default)]
 pub(crate) struct Wakers {
-    embedding: Mutex<Option<Waker>>,
+    embedding: Mutex<Option<Call>>,
     threads: Mutex<Vec<Thread>>,
 }
 
 impl Wakers {
     /// Replaces the embedding's.
-    pub(crate) fn set(&self, waker: Option<Waker>) {
-        let former = std::mem::replace(&mut *lock(&self.embedding), waker);
+    pub(crate) fn set(&self, waker: Call) {
+        let former = lock(&self.embedding).replace(waker);
         drop(former);
     }
 

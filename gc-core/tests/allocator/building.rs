@@ -145,7 +145,7 @@ fn a_collector_without_memory_is_refused() {
 }
 
 #[test]
-fn a_pacer_or_a_call_for_helpers_without_memory_comes_back() {
+fn a_pacer_or_what_a_heap_calls_without_memory_comes_back() {
     let _turn = turn();
     let heap = crate::heap();
     heap.set_pacer(Every(1 << 16));
@@ -154,12 +154,21 @@ fn a_pacer_or_a_call_for_helpers_without_memory_comes_back() {
     assert_eq!(heap.collect().unwrap().trigger, 1 << 16, "the former one stays");
     assert!(heap.try_set_pacer(refused.into_inner()).is_ok());
     assert_eq!(heap.collect().unwrap().trigger, 1 << 20);
-    let called = Arc::new(());
-    let count = called.clone();
-    let recruit = move || drop(count.clone());
-    let refused = without(0, 0, || heap.try_on_work(recruit)).0.expect_err("no memory");
+    let called = Arc::new(AtomicUsize::new(0));
+    let call = || {
+        let count = called.clone();
+        move || _ = count.fetch_add(1, Ordering::Relaxed)
+    };
+    let refused = without(0, 0, || heap.try_on_work(call())).0.expect_err("no memory");
     assert!(heap.try_on_work(refused.into_inner()).is_ok());
-    assert_eq!(Arc::strong_count(&called), 2);
+    let refused = without(0, 0, || heap.try_set_waker(call())).0.expect_err("no memory");
+    heap.request();
+    assert_eq!(called.load(Ordering::Relaxed), 0, "there is no former one");
+    heap.decline();
+    assert!(heap.try_set_waker(refused.into_inner()).is_ok());
+    heap.request();
+    assert_eq!(called.load(Ordering::Relaxed), 1);
+    assert_eq!(Arc::strong_count(&called), 3);
     drop(heap);
     assert_eq!(Arc::strong_count(&called), 1);
 }
