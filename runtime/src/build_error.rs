@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use gc_core::HeapError;
+
 /// Why a [`Runtime`](crate::Runtime) could not be made.
 ///
 /// ```
@@ -28,6 +30,8 @@ pub enum BuildError {
         /// The least that would do now.
         least: usize,
     },
+    /// There is no memory for the collected heap, or for this runtime's part in it.
+    Heap(HeapError),
     /// The signal of [`Builder::dump_on`](crate::Builder::dump_on) is none of those, or cannot be had.
     Signal(std::io::Error),
     /// The global allocator is alloc-core, but knows nothing of this crate's Ps: goroutines would
@@ -41,6 +45,12 @@ impl From<sched_core::Error> for BuildError {
     }
 }
 
+impl From<HeapError> for BuildError {
+    fn from(error: HeapError) -> Self {
+        BuildError::Heap(error)
+    }
+}
+
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -51,6 +61,7 @@ impl fmt::Display for BuildError {
             BuildError::MemoryLimit { bytes, least } => {
                 write!(f, "memory_limit is {bytes} bytes, and must be at least {least} here")
             }
+            BuildError::Heap(error) => write!(f, "the collected heap: {error}"),
             BuildError::Signal(error) => write!(f, "the signal to dump on: {error}"),
             BuildError::ForeignBinding => f.write_str(
                 "the global allocator is alloc-core, but knows nothing of the runtime: \
@@ -65,6 +76,7 @@ impl Error for BuildError {
         match self {
             BuildError::Scheduler(error) => Some(error),
             BuildError::Thread { error, .. } | BuildError::Signal(error) => Some(error),
+            BuildError::Heap(error) => Some(error),
             BuildError::MemoryLimit { .. } | BuildError::ForeignBinding => None,
         }
     }

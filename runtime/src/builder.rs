@@ -341,8 +341,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When a setting makes no sense, the operating system refuses something, or the global
-    /// allocator is alloc-core but not through [`Alloc`](crate::Alloc).
+    /// When a setting makes no sense, the operating system refuses something, there is no memory for the collected
+    /// heap, or the global allocator is alloc-core but not through [`Alloc`](crate::Alloc).
     ///
     /// ```
     /// assert!(runtime::Builder::new().procs(0).build().is_err());

@@ -33,6 +33,10 @@ pub(crate) static NUMBERS: Numbers = Numbers::new();
 /// Whether the collected heap is there.
 pub(crate) static HEAP_CLAIM: Claim = Claim::new();
 
+/// The collected heap while it is being made: whoever finds no memory for all of it leaves here what there is. It is
+/// not ended, for the cells below know one heap in their life.
+pub(crate) static MAKING_HEAP: Mutex<Option<Heap>> = Mutex::new(None);
+
 /// The collected heap, from its first use to the end of the process.
 pub(crate) static HEAP: OnceLock<Heap> = OnceLock::new();
 

@@ -34,6 +34,7 @@
 //! compares, `GODEBUG=gcpoison=1` fills what it frees and finds who writes there. `gc::enter().dump()` tells what is
 //! in the heap, and why it is alive.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -98,23 +99,40 @@ pub type Heap = gc_core::Heap<RuntimeHeap>;
 ///
 /// If it is not made yet, and there is no memory for it.
 pub fn heap() -> &'static Heap {
-    current::HEAP.get_or_init(|| {
-        let builder = Heap::builder().on_cycle(ended);
-        let heap = builder.build(Cells::new(), Procs::new());
-        // Nobody else makes one.
-        let heap = heap.unwrap_or_else(|refused| panic!("no collected heap: {refused}"));
-        heap.set_waker(|| current::COLLECTORS.request());
-        heap.on_work(|| current::COLLECTORS.share());
-        heap
-    })
+    match current::HEAP.get() {
+        Some(heap) => heap,
+        None => try_heap().unwrap_or_else(|refused| panic!("no collected heap: {refused}")),
+    }
+}
+
+/// The same, or an error if it is not made yet and there is no memory for it: the next call tries again.
+pub(crate) fn try_heap() -> Result<&'static Heap, HeapError> {
+    if let Some(heap) = current::HEAP.get() {
+        return Ok(heap);
+    }
+    // One makes it. What is there is whole between any two statements; poison carries no news.
+    let mut making = current::MAKING_HEAP.lock().unwrap_or_else(PoisonError::into_inner);
+    if current::HEAP.get().is_none() {
+        if making.is_none() {
+            *making = Some(Heap::builder().on_cycle(ended).build(Cells::new(), Procs::new())?);
+        }
+        connect(making.as_ref().expect("it has been built"))?;
+    }
+    Ok(current::HEAP.get_or_init(|| making.take().expect("nobody else has made one")))
+}
+
+/// Has the heap call whoever collects it.
+fn connect(heap: &Heap) -> Result<(), HeapError> {
+    heap.try_set_waker(|| current::COLLECTORS.request()).map_err(|_| HeapError::Memory)?;
+    heap.try_on_work(|| current::COLLECTORS.share()).map_err(|_| HeapError::Memory)
 }
 
 /// Enters a guard. Guards nest; while one is held, a collection cannot end.
 ///
 /// # Panics
 ///
-/// If there is no memory for the part of the caller's P in the heap, which its first guard makes;
-/// [`try_enter`] returns that as a value.
+/// If there is no memory for the part of the caller's P in the heap, which its first guard makes, or for the heap
+/// itself, which the first runtime makes; [`try_enter`] returns that as a value.
 ///
 /// ```
 /// use runtime::gc;
@@ -135,7 +153,7 @@ pub fn enter() -> Guard<'static> {
 ///
 /// # Errors
 ///
-/// [`Error::Memory`] if there is no memory for the part of the caller's P in the heap.
+/// [`Error::Memory`] if there is no memory for the part of the caller's P in the heap, or for the heap.
 ///
 /// ```
 /// use runtime::gc;
@@ -147,7 +165,7 @@ pub fn enter() -> Guard<'static> {
 /// # });
 /// ```
 pub fn try_enter() -> Result<Guard<'static>, HeapError> {
-    heap().try_enter()
+    try_heap()?.try_enter()
 }
 
 /// Runs a collection: every object that was unreachable before the call is gone. Parks while others
@@ -170,8 +188,9 @@ pub fn try_enter() -> Result<Guard<'static>, HeapError> {
 /// });
 /// ```
 pub fn collect() -> Result<Record, HeapError> {
+    let heap = try_heap()?;
     let mut share = Share::begin();
-    heap().collect_with(|pause| share.pause(pause))
+    heap.collect_with(|pause| share.pause(pause))
 }
 
 /// What the collector did so far.
@@ -187,14 +206,18 @@ pub(crate) fn make_pacer(settings: &Settings) -> Box<dyn Pacer> {
     settings.collecting.pacer.as_ref().map_or_else(|| Box::new(gogc()) as _, Make::make)
 }
 
-/// How the heap is collected, and whether each collection writes a line: the last runtime decides.
-pub(crate) fn configure(settings: &Settings, pacer: Box<dyn Pacer>) {
+/// How the heap is collected, and looked at: the last runtime decides. After an error nothing has changed.
+pub(crate) fn configure(settings: &Settings, pacer: Box<dyn Pacer>) -> Result<(), HeapError> {
+    let heap = try_heap()?;
+    heap.try_set_pacer(pacer).map_err(|_| HeapError::Memory)?;
     let Collecting { collection, write_barrier, .. } = &settings.collecting;
-    heap().set_pacer(pacer);
-    heap().set_collection(*collection);
-    heap().set_write_barrier(*write_barrier);
+    heap.set_collection(*collection);
+    heap.set_write_barrier(*write_barrier);
+    heap.set_checkmark(settings.gccheckmark);
+    heap.space().set_poison(settings.gcpoison);
     // Relaxed: a switch for a diagnostic line.
     current::GCTRACE.store(settings.gctrace, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Asks for a collection, if anyone uses the heap.

@@ -82,7 +82,13 @@ impl Collectors {
         self.homes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Servants may run on `scheduler` from now on.
+    /// Room for one runtime to [join](Self::join). One is made at a time ([`Limit`](crate::wire::Limit)), so nobody
+    /// else takes it.
+    pub(crate) fn make_room(&self) -> Result<(), HeapError> {
+        self.homes().try_reserve(1).map_err(|_| HeapError::Memory)
+    }
+
+    /// Servants may run on `scheduler` from now on. There is [room](Self::make_room).
     pub(crate) fn join(&self, scheduler: &Scheduler) {
         self.homes().push(scheduler.clone());
         if current::HEAP.get().is_some_and(Heap::is_requested) {

@@ -95,10 +95,9 @@ impl Attendants {
             let home = scheduler.clone();
             self.spawn("dumper", move || dumper.serve(&home))?;
         }
-        // Nothing can fail any more: a runtime that could not be made changes nothing for the others.
-        gc::configure(settings, pacer);
-        gc::heap().set_checkmark(settings.gccheckmark);
-        gc::heap().space().set_poison(settings.gcpoison);
+        // The last that can fail: a runtime that could not be made changes nothing for the others.
+        current::COLLECTORS.make_room()?;
+        gc::configure(settings, pacer)?;
         current::COLLECTORS.join(scheduler);
         Ok(())
     }
