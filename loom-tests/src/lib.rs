@@ -44,6 +44,7 @@
 //! | `gc_weak` | an upgrade gives a living object, or none, and then none to anybody |
 //! | `runtime_chan` | values come once and in order; none is lost at the end; whoever waits is told |
 //! | `runtime_mutex` | one owner at a time; nobody sleeps beside a free one; whoever has waited long is next |
+//! | `runtime_post` | a servant at a time; a request that comes while one ends or rests is served |
 //! | `runtime_rings` | a ring is answered by all who listen, whenever it comes |
 //! | `runtime_select` | one case of a `select!` wins, whoever decides it |
 //! | `runtime_timer` | a fire is taken once, and never after a stop or a reset |
@@ -92,6 +93,7 @@
 //! | 11 | no token lies beside a taker that sleeps, and none is left to the driver; no entry outlives its object | `gc_cleanup` | `looks_and_then_waits`, `waiters_out_before_tokens_in`, `closed_in_two_steps`, `sifted_before_hand_2` |
 //! | 12 | roots are shaded when everybody logs; one that is made later needs no scan | `gc_cycle` (`start_…`), `gc_roots`, [`search`] | `no_hand_1`, `no_hand_2`, `root_cleared_unlogged`; `cleared_unlogged`, `a_later_chunk_is_not_listed`; `NoHandsBeforeRoots` |
 //! | | no edge is lost under a lock, and the marker waits for none | `gc_lock` (`a_move_under_locks`), [`search`] (`Start::Locked`) | `nothing_is_reported`, `reports_are_not_waited_for`, `report_leaves_the_word_clean`; `LockReportedOnce`, `ReportsNotWaitedFor` |
+//! | | whoever asks for a cycle finds a servant that sees it, or starts one, or knows that he could not | `runtime_post` | all of it |
 //! | | sweep comes after the last who acts on the old word | `gc_cycle` (`allocation_at_the_end`), [`search`] | `no_hand_4`; `NoHandBeforeSweep` |
 //!
 //! # What the models of the scheduler and of waiting show

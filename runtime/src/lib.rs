@@ -103,6 +103,8 @@
 
 pub mod chan;
 #[doc(hidden)]
+pub mod post;
+#[doc(hidden)]
 pub mod rings;
 #[doc(hidden)]
 pub mod select;

@@ -13,7 +13,7 @@
 //! starts *helpers*, one for each four Ps beyond the first four. What sweep finds doomed is served by
 //! a goroutine of its own. All are *servants* ([`Scheduler::spawn_servant`]): they do not wait for a
 //! slice to end, and a runtime that shuts down lets them in as long as goroutines live that they
-//! serve, and waits for them. There is one driver and one destructor at a time ([`post`]).
+//! serve, and waits for them. There is one driver and one destructor at a time ([`post`](crate::post)).
 //!
 //! A servant may be refused, for want of a stack or of memory. Then the request is
 //! [declined](gc_core::Heap::decline), and the next mutator that finds the heap at its trigger starts a driver, or
@@ -29,7 +29,6 @@
 //! request is kept for the runtime that comes next.
 
 mod idle;
-mod post;
 mod share;
 
 use std::sync::{Mutex, MutexGuard};
@@ -42,11 +41,11 @@ use gc_core::world::Nesting;
 use sched_core::monitor::{Holder, Load};
 use sched_core::{Goroutine, Scheduler};
 
-use self::post::{Post, Resting};
 pub(crate) use self::share::Share;
 use self::share::workers;
 use crate::current;
 use crate::gc::{self, Heap};
+use crate::post::{Post, Resting};
 
 /// Spans that are swept between two pauses.
 const LOT: usize = 16;
@@ -143,16 +142,10 @@ impl Collectors {
 
     /// Sees to it that the post is taken; false if nobody can be started.
     fn man(&self, post: &Post, life: fn()) -> bool {
-        // Held meanwhile: a runtime that joins is among the homes, or finds the post as it is after this.
+        // Held meanwhile: one at a time, and a runtime that joins is among the homes, or finds the post as it is after
+        // this.
         let homes = self.homes();
-        if !post.take() {
-            return true;
-        }
-        let started = start(&homes, life);
-        if !started {
-            post.leave();
-        }
-        started
+        post.man(|| start(&homes, life))
     }
 
     /// The goroutines of all runtimes that hold guards.
@@ -204,33 +197,27 @@ impl Hurry {
 /// The driver's life.
 fn drive() {
     let (heap, posts) = (gc::heap(), &current::COLLECTORS);
-    loop {
-        while heap.is_requested() {
-            let mut share = Share::begin();
-            let outcome = heap.cycle(|pause| share.pause(pause));
-            if outcome.is_ok() {
-                sweep(heap, &mut share);
-            }
-            drop(share);
-            posts.bury();
-            if outcome == Err(HeapError::Memory) {
-                // For the P's part in the heap. Who has some may give it back.
-                crate::sleep(SCARCE);
-            }
-            if outcome == Err(HeapError::Broken) {
-                // A driver has panicked, and said so. Nobody can go on, and this post stays taken.
-                return;
-            }
-        }
-        posts.driver.leave();
-        if !heap.is_requested() || !posts.driver.take() {
-            break;
-        }
-    }
+    let ended = posts.driver.hold(|| heap.is_requested(), || collect(heap));
     // For which nobody could be started.
-    if heap.usage().doomed != 0 && posts.destructor.take() {
+    if ended && heap.usage().doomed != 0 && posts.destructor.take() {
         destruct();
     }
+}
+
+/// One cycle, with its sweep. False if a driver has panicked, which has said so: nobody can go on.
+fn collect(heap: &Heap) -> bool {
+    let mut share = Share::begin();
+    let outcome = heap.cycle(|pause| share.pause(pause));
+    if outcome.is_ok() {
+        sweep(heap, &mut share);
+    }
+    drop(share);
+    current::COLLECTORS.bury();
+    if outcome == Err(HeapError::Memory) {
+        // For the P's part in the heap. Who has some may give it back.
+        crate::sleep(SCARCE);
+    }
+    outcome != Err(HeapError::Broken)
 }
 
 /// Sweeps what allocation leaves. All of it: what is found doomed does not wait for the guards that
@@ -262,14 +249,12 @@ fn mark_idle() {
 
 /// The life of the one who runs destructors.
 fn destruct() {
-    let (heap, posts) = (gc::heap(), &current::COLLECTORS);
-    loop {
+    let heap = gc::heap();
+    let serve = || {
         heap.run_destructors(usize::MAX);
-        posts.destructor.leave();
-        if heap.usage().doomed == 0 || !posts.destructor.take() {
-            return;
-        }
-    }
+        true
+    };
+    current::COLLECTORS.destructor.hold(|| heap.usage().doomed != 0, serve);
 }
 
 /// The Ps of the runtime that the caller is a goroutine of.

@@ -90,6 +90,11 @@ impl Waiter {
         self.0.unpark();
     }
 
+    /// As [`unpark`](Self::unpark): threads wait for no slice.
+    pub fn unpark_urgently(&self) {
+        self.unpark();
+    }
+
     /// Whether it sleeps, and nobody has woken it: then it has done all that it does before.
     pub fn is_asleep(&self) -> bool {
         self.0.is_asleep()
