@@ -14,7 +14,12 @@ use std::{
     time::Duration,
 };
 
-use alloc_core::{Cache, Heap, pages::os::Os, scavenge::Eager};
+use alloc_core::{
+    Cache, Heap,
+    page_heap::{PageHeap, Radix, Treap},
+    pages::{PageSource, os::Os, with::With},
+    scavenge::Eager,
+};
 use proptest::prelude::*;
 
 const THREADS: usize = 3;
@@ -131,7 +136,12 @@ fn assert_filled(at: NonNull<u8>, bytes: usize, fill: u8) {
     assert_prefix(at, bytes, bytes, fill);
 }
 
-fn call(heap: &'static Heap<Os>, cache: &mut Cache<'static, Os>, model: &mut Model, call: &Call) {
+fn call<S: PageSource>(
+    heap: &'static Heap<S>,
+    cache: &mut Cache<'static, S>,
+    model: &mut Model,
+    call: &Call,
+) {
     model.calls += 1;
     match *call {
         Call::Alloc { size, align, zeroed } => {
@@ -171,7 +181,11 @@ fn call(heap: &'static Heap<Os>, cache: &mut Cache<'static, Os>, model: &mut Mod
 }
 
 /// A thread with a cache: does a call whenever it is handed the model, and hands it back.
-fn serve(heap: &'static Heap<Os>, orders: Receiver<(Model, Call)>, done: Sender<Model>) {
+fn serve<S: PageSource>(
+    heap: &'static Heap<S>,
+    orders: Receiver<(Model, Call)>,
+    done: Sender<Model>,
+) {
     let mut cache = heap.cache();
     for (mut model, order) in orders {
         call(heap, &mut cache, &mut model, &order);
@@ -179,8 +193,8 @@ fn serve(heap: &'static Heap<Os>, orders: Receiver<(Model, Call)>, done: Sender<
     }
 }
 
-fn run(calls: Vec<(usize, Call)>) {
-    let heap: &'static Heap<Os> = Box::leak(Box::new(Heap::new(Os::new())));
+fn run<P: PageHeap + 'static>(calls: Vec<(usize, Call)>) {
+    let heap: &'static Heap<_> = Box::leak(Box::new(Heap::new(With::<P, Os>::new(Os::new()))));
     let mut model = Model::default();
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
@@ -207,11 +221,18 @@ fn run(calls: Vec<(usize, Call)>) {
     assert_eq!((stats.small, stats.large, stats.free), (0, 0, 0), "{stats:?}");
 }
 
+fn sequences() -> impl Strategy<Value = Vec<(usize, Call)>> {
+    prop::collection::vec((0..THREADS, calls()), 1..400)
+}
+
 proptest! {
     #[test]
-    fn the_heap_does_what_the_model_says(
-        calls in prop::collection::vec((0..THREADS, calls()), 1..400)
-    ) {
-        run(calls);
+    fn the_heap_does_what_the_model_says(calls in sequences()) {
+        run::<Radix>(calls);
+    }
+
+    #[test]
+    fn a_heap_over_the_treap_does_so_too(calls in sequences()) {
+        run::<Treap>(calls);
     }
 }

@@ -4,7 +4,8 @@
 //! between them; caches that are flushed, dropped and handed to another thread; frees without a
 //! cache; pages that go back to the system meanwhile, in every other round as soon as they are free, by a
 //! scavenger that never rests. The rounds between have a memory limit, and in these alone a request may be
-//! refused. `ALLOC_STRESS_SECONDS` sets how long (1 by default, and two rounds at least; CI takes 30).
+//! refused. `ALLOC_STRESS_SECONDS` sets how long (1 by default, and two rounds at least; CI takes 30); a heap over
+//! the treap takes a quarter of that after it.
 
 mod mixer;
 
@@ -19,19 +20,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloc_core::{Cache, Heap, pages::os::Os, scavenge::Eager};
+use alloc_core::{
+    Cache, Heap,
+    page_heap::{PageHeap, Radix, Treap},
+    pages::{os::Os, with::With},
+    scavenge::Eager,
+};
 use mixer::{Memory, Mixer, Shared, oracle::Random};
 
 /// A cache that now and then is another one, and frees that now and then need none.
-struct Caches<'a> {
-    heap: &'static Heap<Os>,
-    cache: Cache<'static, Os>,
+struct Caches<'a, P: PageHeap + 'static> {
+    heap: &'static Heap<With<P, Os>>,
+    cache: Cache<'static, With<P, Os>>,
     /// Caches that somebody left for somebody.
-    left: &'a Mutex<Vec<Cache<'static, Os>>>,
+    left: &'a Mutex<Vec<Cache<'static, With<P, Os>>>>,
     without: bool,
 }
 
-impl Memory for Caches<'_> {
+impl<P: PageHeap + 'static> Memory for Caches<'_, P> {
     fn alloc(&mut self, layout: Layout, zeroed: bool) -> Option<NonNull<u8>> {
         if zeroed { self.cache.alloc_zeroed(layout).ok() } else { self.cache.alloc(layout).ok() }
     }
@@ -96,7 +102,7 @@ impl Drop for Working<'_> {
 }
 
 /// Gives back whatever it finds, for as long as others work.
-fn scavenge(heap: &Heap<Os>, working: &AtomicUsize) {
+fn scavenge<P: PageHeap>(heap: &Heap<With<P, Os>>, working: &AtomicUsize) {
     let mut scavenger = heap.scavenger(Eager).expect("one at a time");
     // Relaxed: as above.
     while working.load(Ordering::Relaxed) > 0 {
@@ -105,11 +111,10 @@ fn scavenge(heap: &Heap<Os>, working: &AtomicUsize) {
     }
 }
 
-#[test]
-fn live_blocks_never_overlap_and_keep_their_contents() {
-    let heap: &'static Heap<Os> = Box::leak(Box::new(Heap::new(Os::new())));
+fn stress<P: PageHeap + 'static>(time: Duration) {
+    let heap: &'static Heap<_> = Box::leak(Box::new(Heap::new(With::<P, Os>::new(Os::new()))));
     let (shared, left) = (Shared::new(), Mutex::new(Vec::new()));
-    let end = Instant::now() + seconds();
+    let end = Instant::now() + time;
     let mut round = 0;
     while round < 2 || Instant::now() < end {
         round += 1;
@@ -144,4 +149,10 @@ fn live_blocks_never_overlap_and_keep_their_contents() {
     let stats = heap.stats();
     assert_eq!((stats.small, stats.large, stats.free), (0, 0, 0), "{stats:?}");
     assert_eq!(stats.mapped, stats.released + stats.metadata + stats.tables);
+}
+
+#[test]
+fn live_blocks_never_overlap_and_keep_their_contents() {
+    stress::<Radix>(seconds());
+    stress::<Treap>(seconds() / 4);
 }
