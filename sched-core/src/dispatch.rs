@@ -135,6 +135,14 @@ pub unsafe trait Dispatch {
         }
     }
 
+    /// The goroutine on this P gives way, perhaps to one that shall not wait: the next pick gives that one.
+    #[cold]
+    fn expect_urgent<'a>(&'a self, held: Self::Held<'a>) {
+        let (queues, place) = self.at(held);
+        // SAFETY: `held` is the evidence that the P is held; its place is of these queues.
+        unsafe { queues.board().expect_urgent(place) };
+    }
+
     /// Whether anything waits that this P would run.
     fn work_at_hand<'a>(&'a self, held: Self::Held<'a>) -> bool {
         let (queues, place) = self.at(held);

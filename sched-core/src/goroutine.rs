@@ -18,6 +18,7 @@ use crate::{
     clock,
     commit::Commit,
     context::Context,
+    dispatch::Dispatch,
     entry::{Request, enter},
     future::carrier,
     machine::Machine,
@@ -107,7 +108,12 @@ pub(crate) fn yield_to_holders() {
     let waits = || {
         let entered = enter();
         let machine = entered.machine()?;
-        Some(machine.shared().in_hurry() && machine.shared().has_urgent())
+        let (shared, held) = (machine.shared(), machine.held()?);
+        let waits = shared.in_hurry() && shared.has_urgent();
+        if waits {
+            shared.expect_urgent(held);
+        }
+        Some(waits)
     };
     if waits() == Some(true) {
         yield_now();
@@ -237,6 +243,11 @@ unsafe extern "C" fn finish(task: *mut ()) -> *const Context {
 #[inline(never)]
 pub(crate) fn answer(words: &Words) {
     let Some((m, requests)) = requests(words) else { return };
+    if requests.contains(Request::PREEMPT)
+        && let Some(held) = m.held()
+    {
+        m.shared().expect_urgent(held);
+    }
     if let Some(task) = running(words).filter(|task| stands(m, task)) {
         answer_here(m, task, requests);
     } else if m.held().is_none() {

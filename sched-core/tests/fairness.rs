@@ -74,6 +74,33 @@ fn woken_ones_do_not_wait_for_slices() {
     }
 }
 
+/// The same where the global queue has several shards: whoever gives way finds the one that room was made for, wherever
+/// it lies. If he did not, one in a hundred would wait until somebody else gives way, 100 µs later.
+#[test]
+fn woken_ones_in_any_shard_do_not_wait_for_slices() {
+    let late = |report: Report| report.waits["sleeper"].waits().p99;
+    for procs in [96, 256] {
+        let gmp = late(machine(procs).run(&Gmp, &Hogs::TICKER));
+        let steal = late(machine(procs).run(&WorkSteal, &Hogs::TICKER));
+        let bound = Costs::default().protected / 2;
+        assert!(gmp.max(steal) < bound, "{procs} Ps: {gmp} and {steal} ns");
+    }
+}
+
+/// What is woken from outside passes through the global queue, and its shards are as many as that takes. With one
+/// queue it would take more than 4 times the ideal on 256 Ps, and more than 15 times on 1,024.
+#[test]
+fn woken_ones_scale_to_a_thousand_ps() {
+    let load = Hogs { wakings: 20, ..Hogs::WOKEN };
+    for procs in [256, 1_024] {
+        let ideal = machine(procs).ideal().run(&GlobalFifo, &load).makespan;
+        let over = |report: Report| report.makespan as f64 / ideal as f64;
+        let gmp = over(machine(procs).run(&Gmp, &load));
+        let steal = over(machine(procs).run(&WorkSteal, &load));
+        assert!(gmp.max(steal) < 3.2, "{procs} Ps: {gmp:.2} and {steal:.2} times the ideal");
+    }
+}
+
 /// A class's allowance is what it waits for beside others, and not much more.
 #[test]
 fn background_waits_for_its_allowance() {

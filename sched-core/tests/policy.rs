@@ -15,7 +15,10 @@ use common::{MODES, Watch, with};
 use sched_core::{
     Config, Scheduler, Spawn, current,
     park::{self, WaitReason},
-    policy::{Chosen, Class, GlobalFifo, Gmp, Priority, WorkSteal},
+    policy::{
+        Cause, Chosen, Class, GlobalFifo, Gmp, Item, Moment, Policy, Priority, Queues, Ready, Seat,
+        Slice, WorkSteal,
+    },
     spawn, yield_now,
 };
 
@@ -210,4 +213,117 @@ fn urgent_ones_go_first_under_priority() {
 #[test]
 fn the_example_runs() {
     own_policy::main();
+}
+
+/// First come, first served; and it notes what it is told of goroutines that are asked to give way.
+#[derive(Clone, Debug, Default)]
+struct Witness(Arc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    /// That one may be expected.
+    expected: AtomicUsize,
+    /// Picks behind that.
+    picked: AtomicUsize,
+    /// Goroutines that gave way and were queued.
+    preempted: AtomicUsize,
+    /// Of those, who came before anything was said.
+    unexpected: AtomicUsize,
+}
+
+struct Witnessed<H: Item> {
+    inner: <GlobalFifo as Policy>::Queues<H>,
+    told: Arc<Told>,
+}
+
+impl Policy for Witness {
+    type Queues<H: Item> = Witnessed<H>;
+
+    fn queues<H: Item>(&self) -> Witnessed<H> {
+        Witnessed { inner: GlobalFifo.queues(), told: Arc::clone(&self.0) }
+    }
+}
+
+impl<H: Item> Queues<H> for Witnessed<H> {
+    /// An urgent one is expected.
+    type Local = AtomicBool;
+
+    fn local(&self) -> AtomicBool {
+        AtomicBool::new(false)
+    }
+
+    fn put(&self, _: Option<Seat<'_, AtomicBool>>, moment: &Moment, item: H, ready: Ready) {
+        if ready.cause == Cause::Preempted {
+            let before = self.told.preempted.fetch_add(1, Ordering::Relaxed);
+            if self.told.expected.load(Ordering::Relaxed) <= before {
+                self.told.unexpected.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.inner.put(None, moment, item, ready);
+    }
+
+    fn pick(&self, seat: Seat<'_, AtomicBool>, moment: &Moment) -> Option<(H, Slice)> {
+        if seat.local().swap(false, Ordering::Relaxed) {
+            self.told.picked.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: the caller holds the P.
+        self.inner.pick(unsafe { Seat::new(&()) }, moment)
+    }
+
+    fn steal<'a>(
+        &self,
+        _: Seat<'_, AtomicBool>,
+        _: &Moment,
+        _: impl Iterator<Item = &'a AtomicBool>,
+        _: bool,
+    ) -> Option<H> {
+        None
+    }
+
+    fn evict(&self, _: Seat<'_, AtomicBool>) -> Option<H> {
+        None
+    }
+
+    fn is_empty(&self) -> bool {
+        self.inner.is_empty()
+    }
+
+    fn is_local_empty(_: &AtomicBool) -> bool {
+        true
+    }
+
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn local_len(_: &AtomicBool) -> usize {
+        0
+    }
+
+    fn expect_urgent(&self, seat: Seat<'_, AtomicBool>) {
+        seat.local().store(true, Ordering::Relaxed);
+        self.told.expected.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Two hogs take turns on one P. The switch from one to the other looks for the next before it queues the last.
+#[test]
+fn a_policy_is_told_before_the_pick_whom_a_preempted_one_makes_room_for() {
+    for thread_mode in MODES {
+        let witness = Witness::default();
+        let policy = Chosen::new(witness.clone());
+        let scheduler = with(Config { procs: 1, thread_mode, policy, ..Config::default() });
+        let watch = Watch::start(&scheduler, Duration::from_millis(2));
+        let told = witness.0;
+        let hogs = [(); 2].map(|()| {
+            let told = Arc::clone(&told);
+            let hog = move || while told.preempted.load(Ordering::Relaxed) < 4 {};
+            scheduler.spawn(hog).expect("it is open")
+        });
+        hogs.into_iter().for_each(|hog| hog.join().expect("no panic"));
+        watch.stop();
+        assert_eq!(scheduler.shutdown(None).left, []);
+        assert_eq!(told.unexpected.load(Ordering::Relaxed), 0, "{told:?}");
+        assert!(told.picked.load(Ordering::Relaxed) >= 4, "{told:?}");
+    }
 }

@@ -66,6 +66,7 @@ pub(crate) trait Play<H: Item>: Send + Sync {
     unsafe fn pick(&self, place: Place, moment: &Moment) -> Option<(H, Slice)>;
     unsafe fn steal(&self, place: Place, moment: &Moment, random: u32, last: bool) -> Option<H>;
     unsafe fn evict(&self, place: Place) -> Option<H>;
+    unsafe fn expect_urgent(&self, place: Place);
     /// Whether the shared part holds nothing.
     fn is_empty(&self) -> bool;
     fn is_local_empty(&self, proc: usize) -> bool;
@@ -119,6 +120,11 @@ impl<Q: Queues<H>, H: Item> Play<H> for Board<Q, H> {
         self.queues.evict(unsafe { self.seat(place) })
     }
 
+    unsafe fn expect_urgent(&self, place: Place) {
+        // SAFETY: the caller's claim.
+        self.queues.expect_urgent(unsafe { self.seat(place) });
+    }
+
     fn is_empty(&self) -> bool {
         self.queues.is_empty()
     }
@@ -165,6 +171,10 @@ fn gcd(a: usize, b: usize) -> usize {
 /// The policy that workers play by.
 pub struct Installed<H: Item>(Which<H>);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are two, and the default is at hand in its place"
+)]
 enum Which<H: Item> {
     /// The default, called directly.
     Gmp(Board<GmpQueues<H>, H>),

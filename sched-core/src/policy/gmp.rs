@@ -11,6 +11,7 @@
 //! What runs next: woken ones first, as others have had a slice while they slept, and holders that
 //! somebody waits for; but not more than [`WOKEN_STREAK`] in a row. Then, one time in 61, the global
 //! queue, which would starve behind a ring that refills itself. Then the ring, then the global queue.
+//! On more than 64 Ps that is several: where each of these looks goes then, [`shards`](crate::queue::shards) says.
 //!
 //! A thief takes half of the first ring that has something. Why runnext only in the last round, and
 //! after some microseconds: [`local`](crate::queue::local).
@@ -19,17 +20,18 @@
 //!
 //! The ring is first in, first out, and a pair that wakes each other through runnext shares one slice,
 //! at whose end the one that runs goes behind the ring. The global queue has a turn after 61 slices at
-//! most; its own lanes have their turns after [`WOKEN_STREAK`]. `docs/decisions/0009` has the numbers.
+//! most, each of its shards after 61 for each of them; its own lanes have their turns after [`WOKEN_STREAK`].
+//! `docs/decisions/0009` has the numbers.
 //!
 //! # Source
 //!
 //! Go's `runqput`, `findRunnable`, `globrunqget` (`proc.go`).
 
 use crate::queue::{
-    inject::Inject,
     lanes::{Lane, WOKEN_STREAK},
     list::List,
     local::{CAPACITY, LocalQueue, Next, Owner, Slice},
+    shards::{Home, Near, Shards},
 };
 use crate::sync::{AtomicU32, Ordering, scaled};
 
@@ -60,22 +62,23 @@ impl Policy for Gmp {
     type Queues<H: Item> = GmpQueues<H>;
 
     fn queues<H: Item>(&self) -> GmpQueues<H> {
-        GmpQueues { global: Inject::new() }
+        GmpQueues { global: Shards::new() }
     }
 }
 
 /// The global queue.
 #[derive(Debug)]
 pub struct GmpQueues<H: Item> {
-    global: Inject<H>,
+    global: Shards<H>,
 }
 
-/// A P's ring and runnext.
+/// A P's ring and runnext, and its place at the global queue.
 #[derive(Debug)]
 pub struct GmpLocal<H: Item> {
     queue: LocalQueue<H>,
     /// Picked in a row that went before others. The holder's.
     streak: AtomicU32,
+    home: Home,
 }
 
 /// The owner's side of the ring.
@@ -86,35 +89,45 @@ fn owner<'a, H: Item>(seat: Seat<'a, GmpLocal<H>>) -> Owner<'a, H> {
 }
 
 impl<H: Item> GmpQueues<H> {
-    #[inline]
-    fn pick_first(&self, local: &GmpLocal<H>, hurry: bool) -> Option<H> {
-        // Relaxed, all: the holder's own.
-        let streak = local.streak.load(Ordering::Relaxed);
-        if streak >= WOKEN_STREAK || !self.global.has_first(hurry) {
-            if streak != 0 {
-                local.streak.store(0, Ordering::Relaxed);
-            }
-            return None;
-        }
-        let first = self.global.pop_first(hurry)?;
-        local.streak.store(streak + 1, Ordering::Relaxed);
-        Some(first)
+    /// The global queue, as the P sees it.
+    #[inline(always)]
+    fn near<'a>(&'a self, local: &'a GmpLocal<H>, moment: &Moment) -> Near<'a, H> {
+        self.global.near(&local.home, moment.procs, moment.hurry)
     }
 
-    /// Queues what does not go into a ring.
+    /// Queues what comes from outside.
     #[cold]
-    fn put_global(&self, item: H, ready: Ready, moment: &Moment) {
-        self.global.push(item, lane(ready, moment));
+    fn put_outside(&self, item: H, ready: Ready, moment: &Moment) {
+        self.global.push(item, lane(ready, moment), moment.procs);
     }
+}
 
-    fn pick_global(&self, owner: &Owner<'_, H>, moment: &Moment) -> Option<H> {
-        let mut batch = self.global.take(moment.procs, CAPACITY / 2, moment.hurry);
-        let first = batch.pop()?;
-        for other in batch {
-            owner.push_back(other, &self.global);
-        }
-        Some(first)
+#[inline]
+fn pick_first<H: Item>(local: &GmpLocal<H>, global: &Near<'_, H>) -> Option<H> {
+    // Relaxed, all: the holder's own.
+    let streak = local.streak.load(Ordering::Relaxed);
+    let first = if streak < WOKEN_STREAK { global.pop_first() } else { None };
+    if first.is_some() {
+        local.streak.store(streak + 1, Ordering::Relaxed);
+    } else if streak != 0 {
+        local.streak.store(0, Ordering::Relaxed);
     }
+    first
+}
+
+fn pick_global<H: Item>(owner: &Owner<'_, H>, global: &Near<'_, H>) -> Option<H> {
+    let mut batch = global.take(CAPACITY / 2);
+    let first = batch.pop()?;
+    for other in batch {
+        owner.push_back(other, global);
+    }
+    Some(first)
+}
+
+/// Queues what does not go into a ring.
+#[cold]
+fn put_global<H: Item>(global: &Near<'_, H>, item: H, ready: Ready, moment: &Moment) {
+    global.push(item, lane(ready, moment));
 }
 
 /// Where in the global queue it goes.
@@ -131,40 +144,43 @@ impl<H: Item> Queues<H> for GmpQueues<H> {
     type Local = GmpLocal<H>;
 
     fn local(&self) -> GmpLocal<H> {
-        GmpLocal { queue: LocalQueue::new(), streak: AtomicU32::new(0) }
+        GmpLocal { queue: LocalQueue::new(), streak: AtomicU32::new(0), home: self.global.home() }
     }
 
     #[inline(always)]
     fn put(&self, seat: Option<Seat<'_, GmpLocal<H>>>, moment: &Moment, item: H, ready: Ready) {
-        match (seat.map(owner), ready.cause) {
-            (Some(owner), Cause::Spawned) => owner.push_next(item, &self.global),
-            (Some(owner), Cause::Unparked) if !(ready.holds && moment.hurry) => {
-                owner.push_next(item, &self.global);
-            }
-            (Some(owner), Cause::Yielded) if !ready.holds => owner.push_back(item, &self.global),
-            (Some(owner), Cause::Preempted) if !ready.holds && owner.room() > 0 => {
-                owner.push_back(item, &self.global);
-            }
-            _ => self.put_global(item, ready, moment),
+        let Some(seat) = seat else { return self.put_outside(item, ready, moment) };
+        let (owner, global) = (owner(seat), self.near(seat.local(), moment));
+        match ready.cause {
+            Cause::Spawned => owner.push_next(item, &global),
+            Cause::Unparked if !(ready.holds && moment.hurry) => owner.push_next(item, &global),
+            Cause::Yielded if !ready.holds => owner.push_back(item, &global),
+            Cause::Preempted if !ready.holds && owner.room() > 0 => owner.push_back(item, &global),
+            _ => put_global(&global, item, ready, moment),
         }
     }
 
     fn put_all(&self, moment: &Moment, items: List<H>, cause: Cause) {
-        self.global.append(items, lane(cause.into(), moment));
+        self.global.append(items, lane(cause.into(), moment), moment.procs);
+    }
+
+    fn expect_urgent(&self, seat: Seat<'_, GmpLocal<H>>) {
+        seat.local().home.expect();
     }
 
     #[inline]
     fn pick(&self, seat: Seat<'_, GmpLocal<H>>, moment: &Moment) -> Option<(H, Slice)> {
-        if let Some(first) = self.pick_first(seat.local(), moment.hurry) {
+        let global = self.near(seat.local(), moment);
+        if let Some(first) = pick_first(seat.local(), &global) {
             return Some((first, Slice::Fresh));
         }
         if moment.tick.is_multiple_of(GLOBAL_EVERY)
-            && let Some(fair) = self.global.pop(moment.hurry)
+            && let Some(fair) = global.pop_in_turn(moment.tick / GLOBAL_EVERY)
         {
             return Some((fair, Slice::Fresh));
         }
         let owner = owner(seat);
-        owner.pop().or_else(|| Some((self.pick_global(&owner, moment)?, Slice::Fresh)))
+        owner.pop().or_else(|| Some((pick_global(&owner, &global)?, Slice::Fresh)))
     }
 
     fn steal<'a>(
@@ -207,6 +223,6 @@ impl<H: Item> Queues<H> for GmpQueues<H> {
     }
 
     fn traffic(&self, see: &mut dyn FnMut(u64)) {
-        see(self.global.visits());
+        self.global.visits(see);
     }
 }

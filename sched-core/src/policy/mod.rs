@@ -77,7 +77,7 @@ pub use {
     fifo::{FifoQueues, GlobalFifo},
     gmp::{Gmp, GmpLocal, GmpQueues},
     priority::{Deadlines, Priority, PriorityQueues},
-    steal::{StealQueues, WorkSteal},
+    steal::{StealLocal, StealQueues, WorkSteal},
 };
 
 /// A goroutine, as a policy sees it: something that can be linked, and its class.
@@ -215,7 +215,7 @@ pub trait Queues<H: Item>: Send + Sync + 'static {
     /// The part of one P. Thieves see it, too.
     type Local: Send + Sync + 'static;
 
-    /// Makes a P's part, empty. May allocate.
+    /// Makes the part of the next P, empty. One caller at a time. May allocate.
     fn local(&self) -> Self::Local;
 
     /// `item` became ready: puts it where it will be found. `seat` is the P of whoever made it ready,
@@ -245,8 +245,9 @@ pub trait Queues<H: Item>: Send + Sync + 'static {
     /// Takes one of what lies in this P's part, in the order in which it would run: the P is given up.
     fn evict(&self, seat: Seat<'_, Self::Local>) -> Option<H>;
 
-    /// True if the shared part was empty at some instant during the call; never true if it held
-    /// something all through it.
+    /// Whether the shared part holds nothing. Never true if one item lay there all through the call: see *seen* in
+    /// the [contract](self#contract). It may be true if something was put there before the last of what lay there was
+    /// taken: whoever put it sees to it that somebody looks again.
     fn is_empty(&self) -> bool;
 
     /// The same of a P's part.
@@ -267,10 +268,17 @@ pub trait Queues<H: Item>: Send + Sync + 'static {
     }
 
     /// Whether something waits in the shared part that shall not wait for a slice to end. Then the
-    /// oldest slice of at least 100 µs ends, if no P is idle, and `pick` gives it first.
+    /// oldest slice of at least 100 µs ends, if no P is idle, and `pick` gives it first on that P, which
+    /// [expects](Self::expect_urgent) it.
     fn has_urgent(&self, moment: &Moment) -> bool {
         let _ = moment;
         false
+    }
+
+    /// The goroutine on this P was asked to give way, perhaps for one that shall not wait: the next `pick` there gives
+    /// that one, wherever in the shared part it lies. For policies whose `pick` does not look everywhere first.
+    fn expect_urgent(&self, seat: Seat<'_, Self::Local>) {
+        let _ = seat;
     }
 
     /// How often the locks of the shared part were taken so far, one number each: what the simulator

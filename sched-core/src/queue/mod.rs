@@ -4,7 +4,7 @@
 //!   in, first out, with one place in front.
 //! * [`deque`]: the same, last in, first out for its owner.
 //! * [`inject`]: unbounded, for what has no P or does not fit into a ring; [`lanes`] says whose turn it
-//!   is there, and [`list`] is what it is made of.
+//!   is there, and [`list`] is what it is made of. [`shards`]: the same for many Ps.
 //!
 //! Both carry [`Handle`]s: owned pointers, so that whatever is put in comes out exactly once or is
 //! dropped with its queue.
@@ -16,6 +16,7 @@ pub mod inject;
 pub mod lanes;
 pub mod list;
 pub mod local;
+pub mod shards;
 
 /// An owned pointer that a queue can keep in one word.
 ///

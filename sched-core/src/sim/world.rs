@@ -223,6 +223,8 @@ impl<'a> World<'a> {
         if self.slice_left(proc) == 0 {
             if !self.board.all_empty() {
                 self.report.preemptions += 1;
+                // SAFETY: all Ps are this thread's.
+                unsafe { self.board.expect_urgent(self.board.place(proc)) };
                 let time = self.put(Some(proc), job, Cause::Preempted);
                 return self.plan(proc, time + self.costs().preempt);
             }
