@@ -62,6 +62,7 @@
 //! | `sched_queue` | each goroutine comes out of its queue once |
 //! | `sched_resize` | the queues of a P that is one too many are emptied beside a thief |
 //! | `sched_roster` | a record is in one hand; a walk meets each goroutine that is there, while others end and begin |
+//! | `sched_shards` | nothing lies in any shard of a global queue while all Ms sleep, also in one that has just been made |
 //! | `sched_swap` | the queues of a policy that is replaced are used by nobody when they are emptied; each goroutine in them runs once, none lies there beside sleepers |
 //! | `sched_timer` | an earlier deadline wakes the timer thread; a timer fires or is cancelled; no look is lost |
 //! | `sched_turnstile` | a scheduler ends when nobody is inside, and not before; closers that are inside wait for all but each other |
@@ -108,7 +109,7 @@
 //! | | GOMAXPROCS shrinks against a theft: what lay on the P that goes runs once | `sched_resize` | `evicted_without_a_claim`, `shed_in_silence`, `handed_over_in_silence` |
 //! | S3 | runnext has one taker, who sees what he took | `sched_queue` (`runnext…`) | `push_next_load_store`, `push_next_relaxed`, `runnext_load_store` |
 //! | S4 | a queue with one in it is not empty | `sched_queue` (`a_queue_with_one…`) | `empty_reads_tail_once` |
-//! | S5 | nothing lies in a queue while all sleep, also while the policy or the number of Ps changes | `sched_idle` (`the_last_spinner…`, `two_submitters…`, `a_retired_spinner…`), `sched_swap` (`the_last_look…`, `what_is_moved…`, `who_does_not_move…`, `who_sits…`), `sched_resize` | `no_push_fence`, `no_sleep_fence`, `retire_after_the_last_look`, `surplus_*`; `in_office_before_leaving`, `old_queues_first`, `moved_in_silence`, `shut_in_silence`, `not_rescued`, `rescued_from_where_it_sits` |
+//! | S5 | nothing lies in a queue while all sleep, also while the policy or the number of Ps changes | `sched_idle` (`the_last_spinner…`, `two_submitters…`, `a_retired_spinner…`), `sched_shards`, `sched_swap` (`the_last_look…`, `what_is_moved…`, `who_does_not_move…`, `who_sits…`), `sched_resize` | `no_push_fence`, `no_sleep_fence`, `retire_after_the_last_look`, `surplus_*`; all of `sched_shards`; `in_office_before_leaving`, `old_queues_first`, `moved_in_silence`, `shut_in_silence`, `not_rescued`, `rescued_from_where_it_sits` |
 //! | S6 | also without an idle P at the submission | `sched_idle` (`a_proc_given_up…`, `a_submitter_may…`, `a_retired_proc…`) | `need_ignored`, `retire_keeps_need`, `surplus_clears_need` |
 //! | S7 | spinners are counted right, and submitters start one at a time | `sched_idle` (`the_idle_proc…`, `submitters_at_once…`, and all others at rest) | `no_decrement`, `no_need_when_taken`, `covered_once_is_enough` |
 //! | S8 | a P has one holder, and its goroutine runs or is looked for: entry against a take, against a second taker, against the goroutine's move | `sched_entry` | `no_light_fence`, `no_heavy_fence`, `no_membarrier`, `still_same_*`, `two_take_locks`, `taken_twice`, `nothing_but_proc_compared`, `owner_does_not_wait`, `handed_over_beside_who_waits` |

@@ -256,7 +256,7 @@ impl Idle {
 
     /// An M has nothing to run and gives up `proc`; if it spins, it retires.
     ///
-    /// `any_work` looks into every queue there is: the ring of each P, the global queue. It is asked
+    /// `any_work` looks into every queue there is: the ring of each P, all of the global queue. It is asked
     /// when the P is on the list already, so a submitter can use it from then on.
     pub fn release(
         &self,
