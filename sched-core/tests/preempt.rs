@@ -16,7 +16,7 @@ use std::{
 use common::watched;
 use sched_core::{
     Config, JoinHandle, Preemption, Scheduler, SelfPaced, current,
-    monitor::MachineView,
+    monitor::{KernelState, MachineView, Monitor},
     park::{self, WaitReason, Waiter, Woken, park_until},
     self_paced, yield_now,
 };
@@ -44,6 +44,78 @@ fn a_loop_gives_way() {
         }
         stop.store(true, Ordering::Relaxed);
         assert!(hog.expect("open").join().expect("no panic") > 0);
+    });
+}
+
+/// Waits for ten minutes by a call of libc's, made directly: its error.
+fn nanosleep() -> Option<i32> {
+    let minutes = libc::timespec { tv_sec: 600, tv_nsec: 0 };
+    // SAFETY: a value of ours; what is left is not asked for.
+    let ended = unsafe { libc::nanosleep(&minutes, std::ptr::null_mut()) };
+    (ended == -1).then(last_error)
+}
+
+/// The same by another.
+fn poll() -> Option<i32> {
+    // SAFETY: no descriptor is watched.
+    let ended = unsafe { libc::poll(std::ptr::null_mut(), 0, 600_000) };
+    (ended == -1).then(last_error)
+}
+
+fn last_error() -> i32 {
+    std::io::Error::last_os_error().raw_os_error().expect("one of the kernel's")
+}
+
+/// Asks whoever runs to give way, and signals him, wherever he is. How many of them slept in the kernel.
+fn interrupt(monitor: &Monitor, views: &mut Vec<MachineView>) -> usize {
+    let asleep = |id| monitor.kernel_state(id, &mut None) == KernelState::Sleeping;
+    monitor.snapshot(views);
+    let running = views.iter().filter(|view| view.running);
+    running
+        .filter(|view| {
+            let sleeps = asleep(view.id);
+            monitor.request_preempt(view);
+            monitor.signal(view.id);
+            sleeps
+        })
+        .count()
+}
+
+#[test]
+fn a_preemption_ends_a_call_that_sleeps_in_the_kernel() {
+    common::in_both_modes(1, |scheduler| {
+        let (monitor, mut views) = (scheduler.monitor(), Vec::new());
+        for call in [nanosleep, poll] {
+            let sleeps = scheduler.spawn(call).expect("it is open");
+            while !sleeps.is_finished() {
+                interrupt(&monitor, &mut views);
+            }
+            assert_eq!(sleeps.join().expect("no panic"), Some(libc::EINTR));
+        }
+    });
+}
+
+/// It calls again, for what is left.
+#[test]
+fn a_preemption_does_not_end_a_sleep_of_stds() {
+    const SPAN: Duration = Duration::from_millis(5);
+    common::in_both_modes(1, |scheduler| {
+        let (monitor, mut views) = (scheduler.monitor(), Vec::new());
+        let enough = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&enough);
+        let sleeps = scheduler.spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                let begin = Instant::now();
+                std::thread::sleep(SPAN);
+                assert!(begin.elapsed() >= SPAN);
+            }
+        });
+        let mut interrupted = 0;
+        while interrupted < 100 {
+            interrupted += interrupt(&monitor, &mut views);
+        }
+        enough.store(true, Ordering::Relaxed);
+        sleeps.expect("it is open").join().expect("no panic");
     });
 }
 

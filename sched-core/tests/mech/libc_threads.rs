@@ -4,6 +4,7 @@ use std::mem::{MaybeUninit, zeroed};
 use std::ptr::null;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use sched_core::tls::Mode;
 
@@ -134,6 +135,31 @@ fn what_is_asked_of_the_kernel_by_number_is_refused() {
             assert_eq!((refused, told), ([true; 3], false));
         }
     });
+}
+
+/// The kernel counts processor time by thread: after a migration the clock is another thread's, and may go back.
+#[test]
+fn processor_time_and_the_kernels_number_are_the_threads() {
+    in_both_modes(|driver| {
+        driver.run_migrating(|| {
+            let before = processor_time();
+            // More than a thread takes to begin.
+            while processor_time() < before + Duration::from_millis(50) {}
+            // SAFETY: no memory is passed.
+            let tid = || unsafe { libc::gettid() };
+            let (thread, spent) = (tid(), processor_time());
+            hop();
+            assert_eq!(tid() != thread, processor_time() < spent);
+        });
+    });
+}
+
+/// What the calling thread has spent.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel fills in our value.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 #[test]
