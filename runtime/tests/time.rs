@@ -52,9 +52,60 @@ fn a_fire_goes_to_one_of_those_who_wait() {
     });
 }
 
+/// A fire whose time has come, and who calls it off or puts it off, in either order.
+#[test]
+fn of_a_fire_and_a_change_the_first_one_counts() {
+    let changes: [fn(&Timer) -> bool; 3] =
+        [Timer::stop, |timer| timer.reset(LONG), |timer| timer.reset(Duration::MAX)];
+    let takes: [fn(&Timer) -> bool; 3] = [
+        |timer| timer.try_wait().is_some(),
+        |timer| select! { timer(timer) -> _ => true, default => false },
+        |timer| select! { timer(timer) -> _ => true, default(MS) => false },
+    ];
+    for (change, take) in changes.into_iter().flat_map(|change| takes.map(|take| (change, take))) {
+        let timer = Timer::at(Instant::now());
+        assert!(change(&timer) && !take(&timer), "the change was first");
+        let timer = Timer::at(Instant::now());
+        assert!(take(&timer) && !change(&timer) && !take(&timer), "the fire was first");
+    }
+}
+
+/// A tick whose time has come is gone with the rhythm that it belongs to.
+#[test]
+fn no_tick_of_before_a_stop_or_a_reset() {
+    let changes: [fn(&Ticker); 3] =
+        [Ticker::stop, |ticker| ticker.reset(LONG), |ticker| ticker.reset(Duration::MAX)];
+    for change in changes {
+        for ticks in 0..3 {
+            let ticker = Ticker::new(MS);
+            (0..ticks).for_each(|_| {
+                ticker.wait();
+            });
+            let due = Instant::now() + MS;
+            while Instant::now() < due {
+                thread::yield_now();
+            }
+            change(&ticker);
+            assert!(ticker.try_wait().is_none());
+            assert!(select! { timer(&ticker) -> _ => false, default => true });
+        }
+    }
+}
+
 /// What `stop` and `reset` say agrees with what was taken: true means that nobody gets that fire.
 #[test]
 fn stop_and_reset_tell_the_truth() {
+    stop_and_reset_tell_the_truth_to_who(|timer| {
+        timer.wait();
+    });
+    stop_and_reset_tell_the_truth_to_who(|timer| select! { timer(timer) -> _ => {} });
+    // One that goes back to its deadline each time.
+    stop_and_reset_tell_the_truth_to_who(|timer| {
+        while select! { timer(timer) -> _ => false, default(Duration::from_micros(20)) => true } {}
+    });
+}
+
+fn stop_and_reset_tell_the_truth_to_who(waits: fn(&Timer)) {
     on_runtime(|| {
         let timer = Arc::new(Timer::new(LONG));
         let (taken, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -63,7 +114,7 @@ fn stop_and_reset_tell_the_truth() {
                 let (timer, taken, done) = (timer.clone(), taken.clone(), done.clone());
                 go(move || {
                     loop {
-                        timer.wait();
+                        waits(&timer);
                         if done.load(Ordering::Acquire) {
                             return;
                         }
