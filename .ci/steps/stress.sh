@@ -18,5 +18,8 @@ trap - EXIT
 export GC_STRESS_SECONDS=${GC_STRESS_SECONDS:-10}
 .ci/within 300 cargo test --workspace --test oracle
 export GODEBUG=gccheckmark=1,gcpoison=1
-.ci/within 300 cargo test --workspace --test holders --test paced --test shutdown --test contract
+# Whatever collects the runtime's heap and does not turn both on itself.
+.ci/within 300 cargo test --workspace --test holders --test paced --test shutdown --test contract --test idle_marking \
+    --test handlers --test memory_limit --test refused_servants
+.ci/within 300 cargo test --workspace --lib wire::
 .ci/within 300 cargo test --workspace --test examples interpreters

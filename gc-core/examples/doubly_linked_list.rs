@@ -129,7 +129,10 @@ fn graph(heap: &Heap<Plain>) {
 }
 
 pub(crate) fn main() {
-    let heap = Heap::<Plain>::new().expect("the only heap of this program");
+    let heap = Heap::<Plain>::builder()
+        .checkmark(cfg!(debug_assertions))
+        .build(Default::default(), Default::default())
+        .expect("the only heap of this program");
     list(&heap);
     graph(&heap);
     println!("{} collections, {} spans held", heap.stats().cycles, heap.usage().spans);

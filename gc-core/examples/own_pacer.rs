@@ -102,6 +102,7 @@ pub(crate) fn main() {
         settles(f64::from(percent) / 100.0);
         let heap = Heap::<Plain>::builder()
             .pacer(Share::new(f64::from(percent) / 100.0))
+            .checkmark(cfg!(debug_assertions))
             .build(Default::default(), Default::default())
             .expect("one heap at a time");
         let collector = Collector::start(&heap).expect("a thread for the collector");

@@ -97,6 +97,7 @@ fn check(heap: &Heap<Plain>, table: &Table, collection: Collection) {
 /// A heap for one thread, without a collector of its own.
 fn heap(collection: Collection, barrier: WriteBarrier, pacer: Gogc) -> Heap<Plain> {
     Heap::builder()
+        .checkmark(cfg!(debug_assertions))
         .collection(collection)
         .write_barrier(barrier)
         .pacer(pacer)
@@ -174,11 +175,7 @@ pub(crate) fn main() {
         (Collection::StopTheWorld, WriteBarrier::Deletion),
         (Collection::Never, WriteBarrier::Deletion),
     ] {
-        let heap = Heap::<Plain>::builder()
-            .collection(collection)
-            .write_barrier(barrier)
-            .build(Default::default(), Default::default())
-            .expect("one heap at a time");
+        let heap = heap(collection, barrier, Gogc::new(100));
         let collector = Collector::start(&heap).expect("a thread for the collector");
         let table = table(&heap);
         let began = Instant::now();
