@@ -47,6 +47,7 @@
 //! | `runtime_post` | a servant at a time; a request that comes while one ends or rests is served |
 //! | `runtime_rings` | a ring is answered by all who listen, whenever it comes |
 //! | `runtime_select` | one case of a `select!` wins, whoever decides it |
+//! | `runtime_table` | a value found by its number is whole, and its only one; a walk finds whoever counts on it |
 //! | `runtime_timer` | a fire is taken once, and never after a stop or a reset |
 //! | `runtime_wait_group` | nobody sleeps beside a count of zero; what was done is seen |
 //! | `sched_about` | a dump tells of one goroutine at a time, and of each that is there |

@@ -109,6 +109,8 @@ pub mod rings;
 #[doc(hidden)]
 pub mod select;
 pub mod sync;
+#[doc(hidden)]
+pub mod table;
 pub mod time;
 mod wait;
 

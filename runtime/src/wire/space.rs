@@ -28,6 +28,7 @@ use alloc_core::{Heap, global};
 use gc_core::space::{Exhausted, Kind, Marked, Meter, Space, Taken, Usage};
 
 use super::alloc::with_locks;
+use crate::table::try_filled;
 use crate::trace::say;
 
 /// Classes that a cache remembers.
@@ -182,17 +183,6 @@ impl fmt::Debug for Cache {
     }
 }
 
-/// An array in a box, or the news that the allocator has no memory for it.
-pub(super) fn try_filled<T, const N: usize>(
-    each: impl FnMut() -> T,
-) -> Result<Box<[T; N]>, Exhausted> {
-    let mut items = Vec::new();
-    items.try_reserve_exact(N).map_err(|_| Exhausted)?;
-    items.resize_with(N, each);
-    // In the place that was reserved.
-    items.into_boxed_slice().try_into().map_err(|_| Exhausted)
-}
-
 impl Memory {
     fn class(
         &mut self,
@@ -224,7 +214,7 @@ unsafe impl Space for Cells {
     type Cache = Cache;
 
     fn cache(&self) -> Result<Cache, Exhausted> {
-        let known = Memory(try_filled(|| None)?);
+        let known = Memory(try_filled(|| None).ok_or(Exhausted)?);
         Ok(Cache { cells: self.heap.managed_cache(), known, meter: Meter::default() })
     }
 

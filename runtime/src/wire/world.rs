@@ -8,15 +8,13 @@
 //!
 //! A P's first use finds none. Making one allocates, which must not happen inside the runtime; so the
 //! caller leaves, makes it, comes back, perhaps on another P, and offers it there. If that has one
-//! by now, the new one is dropped, again outside.
+//! by now, the new one is dropped, again outside ([`Table`]).
 //!
 //! Local states are never freed: a P's number is used again, and the counters of a dead P belong to
 //! guards that may be left on another one.
 
 use std::alloc::{self, Layout};
 use std::fmt;
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
 use gc_core::local::Local;
@@ -27,82 +25,18 @@ use sched_core::entry::{self, Entered};
 use sched_core::park::{self, WaitReason};
 
 use super::proc::{Numbers, ProcLocal};
-use super::space::{Cells, try_filled};
+use super::space::Cells;
 use crate::current;
-
-const CHUNK: usize = 256;
+use crate::table::{self, Table};
 
 /// How long a guard is held up at a time when the heap has outrun its collector and nobody else is ready.
 const RELIEF: Duration = Duration::from_micros(200);
 
 pub(super) type State = Local<Cells>;
-type Chunk = [AtomicPtr<State>; CHUNK];
-
-/// Local states by number. Grows, never shrinks.
-struct Table {
-    chunks: [AtomicPtr<Chunk>; Numbers::LIMIT / CHUNK],
-}
-
-impl Table {
-    fn get(&self, number: usize) -> Option<&'static State> {
-        // Acquire: brings the state; pairs with the Release in `put`.
-        let state = self.chunk(number / CHUNK)?[number % CHUNK].load(Ordering::Acquire);
-        // SAFETY: null, or a box that `put` leaked for good.
-        unsafe { state.as_ref() }
-    }
-
-    fn chunk(&self, index: usize) -> Option<&Chunk> {
-        // Acquire: brings the chunk; pairs with the Release in `grow`.
-        let chunk = self.chunks[index].load(Ordering::Acquire);
-        // SAFETY: null, or a box that `grow` leaked.
-        unsafe { chunk.as_ref() }
-    }
-
-    /// Makes sure that the chunk of `number` is there. Allocates.
-    fn grow(&self, number: usize) -> Result<(), Exhausted> {
-        let place = &self.chunks[number / CHUNK];
-        if !place.load(Ordering::Relaxed).is_null() {
-            return Ok(());
-        }
-        let chunk: Box<Chunk> = try_filled(|| AtomicPtr::new(ptr::null_mut()))?;
-        let chunk = Box::into_raw(chunk);
-        let empty = ptr::null_mut();
-        // Release: publishes the chunk; pairs with `chunk`. Relaxed: the loser looks at nothing.
-        if place.compare_exchange(empty, chunk, Ordering::Release, Ordering::Relaxed).is_err() {
-            // SAFETY: made above, and nobody has seen it.
-            drop(unsafe { Box::from_raw(chunk) });
-        }
-        Ok(())
-    }
-
-    /// Puts a state where there is none; gives it back where there is one, or no chunk.
-    fn put(&self, number: usize, state: Box<State>) -> Option<Box<State>> {
-        let Some(chunk) = self.chunk(number / CHUNK) else { return Some(state) };
-        let (state, empty) = (Box::into_raw(state), ptr::null_mut());
-        let place = &chunk[number % CHUNK];
-        // Release: publishes the state; pairs with `get`. Relaxed: the loser looks at nothing.
-        match place.compare_exchange(empty, state, Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => None,
-            // SAFETY: made from a box above, and nobody has seen it.
-            Err(_) => Some(unsafe { Box::from_raw(state) }),
-        }
-    }
-
-    fn each(&self, f: &mut dyn FnMut(&State)) {
-        for index in 0..self.chunks.len() {
-            let Some(chunk) = self.chunk(index) else { continue };
-            for place in 0..chunk.len() {
-                if let Some(state) = self.get(index * CHUNK + place) {
-                    f(state);
-                }
-            }
-        }
-    }
-}
 
 /// The Ps of all runtimes, and the threads that have none.
 pub struct Procs {
-    procs: Table,
+    procs: Table<State, { table::chunks(Numbers::LIMIT) }>,
     threads: Threads<Cells>,
     barrier: Barrier,
 }
@@ -124,8 +58,7 @@ impl fmt::Debug for Procs {
 
 impl Procs {
     pub(crate) fn new() -> Self {
-        let chunks = [const { AtomicPtr::new(ptr::null_mut()) }; Numbers::LIMIT / CHUNK];
-        Procs { procs: Table { chunks }, threads: Threads::new(), barrier: Barrier::probe() }
+        Procs { procs: Table::new(), threads: Threads::new(), barrier: Barrier::probe() }
     }
 
     /// Takes the caller's seat, which its P does not know, or which is no P's.
@@ -159,7 +92,9 @@ impl Procs {
     #[cold]
     fn make(&self, space: &Cells) -> Result<(), Exhausted> {
         let number = ProcLocal::here(&entry::enter()).map(ProcLocal::number);
-        number.map_or(Ok(()), |number| self.procs.grow(number))?;
+        if !number.is_none_or(|number| self.procs.grow(number)) {
+            return Err(Exhausted);
+        }
         let state = State::boxed(space)?;
         let unneeded = {
             let inside = entry::enter();
