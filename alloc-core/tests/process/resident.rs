@@ -1,9 +1,11 @@
 //! What the account says is resident, and what the kernel says.
 
-use std::{fs, sync::mpsc, time::Duration};
+use std::{fs, panic, sync::mpsc, time::Duration};
 
 use alloc_core::{
-    Stats,
+    Error, Stats,
+    managed::{ClassSpec, ManagedCache},
+    pages::os::Os,
     scavenge::{ByAge, Eager},
 };
 
@@ -41,11 +43,11 @@ impl Begin {
         Begin { account, untouched: account.saturating_sub(resident()) }
     }
 
-    /// The account, which must agree with the kernel.
+    /// The account, which must agree with the kernel. Slabs of stacks are written as a whole here.
     fn check(&self, when: &str) -> Stats {
         let _still = STEP.lock().unwrap();
         let stats = heap().stats();
-        let (account, kernel) = (stats.resident_at_most(), resident());
+        let (account, kernel) = (stats.resident_at_most() + stats.stacks, resident());
         assert!(
             kernel <= account + OTHERS && account <= kernel + self.untouched + TOLERANCE,
             "{when}: {account} by the account, {kernel} by the kernel\n{stats}"
@@ -144,21 +146,26 @@ extern "C" fn fill_late(round: *mut libc::c_void) {
     }
 }
 
+/// Blocks that emergency heaps served, as the main heap never does: of a thread after its cache's end.
+fn served_late() -> Vec<Vec<u8>> {
+    let mut key = 0;
+    // SAFETY: the destructor fits the values.
+    assert_eq!(unsafe { libc::pthread_key_create(&mut key, Some(fill_late)) }, 0);
+    KEY.store(key as usize, Ordering::Relaxed);
+    let thread = thread::spawn(move || {
+        drop(filled(1));
+        // SAFETY: the key was made above.
+        unsafe { libc::pthread_setspecific(key, std::ptr::without_provenance(1)) };
+    });
+    thread.join().unwrap();
+    std::mem::take(&mut *LATE.lock().unwrap())
+}
+
 #[test]
 fn what_emergency_heaps_served_is_in_the_account_and_goes_back() {
     alone("resident::what_emergency_heaps_served_is_in_the_account_and_goes_back", || {
         let begin = Begin::new();
-        let mut key = 0;
-        // SAFETY: the destructor fits the values.
-        assert_eq!(unsafe { libc::pthread_key_create(&mut key, Some(fill_late)) }, 0);
-        KEY.store(key as usize, Ordering::Relaxed);
-        let thread = thread::spawn(move || {
-            drop(filled(1));
-            // SAFETY: the key was made above.
-            unsafe { libc::pthread_setspecific(key, std::ptr::without_provenance(1)) };
-        });
-        thread.join().unwrap();
-        let late = std::mem::take(&mut *LATE.lock().unwrap());
+        let late = served_late();
         let bytes: usize = late.iter().map(Vec::len).sum();
         assert!(begin.check("late").emergency >= bytes);
         // The limit counts it.
@@ -174,6 +181,123 @@ fn what_emergency_heaps_served_is_in_the_account_and_goes_back() {
         scavenger.step(Duration::ZERO);
         assert!(begin.check("freed").emergency < TOLERANCE);
         assert!(fits(), "there is room again");
+        heap().set_limit(usize::MAX);
+    });
+}
+
+/// What each part holds, or asks for, in the test below.
+const PART: usize = 12 << 20;
+
+/// Large blocks, slabs of stacks and collected cells: each taken in parts, all of which are written.
+struct Takers {
+    cells: ManagedCache<'static, Os>,
+    cycle: u64,
+}
+
+impl Takers {
+    fn block(&self) -> Option<Vec<u8>> {
+        let mut block = Vec::new();
+        block.try_reserve_exact(PART).ok()?;
+        block.resize(PART, 7);
+        Some(block)
+    }
+
+    fn slab(&self) -> Result<NonNull<u8>, Error> {
+        let slab = heap().stacks().reserve(PART)?;
+        // SAFETY: ours, and without guards.
+        unsafe { slab.write_bytes(7, PART) };
+        Ok(slab)
+    }
+
+    /// Three quarters: spans have records, and a rest that is less than a cell.
+    fn cells(&mut self) -> Result<(), Error> {
+        const CELL: usize = 4_000;
+        let class = heap().class(ClassSpec { size: CELL, align: 8, drop: false, owner: 0 })?;
+        for _ in 0..PART * 3 / 4 / CELL {
+            // SAFETY: for the current cycle; the cell has that many bytes, and is ours.
+            unsafe { self.cells.take(class, self.cycle)?.cell.write_bytes(7, CELL) };
+        }
+        Ok(())
+    }
+
+    /// Frees all cells: none is marked.
+    fn end_cycle(&mut self) {
+        self.cycle += 1;
+        // SAFETY: one thread, which takes for the new cycle from here on.
+        unsafe {
+            heap().begin_cycle(self.cycle);
+            heap().permit_sweep();
+        }
+        self.cells.flush();
+        while !heap().sweep(100) {}
+    }
+
+    /// Nobody gets a part more, and the kernel holds no more than the limit. Cells fill what room there is.
+    fn are_refused(&mut self, begin: &Begin, when: &str) {
+        assert!(self.block().is_none(), "{when}");
+        assert_eq!(self.slab(), Err(Error::Limit), "{when}");
+        assert_eq!(self.cells(), Err(Error::Limit), "{when}");
+        let limit = heap().limit();
+        // To ask the kernel takes memory.
+        heap().set_limit(usize::MAX);
+        let stats = begin.check(when);
+        heap().set_limit(limit);
+        assert!(stats.resident_at_most() + stats.stacks <= limit, "{when}: {stats}");
+    }
+}
+
+fn give_back(slab: NonNull<u8>) {
+    // SAFETY: reserved by `Takers::slab`, and not used any more.
+    unsafe { heap().stacks().release(slab, PART, 0) };
+}
+
+/// What emergency heaps served, collected cells, slabs of stacks, large and small blocks: when one gives a part up,
+/// another gets it, and never is there room for two.
+#[test]
+fn all_kinds_of_memory_share_one_limit() {
+    alone("resident::all_kinds_of_memory_share_one_limit", || {
+        let begin = Begin::new();
+        let say = panic::take_hook();
+        panic::set_hook(Box::new(move |what| {
+            // It needs memory.
+            heap().set_limit(usize::MAX);
+            say(what);
+        }));
+        let late = served_late();
+        assert!(late.iter().map(Vec::len).sum::<usize>() > PART);
+        let small: Vec<_> = (0..PART / 1_500).map(filled).collect();
+        let mut takers = Takers { cells: heap().managed_cache(), cycle: 0 };
+        takers.cells().unwrap();
+        let slab = takers.slab().unwrap();
+        let stats = begin.check("four parts");
+        heap().set_limit(stats.resident_at_most() + stats.stacks + PART + PART / 2);
+        let large = takers.block().unwrap();
+        takers.are_refused(&begin, "five parts");
+
+        assert!(late.iter().enumerate().all(|(n, block)| is_whole(block, n)));
+        drop(late);
+        heap().scavenger(Eager).unwrap().step(Duration::ZERO);
+        let another = takers.slab().expect("what emergency heaps gave up");
+        takers.are_refused(&begin, "two slabs");
+
+        give_back(slab);
+        let second = takers.block().expect("what a slab gave up");
+        takers.are_refused(&begin, "two large blocks");
+
+        takers.end_cycle();
+        let slab = takers.slab().expect("what cells gave up");
+        takers.are_refused(&begin, "two slabs and less cells");
+
+        drop(large);
+        takers.cells().expect("what a large block gave up");
+        takers.are_refused(&begin, "a large block less");
+
+        assert!(small.iter().enumerate().all(|(n, block)| is_whole(block, n)));
+        drop(small);
+        takers.cells().expect("what small blocks gave up");
+        takers.are_refused(&begin, "no small blocks");
+        drop(second);
+        [slab, another].into_iter().for_each(give_back);
         heap().set_limit(usize::MAX);
     });
 }
