@@ -27,7 +27,8 @@
 //!
 //! Sources: Go's `mprof.go` and `fastexprand`; tcmalloc's sampled spans.
 
-mod bucket;
+#[doc(hidden)]
+pub mod bucket;
 mod meter;
 
 use core::{fmt, ptr::NonNull};
@@ -129,7 +130,7 @@ impl<S: PageSource> Heap<S> {
     /// ```
     pub fn samples(&self, mut each: impl FnMut(Sample<'_>)) {
         let Some(profile) = self.profiled() else { return };
-        profile.buckets.for_each(|bucket| each(bucket.sample(profile.profiling.every)));
+        profile.buckets.iter().for_each(|bucket| each(bucket.sample(profile.profiling.every)));
     }
 }
 
@@ -179,11 +180,12 @@ impl<S: PageSource> Heap<S> {
     fn enter_sample(&self, profile: &Profile, block: NonNull<u8>, size: usize) {
         let mut frames = [0; DEPTH];
         let len = (profile.profiling.frames)(&mut frames).min(DEPTH);
-        let bucket = profile.buckets.find(&frames[..len], size).or_else(|| {
+        let chain = profile.buckets.chain(&frames[..len], size);
+        let bucket = chain.find(&frames[..len], size).or_else(|| {
             let (bytes, align) = (size_of::<Bucket>(), align_of::<Bucket>());
             let room = self.meta.alloc(self.source(), bytes, align)?.cast();
             // SAFETY: fresh memory for one, which lives as long as the heap.
-            Some(unsafe { profile.buckets.add(room, &frames[..len], size) })
+            Some(unsafe { chain.add(room, &frames[..len], size) })
         });
         // Without room for another bucket the block is one that was not sampled.
         if let (Some(bucket), Some(span)) = (bucket, self.map.get(block.as_ptr() as usize)) {
