@@ -267,6 +267,7 @@ fn each_comes_out_once<Q: Queues<Ref>>(policy: impl Policy<Queues<Ref> = Q>, act
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn each_comes_out_of_the_shards_once(acts in acts()) {
         each_comes_out_once(Gmp, &acts);

@@ -171,9 +171,12 @@ fn gcd(a: usize, b: usize) -> usize {
 /// The policy that workers play by.
 pub struct Installed<H: Item>(Which<H>);
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there are two, and the default is at hand in its place"
+#[cfg_attr(
+    not(loom),
+    expect(
+        clippy::large_enum_variant,
+        reason = "there are two, and the default is at hand in its place"
+    )
 )]
 enum Which<H: Item> {
     /// The default, called directly.

@@ -58,6 +58,7 @@
 
 use core::fmt;
 
+#[cfg(not(loom))]
 use crossbeam_utils::CachePadded;
 
 use super::Overflow;
@@ -66,6 +67,13 @@ use super::lanes::Lane;
 use super::list::{Linked, List};
 use crate::sync::{AtomicBool, AtomicUsize, Ordering, scaled};
 use crate::table::Table;
+
+/// On cache lines of its own. In a model, whose threads have small stacks that such queues are moved over, somewhere
+/// else.
+#[cfg(not(loom))]
+type Apart<T> = CachePadded<T>;
+#[cfg(loom)]
+type Apart<T> = Box<T>;
 
 /// Ps to a shard: with 10 µs of work for each passage one lock serves some 60.
 pub const SHARE: usize = scaled(64, 2);
@@ -110,12 +118,12 @@ pub const MOST: usize = scaled(16, 2);
 /// assert!(global.is_empty());
 /// ```
 pub struct Shards<H: Linked> {
-    first: CachePadded<Inject<H>>,
-    more: Table<CachePadded<Inject<H>>>,
+    first: Apart<Inject<H>>,
+    more: Table<Apart<Inject<H>>>,
     /// Homes that were made. Their maker's.
     homes: AtomicUsize,
     /// Puts from outside so far, while they had a choice.
-    turn: CachePadded<AtomicUsize>,
+    turn: Apart<AtomicUsize>,
 }
 
 /// A P's place at the shards.
@@ -147,10 +155,10 @@ impl<H: Linked> Shards<H> {
     /// One shard, empty, and nobody at home.
     pub fn new() -> Self {
         Self {
-            first: CachePadded::new(Inject::new()),
+            first: Apart::from(Inject::new()),
             more: Table::new(MOST - 1),
             homes: AtomicUsize::new(0),
-            turn: CachePadded::new(AtomicUsize::new(0)),
+            turn: Apart::from(AtomicUsize::new(0)),
         }
     }
 
@@ -160,7 +168,7 @@ impl<H: Linked> Shards<H> {
         let number = self.homes.load(Ordering::Relaxed);
         self.homes.store(number + 1, Ordering::Relaxed);
         if number == self.made() * SHARE && self.made() < MOST {
-            self.more.add(CachePadded::new(Inject::new()));
+            self.more.add(Apart::from(Inject::new()));
         }
         Home { number, expects: AtomicBool::new(false) }
     }
