@@ -1,7 +1,8 @@
 //! A global queue of several shards beside the last spinner: whatever shard a goroutine is put into, somebody runs it
 //! (S5).
 //!
-//! The queues are those of the default policy, in a model with a shard for two Ps. The protocol is that of `sched_idle`.
+//! The queues are those of the default policy, which have a shard for two Ps in a model. The protocol is that of
+//! `sched_idle`.
 #![cfg(loom)]
 
 use loom::sync::Arc;

@@ -1,13 +1,21 @@
 //! The global queue of many Ps: what lies in any shard is taken, whoever goes on and however many Ps are left.
 
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::with;
 use proptest::prelude::*;
 use sched_core::{
-    policy::{Cause, Gmp, Moment, Policy, Queues, Seat, WorkSteal},
+    Config,
+    park::{self, WaitReason},
+    policy::{Cause, Chosen, Gmp, Moment, Policy, Queues, Seat, WorkSteal},
     queue::{
         list::List,
         local::CAPACITY,
         shards::{MOST, SHARE},
     },
+    yield_now,
 };
 
 #[allow(dead_code, reason = "each test file uses its own part")]
@@ -273,4 +281,32 @@ proptest! {
         each_comes_out_once(Gmp, &acts);
         each_comes_out_once(WorkSteal, &acts);
     }
+}
+
+/// On real threads: whichever queue a goroutine is in, it ends, while the number of shards and the policy change; and
+/// nobody puts into shards of Ps that are wanted and not yet made.
+#[test]
+fn goroutines_end_while_shards_come_and_go() {
+    let (gmp, steal) = (Chosen::new(Gmp), Chosen::new(WorkSteal));
+    let policy = gmp.clone();
+    let scheduler = with(Config { procs: 2 * SHARE + 5, policy, ..Config::default() });
+    let mut all = Vec::new();
+    let changes =
+        [(1, &steal), (3 * SHARE + 1, &steal), (SHARE + 1, &gmp), (2, &gmp), (SHARE, &steal)];
+    for (procs, policy) in changes {
+        all.extend((0..100).map(|n| {
+            let sleep = move || {
+                let until = Instant::now() + Duration::from_millis(n % 5);
+                yield_now();
+                (n, park::park_until(WaitReason::Sleep, until))
+            };
+            (n, scheduler.spawn(sleep).expect("it is open"))
+        }));
+        scheduler.set_procs(procs).expect("there is room");
+        scheduler.set_policy(policy);
+    }
+    for (n, one) in all {
+        assert_eq!(one.join().expect("no panic"), (n, park::Woken::Timeout));
+    }
+    assert_eq!(scheduler.shutdown(None).left, []);
 }

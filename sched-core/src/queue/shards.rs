@@ -21,7 +21,7 @@
 //! |---|---|
 //! | put by one who holds a P | the shard of its home |
 //! | put from outside | the active ones in turn, by a count that only those outside touch |
-//! | a look for those that go before others | the home's shard alone; all of them, if the P [expects](Home::expect) one |
+//! | a look for those that go before others | the home's shard alone; all, if the P [expects](Home::expect) one |
 //! | a look in turn, one in so many | all, beginning with another one each time |
 //! | a look when nothing else is left | the home's shard, then the others |
 //! | whether there is nothing | all |
@@ -40,9 +40,9 @@
 //!
 //! # Who may sleep
 //!
-//! [`is_empty`](Shards::is_empty) reads the number of shards when it is asked, and looks at so many. Whoever puts into a shard
-//! has read a number that counts it, before the full fence of his submission; a look after a full fence that comes
-//! later reads no older one. So a look misses no shard in which something lies that was submitted before (`idle.md`).
+//! [`is_empty`](Shards::is_empty) reads the number of shards when it is asked, and looks at so many. Whoever puts into
+//! a shard has read a number that counts it, before the full fence of his submission; a look after a full fence that
+//! comes later reads no older one. So a look misses no shard in which something lies that was submitted before (`idle.md`).
 //! It is no look at one moment: one may come into the first shard, after the look at it, before another is taken from
 //! the second. Then the answer is *empty*, though there was something all the time; who came late is his submitter's.
 //!
@@ -239,7 +239,7 @@ impl<H: Linked> Shards<H> {
         (from..from + made).map(move |index| self.shard(index % made))
     }
 
-    /// How many are put into.
+    /// How many are put into. Ps may be wanted that are not made yet.
     fn active(&self, procs: usize) -> usize {
         procs.div_ceil(SHARE).clamp(1, self.made())
     }
