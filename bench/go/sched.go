@@ -179,9 +179,9 @@ func (t *ticks) woke() {
 	}
 }
 
-// ticker measures how late a goroutine is that sleeps for 1 ms, beside hogs that compute for ever
-// and blockers that block in the kernel for 20 ms at a time.
-func ticker(hogs, blockers int) {
+// ticker measures how late a goroutine is that sleeps for 1 ms, beside hogs that compute for ever, after
+// what is in first, and blockers that block in the kernel for 20 ms at a time.
+func ticker(hogs, blockers int, first func()) {
 	var t ticks
 	go func() {
 		for {
@@ -194,7 +194,10 @@ func ticker(hogs, blockers int) {
 		go block(20 * time.Millisecond)
 	}
 	for range hogs {
-		go hog()
+		go func() {
+			first()
+			hog()
+		}()
 	}
 	run := 4 * time.Second
 	if quick {
@@ -204,6 +207,12 @@ func ticker(hogs, blockers int) {
 	t.recordFor(run)
 	os.Exit(0)
 }
+
+// atOnce is what a hog does first that does nothing else.
+func atOnce() {}
+
+// sleepsOnce is what one does that has waited for the timers before it computes.
+func sleepsOnce() { time.Sleep(time.Millisecond) }
 
 func hog() {
 	for {

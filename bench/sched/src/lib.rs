@@ -31,7 +31,7 @@ const TREE_DEPTH: u32 = 14;
 /// That of `spawn-tree-2m`; in a quick run an eighth.
 const LARGE_DEPTH: u32 = 20;
 const QUICK_DEPTH: u32 = 17;
-/// Tasks that compute for ever beside the ticker of `ticker-hogs`.
+/// Tasks that compute for ever beside the ticker of `ticker-hogs` and `ticker-slept`.
 const HOGS: usize = 8;
 /// Tasks that sleep in the kernel beside the ticker, and for how long each time.
 const BLOCKERS: usize = 64;
@@ -86,6 +86,9 @@ pub trait Scheduler: Sized {
     /// Spawns a task that runs [`hog`].
     fn spawn_hog(&self);
 
+    /// Spawns a task that sleeps once, for `span`, and then runs [`hog`].
+    fn spawn_late_hog(&self, span: Duration);
+
     /// Spawns a task that for ever blocks its thread in the kernel for `each`, without telling
     /// the scheduler.
     fn spawn_blocker(&self, each: Duration);
@@ -124,9 +127,17 @@ pub fn main<S: Scheduler>(peer: &str, own: impl FnOnce(&Request) -> bool) {
         "sleeps" => waiting::sleeps::<S>(&request),
         "idle" => waiting::idle::<S>(&request),
         "blocking" => blocking::<S>(&request),
-        "ticker-idle" => ticker::<S>(&request, 0, 0),
-        "ticker" => ticker::<S>(&request, 1, BLOCKERS),
-        "ticker-hogs" => ticker::<S>(&request, HOGS, 0),
+        "ticker-idle" => ticker(&request, |_: &S| ()),
+        "ticker" => ticker(&request, |scheduler: &S| {
+            (0..BLOCKERS).for_each(|_| scheduler.spawn_blocker(BLOCK));
+            scheduler.spawn_hog();
+        }),
+        "ticker-hogs" => ticker(&request, |scheduler: &S| {
+            (0..HOGS).for_each(|_| scheduler.spawn_hog());
+        }),
+        "ticker-slept" => ticker(&request, |scheduler: &S| {
+            (0..HOGS).for_each(|_| scheduler.spawn_late_hog(PERIOD));
+        }),
         _ => request.unknown(),
     }
 }
@@ -167,14 +178,13 @@ fn blocking<S: Scheduler>(request: &Request) {
     request.report("total", "ms", time.as_secs_f64() * 1e3);
 }
 
-/// Lateness of a 1 ms ticker beside hogs and blockers. The process is exited from: neither can be
-/// stopped.
-fn ticker<S: Scheduler>(request: &Request, hogs: usize, blockers: usize) {
+/// Lateness of a 1 ms ticker beside what `others` spawns: hogs, blockers. The process is exited from: neither can be
+/// stopped. So the time is bounded also where the ticker never runs again.
+fn ticker<S: Scheduler>(request: &Request, others: impl FnOnce(&S)) {
     let scheduler = S::start(WORKERS);
     let ticks = Arc::new(Ticks::default());
     scheduler.spawn_ticker(PERIOD, ticks.clone());
-    (0..blockers).for_each(|_| scheduler.spawn_blocker(BLOCK));
-    (0..hogs).for_each(|_| scheduler.spawn_hog());
+    others(&scheduler);
     thread::sleep(Duration::from_millis(200));
     let run = Duration::from_millis(if request.quick { 1000 } else { 4000 });
     ticks.record_for(run).report(request, run);

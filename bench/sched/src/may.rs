@@ -164,6 +164,13 @@ impl Scheduler for May {
         spawn(|| bench_sched::hog());
     }
 
+    fn spawn_late_hog(&self, span: Duration) {
+        spawn(move || {
+            coroutine::sleep(span);
+            bench_sched::hog()
+        });
+    }
+
     /// Lets others run after each sleep, as a task that serves requests would.
     fn spawn_blocker(&self, each: Duration) {
         spawn(move || {

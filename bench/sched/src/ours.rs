@@ -168,6 +168,13 @@ impl Scheduler for Ours {
         self.0.go(|| bench_sched::hog());
     }
 
+    fn spawn_late_hog(&self, span: Duration) {
+        self.0.go(move || {
+            runtime::sleep(span);
+            bench_sched::hog()
+        });
+    }
+
     fn spawn_blocker(&self, each: Duration) {
         self.0.go(move || {
             loop {

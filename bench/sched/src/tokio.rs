@@ -175,6 +175,13 @@ impl Scheduler for Tokio {
         self.0.spawn(async { bench_sched::hog() });
     }
 
+    fn spawn_late_hog(&self, span: Duration) {
+        self.0.spawn(async move {
+            tokio::time::sleep(span).await;
+            bench_sched::hog()
+        });
+    }
+
     /// Lets others run after each sleep, as a task that serves requests would.
     fn spawn_blocker(&self, each: Duration) {
         self.0.spawn(async move {

@@ -108,6 +108,7 @@ pub const ROWS: &[Row] = &[
     Row::new("ticker-idle", Area::Sched, 3),
     Row::new("ticker", Area::Sched, 5),
     Row::new("ticker-hogs", Area::Sched, 3),
+    Row::new("ticker-slept", Area::Sched, 3),
     Row::new("idle", Area::Sched, 1),
     Row::new("monitor", Area::Sched, 3).only(&["ours"]),
     Row::new("entry", Area::Sched, 5).only(&["ours"]),
