@@ -3,9 +3,10 @@
 #
 # valgrind runs ordinary builds, std included, twenty times slower: so only tests that neither spin against
 # each other nor move hundreds of megabytes. It finds reads of what was never written and accesses to what
-# is not mapped. Not among them: managed, holes, global, foreign_frees, profile and harden take a quarter of a minute each and more; huge looks
-# at what is resident, where valgrind has its share, and stress and process at what several threads do at once; large shares
-# its name with a test of gort's, so that two would be found. It is installed, as root or by sudo, where it is missing.
+# is not mapped. Not among them: managed, holes, global, foreign_frees, profile, harden and limit take a quarter of a minute each and
+# more; alignment wants more addresses in one piece than valgrind leaves, and huge looks at what is resident, where valgrind has its
+# share; stress and process are about what several threads do at once; large and examples share their names with tests of other
+# crates, so that two would be found, and what the examples do is done by others here. It is installed, as root or by sudo, where it is missing.
 #
 # AddressSanitizer runs all of the allocator's and the collector's tests; `--cfg asan` has the collector hide the
 # free cells of its blocks. The allocator hides none of its own: a live cell and a free one look the same to the
@@ -25,7 +26,7 @@ if ! command -v valgrind >/dev/null; then
 fi
 # Their names are those of the executables that cargo is about to list; by --workspace, as what was built for all
 # tests serves.
-checked='alloc_core|failing_source|fixed_region|lines|page_heap|page_index|random|scavenge|sequences|stacks|stats|zeroed'
+checked='alloc_core|failing_source|fixed_region|harden_global|lines|machine_page|page_heap|page_index|random|scavenge|sequences|stacks|stats|zeroed'
 tests=$(cargo test --workspace --lib --tests --no-run 2>&1 |
     sed -nE "s/.*Executable .*\((.*\/($checked)-[0-9a-f]+)\)/\1/p")
 [ "$(wc -w <<<"$tests")" = "$(wc -w <<<"${checked//|/ }")" ] || { echo "not all of $checked are there" >&2; exit 1; }
