@@ -251,6 +251,10 @@ impl<S: PageSource> Heap<S> {
     /// Whether there may be memory to give back, as of the last time that a span was freed or left by
     /// its cache, or a scavenger had looked: plain loads, for somebody who may not wait for a lock.
     ///
+    /// A block that is freed into a cache tells nobody, as that would cost each free a store. So what a thread frees
+    /// last, after a scavenger went to sleep, stays in its cache, 2 MiB at most, until somebody frees more than a cache
+    /// takes. A scavenger that is stepped empties the caches of threads that do nothing.
+    ///
     /// ```
     /// use alloc_core::{Heap, pages::os::Os};
     /// use std::alloc::Layout;

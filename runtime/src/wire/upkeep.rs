@@ -5,6 +5,11 @@
 //! free memory grows old, else not at all. Then sysmon tells when memory was freed (see
 //! [`rests`](Told::rests)), as it looks anyway while anything runs.
 //!
+//! A block that is freed into a cache tells nobody, as it would cost each free a store. If a goroutine frees some,
+//! and all is idle from then on while the attendant sleeps, they stay in the cache of its P: 2 MiB at most for each P.
+//! The next free that leaves a cache wakes the attendant, whose steps empty the others. Rejected: *steps on the chance
+//! of it*, of an attendant that no idle process would be rid of.
+//!
 //! A policy that does not want to be asked again is not: neither it nor sysmon looks for free memory from then on.
 //!
 //! The heap is the process's, and has one scavenger at a time. The attendant of a second runtime finds
