@@ -44,6 +44,8 @@ impl<H: Linked> Lanes<H> {
         Lanes { woken: List::new(), plain: List::new(), holders: List::new(), taken: 0, streak: 0 }
     }
 
+    /// Inline: a call would be half as much again as all that is done under the lock.
+    #[inline]
     pub(super) fn put(&mut self, list: List<H>, lane: Lane) {
         match lane {
             Lane::Woken => self.woken.append(list),

@@ -271,6 +271,7 @@ pub struct Near<'a, H: Linked> {
 
 impl<H: Linked> Near<'_, H> {
     /// Puts `item` at the end of `lane`.
+    #[inline]
     pub fn push(&self, item: H, lane: Lane) {
         self.own().push(item, lane);
     }
@@ -304,15 +305,22 @@ impl<H: Linked> Near<'_, H> {
     }
 
     /// Takes the one whose turn it is: at home, or else elsewhere.
+    #[inline]
     pub fn pop(&self) -> Option<H> {
         if self.shards.is_one() {
             return self.shards.first.pop(self.hurry);
         }
+        self.pop_of_many()
+    }
+
+    #[cold]
+    fn pop_of_many(&self) -> Option<H> {
         self.around().find_map(|shard| shard.pop(self.hurry))
     }
 
     /// Takes one P's share of what lies at home, or else elsewhere, at most `room`. Of a shard that is not its home
     /// all Ps have a share.
+    #[inline]
     pub fn take(&self, room: usize) -> List<H> {
         if self.shards.is_one() {
             return self.shards.first.take(self.procs, room, self.hurry);
@@ -334,8 +342,14 @@ impl<H: Linked> Near<'_, H> {
     }
 
     /// The home's shard.
+    #[inline]
     fn own(&self) -> &Inject<H> {
-        if self.shards.is_one() { &self.shards.first } else { self.shards.shard(self.index()) }
+        if self.shards.is_one() { &self.shards.first } else { self.own_of_many() }
+    }
+
+    #[cold]
+    fn own_of_many(&self) -> &Inject<H> {
+        self.shards.shard(self.index())
     }
 
     /// All shards, the home's first.
