@@ -50,7 +50,8 @@ pub fn run(request: &Request, release: Release) {
         "hand-over" => threads::hand_over(request),
         "keep-random" => memory::keep(request, release, memory::random_tenth),
         "keep-runs" => memory::keep(request, release, memory::runs),
-        "refill" => memory::refill(request),
+        "refill" => memory::refill(request, &memory::SOON_AND_LATER),
+        "refill-late" => memory::refill(request, &memory::LATE_AND_AGAIN),
         _ => request.unknown(),
     }
 }

@@ -5,7 +5,8 @@
 //! allocator was asked to give back what is free, and after all is freed and two seconds more, of which nobody tells
 //! the allocator. The row's own table of blocks, touched from end to end and so resident, is not counted.
 //! `refill`: the freed blocks are allocated and written again, at once, after 0.3 s, and after two seconds: by
-//! then an allocator may have given their memory back, and pays for its faults.
+//! then an allocator may have given their memory back, and pays for its faults. `refill-late`: twice after 0.9 s, when an
+//! allocator that gives memory back within a second has done so, and may learn from the first time.
 
 use std::thread;
 use std::time::Duration;
@@ -17,6 +18,13 @@ use crate::{Release, mebibytes, report};
 
 /// The most bytes of a block.
 const MOST: usize = 815;
+
+/// What is waited before blocks are needed again.
+pub(crate) const SOON_AND_LATER: [(&str, u64); 3] =
+    [("at once", 0), ("after 0.3 s", 300), ("after 2 s", 2000)];
+
+/// Likewise, in a row of its own: who gave memory back too soon may wait longer from then on.
+pub(crate) const LATE_AND_AGAIN: [(&str, u64); 2] = [("after 0.9 s", 900), ("again", 900)];
 
 /// Which blocks stay: one in ten, anywhere.
 pub(crate) fn random_tenth(_index: usize, random: &mut Random) -> bool {
@@ -54,12 +62,12 @@ pub(crate) fn keep(
     report(request, clock::process_cpu() - began, count);
 }
 
-/// Allocates; then three times frees most, waits, and allocates what was freed.
-pub(crate) fn refill(request: &Request) {
+/// Allocates; then for each of `pauses`, of so many milliseconds, frees most, waits, and allocates what was freed.
+pub(crate) fn refill(request: &Request, pauses: &[(&str, u64)]) {
     let count = request.count(1_000_000);
     let mut random = Random::new(8);
     let mut blocks = fill(count, &mut random);
-    for (name, pause) in [("at once", 0), ("after 0.3 s", 300), ("after 2 s", 2000)] {
+    for &(name, pause) in pauses {
         thin_out(&mut blocks, &mut random, random_tenth);
         thread::sleep(Duration::from_millis(pause));
         let began = clock::process_cpu();

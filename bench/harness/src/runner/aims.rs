@@ -59,6 +59,10 @@ const AIMS: &[(&str, &str, f64)] = &[
     ("keep-random", "all freed, after 2 s", 20.0),
     ("keep-runs", "after 1 s", 60.0),
     ("keep-runs", "all freed, after 2 s", 20.0),
+    // Within a second it costs nothing more than at once.
+    ("refill", "after 0.3 s", 81.0),
+    ("refill-late", "after 0.9 s", 81.0),
+    ("refill-late", "again", 81.0),
     ("binary-trees-18", "wall", 0.9),
     ("binary-trees-18", "CPU", 1.1),
     ("binary-trees-18", "peak", 32.0),

@@ -135,6 +135,7 @@ pub const ROWS: &[Row] = &[
     Row::new("keep-random", Area::Alloc, 3),
     Row::new("keep-runs", Area::Alloc, 3),
     Row::new("refill", Area::Alloc, 3),
+    Row::new("refill-late", Area::Alloc, 3),
     Row::new("symbolic", Area::Programs, 3),
     Row::new("cubes", Area::Programs, 3),
     Row::new("barnes", Area::Programs, 3),
