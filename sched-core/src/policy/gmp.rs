@@ -103,7 +103,7 @@ impl<H: Item> GmpQueues<H> {
 }
 
 #[inline]
-fn pick_first<H: Item>(local: &GmpLocal<H>, global: &Near<'_, H>) -> Option<H> {
+fn pick_first<H: Item>(local: &GmpLocal<H>, global: Near<'_, H>) -> Option<H> {
     // Relaxed, all: the holder's own.
     let streak = local.streak.load(Ordering::Relaxed);
     let first = if streak < WOKEN_STREAK { global.pop_first() } else { None };
@@ -115,7 +115,8 @@ fn pick_first<H: Item>(local: &GmpLocal<H>, global: &Near<'_, H>) -> Option<H> {
     first
 }
 
-fn pick_global<H: Item>(owner: &Owner<'_, H>, global: &Near<'_, H>) -> Option<H> {
+#[cold]
+fn pick_global<H: Item>(owner: &Owner<'_, H>, global: Near<'_, H>) -> Option<H> {
     let mut batch = global.take(CAPACITY / 2);
     let first = batch.pop()?;
     for other in batch {
@@ -126,7 +127,7 @@ fn pick_global<H: Item>(owner: &Owner<'_, H>, global: &Near<'_, H>) -> Option<H>
 
 /// Queues what does not go into a ring.
 #[cold]
-fn put_global<H: Item>(global: &Near<'_, H>, item: H, ready: Ready, moment: &Moment) {
+fn put_global<H: Item>(global: Near<'_, H>, item: H, ready: Ready, moment: &Moment) {
     global.push(item, lane(ready, moment));
 }
 
@@ -152,11 +153,11 @@ impl<H: Item> Queues<H> for GmpQueues<H> {
         let Some(seat) = seat else { return self.put_outside(item, ready, moment) };
         let (owner, global) = (owner(seat), self.near(seat.local(), moment));
         match ready.cause {
-            Cause::Spawned => owner.push_next(item, &global),
-            Cause::Unparked if !(ready.holds && moment.hurry) => owner.push_next(item, &global),
-            Cause::Yielded if !ready.holds => owner.push_back(item, &global),
-            Cause::Preempted if !ready.holds && owner.room() > 0 => owner.push_back(item, &global),
-            _ => put_global(&global, item, ready, moment),
+            Cause::Spawned => owner.push_next(item, global),
+            Cause::Unparked if !(ready.holds && moment.hurry) => owner.push_next(item, global),
+            Cause::Yielded if !ready.holds => owner.push_back(item, global),
+            Cause::Preempted if !ready.holds && owner.room() > 0 => owner.push_back(item, global),
+            _ => put_global(global, item, ready, moment),
         }
     }
 
@@ -171,7 +172,7 @@ impl<H: Item> Queues<H> for GmpQueues<H> {
     #[inline]
     fn pick(&self, seat: Seat<'_, GmpLocal<H>>, moment: &Moment) -> Option<(H, Slice)> {
         let global = self.near(seat.local(), moment);
-        if let Some(first) = pick_first(seat.local(), &global) {
+        if let Some(first) = pick_first(seat.local(), global) {
             return Some((first, Slice::Fresh));
         }
         if moment.tick.is_multiple_of(GLOBAL_EVERY)
@@ -180,7 +181,7 @@ impl<H: Item> Queues<H> for GmpQueues<H> {
             return Some((fair, Slice::Fresh));
         }
         let owner = owner(seat);
-        owner.pop().or_else(|| Some((pick_global(&owner, &global)?, Slice::Fresh)))
+        owner.pop().or_else(|| Some((pick_global(&owner, global)?, Slice::Fresh)))
     }
 
     fn steal<'a>(

@@ -88,7 +88,7 @@ impl<H: Item> StealQueues<H> {
 
 /// There is no room: a half of the deque, the older, makes room.
 #[cold]
-fn overflow<H: Item>(owner: &Owner<'_, H>, global: &Near<'_, H>, item: H) {
+fn overflow<H: Item>(owner: &Owner<'_, H>, global: Near<'_, H>, item: H) {
     let half = crate::queue::deque::CAPACITY / 2;
     let mut batch: List<H> = core::iter::from_fn(|| owner.take_oldest()).take(half).collect();
     if let Err(item) = owner.push(item) {
@@ -119,7 +119,7 @@ impl<H: Item> Queues<H> for StealQueues<H> {
         match ready.cause {
             Cause::Spawned | Cause::Unparked => {
                 if let Err(item) = owner.push(item) {
-                    overflow(&owner, &global, item);
+                    overflow(&owner, global, item);
                 }
             }
             _ => global.push(item, lane),

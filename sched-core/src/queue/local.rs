@@ -316,7 +316,7 @@ pub struct Owner<'a, H: Handle> {
 
 impl<H: Handle> Owner<'_, H> {
     /// Puts `item` behind all others.
-    pub fn push_back(&self, item: H, overflow: &impl Overflow<H>) {
+    pub fn push_back(&self, item: H, overflow: impl Overflow<H> + Copy) {
         let raw = item.into_raw();
         while !self.put(raw) {
             if self.overflow(raw, overflow) {
@@ -326,7 +326,7 @@ impl<H: Handle> Owner<'_, H> {
     }
 
     /// Puts `item` in front of all others; what was there goes to the tail.
-    pub fn push_next(&self, item: H, overflow: &impl Overflow<H>) {
+    pub fn push_next(&self, item: H, overflow: impl Overflow<H> + Copy) {
         // Relaxed, both: a hint for thieves, and the owner is the only writer.
         let nexts = self.queue.nexts.load(Ordering::Relaxed);
         self.queue.nexts.store(nexts.wrapping_add(1), Ordering::Relaxed);
@@ -411,7 +411,7 @@ impl<H: Handle> Owner<'_, H> {
     /// kilobyte there is a second page for each that is parked.
     #[cold]
     #[inline(never)]
-    fn overflow(&self, raw: NonNull<H::Target>, overflow: &impl Overflow<H>) -> bool {
+    fn overflow(&self, raw: NonNull<H::Target>, overflow: impl Overflow<H> + Copy) -> bool {
         let mut half = [const { MaybeUninit::<*mut H::Target>::uninit() }; HALF];
         // Acquire: as in `grab`.
         let head = self.queue.head.load(Ordering::Acquire);

@@ -84,6 +84,12 @@ pub trait Overflow<H: Handle> {
     fn take_batch(&self, batch: impl Iterator<Item = H>);
 }
 
+impl<H: Handle, T: Overflow<H> + ?Sized> Overflow<H> for &T {
+    fn take_batch(&self, batch: impl Iterator<Item = H>) {
+        (**self).take_batch(batch);
+    }
+}
+
 impl<H: Handle> Overflow<H> for core::cell::RefCell<Vec<H>> {
     fn take_batch(&self, batch: impl Iterator<Item = H>) {
         self.borrow_mut().extend(batch);

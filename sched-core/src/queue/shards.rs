@@ -261,6 +261,8 @@ impl<H: Linked> Shards<H> {
 }
 
 /// The shards, of one who is at home there: the holder of a P.
+///
+/// It is passed as a value: what is seldom then gets a copy, and what is not keeps the parts in registers.
 #[derive(Debug)]
 pub struct Near<'a, H: Linked> {
     shards: &'a Shards<H>,
@@ -269,21 +271,29 @@ pub struct Near<'a, H: Linked> {
     hurry: bool,
 }
 
-impl<H: Linked> Near<'_, H> {
+impl<H: Linked> Clone for Near<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H: Linked> Copy for Near<'_, H> {}
+
+impl<'a, H: Linked> Near<'a, H> {
     /// Puts `item` at the end of `lane`.
     #[inline]
-    pub fn push(&self, item: H, lane: Lane) {
+    pub fn push(self, item: H, lane: Lane) {
         self.own().push(item, lane);
     }
 
     /// Puts all of `list` at the end of `lane`, in one step.
-    pub fn append(&self, list: List<H>, lane: Lane) {
+    pub fn append(self, list: List<H>, lane: Lane) {
         self.own().append(list, lane);
     }
 
     /// Takes one who goes before all others: of the home's shard, or, for a P that expects one, of any.
     #[inline]
-    pub fn pop_first(&self) -> Option<H> {
+    pub fn pop_first(self) -> Option<H> {
         if !self.shards.is_one() {
             return self.pop_first_of_many();
         }
@@ -292,7 +302,7 @@ impl<H: Linked> Near<'_, H> {
     }
 
     #[cold]
-    fn pop_first_of_many(&self) -> Option<H> {
+    fn pop_first_of_many(self) -> Option<H> {
         if self.home.take_expectation() {
             return self.around().find_map(|shard| shard.pop_first(self.hurry));
         }
@@ -300,13 +310,14 @@ impl<H: Linked> Near<'_, H> {
     }
 
     /// Takes the one whose turn it is in the shard whose `turn` it is, or, if that is empty, in one behind it.
-    pub fn pop_in_turn(&self, turn: u32) -> Option<H> {
+    #[cold]
+    pub fn pop_in_turn(self, turn: u32) -> Option<H> {
         self.shards.around(turn as usize).find_map(|shard| shard.pop(self.hurry))
     }
 
     /// Takes the one whose turn it is: at home, or else elsewhere.
     #[inline]
-    pub fn pop(&self) -> Option<H> {
+    pub fn pop(self) -> Option<H> {
         if self.shards.is_one() {
             return self.shards.first.pop(self.hurry);
         }
@@ -314,14 +325,14 @@ impl<H: Linked> Near<'_, H> {
     }
 
     #[cold]
-    fn pop_of_many(&self) -> Option<H> {
+    fn pop_of_many(self) -> Option<H> {
         self.around().find_map(|shard| shard.pop(self.hurry))
     }
 
     /// Takes one P's share of what lies at home, or else elsewhere, at most `room`. Of a shard that is not its home
     /// all Ps have a share.
     #[inline]
-    pub fn take(&self, room: usize) -> List<H> {
+    pub fn take(self, room: usize) -> List<H> {
         if self.shards.is_one() {
             return self.shards.first.take(self.procs, room, self.hurry);
         }
@@ -329,7 +340,7 @@ impl<H: Linked> Near<'_, H> {
     }
 
     #[cold]
-    fn take_of_many(&self, room: usize) -> List<H> {
+    fn take_of_many(self, room: usize) -> List<H> {
         let mut procs = self.procs.div_ceil(self.shards.active(self.procs));
         for shard in self.around() {
             let batch = shard.take(procs, room, self.hurry);
@@ -343,21 +354,21 @@ impl<H: Linked> Near<'_, H> {
 
     /// The home's shard.
     #[inline]
-    fn own(&self) -> &Inject<H> {
+    fn own(self) -> &'a Inject<H> {
         if self.shards.is_one() { &self.shards.first } else { self.own_of_many() }
     }
 
     #[cold]
-    fn own_of_many(&self) -> &Inject<H> {
+    fn own_of_many(self) -> &'a Inject<H> {
         self.shards.shard(self.index())
     }
 
     /// All shards, the home's first.
-    fn around(&self) -> impl Iterator<Item = &Inject<H>> {
+    fn around(self) -> impl Iterator<Item = &'a Inject<H>> {
         self.shards.around(self.index())
     }
 
-    fn index(&self) -> usize {
+    fn index(self) -> usize {
         self.home.number % self.shards.active(self.procs)
     }
 }
